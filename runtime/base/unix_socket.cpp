@@ -1,0 +1,157 @@
+#include <base/unix_socket.hpp>
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+namespace sublet::base {
+namespace {
+
+std::string errno_text(const std::string& attempted) {
+  return attempted + ": " + std::strerror(errno);
+}
+
+Result<sockaddr_un> abstract_address(const std::string& name, socklen_t& length) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (name.empty() || name.size() > sizeof(address.sun_path) - 1) {
+    return fail(ErrorKind::kInvalid, "socket name '" + name + "' has " +
+                                         std::to_string(name.size()) + " bytes; 1 to 107 are allowed");
+  }
+  std::memcpy(address.sun_path + 1, name.data(), name.size());
+  length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  return address;
+}
+
+}  // namespace
+
+Result<std::pair<Fd, Fd>> make_socketpair() {
+  std::array<int, 2> fds{};
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds.data()) != 0) {
+    return fail(ErrorKind::kInternal, errno_text("making a socket pair"), errno);
+  }
+  return std::make_pair(Fd(fds[0]), Fd(fds[1]));
+}
+
+Result<Fd> listen_abstract(const std::string& name, int backlog) {
+  socklen_t length = 0;
+  auto address = abstract_address(name, length);
+  if (!address) return tl::unexpected<Error>(address.error());
+  Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (!fd.valid() ||
+      ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&*address), length) != 0 ||
+      ::listen(fd.get(), backlog) != 0) {
+    return fail(ErrorKind::kInternal, errno_text("listening on abstract socket '" + name + "'"),
+                errno);
+  }
+  return fd;
+}
+
+Result<Fd> connect_abstract(const std::string& name) {
+  socklen_t length = 0;
+  auto address = abstract_address(name, length);
+  if (!address) return tl::unexpected<Error>(address.error());
+  Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (!fd.valid() ||
+      ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&*address), length) != 0) {
+    return fail(ErrorKind::kDisconnected, errno_text("connecting to abstract socket '" + name + "'"),
+                errno);
+  }
+  return fd;
+}
+
+Result<void> send_packet(int socket, std::span<const std::byte> bytes, std::span<const int> fds) {
+  if (fds.size() > kMaxFdsPerPacket) {
+    return fail(ErrorKind::kInvalid, "a packet carries at most 8 file descriptors");
+  }
+  iovec iov{const_cast<std::byte*>(bytes.data()), bytes.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * kMaxFdsPerPacket)> control{};
+  msghdr message{};
+  message.msg_iov = &iov;
+  message.msg_iovlen = 1;
+  if (!fds.empty()) {
+    message.msg_control = control.data();
+    message.msg_controllen = CMSG_SPACE(fds.size_bytes());
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(fds.size_bytes());
+    std::memcpy(CMSG_DATA(header), fds.data(), fds.size_bytes());
+  }
+  ssize_t sent;
+  do {
+    sent = ::sendmsg(socket, &message, MSG_NOSIGNAL);
+  } while (sent < 0 && errno == EINTR);
+  if (sent >= 0) return {};
+  const bool full = errno == EAGAIN || errno == EWOULDBLOCK;
+  return fail(full ? ErrorKind::kOverloaded : ErrorKind::kDisconnected,
+              errno_text("sending a packet of " + std::to_string(bytes.size()) + " bytes"), errno);
+}
+
+Result<Packet> receive_packet(int socket, std::span<std::byte> buffer,
+                              std::chrono::milliseconds timeout) {
+  if (timeout.count() >= 0) {
+    pollfd entry{socket, POLLIN, 0};
+    int ready;
+    do {
+      ready = ::poll(&entry, 1, static_cast<int>(timeout.count()));
+    } while (ready < 0 && errno == EINTR);
+    if (ready == 0) {
+      return fail(ErrorKind::kOverloaded,
+                  "no packet came within " + std::to_string(timeout.count()) + " ms");
+    }
+  }
+  iovec iov{buffer.data(), buffer.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * kMaxFdsPerPacket)> control{};
+  msghdr message{};
+  message.msg_iov = &iov;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  ssize_t received;
+  do {
+    received = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  } while (received < 0 && errno == EINTR);
+  if (received < 0) {
+    const bool empty = errno == EAGAIN || errno == EWOULDBLOCK;
+    return fail(empty ? ErrorKind::kOverloaded : ErrorKind::kDisconnected,
+                errno_text("receiving a packet"), errno);
+  }
+  Packet packet;
+  packet.size = static_cast<std::size_t>(received);
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    const std::size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < count; ++i) {
+      int fd;
+      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof(int));
+      packet.fds.emplace_back(fd);
+    }
+  }
+  if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
+    return fail(ErrorKind::kInvalid, "a packet did not fit its buffer of " +
+                                         std::to_string(buffer.size()) + " bytes");
+  }
+  return packet;
+}
+
+Result<PeerCredentials> peer_credentials(int socket) {
+  ucred credentials{};
+  socklen_t length = sizeof(credentials);
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) {
+    return fail(ErrorKind::kUnsupported, errno_text("asking who the peer is"), errno);
+  }
+  return PeerCredentials{credentials.pid, credentials.uid, credentials.gid};
+}
+
+bool peer_has_closed(int socket) noexcept {
+  pollfd entry{socket, POLLRDHUP, 0};
+  return ::poll(&entry, 1, 0) > 0 && (entry.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+}  // namespace sublet::base

@@ -1,0 +1,160 @@
+#pragma once
+
+#include <sublet/buffer.hpp>
+#include <sublet/call.hpp>
+#include <sublet/result.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <memory_resource>
+#include <string>
+#include <vector>
+
+namespace sublet {
+
+namespace client {
+class LeaseImpl;
+class SessionImpl;
+}  // namespace client
+
+/// Where the cores of a lease should come from.
+enum class Placement : std::uint8_t {
+  kPack,    ///< As few nodes as possible.
+  kSpread,  ///< As many nodes as possible.
+  kNear,    ///< The client's own node first, then as kPack.
+};
+
+/// What a client asks the resource manager for.
+struct LeaseRequest {
+  std::uint32_t cores = 1;  ///< Cores per part, one worker each.
+  /// How many clients share the lease, each with its own grants: the size of a communicator.
+  std::uint32_t parts = 1;
+  std::uint64_t memory_bytes = std::uint64_t{256} << 20;  ///< Per part, for the functions' own use.
+  std::chrono::seconds duration{3600};
+  Placement placement = Placement::kNear;
+  /// How long an idle worker spins before it sleeps: -1 always, 0 never, else milliseconds.
+  std::chrono::milliseconds hot_timeout{-1};
+  /// Address space of each part's arena. Pages count only once they are used.
+  std::uint64_t arena_bytes = std::uint64_t{1} << 30;
+  std::uint32_t slots = 16;  ///< Calls in flight per worker; a power of two, at most 1024.
+};
+
+/// The right to one node's share of a lease: whoever presents it first has it. A secret.
+class Grant {
+ public:
+  Grant() = default;
+  /// For sending it to another rank. The bytes hold the token: treat them as a password.
+  [[nodiscard]] std::vector<std::byte> to_bytes() const;
+  /// Checks what it reads; kInvalid when the bytes are no grant.
+  static Result<Grant> from_bytes(std::span<const std::byte> bytes);
+
+  std::uint64_t lease_id = 0;
+  std::uint32_t part = 0;
+  std::uint32_t cores = 0;
+  std::uint32_t slots = 16;
+  std::uint64_t arena_bytes = 0;
+  std::string node_name;
+  std::string node_id;                 ///< Boot id and node name: who can map the same memory.
+  std::vector<std::string> addresses;  ///< Of the executor manager, best first.
+  std::vector<std::byte> token;        ///< 16 random bytes.
+  std::int64_t expires_unix_ms = 0;
+};
+
+/// A worker as a person wants to see it.
+struct WorkerInfo {
+  std::string node_name;
+  std::string cpuset;     ///< In hwloc's list syntax, for instance "3" or "2-3".
+  std::string transport;  ///< "shm", ...
+};
+
+/// Said to the client some time before its lease ends.
+struct EndingNotice {
+  std::chrono::milliseconds left{0};
+  std::string reason;
+};
+
+/// Resources consumed so far, summed over the lease's workers.
+struct Usage {
+  std::uint64_t invocations = 0;
+  std::uint64_t compute_ns = 0;
+  std::uint64_t hot_poll_ns = 0;
+  std::uint64_t bytes_in = 0;
+  std::uint64_t bytes_out = 0;
+  double core_seconds = 0;  ///< Cores held times wall time.
+};
+
+/// Cores on one or more nodes that run this client's functions, for a time.
+///
+/// A handle; copies share the lease, which is released when the last of them, its functions,
+/// calls and buffers are gone, by release(), or by the death of the process. Thread rule: one thread
+/// at a time uses a lease and all that comes from it; several threads take a lease each.
+class Lease {
+ public:
+  Lease() = default;
+
+  [[nodiscard]] std::uint64_t id() const;
+  [[nodiscard]] std::size_t workers() const;
+  [[nodiscard]] WorkerInfo worker(std::size_t index) const;
+
+  /// Loads the library at `library_path` (of this process's file system; its content travels) into
+  /// the lease's executors and finds the function `name` in it. Blocks until all have it.
+  Result<Function> function(const std::string& library_path, const std::string& name,
+                            FunctionOptions options = {});
+
+  template <class Signature>
+  Result<TypedFunction<Signature>> function(const std::string& library_path,
+                                            const std::string& name,
+                                            FunctionOptions options = {}) {
+    auto found = function(library_path, name, options);
+    if (!found) return tl::unexpected<Error>(std::move(found.error()));
+    return TypedFunction<Signature>(std::move(*found));
+  }
+
+  /// `count` elements of T in the lease's arena. kOverloaded when the arena is full.
+  template <class T>
+  Result<Buffer<T>> buffer(std::size_t count) {
+    try {
+      return Buffer<T>(arena(), count);
+    } catch (const std::bad_alloc&) {
+      return fail(ErrorKind::kOverloaded, arena_full_text(count * sizeof(T)));
+    }
+  }
+
+  /// The lease's arena for containers: std::pmr::vector<double> v(lease.arena().get()).
+  /// Throws std::bad_alloc when full.
+  [[nodiscard]] std::shared_ptr<std::pmr::memory_resource> arena() const;
+
+  /// Completes calls that have ended and runs their continuations. Never blocks.
+  void progress() noexcept;
+
+  /// Waits until no call of this lease is under way; false when `limit` ends first.
+  bool wait_all(std::chrono::nanoseconds limit) noexcept;
+
+  /// Told when the lease is about to end, or has been lost. Run on the session's helper thread:
+  /// keep them short and do not call back into the lease.
+  void on_ending(std::function<void(const EndingNotice&)> callback);
+  void on_lost(std::function<void(const std::string& reason)> callback);
+
+  /// Asks the resource manager for more time, counted from now.
+  Result<void> extend(std::chrono::seconds duration);
+  [[nodiscard]] std::chrono::system_clock::time_point expires_at() const;
+
+  /// Asks the executor managers what the lease has consumed so far.
+  Result<Usage> usage();
+
+  /// Ends the lease now. Calls under way end with kClosed. Idempotent.
+  void release() noexcept;
+
+  [[nodiscard]] bool valid() const noexcept { return impl_ != nullptr; }
+
+ private:
+  friend class Session;
+  explicit Lease(std::shared_ptr<client::LeaseImpl> impl) : impl_(std::move(impl)) {}
+  [[nodiscard]] std::string arena_full_text(std::size_t bytes) const;
+  std::shared_ptr<client::LeaseImpl> impl_;
+};
+
+}  // namespace sublet

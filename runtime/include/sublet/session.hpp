@@ -1,0 +1,105 @@
+#pragma once
+
+#include <sublet/lease.hpp>
+#include <sublet/result.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace sublet {
+
+/// How a client finds and uses a resource manager. Precedence: the defaults here, then the
+/// configuration file ($SUBLET_CONFIG, else $XDG_CONFIG_HOME/sublet/sublet.conf), then the
+/// environment (SUBLET_MANAGER, SUBLET_NODE_NAME, ...), then command-line flags.
+struct SessionOptions {
+  /// Address of the resource manager: unix:PATH or tcp:HOST:PORT. Empty: a running local one;
+  /// when there is none, a private one is started for this process and ends with it.
+  std::string manager;
+  /// False: fail instead of starting a private manager.
+  bool allow_private = true;
+  /// Tells virtual nodes on one machine apart. Empty: the host name.
+  std::string node_name;
+  /// Deadline of every single exchange with a manager.
+  std::chrono::milliseconds timeout{5000};
+  /// Cores that a private manager offers, in hwloc syntax. Empty: all this process may use.
+  std::string private_cpuset;
+  /// How often a private manager offers each core.
+  std::uint32_t private_oversubscribe = 1;
+  /// Record every invocation for a timeline, see Session::write_trace.
+  bool trace = false;
+
+  /// Reads file and environment, then takes and removes Sublet's flags (--sublet-manager, ...) from
+  /// argv. kInvalid names the option and where it was set.
+  static Result<SessionOptions> load(int* argc = nullptr, char** argv = nullptr);
+};
+
+struct NodeInfo {
+  std::string name;
+  std::string node_id;
+  std::uint32_t cores = 0;
+  std::uint32_t free_cores = 0;
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t free_memory_bytes = 0;
+  std::string cpuset;
+  std::vector<std::string> addresses;
+  std::string state;  ///< "up", "draining" or "lost".
+};
+
+struct LeaseInfo {
+  std::uint64_t id = 0;
+  std::string state;  ///< "granted", "active", "ending" or "ended".
+  std::string owner;  ///< user@node
+  std::uint32_t cores = 0;
+  std::vector<std::string> nodes;
+  std::int64_t expires_unix_ms = 0;
+  Usage usage{};
+};
+
+/// A client's connection to Sublet: a helper thread that talks to the managers, never on the path
+/// of an invocation.
+///
+/// A handle; copies share the connection, which lives as long as the last of them and of its
+/// leases. Thread rule: any thread may call any method.
+class Session {
+ public:
+  Session() = default;
+
+  static Result<Session> open(const SessionOptions& options = {});
+
+  /// A session without a resource manager, for a process that only claims grants.
+  static Result<Session> open_detached(const SessionOptions& options = {});
+
+  /// Asks for a lease and claims all of it. The refusal says what was asked and what is free.
+  Result<Lease> lease(const LeaseRequest& request = {});
+
+  /// Asks for a lease and claims nothing: the grants of part p are for client p, who must claim them
+  /// within the executor managers' claim timeout (5 s by default).
+  Result<std::vector<Grant>> request(const LeaseRequest& request);
+
+  /// Claims grants of one part, made by request() in this process or another.
+  Result<Lease> claim(const std::vector<Grant>& grants);
+
+  Result<std::vector<NodeInfo>> nodes();
+  Result<std::vector<LeaseInfo>> leases();
+
+  /// The resource manager in use; says so when it is a private one.
+  [[nodiscard]] std::string manager_address() const;
+
+  /// The recorded invocations as Chrome trace events (a JSON array's elements, comma-separated,
+  /// without the brackets); `process` names their row group, `pid` orders it.
+  [[nodiscard]] std::string trace_events(const std::string& process, int pid) const;
+
+  /// Writes the recorded invocations of this process as a Chrome trace (opens in Perfetto).
+  Result<void> write_trace(const std::string& path) const;
+
+  [[nodiscard]] bool valid() const noexcept { return impl_ != nullptr; }
+
+ private:
+  explicit Session(std::shared_ptr<client::SessionImpl> impl) : impl_(std::move(impl)) {}
+  std::shared_ptr<client::SessionImpl> impl_;
+};
+
+}  // namespace sublet

@@ -1,0 +1,169 @@
+# The control plane: who says what to whom. Never on the path of an invocation.
+#
+# PROTOCOL  Two-party Cap'n Proto RPC over Unix sockets and TCP. A process's bootstrap capability is
+#           its ResourceManager or ExecutorManager. Refusals are a Failure in the results (null when
+#           the call succeeded); RPC exceptions mean a broken connection or a bug.
+# STATES    A grant: reserved -> granted -> claimed -> ended. It lapses when unclaimed for the
+#           claim timeout. A claimed grant lives until its ClaimedLease capability is dropped (the
+#           client released it or died), it expires, it is revoked, or its node ends.
+# LIMITS    runtime/wire/limits.hpp.
+
+@0xb0f2c6d1e4a93857;
+
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("sublet::wire");
+
+struct Failure {
+  kind @0 :UInt8;   # sublet::ErrorKind
+  text @1 :Text;
+}
+
+struct Usage {
+  invocations @0 :UInt64;
+  computeNs @1 :UInt64;
+  hotPollNs @2 :UInt64;
+  bytesIn @3 :UInt64;
+  bytesOut @4 :UInt64;
+  heldMs @5 :UInt64;       # wall time the cores were held
+  cores @6 :UInt32;
+}
+
+enum Placement { pack @0; spread @1; near @2; }
+
+struct LeaseRequest {
+  cores @0 :UInt32;        # per part
+  parts @1 :UInt32;
+  memoryBytes @2 :UInt64;  # per part
+  durationMs @3 :UInt64;
+  placement @4 :Placement;
+  hotTimeoutMs @5 :Int64;  # -1 always hot, 0 never
+  slots @6 :UInt32;
+  arenaBytes @7 :UInt64;
+  clientNodeId @8 :Text;   # for placement near
+  owner @9 :Text;          # user@node, for people to read
+}
+
+struct Grant {
+  leaseId @0 :UInt64;
+  part @1 :UInt32;
+  cores @2 :UInt32;
+  nodeName @3 :Text;
+  nodeId @4 :Text;
+  addresses @5 :List(Text);
+  token @6 :Data;          # 16 bytes
+  expiresUnixMs @7 :Int64;
+  slots @8 :UInt32;
+  arenaBytes @9 :UInt64;
+}
+
+struct NodeDescription {
+  name @0 :Text;
+  nodeId @1 :Text;         # boot id "/" node name
+  cores @2 :UInt32;        # as offered, oversubscription included
+  memoryBytes @3 :UInt64;
+  cpuset @4 :Text;         # hwloc list syntax
+  addresses @5 :List(Text);
+}
+
+struct NodeStatus {
+  node @0 :NodeDescription;
+  freeCores @1 :UInt32;
+  freeMemoryBytes @2 :UInt64;
+  state @3 :Text;          # up, draining, lost
+  heartbeatAgeMs @4 :UInt64;
+}
+
+struct LeaseStatus {
+  leaseId @0 :UInt64;
+  state @1 :Text;          # granted, active, ending, ended
+  owner @2 :Text;
+  cores @3 :UInt32;
+  nodes @4 :List(Text);
+  expiresUnixMs @5 :Int64;
+  usage @6 :Usage;
+}
+
+# What an executor manager is told about a grant, and tells a restarted resource manager again.
+struct GrantSpec {
+  grant @0 :Grant;
+  memoryBytes @1 :UInt64;
+  hotTimeoutMs @2 :Int64;
+  owner @3 :Text;
+  ownerUid @4 :UInt32;
+  claimed @5 :Bool;
+}
+
+interface ResourceManager {
+  # Reserves cores and tells the executor managers before it answers. All parts or nothing.
+  # Dropping `handle` ends the grants that nobody has claimed; claimed ones do not notice.
+  lease @0 (request :LeaseRequest) -> (failure :Failure, handle :LeaseHandle, grants :List(Grant));
+  # More time, counted from now. The token of any grant of the lease proves the right to ask.
+  extend @1 (leaseId :UInt64, token :Data, durationMs :UInt64)
+      -> (failure :Failure, expiresUnixMs :Int64);
+  nodes @2 () -> (nodes :List(NodeStatus));
+  leases @3 (includeEnded :Bool) -> (leases :List(LeaseStatus));
+  # An executor manager joins, with the grants it still holds. Dropping `registration` leaves.
+  register @4 (node :NodeDescription, held :List(GrantSpec), control :NodeControl)
+      -> (failure :Failure, registration :NodeRegistration, heartbeatMs :UInt32);
+  version @5 () -> (version :Text);
+}
+
+interface LeaseHandle {}
+
+# What an executor manager tells the resource manager.
+interface NodeRegistration {
+  heartbeat @0 ();
+  claimed @1 (leaseId :UInt64, part :UInt32);
+  # The cores are free again.
+  ended @2 (leaseId :UInt64, part :UInt32, reason :Text, usage :Usage);
+  usage @3 (leaseId :UInt64, part :UInt32, usage :Usage);
+}
+
+# What the resource manager tells an executor manager.
+interface NodeControl {
+  grant @0 (spec :GrantSpec) -> (failure :Failure);
+  revoke @1 (leaseId :UInt64, part :UInt32, reason :Text) -> ();
+  extend @2 (leaseId :UInt64, part :UInt32, expiresUnixMs :Int64) -> (failure :Failure);
+}
+
+struct WorkerDescription {
+  cpuset @0 :Text;         # hwloc list syntax
+}
+
+# Where the executor of a claimed grant takes data connections.
+struct Endpoint {
+  generation @0 :UInt32;   # counts the executors of this grant, from 1
+  shmSocket @1 :Text;      # abstract Unix socket name, without the leading zero byte
+}
+
+interface ExecutorManager {
+  # kDenied: no such token, or it has expired or been claimed.
+  claim @0 (token :Data, notices :LeaseNotices)
+      -> (failure :Failure, lease :ClaimedLease, endpoint :Endpoint,
+          workers :List(WorkerDescription), expiresUnixMs :Int64);
+  version @1 () -> (version :Text);
+}
+
+# Holding it keeps the lease's share of this node; dropping it gives it back.
+interface ClaimedLease {
+  # Makes function `name` of the library with this content answer to number `index` (chosen by the
+  # client, at most once per number). `missing`: the content is not in the cache; install it and
+  # ask again.
+  open @0 (index :UInt16, sha256 :Data, libraryName :Text, name :Text, timeoutMs :UInt64)
+      -> (failure :Failure, missing :Bool);
+  # Puts a library into the cache; its SHA-256 is computed here.
+  install @1 (content :Data) -> (failure :Failure, sha256 :Data);
+  usage @2 () -> (usage :Usage);
+  # Answers once an executor newer than `generation` runs with all functions opened again, or says why
+  # there will be none.
+  replacement @3 (generation :UInt32) -> (failure :Failure, endpoint :Endpoint);
+  # How the executor of that generation ended, for a client that lost its connection to it. Answers
+  # once it is known.
+  fate @4 (generation :UInt32) -> (text :Text);
+}
+
+# What an executor manager tells the client of a claimed lease.
+interface LeaseNotices {
+  ending @0 (leftMs :UInt64, reason :Text);
+  lost @1 (reason :Text);
+}

@@ -1,0 +1,107 @@
+#pragma once
+
+// PROTOCOL  Between an executor manager, its zygote and its executors, all on one node and all of one
+//           build: fixed-size messages over SOCK_SEQPACKET socketpairs, file descriptors beside them
+//           (SCM_RIGHTS). One packet is one message: a MessageHeader, then the struct of its type.
+//           The zygote and the manager trust each other; what an executor sends is hostile until
+//           checked (it runs user code).
+// STATES    zygote: starts -> kZygoteReady -> any number of kSpawn / kSpawned / kExited. When the
+//           manager's end of the socket closes it kills its executors and exits.
+//           executor: forked -> kReady -> any number of kOpen / kOpened -> kStop or the socket
+//           closes -> exits 0.
+// LIMITS    limits.hpp; texts are cut to kMaxText and always zero-terminated.
+
+#include <wire/limits.hpp>
+
+#include <array>
+#include <cstdint>
+
+namespace sublet::wire {
+
+enum class MessageType : std::uint32_t {
+  kZygoteReady = 1,  ///< zygote -> manager: ZygoteReady
+  kSpawn,            ///< manager -> zygote: Spawn; fds: control socket, listening data socket,
+                     ///< accounting memory
+  kSpawned,          ///< zygote -> manager: Spawned; fd: pidfd (none when error != 0)
+  kExited,           ///< zygote -> manager: Exited
+  kReady,            ///< executor -> manager: Ready
+  kOpen,             ///< manager -> executor: Open; fd: sealed memfd with the library
+  kOpened,           ///< executor -> manager: Opened
+  kDying,            ///< executor -> manager: Dying, written just before a fatal end
+  kStop,             ///< manager -> executor: no body
+};
+
+struct MessageHeader {
+  MessageType type;
+  std::uint32_t size;  ///< Of the struct that follows, bytes.
+};
+
+struct ZygoteReady {
+  double ticks_per_ns;
+};
+
+inline constexpr std::size_t kMaxCpusetText = 1024;
+
+struct Spawn {
+  std::uint64_t request;  ///< Echoed in Spawned.
+  std::uint64_t lease_id;
+  std::uint32_t part;
+  std::uint32_t generation;
+  std::uint32_t workers;
+  std::uint32_t slots;
+  std::uint64_t memory_bytes;  ///< RLIMIT_DATA above what the executor itself has; 0: no limit.
+  std::uint64_t max_arena_bytes;
+  std::int64_t hot_timeout_ms;
+  std::uint32_t uid;  ///< To run as; ~0: unchanged.
+  std::uint32_t gid;
+  std::array<std::uint8_t, kTokenBytes> token;
+  /// One hwloc list per worker, separated by ';', zero-terminated: "0;1;2-3".
+  std::array<char, 8 * kMaxCpusetText> cpusets;
+};
+
+struct Spawned {
+  std::uint64_t request;
+  std::int32_t pid;
+  std::int32_t error;  ///< errno, 0 when it runs.
+};
+
+struct Exited {
+  std::int32_t pid;
+  std::int32_t wait_status;  ///< As waitpid gives it.
+};
+
+struct Ready {
+  std::uint32_t workers;
+};
+
+struct Open {
+  std::uint16_t index;
+  std::uint64_t timeout_ms;  ///< 0: none.
+  std::array<char, kMaxFunctionName + 1> name;
+  std::array<char, kMaxFunctionName + 1> library;  ///< For messages only.
+  std::array<std::uint8_t, kSha256Bytes> sha256;   ///< Names the content: loaded once.
+};
+
+struct Opened {
+  std::uint16_t index;
+  std::uint8_t ok;
+  std::array<char, kMaxText> text;  ///< Why not.
+};
+
+struct Dying {
+  std::uint8_t status;              ///< sublet::Status: kCrashed, kExited or kTimedOut.
+  std::array<char, kMaxText> text;  ///< Names the function and the cause.
+};
+
+/// One worker's counters, in the accounting memory: an array of these, one per worker. Written by
+/// that worker alone, read by the executor manager at any time; each counter only grows.
+struct alignas(128) WorkerCounters {
+  std::uint64_t invocations;
+  std::uint64_t compute_ticks;
+  std::uint64_t hot_poll_ticks;
+  std::uint64_t bytes_in;
+  std::uint64_t bytes_out;
+};
+static_assert(sizeof(WorkerCounters) == 128);
+
+}  // namespace sublet::wire
