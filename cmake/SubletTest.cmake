@@ -69,10 +69,13 @@ function(sublet_test name)
         LABELS "${_labels};mpi" ENVIRONMENT "${SUBLET_MPI_TEST_ENVIRONMENT};${arg_ENVIRONMENT}")
     endforeach()
   else()
-    # The lists go through one more round of argument parsing.
-    string(REPLACE ";" "\\;" _labels "${_labels}")
-    string(REPLACE ";" "\\;" _environment "${arg_ENVIRONMENT}")
     gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${_prefix}."
-      PROPERTIES ${_properties} LABELS "${_labels}" ENVIRONMENT "${_environment}")
+      PROPERTIES ${_properties})
+    # Properties that are lists do not survive gtest_discover_tests. ctest reads this file after it.
+    file(CONFIGURE OUTPUT "${CMAKE_CURRENT_BINARY_DIR}/${name}_properties.cmake" @ONLY CONTENT [=[
+set_tests_properties(${@name@_TESTS} PROPERTIES LABELS "@_labels@" ENVIRONMENT "@arg_ENVIRONMENT@")
+]=])
+    set_property(DIRECTORY APPEND PROPERTY
+      TEST_INCLUDE_FILES "${CMAKE_CURRENT_BINARY_DIR}/${name}_properties.cmake")
   endif()
 endfunction()
