@@ -62,6 +62,7 @@ struct ReplyView {
 };
 
 /// The client's end. Thread rule: one thread at a time.
+// clang-format off
 template <class C>
 concept ClientChannel =
     requires(C c, const C& cc, const Request& request, Ticket& ticket, ReplyView& reply,
@@ -83,6 +84,7 @@ concept ClientChannel =
       { cc.slots() } noexcept -> std::same_as<std::uint32_t>;
       { cc.in_flight() } noexcept -> std::same_as<std::uint32_t>;
     };
+// clang-format on
 
 /// A request as the worker sees it: copied out of shared memory and checked, so that nothing the
 /// client does now can change it (the arena's content excepted).
@@ -111,6 +113,7 @@ struct Completion {
 };
 
 /// The worker's end. Thread rule: one worker thread; interrupt() and peer_closed() from any.
+// clang-format off
 template <class S>
 concept ServerChannel =
     requires(S s, const S& cs, Invocation& invocation, const Completion& completion,
@@ -128,6 +131,7 @@ concept ServerChannel =
       { s.interrupt() } noexcept;
       { cs.is_open() } noexcept -> std::same_as<bool>;
     };
+// clang-format on
 
 /// True when a poll loop that last ran at `last` has lost its core to somebody else since: then
 /// cores are short, and spinning on keeps the very thread away that it waits for.
