@@ -2,8 +2,10 @@
 
 #include <mpi.h>
 
+#include <exception>
 #include <optional>
 #include <string>
+#include <utility>
 #include <sublet/result.hpp>
 
 namespace sublet::mpi {
