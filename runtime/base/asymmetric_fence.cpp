@@ -1,13 +1,15 @@
-#include <base/asymmetric_fence.hpp>
-
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <base/asymmetric_fence.hpp>
+
 namespace sublet::base {
 namespace {
 
-long membarrier(int command) noexcept { return ::syscall(SYS_membarrier, command, 0, 0); }
+long membarrier(int command) noexcept {
+  return ::syscall(SYS_membarrier, command, 0, 0);
+}
 
 }  // namespace
 

@@ -3,13 +3,13 @@
 #include <atomic>
 
 // The problem: before a thread sleeps it says so in shared memory and looks once more for work; the
-// other side publishes work and looks whether the sleeper must be woken. Neither may miss the other,
-// which normally costs a full fence on both sides, and one of them is the hot path.
+// other side publishes work and looks whether the sleeper must be woken. Neither may miss the
+// other, which normally costs a full fence on both sides, and one of them is the hot path.
 //
-// membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED) runs a full fence on every core that runs a registered
-// process, so the rare side (about to sleep, some microseconds) pays for both and the frequent side
-// needs only a compiler barrier. Where the kernel lacks it, or sleeping is the common case, both
-// sides use a real fence.
+// membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED) runs a full fence on every core that runs a
+// registered process, so the rare side (about to sleep, some microseconds) pays for both and the
+// frequent side needs only a compiler barrier. Where the kernel lacks it, or sleeping is the common
+// case, both sides use a real fence.
 namespace sublet::base {
 
 /// Registers this process so that its peers' heavy fences reach it. Once per process, cached;
@@ -20,6 +20,8 @@ bool register_asymmetric_fence() noexcept;
 void heavy_fence() noexcept;
 
 /// The frequent side's half; only after register_asymmetric_fence() said true in both processes.
-inline void light_fence() noexcept { std::atomic_signal_fence(std::memory_order_seq_cst); }
+inline void light_fence() noexcept {
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+}
 
 }  // namespace sublet::base

@@ -1,7 +1,6 @@
-#include <base/log.hpp>
-
 #include <spdlog/sinks/stdout_color_sinks.h>
 
+#include <base/log.hpp>
 #include <cstdlib>
 
 namespace sublet::base {
@@ -31,6 +30,8 @@ void init_log(const std::string& name, spdlog::level::level_enum default_level) 
   slot() = make_logger(name, default_level);
 }
 
-spdlog::logger& log() { return *slot(); }
+spdlog::logger& log() {
+  return *slot();
+}
 
 }  // namespace sublet::base

@@ -1,8 +1,8 @@
 #pragma once
 
-// Logging for people: to stderr, through spdlog. SUBLET_LOG sets the level (trace, debug, info, warn,
-// error, off; default warn in applications, info in daemons). The function that first decides an
-// error logs it; callers pass it on. Never on the path of an invocation.
+// Logging for people: to stderr, through spdlog. SUBLET_LOG sets the level (trace, debug, info,
+// warn, error, off; default warn in applications, info in daemons). The function that first decides
+// an error logs it; callers pass it on. Never on the path of an invocation.
 
 #include <spdlog/spdlog.h>
 

@@ -1,9 +1,8 @@
-#include <base/node_identity.hpp>
-
 #include <pwd.h>
 #include <unistd.h>
 
 #include <array>
+#include <base/node_identity.hpp>
 #include <cstdlib>
 #include <fstream>
 #include <vector>

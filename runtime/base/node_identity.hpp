@@ -16,7 +16,8 @@ NodeIdentity node_identity(const std::string& configured_name = {});
 /// user@node, for people to read.
 std::string user_at_node(const NodeIdentity& node);
 
-/// The directory for this user's sockets: $XDG_RUNTIME_DIR/sublet, else /tmp/sublet-UID. Not created.
+/// The directory for this user's sockets: $XDG_RUNTIME_DIR/sublet, else /tmp/sublet-UID. Not
+/// created.
 std::string runtime_directory();
 
 }  // namespace sublet::base

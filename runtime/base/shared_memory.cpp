@@ -1,9 +1,8 @@
-#include <base/shared_memory.hpp>
-
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <base/shared_memory.hpp>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -75,12 +74,12 @@ Result<SharedMemory> SharedMemory::create(const std::string& name, std::size_t s
 }
 
 Result<SharedMemory> SharedMemory::map(Fd fd, std::size_t expected_size) {
-  struct stat info{};
+  struct stat info {};
   if (::fstat(fd.get(), &info) != 0) return system_error("looking at a peer's shared memory");
   if (static_cast<std::size_t>(info.st_size) != expected_size || expected_size == 0) {
-    return fail(ErrorKind::kInvalid, "the peer's shared memory has " + std::to_string(info.st_size) +
-                                         " bytes where it announced " +
-                                         std::to_string(expected_size));
+    return fail(ErrorKind::kInvalid,
+                "the peer's shared memory has " + std::to_string(info.st_size) +
+                    " bytes where it announced " + std::to_string(expected_size));
   }
   const int seals = ::fcntl(fd.get(), F_GET_SEALS);
   if (seals < 0 || (seals & F_SEAL_SHRINK) == 0) {
@@ -102,7 +101,8 @@ Result<Fd> SharedMemory::sealed_copy(const std::string& name, std::span<const st
     if (n <= 0) return system_error("writing a memfd for '" + name + "'");
     done += static_cast<std::size_t>(n);
   }
-  if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+  if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) !=
+      0) {
     return system_error("sealing the memfd of '" + name + "'");
   }
   return fd;

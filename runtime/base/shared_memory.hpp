@@ -1,11 +1,10 @@
 #pragma once
 
 #include <base/fd.hpp>
-#include <sublet/result.hpp>
-
 #include <cstddef>
 #include <span>
 #include <string>
+#include <sublet/result.hpp>
 
 namespace sublet::base {
 

@@ -1,10 +1,9 @@
-#include <base/unix_socket.hpp>
-
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include <array>
+#include <base/unix_socket.hpp>
 #include <cerrno>
 #include <cstring>
 
@@ -20,7 +19,8 @@ Result<sockaddr_un> abstract_address(const std::string& name, socklen_t& length)
   address.sun_family = AF_UNIX;
   if (name.empty() || name.size() > sizeof(address.sun_path) - 1) {
     return fail(ErrorKind::kInvalid, "socket name '" + name + "' has " +
-                                         std::to_string(name.size()) + " bytes; 1 to 107 are allowed");
+                                         std::to_string(name.size()) +
+                                         " bytes; 1 to 107 are allowed");
   }
   std::memcpy(address.sun_path + 1, name.data(), name.size());
   length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
@@ -42,8 +42,7 @@ Result<Fd> listen_abstract(const std::string& name, int backlog) {
   auto address = abstract_address(name, length);
   if (!address) return tl::unexpected<Error>(address.error());
   Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  if (!fd.valid() ||
-      ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&*address), length) != 0 ||
+  if (!fd.valid() || ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&*address), length) != 0 ||
       ::listen(fd.get(), backlog) != 0) {
     return fail(ErrorKind::kInternal, errno_text("listening on abstract socket '" + name + "'"),
                 errno);
@@ -58,8 +57,8 @@ Result<Fd> connect_abstract(const std::string& name) {
   Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   if (!fd.valid() ||
       ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&*address), length) != 0) {
-    return fail(ErrorKind::kDisconnected, errno_text("connecting to abstract socket '" + name + "'"),
-                errno);
+    return fail(ErrorKind::kDisconnected,
+                errno_text("connecting to abstract socket '" + name + "'"), errno);
   }
   return fd;
 }
@@ -134,8 +133,8 @@ Result<Packet> receive_packet(int socket, std::span<std::byte> buffer,
     }
   }
   if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
-    return fail(ErrorKind::kInvalid, "a packet did not fit its buffer of " +
-                                         std::to_string(buffer.size()) + " bytes");
+    return fail(ErrorKind::kInvalid,
+                "a packet did not fit its buffer of " + std::to_string(buffer.size()) + " bytes");
   }
   return packet;
 }

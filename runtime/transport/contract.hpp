@@ -3,24 +3,23 @@
 // THE DATA-PLANE CONTRACT: what every transport provides, checked by test/conformance.
 //
 // A channel joins one client thread to one worker thread and has N slots (a power of two); a slot
-// carries one invocation in flight. Calls run in the order they were submitted; their replies may be
-// collected in any order. The slot of call n is n mod N: submit returns kAgain while the call that used
-// it N calls ago is under way or its reply has not been collected.
+// carries one invocation in flight. Calls run in the order they were submitted; their replies may
+// be collected in any order. The slot of call n is n mod N: submit returns kAgain while the call
+// that used it N calls ago is under way or its reply has not been collected.
 //
 // There are no virtual calls: transports meet the two concepts below, set-up erases the type once
 // (any_channel.hpp), and the hot path is a switch over the transports of this build.
 //
-// HOT-PATH BUDGET  submit, poll and the server's counterparts: no allocation, lock, system call, log
-// or virtual call. Waking a sleeping peer, errors and peer death are off the hot path.
+// HOT-PATH BUDGET  submit, poll and the server's counterparts: no allocation, lock, system call,
+// log or virtual call. Waking a sleeping peer, errors and peer death are off the hot path.
 
 #include <base/clock.hpp>
-#include <sublet/status.hpp>
-
 #include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <sublet/status.hpp>
 
 namespace sublet::transport {
 
@@ -63,26 +62,33 @@ struct ReplyView {
 
 /// The client's end. Thread rule: one thread at a time.
 template <class C>
-concept ClientChannel =
-    requires(C c, const C& cc, const Request& request, Ticket& ticket, ReplyView& reply,
-             base::Deadline deadline) {
-      /// kOk and a ticket; kAgain when the next slot is taken; kInvalid for a request that breaks
-      /// the rules above; kClosed once the channel has ended.
-      { c.submit(request, ticket) } noexcept -> std::same_as<Status>;
-      /// kOk when the call has ended: `reply` is filled and the slot is free (ask once per ticket).
-      /// kAgain when it has not. A channel that has ended answers kOk with status kLost.
-      { c.poll(ticket, reply) } noexcept -> std::same_as<Status>;
-      /// Waits for the call: spins, backs off when cores are short, then sleeps. As poll, and
-      /// kDeadline when `deadline` passes first. Sees a dead peer within a second.
-      { c.wait(ticket, reply, deadline) } noexcept -> std::same_as<Status>;
-      /// Off the hot path: asks the system whether the peer is still there; ends the channel if not.
-      { c.check_peer() } noexcept -> std::same_as<bool>;
-      /// Ends the channel from this side; calls under way end with kClosed. Idempotent.
-      { c.close() } noexcept;
-      { cc.is_open() } noexcept -> std::same_as<bool>;
-      { cc.slots() } noexcept -> std::same_as<std::uint32_t>;
-      { cc.in_flight() } noexcept -> std::same_as<std::uint32_t>;
-    };
+concept ClientChannel = requires(C c, const C& cc, const Request& request, Ticket& ticket,
+                                 ReplyView& reply, base::Deadline deadline) {
+  /// kOk and a ticket; kAgain when the next slot is taken; kInvalid for a request that breaks
+  /// the rules above; kClosed once the channel has ended.
+  { c.submit(request, ticket) }
+  noexcept->std::same_as<Status>;
+  /// kOk when the call has ended: `reply` is filled and the slot is free (ask once per ticket).
+  /// kAgain when it has not. A channel that has ended answers kOk with status kLost.
+  { c.poll(ticket, reply) }
+  noexcept->std::same_as<Status>;
+  /// Waits for the call: spins, backs off when cores are short, then sleeps. As poll, and
+  /// kDeadline when `deadline` passes first. Sees a dead peer within a second.
+  { c.wait(ticket, reply, deadline) }
+  noexcept->std::same_as<Status>;
+  /// Off the hot path: asks the system whether the peer is still there; ends the channel if not.
+  { c.check_peer() }
+  noexcept->std::same_as<bool>;
+  /// Ends the channel from this side; calls under way end with kClosed. Idempotent.
+  { c.close() }
+  noexcept;
+  { cc.is_open() }
+  noexcept->std::same_as<bool>;
+  { cc.slots() }
+  noexcept->std::same_as<std::uint32_t>;
+  { cc.in_flight() }
+  noexcept->std::same_as<std::uint32_t>;
+};
 
 /// A request as the worker sees it: copied out of shared memory and checked, so that nothing the
 /// client does now can change it (the arena's content excepted).
@@ -112,37 +118,26 @@ struct Completion {
 
 /// The worker's end. Thread rule: one worker thread; interrupt() and peer_closed() from any.
 template <class S>
-concept ServerChannel =
-    requires(S s, const S& cs, Invocation& invocation, const Completion& completion,
-             std::chrono::nanoseconds limit) {
-      /// True when a request was there: `invocation` is valid until complete().
-      { s.poll(invocation) } noexcept -> std::same_as<bool>;
-      /// Ends the invocation of the last poll.
-      { s.complete(invocation, completion) } noexcept;
-      /// Async-signal-safe: ends `sequence` from a signal handler of the worker's thread or on its
-      /// way out, without touching anything else.
-      { s.complete_dying(std::uint32_t{}, Status{}, std::string_view{}) } noexcept;
-      /// Sleeps until a request may be there, interrupt() was called, or `limit` is over.
-      { s.sleep(limit) } noexcept;
-      /// Wakes sleep(); is_open() is false from then on.
-      { s.interrupt() } noexcept;
-      { cs.is_open() } noexcept -> std::same_as<bool>;
-    };
-
-/// True when a poll loop that last ran at `last` has lost its core to somebody else since: then
-/// cores are short, and spinning on keeps the very thread away that it waits for.
-class Contention {
- public:
-  /// Call once per spin with the time. True while cores seem to be short.
-  bool observe(base::Ticks now) noexcept;
-
-  Contention();
-
- private:
-  base::Ticks last_ = 0;
-  base::Ticks contended_until_ = 0;
-  base::Ticks gap_;
-  base::Ticks memory_;
+concept ServerChannel = requires(S s, const S& cs, Invocation& invocation,
+                                 const Completion& completion, std::chrono::nanoseconds limit) {
+  /// True when a request was there: `invocation` is valid until complete().
+  { s.poll(invocation) }
+  noexcept->std::same_as<bool>;
+  /// Ends the invocation of the last poll.
+  { s.complete(invocation, completion) }
+  noexcept;
+  /// Async-signal-safe: ends `sequence` from a signal handler of the worker's thread or on its
+  /// way out, without touching anything else.
+  { s.complete_dying(std::uint32_t{}, Status{}, std::string_view{}) }
+  noexcept;
+  /// Sleeps until a request may be there, interrupt() was called, or `limit` is over.
+  { s.sleep(limit) }
+  noexcept;
+  /// Wakes sleep(); is_open() is false from then on.
+  { s.interrupt() }
+  noexcept;
+  { cs.is_open() }
+  noexcept->std::same_as<bool>;
 };
 
 }  // namespace sublet::transport

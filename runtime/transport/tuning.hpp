@@ -17,23 +17,23 @@ inline constexpr std::uint32_t kDefaultSlots = 16;
 /// slice more.
 inline constexpr auto kDescheduledGap = 200us;
 
-/// For so long after being descheduled a thread regards cores as short. Long enough to meet the next
-/// slice, short enough to notice that a neighbour has gone.
+/// For so long after being descheduled a thread regards cores as short. Long enough to meet the
+/// next slice, short enough to notice that a neighbour has gone.
 inline constexpr auto kContentionMemory = 20ms;
 
 /// With short cores a thread spins (yielding) for so long before it sleeps: about what being woken
 /// costs, so that waiting never costs more than twice the best choice.
 inline constexpr auto kContendedSpin = 20us;
 
-/// A client that waits longer than this for a reply sleeps until it comes: its wake-up then costs at
-/// most a few per cent of the call.
+/// A client that waits longer than this for a reply sleeps until it comes: its wake-up then costs
+/// at most a few per cent of the call.
 inline constexpr auto kClientSpin = 1ms;
 
 /// How often a waiting client asks the system whether its peer is alive (one poll(2)).
 inline constexpr auto kPeerCheck = 20ms;
 
-/// The longest a side sleeps before it looks around by itself. It bounds the harm of a wake-up that a
-/// hostile or dying peer never sends; between honest peers it is never needed.
+/// The longest a side sleeps before it looks around by itself. It bounds the harm of a wake-up that
+/// a hostile or dying peer never sends; between honest peers it is never needed.
 inline constexpr auto kSleepSlice = 100ms;
 
 /// Spins between two looks at the clock, the deadline and the stop flag.

@@ -1,20 +1,20 @@
 #pragma once
 
-// PROTOCOL  Between an executor manager, its zygote and its executors, all on one node and all of one
-//           build: fixed-size messages over SOCK_SEQPACKET socketpairs, file descriptors beside them
-//           (SCM_RIGHTS). One packet is one message: a MessageHeader, then the struct of its type.
-//           The zygote and the manager trust each other; what an executor sends is hostile until
-//           checked (it runs user code).
+// PROTOCOL  Between an executor manager, its zygote and its executors, all on one node and all of
+// one
+//           build: fixed-size messages over SOCK_SEQPACKET socketpairs, file descriptors beside
+//           them (SCM_RIGHTS). One packet is one message: a MessageHeader, then the struct of its
+//           type. The zygote and the manager trust each other; what an executor sends is hostile
+//           until checked (it runs user code).
 // STATES    zygote: starts -> kZygoteReady -> any number of kSpawn / kSpawned / kExited. When the
 //           manager's end of the socket closes it kills its executors and exits.
 //           executor: forked -> kReady -> any number of kOpen / kOpened -> kStop or the socket
 //           closes -> exits 0.
 // LIMITS    limits.hpp; texts are cut to kMaxText and always zero-terminated.
 
-#include <wire/limits.hpp>
-
 #include <array>
 #include <cstdint>
+#include <wire/limits.hpp>
 
 namespace sublet::wire {
 

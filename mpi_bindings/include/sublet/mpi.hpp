@@ -1,12 +1,12 @@
 #pragma once
 
 #include <mpi.h>
-#include <sublet/sublet.hpp>
 
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <sublet/sublet.hpp>
 
 namespace sublet::mpi {
 
@@ -26,8 +26,8 @@ struct AllocatorOptions {
 /// Collective: create() is called by every rank of the communicator with equal options (the
 /// session's aside). One rank asks the resource manager once, the grants are scattered, each rank
 /// connects its own channels; a failure anywhere becomes the same error on every rank. The lease is
-/// released when the last handle goes, when the communicator is freed, or in MPI_Finalize, whichever
-/// comes first; after that calls end with Status::kClosed. Thread rule: as for Lease.
+/// released when the last handle goes, when the communicator is freed, or in MPI_Finalize,
+/// whichever comes first; after that calls end with Status::kClosed. Thread rule: as for Lease.
 class Allocator {
  public:
   Allocator() = default;

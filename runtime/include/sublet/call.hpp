@@ -1,8 +1,5 @@
 #pragma once
 
-#include <sublet/result.hpp>
-#include <sublet/status.hpp>
-
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -10,6 +7,8 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <sublet/result.hpp>
+#include <sublet/status.hpp>
 #include <type_traits>
 
 namespace sublet {
@@ -22,8 +21,8 @@ struct PendingCall;
 /// How an invocation ended.
 struct Reply {
   Status status = Status::kAgain;
-  std::uint32_t worker = 0;   ///< Index of the worker within its lease.
-  std::uint64_t size = 0;     ///< Bytes written to the output; with kOutputTooLarge the bytes needed.
+  std::uint32_t worker = 0;  ///< Index of the worker within its lease.
+  std::uint64_t size = 0;  ///< Bytes written to the output; with kOutputTooLarge the bytes needed.
   std::uint64_t exec_ns = 0;  ///< The worker's own execution time, in ns.
 
   [[nodiscard]] bool ok() const noexcept { return status == Status::kOk; }

@@ -104,8 +104,8 @@ std::int32_t run_fixed(sublet_call* call, void (*body)(const In&, Out&)) {
   static_assert(std::is_trivially_copyable_v<In> && std::is_trivially_copyable_v<Out>);
   return run_typed(call, [&] {
     if (call->input_size != sizeof(In)) {
-      throw FunctionError("expected an input of " + std::to_string(sizeof(In)) +
-                          " bytes and got " + std::to_string(call->input_size));
+      throw FunctionError("expected an input of " + std::to_string(sizeof(In)) + " bytes and got " +
+                          std::to_string(call->input_size));
     }
     if (call->output_capacity < sizeof(Out)) {
       call->output_size = sizeof(Out);
@@ -135,29 +135,28 @@ struct FixedSignature<void (*)(const In&, Out&)> {
 
 /// Defines and exports a typed function of one input and one output of fixed size:
 /// SUBLET_FUNCTION(name, const In& in, Out& out) { ... }
-#define SUBLET_FUNCTION(name, input, output)                                             \
-  static void sublet_body_##name(input, output);                                         \
-  SUBLET_EXPORT const sublet_function_info sublet_function_info_##name;                  \
-  const sublet_function_info sublet_function_info_##name =                               \
-      ::sublet::detail::FixedSignature<decltype(&sublet_body_##name)>::kInfo;            \
-  SUBLET_EXPORT std::int32_t name(sublet_call* call);                                    \
-  std::int32_t name(sublet_call* call) {                                                 \
-    return ::sublet::detail::run_fixed(call, &sublet_body_##name);                       \
-  }                                                                                      \
+#define SUBLET_FUNCTION(name, input, output)                                  \
+  static void sublet_body_##name(input, output);                              \
+  SUBLET_EXPORT const sublet_function_info sublet_function_info_##name;       \
+  const sublet_function_info sublet_function_info_##name =                    \
+      ::sublet::detail::FixedSignature<decltype(&sublet_body_##name)>::kInfo; \
+  SUBLET_EXPORT std::int32_t name(sublet_call* call);                         \
+  std::int32_t name(sublet_call* call) {                                      \
+    return ::sublet::detail::run_fixed(call, &sublet_body_##name);            \
+  }                                                                           \
   static void sublet_body_##name(input, output)
 
 /// Defines and exports a typed function that handles sizes itself:
 /// SUBLET_CALL_FUNCTION(name, sublet::FunctionCall& call) { ... }
-#define SUBLET_CALL_FUNCTION(name, parameter)                                            \
-  static void sublet_body_##name(parameter);                                             \
-  SUBLET_EXPORT const sublet_function_info sublet_function_info_##name;                  \
-  const sublet_function_info sublet_function_info_##name = {SUBLET_FUNCTION_ABI_VERSION, \
-                                                            0, 0, 0};                    \
-  SUBLET_EXPORT std::int32_t name(sublet_call* call);                                    \
-  std::int32_t name(sublet_call* call) {                                                 \
-    return ::sublet::detail::run_typed(call, [&] {                                       \
-      ::sublet::FunctionCall wrapped(*call);                                             \
-      sublet_body_##name(wrapped);                                                       \
-    });                                                                                  \
-  }                                                                                      \
+#define SUBLET_CALL_FUNCTION(name, parameter)                                                      \
+  static void sublet_body_##name(parameter);                                                       \
+  SUBLET_EXPORT const sublet_function_info sublet_function_info_##name;                            \
+  const sublet_function_info sublet_function_info_##name = {SUBLET_FUNCTION_ABI_VERSION, 0, 0, 0}; \
+  SUBLET_EXPORT std::int32_t name(sublet_call* call);                                              \
+  std::int32_t name(sublet_call* call) {                                                           \
+    return ::sublet::detail::run_typed(call, [&] {                                                 \
+      ::sublet::FunctionCall wrapped(*call);                                                       \
+      sublet_body_##name(wrapped);                                                                 \
+    });                                                                                            \
+  }                                                                                                \
   static void sublet_body_##name(parameter)

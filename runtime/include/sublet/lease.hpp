@@ -1,9 +1,5 @@
 #pragma once
 
-#include <sublet/buffer.hpp>
-#include <sublet/call.hpp>
-#include <sublet/result.hpp>
-
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -11,6 +7,9 @@
 #include <memory>
 #include <memory_resource>
 #include <string>
+#include <sublet/buffer.hpp>
+#include <sublet/call.hpp>
+#include <sublet/result.hpp>
 #include <vector>
 
 namespace sublet {
@@ -89,8 +88,8 @@ struct Usage {
 /// Cores on one or more nodes that run this client's functions, for a time.
 ///
 /// A handle; copies share the lease, which is released when the last of them, its functions,
-/// calls and buffers are gone, by release(), or by the death of the process. Thread rule: one thread
-/// at a time uses a lease and all that comes from it; several threads take a lease each.
+/// calls and buffers are gone, by release(), or by the death of the process. Thread rule: one
+/// thread at a time uses a lease and all that comes from it; several threads take a lease each.
 class Lease {
  public:
   Lease() = default;
@@ -106,8 +105,7 @@ class Lease {
 
   template <class Signature>
   Result<TypedFunction<Signature>> function(const std::string& library_path,
-                                            const std::string& name,
-                                            FunctionOptions options = {}) {
+                                            const std::string& name, FunctionOptions options = {}) {
     auto found = function(library_path, name, options);
     if (!found) return tl::unexpected<Error>(std::move(found.error()));
     return TypedFunction<Signature>(std::move(*found));

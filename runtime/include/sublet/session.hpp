@@ -1,12 +1,11 @@
 #pragma once
 
-#include <sublet/lease.hpp>
-#include <sublet/result.hpp>
-
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <sublet/lease.hpp>
+#include <sublet/result.hpp>
 #include <vector>
 
 namespace sublet {
@@ -75,8 +74,8 @@ class Session {
   /// Asks for a lease and claims all of it. The refusal says what was asked and what is free.
   Result<Lease> lease(const LeaseRequest& request = {});
 
-  /// Asks for a lease and claims nothing: the grants of part p are for client p, who must claim them
-  /// within the executor managers' claim timeout (5 s by default).
+  /// Asks for a lease and claims nothing: the grants of part p are for client p, who must claim
+  /// them within the executor managers' claim timeout (5 s by default).
   Result<std::vector<Grant>> request(const LeaseRequest& request);
 
   /// Claims grants of one part, made by request() in this process or another.

@@ -1,0 +1,84 @@
+// The client's slow paths: waiting long, failures, the channel's end.
+
+#include <sched.h>
+
+#include <algorithm>
+#include <base/unix_socket.hpp>
+#include <transport/shm/shm_client_datapath.hpp>
+#include <utility>
+
+namespace sublet::transport::shm {
+
+static_assert(transport::ClientChannel<ClientChannel>);
+
+ClientChannel::ClientChannel(base::Fd connection, base::SharedMemory memory,
+                             std::shared_ptr<Arena> arena, std::uint32_t slots, FenceMode fences)
+    : arena_base_(arena->data()),
+      arena_size_(arena->size()),
+      mask_(slots - 1),
+      fences_(fences),
+      connection_(std::move(connection)),
+      memory_(std::move(memory)),
+      arena_(std::move(arena)),
+      pending_storage_(slots) {
+  const Layout layout{slots};
+  requests_ = at<RequestSlot>(memory_.data(), layout.requests());
+  replies_ = at<ReplySlot>(memory_.data(), layout.replies());
+  worker_sleep_ = at<SleepWord>(memory_.data(), layout.worker_sleep());
+  client_sleep_ = at<SleepWord>(memory_.data(), layout.client_sleep());
+  pending_ = pending_storage_.data();
+}
+
+void ClientChannel::collect_failure(const ReplyLine& line, std::uint32_t slot,
+                                    ReplyView& reply) noexcept {
+  const Layout layout{mask_ + 1};
+  const auto& text = at<ErrorText>(memory_.data(), layout.errors())[slot].text;
+  const std::size_t size = std::min<std::size_t>(line.error_size, error_.size());
+  std::memcpy(error_.data(), text.data(), size);
+  reply.error = {error_.data(), size};
+  if (reply.status == Status::kAgain || reply.status > Status::kDenied) {
+    reply.status = Status::kLost;
+    reply.error = "the executor's reply has a status that does not exist";
+  }
+  if (reply.status != Status::kOutputTooLarge) reply.size = 0;
+}
+
+Status ClientChannel::end_of_channel(Pending& pending, ReplyView& reply) noexcept {
+  pending.busy = false;
+  --in_flight_;
+  reply = ReplyView{};
+  reply.status = end_;
+  return Status::kOk;
+}
+
+bool ClientChannel::check_peer() noexcept {
+  if (end_ == Status::kOk && base::peer_has_closed(connection_.get())) end_ = Status::kLost;
+  return end_ == Status::kOk;
+}
+
+void ClientChannel::close() noexcept {
+  if (end_ == Status::kOk) end_ = Status::kClosed;
+  connection_.reset();
+}
+
+bool ClientChannel::wait_step(Ticket ticket, base::Ticks now, base::Ticks& spin_since,
+                              base::Ticks& checked, base::Deadline deadline) noexcept {
+  const base::TickRate& rate = base::TickRate::get();
+  if (now - checked > rate.from(tuning::kPeerCheck)) {
+    checked = now;
+    if (!check_peer()) return false;
+  }
+  const bool cores_short = contention_.observe(now);
+  if (cores_short) ::sched_yield();
+  const auto patience = cores_short ? std::chrono::nanoseconds(tuning::kContendedSpin)
+                                    : std::chrono::nanoseconds(tuning::kClientSpin);
+  if (now - spin_since > rate.from(patience)) {
+    // A sleeper hears only of replies: the peer's death ends the sleep with its slice.
+    const auto limit = std::min<std::chrono::nanoseconds>(deadline.left(), tuning::kPeerCheck);
+    sleep_unless(*client_sleep_, fences_, limit, [&] { return replied(ticket); });
+    contention_.restart(base::ticks());
+  }
+  return true;
+}
+
+}  // namespace sublet::transport::shm

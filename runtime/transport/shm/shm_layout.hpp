@@ -1,0 +1,118 @@
+#pragma once
+
+// PROTOCOL  The memory that a client and a worker of one node share, one per channel: a memfd made
+// by the
+//           executor. Call n (a 32-bit sequence number, from 1) uses slot n mod N of each ring. The
+//           client writes the body of a request line, then its sequence; the worker waits for the
+//           sequence it expects next, copies the line, and answers the same way in the reply line.
+//           Payloads up to kInlineBytes travel in the line; others lie in the arena, and the line
+//           holds their offsets.
+// STATES    A slot: free -> submitted (request sequence written) -> done (reply sequence written)
+//           -> free (the client has collected the reply; known to the client alone).
+// LIMITS    Slots: a power of two up to wire::kMaxSlots. Error text: kErrorBytes.
+//
+// Everything here is hostile: the other side may write anything at any time. Each side copies a
+// line once and checks the copy.
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <transport/contract.hpp>
+
+namespace sublet::transport::shm {
+
+/// Two lines are fetched together on current processors, so what the two sides write never shares
+/// such a pair. A call costs less when each slot has a pair of its own (measured: 0.70-0.87 of a
+/// flag ping-pong with 128 bytes, 0.88-0.98 with 64).
+inline constexpr std::size_t kPair = 128;
+
+inline constexpr std::size_t kErrorBytes = 512;
+
+enum RequestFlags : std::uint16_t {
+  kInputInline = 1,
+  kOutputInline = 2,
+  kTraced = 4,
+};
+
+struct alignas(64) RequestLine {
+  std::uint32_t sequence;  ///< Written last (release); pairs with the worker's acquire in poll.
+  std::uint16_t function;
+  std::uint16_t flags;
+  std::uint64_t in_size;
+  std::uint64_t out_capacity;
+  /// kInputInline: the input; else its arena offset in word 0. Without kOutputInline word 4 is the
+  /// output's arena offset.
+  std::array<std::byte, kInlineBytes> body;
+};
+static_assert(sizeof(RequestLine) == 64);
+
+inline constexpr std::size_t kInputOffsetAt = 0;
+inline constexpr std::size_t kOutputOffsetAt = kInlineBytesBesideOffset;
+
+struct alignas(64) ReplyLine {
+  std::uint32_t sequence;  ///< Written last (release); pairs with the client's acquire in poll.
+  std::uint8_t status;
+  std::uint8_t unused;
+  std::uint16_t error_size;
+  std::uint64_t size;
+  std::uint64_t exec_ns;
+  std::array<std::byte, kInlineBytes> body;
+};
+static_assert(sizeof(ReplyLine) == 64);
+
+struct alignas(kPair) RequestSlot {
+  RequestLine line;
+};
+
+struct alignas(kPair) ReplySlot {
+  ReplyLine line;
+  std::uint64_t started;  ///< Only with kTraced; written before the sequence.
+  std::uint64_t ended;
+};
+static_assert(sizeof(RequestSlot) == kPair && sizeof(ReplySlot) == kPair);
+
+/// One side's wish to be woken: 1 while it sleeps or is about to. Written by its owner; the other
+/// side sets it back to 0 when it wakes it. See base/asymmetric_fence.hpp for how neither misses
+/// the other.
+struct alignas(kPair) SleepWord {
+  std::uint32_t sleeping;
+};
+
+struct ErrorText {
+  std::array<char, kErrorBytes> text;
+};
+
+/// Where the parts lie in the channel's memory.
+struct Layout {
+  std::uint32_t slots;
+
+  [[nodiscard]] std::size_t worker_sleep() const noexcept { return 0; }
+  [[nodiscard]] std::size_t client_sleep() const noexcept { return kPair; }
+  [[nodiscard]] std::size_t requests() const noexcept { return 2 * kPair; }
+  [[nodiscard]] std::size_t replies() const noexcept {
+    return requests() + slots * sizeof(RequestSlot);
+  }
+  [[nodiscard]] std::size_t errors() const noexcept {
+    return replies() + slots * sizeof(ReplySlot);
+  }
+  [[nodiscard]] std::size_t size() const noexcept {
+    constexpr std::size_t kPage = 4096;
+    return (errors() + slots * sizeof(ErrorText) + kPage - 1) / kPage * kPage;
+  }
+};
+
+template <class T>
+[[nodiscard]] T* at(std::byte* base, std::size_t offset) noexcept {
+  return reinterpret_cast<T*>(base + offset);
+}
+
+[[nodiscard]] inline std::uint32_t load_acquire(std::uint32_t& word) noexcept {
+  return std::atomic_ref<std::uint32_t>(word).load(std::memory_order_acquire);
+}
+
+inline void store_release(std::uint32_t& word, std::uint32_t value) noexcept {
+  std::atomic_ref<std::uint32_t>(word).store(value, std::memory_order_release);
+}
+
+}  // namespace sublet::transport::shm

@@ -1,0 +1,57 @@
+// The worker's slow paths: sleeping, failures, the channel's end.
+
+#include <transport/shm/shm_server_datapath.hpp>
+#include <utility>
+
+namespace sublet::transport::shm {
+
+static_assert(transport::ServerChannel<ServerChannel>);
+
+ServerChannel::ServerChannel(base::SharedMemory memory, std::shared_ptr<base::SharedMemory> arena,
+                             std::uint32_t slots, FenceMode fences)
+    : arena_base_(arena->data()),
+      arena_size_(arena->size()),
+      mask_(slots - 1),
+      fences_(fences),
+      memory_(std::move(memory)),
+      arena_(std::move(arena)) {
+  const Layout layout{slots};
+  requests_ = at<RequestSlot>(memory_.data(), layout.requests());
+  replies_ = at<ReplySlot>(memory_.data(), layout.replies());
+  worker_sleep_ = at<SleepWord>(memory_.data(), layout.worker_sleep());
+  client_sleep_ = at<SleepWord>(memory_.data(), layout.client_sleep());
+}
+
+std::uint16_t ServerChannel::write_error(std::uint32_t slot, std::string_view error) noexcept {
+  const Layout layout{mask_ + 1};
+  auto& text = at<ErrorText>(memory_.data(), layout.errors())[slot].text;
+  const std::size_t size = std::min(error.size(), text.size());
+  for (std::size_t i = 0; i < size; ++i) text[i] = error[i];  // memcpy need not be signal-safe
+  return static_cast<std::uint16_t>(size);
+}
+
+void ServerChannel::complete_dying(std::uint32_t sequence, Status status,
+                                   std::string_view error) noexcept {
+  const std::uint32_t index = sequence & mask_;
+  ReplyLine& line = replies_[index].line;
+  line.status = static_cast<std::uint8_t>(status);
+  line.size = 0;
+  line.exec_ns = 0;
+  line.error_size = write_error(index, error);
+  store_release(line.sequence, sequence);
+  wake_if_sleeping(*client_sleep_, FenceMode::kSymmetric);
+  // With asymmetric fences the client may be about to sleep unseen; its sleep slice ends that.
+}
+
+void ServerChannel::sleep(std::chrono::nanoseconds limit) noexcept {
+  sleep_unless(*worker_sleep_, fences_, limit, [this] {
+    return !is_open() || load_acquire(requests_[next_ & mask_].line.sequence) == next_;
+  });
+}
+
+void ServerChannel::interrupt() noexcept {
+  open_.store(false, std::memory_order_seq_cst);
+  wake_slow(*worker_sleep_);
+}
+
+}  // namespace sublet::transport::shm

@@ -1,0 +1,121 @@
+#pragma once
+
+// HOT-PATH BUDGET  poll: one line read (the request; a miss when it is new). complete: one line
+// written (the reply), one line read that nobody else writes (the client's sleep word). No
+// allocation, lock, system call or virtual call.
+
+#include <algorithm>
+#include <atomic>
+#include <base/shared_memory.hpp>
+#include <cstring>
+#include <memory>
+#include <transport/contract.hpp>
+#include <transport/shm/shm_sleep.hpp>
+
+namespace sublet::transport::shm {
+
+/// The worker's end of a channel. Owner: the executor; used by one worker thread, interrupt() by
+/// any.
+class ServerChannel {
+ public:
+  ServerChannel(base::SharedMemory memory, std::shared_ptr<base::SharedMemory> arena,
+                std::uint32_t slots, FenceMode fences);
+
+  [[nodiscard]] bool poll(Invocation& invocation) noexcept;
+  void complete(const Invocation& invocation, const Completion& completion) noexcept;
+  /// Async-signal-safe. See the contract.
+  void complete_dying(std::uint32_t sequence, Status status, std::string_view error) noexcept;
+  void sleep(std::chrono::nanoseconds limit) noexcept;
+  void interrupt() noexcept;
+  [[nodiscard]] bool is_open() const noexcept { return open_.load(std::memory_order_relaxed); }
+
+ private:
+  void decode(Invocation& invocation) noexcept;
+  /// Where the offset at `where` in the request points; a bad one turns the verdict to kInvalid.
+  [[nodiscard]] std::byte* in_arena(std::size_t where, std::uint64_t size,
+                                    Status& verdict) const noexcept {
+    std::uint64_t offset;
+    std::memcpy(&offset, request_.body.data() + where, sizeof(offset));
+    if (offset <= arena_size_ && size <= arena_size_ - offset) return arena_base_ + offset;
+    verdict = Status::kInvalid;
+    return nullptr;
+  }
+  [[nodiscard]] std::uint16_t write_error(std::uint32_t slot, std::string_view error) noexcept;
+
+  RequestSlot* requests_;
+  ReplySlot* replies_;
+  SleepWord* client_sleep_;
+  std::byte* arena_base_;
+  std::uint64_t arena_size_;
+  std::uint32_t mask_;
+  std::uint32_t next_ = 1;
+  FenceMode fences_;
+  std::atomic<bool> open_{true};
+  RequestLine request_{};  ///< The copy that is checked and used.
+  alignas(64) std::array<std::byte, 64> scratch_{};
+
+  SleepWord* worker_sleep_;
+  base::SharedMemory memory_;
+  std::shared_ptr<base::SharedMemory> arena_;
+};
+
+inline bool ServerChannel::poll(Invocation& invocation) noexcept {
+  RequestLine& line = requests_[next_ & mask_].line;
+  if (load_acquire(line.sequence) != next_) return false;
+  std::memcpy(&request_, &line, sizeof(request_));
+  decode(invocation);
+  ++next_;
+  return true;
+}
+
+inline void ServerChannel::decode(Invocation& invocation) noexcept {
+  invocation.sequence = next_;
+  invocation.function = request_.function;
+  invocation.in_size = request_.in_size;
+  invocation.out_capacity = request_.out_capacity;
+  invocation.traced = (request_.flags & kTraced) != 0;
+  invocation.out_is_inline = (request_.flags & kOutputInline) != 0;
+  invocation.verdict = Status::kOk;
+
+  std::size_t inline_room = kInlineBytes;
+  if (invocation.out_is_inline) {
+    invocation.out = scratch_.data();
+    if (request_.out_capacity > kInlineBytes) invocation.verdict = Status::kInvalid;
+  } else {
+    invocation.out = in_arena(kOutputOffsetAt, request_.out_capacity, invocation.verdict);
+    inline_room = kInlineBytesBesideOffset;
+  }
+  if ((request_.flags & kInputInline) != 0) {
+    invocation.in = request_.body.data();
+    if (request_.in_size > inline_room) invocation.verdict = Status::kInvalid;
+  } else {
+    invocation.in = in_arena(kInputOffsetAt, request_.in_size, invocation.verdict);
+  }
+}
+
+inline void ServerChannel::complete(const Invocation& invocation,
+                                    const Completion& completion) noexcept {
+  const std::uint32_t index = invocation.sequence & mask_;
+  ReplySlot& slot = replies_[index];
+  ReplyLine& line = slot.line;
+  line.status = static_cast<std::uint8_t>(completion.status);
+  line.size = completion.size;
+  line.exec_ns = completion.exec_ns;
+  if (invocation.out_is_inline) {
+    // All of the scratch line: its length is known to the compiler, and what else is in it comes
+    // from earlier calls of the same client.
+    std::memcpy(line.body.data(), invocation.out, kInlineBytes);
+  }
+  line.error_size = 0;
+  if (completion.status != Status::kOk) [[unlikely]] {
+    line.error_size = write_error(index, completion.error);
+  }
+  if (invocation.traced) {
+    slot.started = completion.started;
+    slot.ended = completion.ended;
+  }
+  store_release(line.sequence, invocation.sequence);
+  wake_if_sleeping(*client_sleep_, fences_);
+}
+
+}  // namespace sublet::transport::shm

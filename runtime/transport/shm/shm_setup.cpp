@@ -1,0 +1,236 @@
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <base/unix_socket.hpp>
+#include <bit>
+#include <cstring>
+#include <transport/shm/shm_setup.hpp>
+#include <utility>
+
+namespace sublet::transport::shm {
+namespace {
+
+constexpr std::uint32_t kMagic = 0x5342'4c54;
+constexpr std::uint32_t kVersion = 1;
+
+struct Hello {
+  std::uint32_t magic;
+  std::uint32_t version;
+  Token token;
+  std::uint32_t worker;
+  std::uint32_t slots;
+  std::uint64_t arena_size;
+  std::uint32_t asymmetric;  ///< 1: the client is registered for asymmetric fences.
+  std::uint32_t unused;
+};
+
+struct Welcome {
+  std::uint32_t magic;
+  std::uint8_t status;  ///< sublet::Status; kOk comes with the channel's memfd.
+  std::uint8_t asymmetric;
+  std::array<char, 250> text;
+};
+
+template <class T>
+std::span<const std::byte> bytes_of(const T& value) {
+  return std::as_bytes(std::span<const T, 1>(&value, 1));
+}
+
+/// Takes the same time whatever differs.
+bool same_token(const Token& a, const Token& b) noexcept {
+  unsigned difference = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) difference |= static_cast<unsigned>(a[i] ^ b[i]);
+  return difference == 0;
+}
+
+bool usable_slots(std::uint32_t slots, std::uint32_t most) noexcept {
+  return std::has_single_bit(slots) && slots <= most;
+}
+
+void refuse(int socket, Status status, const std::string& text) {
+  Welcome welcome{};
+  welcome.magic = kMagic;
+  welcome.status = static_cast<std::uint8_t>(status);
+  std::strncpy(welcome.text.data(), text.c_str(), welcome.text.size() - 1);
+  // The client may be gone already; then nobody needs the reason.
+  (void)base::send_packet(socket, bytes_of(welcome));
+}
+
+}  // namespace
+
+Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Arena> arena) {
+  auto socket = base::connect_abstract(options.socket);
+  if (!socket) return tl::unexpected<Error>(socket.error());
+  Hello hello{};
+  hello.magic = kMagic;
+  hello.version = kVersion;
+  hello.token = options.token;
+  hello.worker = options.worker;
+  hello.slots = options.slots;
+  hello.arena_size = arena->size();
+  hello.asymmetric = base::register_asymmetric_fence() ? 1 : 0;
+  const int arena_fd = arena->memory().fd();
+  if (auto sent = base::send_packet(socket->get(), bytes_of(hello), {&arena_fd, 1}); !sent) {
+    return tl::unexpected<Error>(sent.error());
+  }
+  Welcome welcome{};
+  auto packet = base::receive_packet(
+      socket->get(), std::as_writable_bytes(std::span<Welcome, 1>(&welcome, 1)), options.timeout);
+  if (!packet) {
+    return fail(ErrorKind::kDisconnected,
+                "worker " + std::to_string(options.worker) +
+                    " did not answer a request to connect: " + packet.error().what());
+  }
+  if (packet->size == 0) {
+    return fail(ErrorKind::kDisconnected, "the executor ended while worker " +
+                                              std::to_string(options.worker) +
+                                              " was being connected");
+  }
+  welcome.text.back() = '\0';
+  if (packet->size != sizeof(welcome) || welcome.magic != kMagic) {
+    return fail(ErrorKind::kInvalid, "what listens at '" + options.socket + "' is no executor");
+  }
+  if (static_cast<Status>(welcome.status) != Status::kOk) {
+    return fail(ErrorKind::kDenied, "worker " + std::to_string(options.worker) +
+                                        " refused the connection: " + welcome.text.data());
+  }
+  if (packet->fds.size() != 1) {
+    return fail(ErrorKind::kInvalid, "the executor sent no memory for the channel");
+  }
+  auto memory = base::SharedMemory::map(std::move(packet->fds[0]), Layout{options.slots}.size());
+  if (!memory) return tl::unexpected<Error>(memory.error());
+  return ClientChannel(std::move(*socket), std::move(*memory), std::move(arena), options.slots,
+                       welcome.asymmetric != 0 ? FenceMode::kAsymmetric : FenceMode::kSymmetric);
+}
+
+Listener::Listener(base::Fd socket, ListenerOptions options)
+    : socket_(std::move(socket)), options_(options) {
+  ::fcntl(socket_.get(), F_SETFL, ::fcntl(socket_.get(), F_GETFL) | O_NONBLOCK);
+}
+
+void Listener::append_poll_fds(std::vector<pollfd>& fds) const {
+  if (pending_.size() < kMaxPending) fds.push_back({socket_.get(), POLLIN, 0});
+  for (const auto& pending : pending_) fds.push_back({pending.socket.get(), POLLIN, 0});
+}
+
+int Listener::poll_timeout_ms() const {
+  if (pending_.empty()) return -1;
+  auto first = pending_.front().deadline;
+  for (const auto& pending : pending_) first = std::min(first, pending.deadline);
+  const auto left =
+      std::chrono::ceil<std::chrono::milliseconds>(first - std::chrono::steady_clock::now());
+  return static_cast<int>(std::max<std::int64_t>(0, left.count()));
+}
+
+void Listener::accept_all() {
+  while (pending_.size() < kMaxPending) {
+    base::Fd socket(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!socket.valid()) return;
+    pending_.push_back({std::move(socket), std::chrono::steady_clock::now() + kHelloTimeout});
+  }
+}
+
+void Listener::service(const std::function<bool(std::uint32_t)>& may_take,
+                       const std::function<void(Accepted)>& accepted) {
+  accept_all();
+  const auto now = std::chrono::steady_clock::now();
+  std::erase_if(pending_, [&](PendingConnection& pending) {
+    if (greet(pending, may_take, accepted)) return true;
+    if (now < pending.deadline) return false;
+    refuse(pending.socket.get(), Status::kDenied, "no greeting came in time");
+    return true;
+  });
+}
+
+Result<std::shared_ptr<base::SharedMemory>> Listener::map_arena(base::Fd fd, std::uint64_t size) {
+  if (size > options_.max_arena_bytes) {
+    return fail(ErrorKind::kInvalid, "the arena has " + std::to_string(size) +
+                                         " bytes; the lease allows " +
+                                         std::to_string(options_.max_arena_bytes));
+  }
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) {
+    return fail(ErrorKind::kInvalid, "the arena's descriptor is unusable");
+  }
+  std::erase_if(arenas_, [](const KnownArena& arena) { return arena.memory.expired(); });
+  for (const KnownArena& arena : arenas_) {
+    if (auto memory = arena.memory.lock();
+        memory && arena.inode == info.st_ino && memory->size() == size) {
+      return memory;
+    }
+  }
+  auto mapped = base::SharedMemory::map(std::move(fd), size);
+  if (!mapped) return tl::unexpected<Error>(mapped.error());
+  auto memory = std::make_shared<base::SharedMemory>(std::move(*mapped));
+  arenas_.push_back({info.st_ino, memory});
+  return memory;
+}
+
+bool Listener::greet(PendingConnection& pending, const std::function<bool(std::uint32_t)>& may_take,
+                     const std::function<void(Accepted)>& accepted) {
+  Hello hello{};
+  const int socket = pending.socket.get();
+  auto packet =
+      base::receive_packet(socket, std::as_writable_bytes(std::span<Hello, 1>(&hello, 1)));
+  if (!packet) return packet.error().kind() != ErrorKind::kOverloaded;
+  if (packet->size != sizeof(hello) || hello.magic != kMagic || packet->fds.size() != 1) {
+    refuse(socket, Status::kInvalid, "the greeting is malformed");
+    return true;
+  }
+  if (hello.version != kVersion) {
+    refuse(socket, Status::kInvalid,
+           "the client speaks version " + std::to_string(hello.version) +
+               " of the shm protocol, this executor version " + std::to_string(kVersion));
+    return true;
+  }
+  if (!same_token(hello.token, options_.token)) {
+    refuse(socket, Status::kDenied, "the token is not the one of this lease");
+    return true;
+  }
+  if (hello.worker >= options_.workers) {
+    refuse(socket, Status::kInvalid,
+           "there is no worker " + std::to_string(hello.worker) + "; the lease has " +
+               std::to_string(options_.workers));
+    return true;
+  }
+  if (!usable_slots(hello.slots, options_.max_slots)) {
+    refuse(socket, Status::kInvalid,
+           std::to_string(hello.slots) + " slots were asked for; a power of two up to " +
+               std::to_string(options_.max_slots) + " can be had");
+    return true;
+  }
+  if (!may_take(hello.worker)) {
+    refuse(socket, Status::kDenied,
+           "worker " + std::to_string(hello.worker) + " has a channel already");
+    return true;
+  }
+  auto arena = map_arena(std::move(packet->fds[0]), hello.arena_size);
+  if (!arena) {
+    refuse(socket, Status::kInvalid, arena.error().what());
+    return true;
+  }
+  auto memory = base::SharedMemory::create("sublet-channel", Layout{hello.slots}.size(),
+                                           base::SharedMemory::Pages::kSmall);
+  if (!memory) {
+    refuse(socket, Status::kInvalid, memory.error().what());
+    return true;
+  }
+  const bool asymmetric =
+      hello.asymmetric == 1 && !options_.mostly_warm && base::register_asymmetric_fence();
+  Welcome welcome{};
+  welcome.magic = kMagic;
+  welcome.status = static_cast<std::uint8_t>(Status::kOk);
+  welcome.asymmetric = asymmetric ? 1 : 0;
+  const int memory_fd = memory->fd();
+  if (!base::send_packet(socket, bytes_of(welcome), {&memory_fd, 1})) return true;
+  accepted(Accepted{
+      hello.worker,
+      std::make_unique<ServerChannel>(std::move(*memory), std::move(*arena), hello.slots,
+                                      asymmetric ? FenceMode::kAsymmetric : FenceMode::kSymmetric),
+      std::move(pending.socket)});
+  return true;
+}
+
+}  // namespace sublet::transport::shm

@@ -1,0 +1,27 @@
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <ctime>
+#include <transport/shm/shm_sleep.hpp>
+
+namespace sublet::transport::shm {
+
+void wake_slow(SleepWord& word) noexcept {
+  // Whoever turns the 1 into 0 makes the call, so that a burst of requests costs one.
+  if (std::atomic_ref<std::uint32_t>(word.sleeping).exchange(0, std::memory_order_relaxed) != 0) {
+    ::syscall(SYS_futex, &word.sleeping, FUTEX_WAKE, 1, nullptr, nullptr, 0);
+  }
+}
+
+void futex_wait(SleepWord& word, std::chrono::nanoseconds limit) noexcept {
+  if (limit.count() <= 0) return;
+  timespec timeout{};
+  timeout.tv_sec = static_cast<time_t>(limit.count() / 1'000'000'000);
+  timeout.tv_nsec = static_cast<long>(limit.count() % 1'000'000'000);
+  // Not FUTEX_PRIVATE: the waker is another process. EAGAIN (already woken), EINTR and ETIMEDOUT
+  // all mean the same to the caller: look again.
+  ::syscall(SYS_futex, &word.sleeping, FUTEX_WAIT, 1, &timeout, nullptr, 0);
+}
+
+}  // namespace sublet::transport::shm
