@@ -182,6 +182,7 @@ class LeaseBook {
   [[nodiscard]] const NodeOffer* offer(NodeNumber node) const;
   [[nodiscard]] bool is_up(NodeNumber node) const;
   [[nodiscard]] std::optional<GrantState> state(const GrantKey& key) const;
+  [[nodiscard]] std::vector<GrantTerms> grants_of(NodeNumber node) const;
   [[nodiscard]] std::size_t live_grants() const { return live_grants_; }
 
  private:
