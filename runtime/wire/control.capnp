@@ -122,7 +122,9 @@ interface NodeRegistration {
 # What the resource manager tells an executor manager.
 interface NodeControl {
   grant @0 (spec :GrantSpec) -> (failure :Failure);
-  revoke @1 (leaseId :UInt64, part :UInt32, reason :Text) -> ();
+  # Answers once the grant is gone and its cores are free, or, with `unclaimedOnly`, at once with
+  # `held` when a client has claimed it: then it stays.
+  revoke @1 (leaseId :UInt64, part :UInt32, reason :Text, unclaimedOnly :Bool) -> (held :Bool);
   extend @2 (leaseId :UInt64, part :UInt32, expiresUnixMs :Int64) -> (failure :Failure);
 }
 
