@@ -43,7 +43,7 @@ if(TARGET sublet_runtime)
     VERSION "${PROJECT_VERSION}" SOVERSION "${_soversion}")
   target_include_directories(sublet_runtime INTERFACE
     "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
-  install(DIRECTORY runtime/include/sublet "${PROJECT_BINARY_DIR}/generated/sublet"
+  install(DIRECTORY runtime/include/sublet "${PROJECT_BINARY_DIR}/runtime/include/sublet"
     DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
     FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h")
   install(TARGETS sublet_runtime EXPORT SubletRuntime
