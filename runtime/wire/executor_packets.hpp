@@ -1,0 +1,92 @@
+#pragma once
+
+// Sending and receiving the messages of executor_protocol.hpp: one packet each.
+
+#include <array>
+#include <base/fd.hpp>
+#include <base/unix_socket.hpp>
+#include <chrono>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+#include <wire/executor_protocol.hpp>
+
+namespace sublet::wire {
+
+/// Room for every message of the protocol.
+inline constexpr std::size_t kMaxExecutorMessage = sizeof(MessageHeader) + sizeof(Spawn);
+
+template <class Body>
+struct ExecutorPacket {
+  static_assert(std::is_trivially_copyable_v<Body> && alignof(Body) <= alignof(std::uint64_t));
+  alignas(std::uint64_t) MessageHeader header;
+  Body body;
+};
+
+template <class Body>
+[[nodiscard]] Result<void> send_message(int socket, MessageType type, const Body& body,
+                                        std::span<const int> fds = {}) {
+  ExecutorPacket<Body> packet{{type, sizeof(Body)}, body};
+  return base::send_packet(socket, std::as_bytes(std::span(&packet, 1)), fds);
+}
+
+[[nodiscard]] inline Result<void> send_message(int socket, MessageType type) {
+  const MessageHeader header{type, 0};
+  return base::send_packet(socket, std::as_bytes(std::span(&header, 1)));
+}
+
+/// A message as it came; the body is not looked at yet.
+struct ReceivedMessage {
+  MessageType type{};
+  std::vector<std::byte> body;
+  std::vector<base::Fd> fds;
+
+  /// The body as a Body; nothing when it has another size.
+  template <class Body>
+  [[nodiscard]] std::optional<Body> as() const {
+    static_assert(std::is_trivially_copyable_v<Body>);
+    if (body.size() != sizeof(Body)) return std::nullopt;
+    Body value;
+    std::memcpy(&value, body.data(), sizeof(Body));
+    return value;
+  }
+};
+
+/// kDisconnected when the peer has closed, kInvalid when what came is no message, kOverloaded when
+/// nothing came within `timeout` (negative: as the socket's own mode says).
+[[nodiscard]] inline Result<ReceivedMessage> receive_message(
+    int socket, std::chrono::milliseconds timeout = std::chrono::milliseconds(-1)) {
+  alignas(std::uint64_t) std::array<std::byte, kMaxExecutorMessage> buffer;
+  auto packet = base::receive_packet(socket, buffer, timeout);
+  if (!packet) return tl::unexpected<Error>(std::move(packet.error()));
+  if (packet->size == 0) return fail(ErrorKind::kDisconnected, "the peer has closed its socket");
+  MessageHeader header{};
+  if (packet->size >= sizeof(header)) std::memcpy(&header, buffer.data(), sizeof(header));
+  if (packet->size < sizeof(header) || header.size != packet->size - sizeof(header)) {
+    return fail(ErrorKind::kInvalid, "a packet of " + std::to_string(packet->size) +
+                                         " bytes is no message of the executor protocol");
+  }
+  return ReceivedMessage{header.type,
+                         {buffer.data() + sizeof(header), buffer.data() + packet->size},
+                         std::move(packet->fds)};
+}
+
+/// Copies `text` into a field of a message, cut to its size and always zero-terminated.
+template <std::size_t N>
+void set_text(std::array<char, N>& field, std::string_view text) noexcept {
+  const std::size_t size = text.size() < N ? text.size() : N - 1;
+  std::memcpy(field.data(), text.data(), size);
+  field[size] = '\0';
+}
+
+/// A text field of a message from a peer that may have left out the zero.
+template <std::size_t N>
+[[nodiscard]] std::string_view text_of(const std::array<char, N>& field) noexcept {
+  return {field.data(), ::strnlen(field.data(), N)};
+}
+
+}  // namespace sublet::wire
