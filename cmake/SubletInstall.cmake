@@ -5,7 +5,7 @@
 #   lib/libsublet.so.MAJOR    Sublet::runtime
 #   lib/libsublet_mpi.*       Sublet::mpi
 #   bin/sublet                the command
-#   libexec/sublet/           what it starts or loads: sublet-executor, the benchmarks' functions
+#   libexec/sublet/           what it starts or loads: sublet-executor, the benchmarks' parts
 #
 # Included last, when all targets are known. A target that this configuration leaves out is left out
 # here too. The tree can be moved as a whole: everything is found relative to where it lies.
@@ -74,6 +74,7 @@ endif()
 
 _sublet_install_program(sublet "${CMAKE_INSTALL_BINDIR}" "${_from_bin}")
 _sublet_install_program(sublet-executor "${SUBLET_INSTALL_LIBEXECDIR}" "${_from_libexec}")
+_sublet_install_program(sublet-mpi-pingpong "${SUBLET_INSTALL_LIBEXECDIR}" "${_from_libexec}")
 
 if(TARGET sublet_bench_functions)
   install(TARGETS sublet_bench_functions LIBRARY DESTINATION "${SUBLET_INSTALL_LIBEXECDIR}")
