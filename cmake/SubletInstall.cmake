@@ -41,6 +41,8 @@ endfunction()
 if(TARGET sublet_runtime)
   set_target_properties(sublet_runtime PROPERTIES EXPORT_NAME runtime
     VERSION "${PROJECT_VERSION}" SOVERSION "${_soversion}")
+  target_include_directories(sublet_runtime INTERFACE
+    "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
   install(DIRECTORY runtime/include/sublet "${PROJECT_BINARY_DIR}/runtime/include/sublet"
     DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
     FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h")
@@ -62,6 +64,8 @@ endif()
 if(TARGET sublet_mpi)
   set_target_properties(sublet_mpi PROPERTIES EXPORT_NAME mpi
     VERSION "${PROJECT_VERSION}" SOVERSION "${_soversion}" INSTALL_RPATH "\$ORIGIN")
+  target_include_directories(sublet_mpi INTERFACE
+    "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
   target_compile_definitions(sublet_mpi INTERFACE ${SUBLET_MPI_DEFINITIONS})
   install(DIRECTORY mpi_bindings/include/sublet DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
     FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h")
