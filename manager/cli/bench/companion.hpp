@@ -1,0 +1,12 @@
+#pragma once
+
+#include <string>
+#include <sublet/result.hpp>
+
+namespace sublet::cli::bench {
+
+/// The path of a file that is built and installed with the `sublet` command, found relative to it:
+/// libexec/sublet of an installed tree, bin or lib of a build tree. kUnsupported when not there.
+Result<std::string> find_companion(const std::string& name);
+
+}  // namespace sublet::cli::bench
