@@ -1,7 +1,6 @@
+#include <cli/bench/cpus.hpp>
 #include <gtest/gtest.h>
 #include <sched.h>
-
-#include <cli/bench/cpus.hpp>
 
 namespace sublet::cli::bench {
 namespace {

@@ -1,8 +1,8 @@
+#include <cli/bench/fork_exec.hpp>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
 #include <cerrno>
-#include <cli/bench/fork_exec.hpp>
 
 namespace sublet::cli::bench {
 namespace {

@@ -1,7 +1,7 @@
+#include <cli/bench/report.hpp>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
-#include <cli/bench/report.hpp>
 #include <filesystem>
 #include <fstream>
 #include <sstream>

@@ -1,6 +1,5 @@
-#include <gtest/gtest.h>
-
 #include <cli/bench/options.hpp>
+#include <gtest/gtest.h>
 
 namespace sublet::cli::bench {
 namespace {
@@ -72,10 +71,11 @@ TEST_F(BenchOptionsTest, RefuseBadSizesNamingThem) {
     EXPECT_TRUE(mentions(refusal({"latency", "--sizes", bad}), "not between 1 and 67108864"))
         << bad << ": " << refusal({"latency", "--sizes", bad});
   }
-  for (const std::string bad : {"8k", "x", "", ",8", "8,", "8,,9", " 8", "1e3", "0x10"}) {
+  for (const std::string bad : {"8k", "x", ",8", "8,", "8,,9", " 8", "1e3", "0x10"}) {
     EXPECT_TRUE(mentions(refusal({"latency", "--sizes=" + bad}), "is no whole number"))
         << bad << ": " << refusal({"latency", "--sizes=" + bad});
   }
+  EXPECT_TRUE(mentions(refusal({"latency", "--sizes="}), "--sizes"));
   EXPECT_TRUE(mentions(refusal({"latency", "--sizes=-8"}), "'-8' is no whole number"));
   EXPECT_TRUE(mentions(refusal({"latency", "--sizes", "-8"}), "--sizes"));
 }

@@ -1,6 +1,5 @@
-#include <gtest/gtest.h>
-
 #include <cli/bench/report.hpp>
+#include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 namespace sublet::cli::bench {

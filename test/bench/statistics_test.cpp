@@ -1,6 +1,5 @@
-#include <gtest/gtest.h>
-
 #include <cli/bench/statistics.hpp>
+#include <gtest/gtest.h>
 
 namespace sublet::cli::bench {
 namespace {

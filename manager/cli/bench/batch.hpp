@@ -7,10 +7,11 @@
 // enough that a pair of batches meets the same machine.
 
 #include <base/clock.hpp>
+#include <sublet/result.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <sublet/result.hpp>
 #include <vector>
 
 namespace sublet::cli::bench {

@@ -1,14 +1,14 @@
 #include "bench_command.hpp"
 
-#include <cstdio>
-#include <utility>
-
 #include "cold.hpp"
 #include "latency.hpp"
 #include "options.hpp"
 #include "progress.hpp"
 #include "rate.hpp"
 #include "report.hpp"
+
+#include <cstdio>
+#include <utility>
 
 namespace sublet::cli::bench {
 namespace {

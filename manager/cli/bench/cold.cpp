@@ -1,13 +1,13 @@
 #include "cold.hpp"
 
-#include <algorithm>
-#include <base/clock.hpp>
-#include <thread>
-#include <utility>
-
 #include "exchange.hpp"
 #include "fork_exec.hpp"
 #include "leased_worker.hpp"
+#include <base/clock.hpp>
+
+#include <algorithm>
+#include <thread>
+#include <utility>
 
 namespace sublet::cli::bench {
 namespace {

@@ -1,13 +1,13 @@
 #pragma once
 
+#include "options.hpp"
+#include "progress.hpp"
+#include "statistics.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
-
-#include "options.hpp"
-#include "progress.hpp"
-#include "statistics.hpp"
 
 namespace sublet::cli::bench {
 

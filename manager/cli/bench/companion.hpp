@@ -1,7 +1,8 @@
 #pragma once
 
-#include <string>
 #include <sublet/result.hpp>
+
+#include <string>
 
 namespace sublet::cli::bench {
 

@@ -1,9 +1,10 @@
 #pragma once
 
+#include <sublet/result.hpp>
+
 #include <sys/types.h>
 
 #include <string>
-#include <sublet/result.hpp>
 #include <utility>
 #include <vector>
 

@@ -8,17 +8,17 @@
 // reads it, and copies the result into private memory. Up to kPlainBytes Sublet takes the private
 // memory itself, at no cost, and that is what an application would give it.
 
+#include "options.hpp"
+#include "raw_exchange.hpp"
+#include <sublet/call.hpp>
+#include <sublet/lease.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string>
-#include <sublet/call.hpp>
-#include <sublet/lease.hpp>
 #include <vector>
-
-#include "options.hpp"
-#include "raw_exchange.hpp"
 
 namespace sublet::cli::bench {
 

@@ -1,12 +1,13 @@
 #include "fork_exec.hpp"
 
+#include <base/clock.hpp>
+#include <base/unix_socket.hpp>
+
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <base/clock.hpp>
-#include <base/unix_socket.hpp>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>

@@ -1,10 +1,10 @@
 #pragma once
 
+#include "helper_process.hpp"
 #include <base/fd.hpp>
 #include <sublet/result.hpp>
-#include <vector>
 
-#include "helper_process.hpp"
+#include <vector>
 
 namespace sublet::cli::bench {
 

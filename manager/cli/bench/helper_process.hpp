@@ -1,9 +1,10 @@
 #pragma once
 
+#include <sublet/result.hpp>
+
 #include <sys/types.h>
 
 #include <functional>
-#include <sublet/result.hpp>
 #include <utility>
 
 namespace sublet::cli::bench {

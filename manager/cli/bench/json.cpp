@@ -1,12 +1,12 @@
+#include "report.hpp"
+
 #include <fcntl.h>
+#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cmath>
 #include <cstring>
-#include <nlohmann/json.hpp>
-
-#include "report.hpp"
 
 namespace sublet::cli::bench {
 namespace {

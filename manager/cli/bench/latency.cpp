@@ -1,13 +1,13 @@
 #include "latency.hpp"
 
-#include <algorithm>
-#include <utility>
-
 #include "batch.hpp"
 #include "exchange.hpp"
 #include "leased_worker.hpp"
 #include "mpi_compare.hpp"
 #include "raw_exchange.hpp"
+
+#include <algorithm>
+#include <utility>
 
 namespace sublet::cli::bench {
 namespace {

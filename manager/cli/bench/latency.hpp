@@ -1,14 +1,14 @@
 #pragma once
 
+#include "options.hpp"
+#include "progress.hpp"
+#include "statistics.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "options.hpp"
-#include "progress.hpp"
-#include "statistics.hpp"
 
 namespace sublet::cli::bench {
 

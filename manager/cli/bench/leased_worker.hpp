@@ -1,12 +1,12 @@
 #pragma once
 
+#include "cpus.hpp"
+#include "options.hpp"
+#include <sublet/sublet.hpp>
+
 #include <chrono>
 #include <cstdint>
 #include <string>
-#include <sublet/sublet.hpp>
-
-#include "cpus.hpp"
-#include "options.hpp"
 
 namespace sublet::cli::bench {
 

@@ -1,6 +1,10 @@
 #include "mpi_compare.hpp"
 
+#include "companion.hpp"
+#include <base/fd.hpp>
+
 #include <fcntl.h>
+#include <nlohmann/json.hpp>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -8,14 +12,10 @@
 #include <unistd.h>
 
 #include <array>
-#include <base/fd.hpp>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <string>
-
-#include "companion.hpp"
 
 namespace sublet::cli::bench {
 namespace {

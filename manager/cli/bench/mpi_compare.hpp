@@ -1,11 +1,11 @@
 #pragma once
 
+#include "cpus.hpp"
+#include <sublet/result.hpp>
+
 #include <cstddef>
 #include <cstdint>
-#include <sublet/result.hpp>
 #include <vector>
-
-#include "cpus.hpp"
 
 namespace sublet::cli::bench {
 

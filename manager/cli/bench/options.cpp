@@ -1,6 +1,7 @@
 #include "options.hpp"
 
 #include <boost/program_options.hpp>
+
 #include <algorithm>
 #include <charconv>
 #include <optional>

@@ -1,13 +1,13 @@
 #pragma once
 
+#include "cpus.hpp"
+#include <sublet/result.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <sublet/result.hpp>
 #include <variant>
 #include <vector>
-
-#include "cpus.hpp"
 
 namespace sublet::cli::bench {
 

@@ -1,15 +1,15 @@
 #include "rate.hpp"
 
-#include <algorithm>
-#include <base/clock.hpp>
-#include <bit>
-#include <optional>
-#include <utility>
-
 #include "batch.hpp"
 #include "exchange.hpp"
 #include "leased_worker.hpp"
 #include "statistics.hpp"
+#include <base/clock.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <optional>
+#include <utility>
 
 namespace sublet::cli::bench {
 namespace {

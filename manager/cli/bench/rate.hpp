@@ -1,12 +1,12 @@
 #pragma once
 
+#include "options.hpp"
+#include "progress.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
-
-#include "options.hpp"
-#include "progress.hpp"
 
 namespace sublet::cli::bench {
 

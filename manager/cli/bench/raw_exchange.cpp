@@ -1,18 +1,18 @@
 #include "raw_exchange.hpp"
 
+#include "cpus.hpp"
+#include "statistics.hpp"
+#include <base/clock.hpp>
+
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <base/clock.hpp>
 #include <climits>
 #include <ctime>
 #include <new>
 #include <string>
 #include <vector>
-
-#include "cpus.hpp"
-#include "statistics.hpp"
 
 namespace sublet::cli::bench {
 namespace {

@@ -1,14 +1,14 @@
 #pragma once
 
+#include "helper_process.hpp"
+#include "raw_layout.hpp"
 #include <base/clock.hpp>
 #include <base/shared_memory.hpp>
+#include <sublet/result.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <sublet/result.hpp>
-
-#include "helper_process.hpp"
-#include "raw_layout.hpp"
 
 namespace sublet::cli::bench {
 

@@ -1,12 +1,12 @@
 #pragma once
 
-#include <base/fd.hpp>
-#include <string>
-#include <sublet/result.hpp>
-
 #include "cold.hpp"
 #include "latency.hpp"
 #include "rate.hpp"
+#include <base/fd.hpp>
+#include <sublet/result.hpp>
+
+#include <string>
 
 namespace sublet::cli::bench {
 

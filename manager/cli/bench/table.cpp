@@ -1,6 +1,6 @@
-#include <cstdio>
-
 #include "report.hpp"
+
+#include <cstdio>
 
 namespace sublet::cli::bench {
 namespace {

@@ -1,8 +1,9 @@
 // The functions that the benchmarks call.
 
+#include <sublet/function.hpp>
+
 #include <cstdint>
 #include <cstring>
-#include <sublet/function.hpp>
 
 // Reads its input and writes as many bytes back.
 SUBLET_CALL_FUNCTION(echo, sublet::FunctionCall& call) {
