@@ -66,6 +66,17 @@ TEST_F(BenchOptionsTest, TakeRateAndCold) {
   EXPECT_EQ(std::get<ColdOptions>(*cold).iterations, 3u);
 }
 
+TEST_F(BenchOptionsTest, TakeFewerCallsForColdLatencyUnlessToldHowMany) {
+  const auto by_default = parse_bench({"latency", "--mode", "cold"});
+  ASSERT_TRUE(by_default) << by_default.error().what();
+  EXPECT_EQ(std::get<LatencyOptions>(*by_default).iterations, ColdOptions{}.iterations);
+  EXPECT_EQ(std::get<LatencyOptions>(*by_default).warmup, ColdOptions{}.warmup);
+  const auto told = parse_bench({"latency", "--warmup", "9", "--iterations", "8", "--mode=cold"});
+  ASSERT_TRUE(told) << told.error().what();
+  EXPECT_EQ(std::get<LatencyOptions>(*told).iterations, 8u);
+  EXPECT_EQ(std::get<LatencyOptions>(*told).warmup, 9u);
+}
+
 TEST_F(BenchOptionsTest, RefuseBadSizesNamingThem) {
   for (const std::string bad : {"0", "8,0", "67108865", "18446744073709551616"}) {
     EXPECT_TRUE(mentions(refusal({"latency", "--sizes", bad}), "not between 1 and 67108864"))

@@ -29,11 +29,11 @@ int present(const Result<Report>& report, const CommonOptions& options, JsonFile
   return kExitOk;
 }
 
-/// Cold starts cost a thousand times more than calls, so they have their own default numbers.
 ColdOptions as_cold(const LatencyOptions& latency) {
   ColdOptions cold;
   static_cast<CommonOptions&>(cold) = latency;
-  if (latency.iterations != 0) cold.iterations = latency.iterations;
+  cold.iterations = latency.iterations;
+  cold.warmup = latency.warmup;
   return cold;
 }
 

@@ -99,8 +99,10 @@ class SubletExchange {
     return reply_.ok() && payload_.mark_came_back();
   }
 
+  /// As one, and looks at every byte.
+  [[nodiscard]] bool checked_one() noexcept { return one() && payload_.all_came_back(); }
+
   [[nodiscard]] Error failure() const;
-  [[nodiscard]] PrivatePayload& payload() noexcept { return payload_; }
 
  private:
   SubletExchange(Function& echo, std::size_t size) : echo_(&echo), payload_(size) {}
@@ -123,20 +125,26 @@ class RawSide {
   Result<void> end() { return raw_->end(); }
 
   [[nodiscard]] bool one() noexcept {
-    if (payload_.size() > kFlagBytes) payload_.mark(++number_);
+    if (!in_flag()) payload_.mark(++number_);
     const bool answered = kKind == RawKind::kHot
                               ? raw_->exchange_hot(payload_.in(), payload_.out())
                               : raw_->exchange_warm(payload_.in(), payload_.out());
-    return answered && (payload_.size() <= kFlagBytes || payload_.mark_came_back());
+    return answered && (in_flag() || payload_.mark_came_back());
+  }
+
+  /// As one, and looks at every byte; in the flag, the exchange itself has.
+  [[nodiscard]] bool checked_one() noexcept {
+    return one() && (in_flag() || payload_.all_came_back());
   }
 
   [[nodiscard]] Error failure() const {
     return Error(ErrorKind::kInternal,
                  "the raw exchange's server has ended, does not answer or sent other bytes back");
   }
-  [[nodiscard]] PrivatePayload& payload() noexcept { return payload_; }
 
  private:
+  [[nodiscard]] bool in_flag() const noexcept { return payload_.size() <= kFlagBytes; }
+
   RawExchange* raw_;
   PrivatePayload payload_;
   std::uint64_t number_ = 0;

@@ -124,7 +124,7 @@ Result<Series> run_series(SubletExchange& ours, Raw& raw, RawExchange& line, Bat
 template <class Side>
 Result<void> check_echo(Side& side, std::uint64_t warmup) {
   if (auto begun = side.begin(); !begun) return begun;
-  bool ok = side.one() && side.payload().all_came_back();
+  bool ok = side.checked_one();
   for (std::uint64_t i = 0; ok && i < warmup; ++i) ok = side.one();
   if (!ok) return tl::unexpected<Error>(side.failure());
   return side.end();

@@ -170,6 +170,10 @@ Result<BenchOptions> parse_latency(const std::vector<std::string>& arguments) {
   words->read("sizes", options.sizes, [](const std::string& text) {
     return parse_list<std::size_t>("--sizes", text, kMaxSize);
   });
+  if (options.mode == Mode::kCold) {  // a thousand times dearer than a call
+    options.iterations = ColdOptions{}.iterations;
+    options.warmup = ColdOptions{}.warmup;
+  }
   words->read_number("iterations", options.iterations, 1);
   words->read_number("warmup", options.warmup, 0);
   options.compare = words->flag("compare");

@@ -30,8 +30,9 @@ struct CommonOptions {
 struct LatencyOptions : CommonOptions {
   Mode mode = Mode::kHot;
   std::vector<std::size_t> sizes{8, 1024, 65536};
-  std::uint64_t iterations = 0;  ///< Timed calls per size; 0: as many as 200 batch pairs take.
-  std::uint64_t warmup = 1000;   ///< Calls before the first timed one of a size.
+  /// Timed calls per size; 0: as many as 200 batch pairs take. Mode cold has its own defaults.
+  std::uint64_t iterations = 0;
+  std::uint64_t warmup = 1000;  ///< Calls before the first timed one of a size.
   bool compare = false;
 };
 
