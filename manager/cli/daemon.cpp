@@ -46,15 +46,15 @@ Result<AddressFile> AddressFile::write(const std::string& path,
     for (const std::string& address : addresses) file << address << "\n";
     file.close();
     if (!file) {
-      return fail(ErrorKind::kInvalid, "writing address file '" + draft + "': " +
-                                           std::strerror(errno), errno);
+      return fail(ErrorKind::kInvalid,
+                  "writing address file '" + draft + "': " + std::strerror(errno), errno);
     }
   }
   if (::rename(draft.c_str(), path.c_str()) != 0) {
     const int error = errno;
     ::unlink(draft.c_str());
-    return fail(ErrorKind::kInvalid,
-                "writing address file '" + path + "': " + std::strerror(error), error);
+    return fail(ErrorKind::kInvalid, "writing address file '" + path + "': " + std::strerror(error),
+                error);
   }
   AddressFile file;
   file.path_ = path;

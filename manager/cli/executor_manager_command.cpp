@@ -21,7 +21,8 @@ CommandLine command_line() {
   line.arguments = "[OPTIONS]";
   line.about =
       "Offers cores and memory of this node to a resource manager, and starts, limits and watches\n"
-      "the executors of the leases that it grants on them. Waits for a resource manager that is not\n"
+      "the executors of the leases that it grants on them. Waits for a resource manager that is "
+      "not\n"
       "there yet. Ends its leases on SIGTERM, SIGINT or SIGHUP.";
   line.options.add_options()(
       "manager", po::value<std::string>(),
@@ -57,9 +58,8 @@ Result<manager::ExecutorManagerOptions> executor_manager_options(const po::varia
 Result<void> serve(const po::variables_map& values, manager::ZygoteProcess zygote,
                    manager::ExecutorManagerOptions options) {
   Daemon daemon;
-  auto started =
-      manager::ExecutorManager::start(daemon.io(), std::move(zygote), std::move(options))
-          .wait(daemon.wait_scope());
+  auto started = manager::ExecutorManager::start(daemon.io(), std::move(zygote), std::move(options))
+                     .wait(daemon.wait_scope());
   if (!started) return tl::unexpected<Error>(started.error());
   AddressFile file;
   if (values.count("address-file") != 0) {

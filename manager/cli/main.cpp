@@ -70,4 +70,6 @@ int complain(std::string_view command, std::string_view text, int exit_code) {
 
 }  // namespace sublet::cli
 
-int main(int argc, char** argv) { return sublet::cli::run(argc, argv); }
+int main(int argc, char** argv) {
+  return sublet::cli::run(argc, argv);
+}

@@ -1,5 +1,4 @@
 #include <cli/manager_options.hpp>
-
 #include <common/manager_query.hpp>
 
 #include <boost/program_options.hpp>

@@ -149,8 +149,8 @@ Result<po::parsed_options> from_flags(const CommandLine& line,
         .style(kStyle)
         .run();
   } catch (const po::error& error) {
-    return fail(ErrorKind::kInvalid, std::string(error.what()) + "; see `sublet " + line.name +
-                                         " --help`");
+    return fail(ErrorKind::kInvalid,
+                std::string(error.what()) + "; see `sublet " + line.name + " --help`");
   }
 }
 
@@ -222,8 +222,9 @@ Result<std::uint64_t> parse_size(const std::string& text) {
   const bool known = unit.empty() || (unit.size() == 1 && power > 0);
   const double bytes = number * std::pow(1024.0, static_cast<double>(power));
   if (error != std::errc() || rest == text.data() || !known || number < 0 || bytes >= 0x1p63) {
-    return fail(ErrorKind::kInvalid,
-                "'" + text + "' is no size; write for instance 512MiB, 1.5GiB or a number of bytes");
+    return fail(
+        ErrorKind::kInvalid,
+        "'" + text + "' is no size; write for instance 512MiB, 1.5GiB or a number of bytes");
   }
   return static_cast<std::uint64_t>(bytes);
 }

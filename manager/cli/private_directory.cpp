@@ -1,6 +1,5 @@
-#include <cli/private_directory.hpp>
-
 #include <base/node_identity.hpp>
+#include <cli/private_directory.hpp>
 #include <common/listening_socket.hpp>
 
 #include <fcntl.h>

@@ -106,9 +106,8 @@ Result<void> serve(base::Fd lifeline, base::Fd address_fd, manager::ZygoteProces
         return manager::make_resource_manager(kj::addRef(*service), std::move(peer));
       });
   options.manager_address = listener.address().to_string();
-  auto started =
-      manager::ExecutorManager::start(daemon.io(), std::move(zygote), std::move(options))
-          .wait(daemon.wait_scope());
+  auto started = manager::ExecutorManager::start(daemon.io(), std::move(zygote), std::move(options))
+                     .wait(daemon.wait_scope());
   if (!started) return tl::unexpected<Error>(started.error());
   manager::within(daemon.timer(), kStartLimit, until_registered(daemon.timer(), *service),
                   "the executor manager's registration")
@@ -118,8 +117,7 @@ Result<void> serve(base::Fd lifeline, base::Fd address_fd, manager::ZygoteProces
   }
   auto stream = daemon.io().lowLevelProvider->wrapInputFd(lifeline.get());
   auto end = end_of(*stream, std::make_shared<char>());
-  const std::string why =
-      end.exclusiveJoin(daemon.stop_signal()).wait(daemon.wait_scope());
+  const std::string why = end.exclusiveJoin(daemon.stop_signal()).wait(daemon.wait_scope());
   base::log().info("ending on {}", why);
   (*started)->stop("the private manager ends").wait(daemon.wait_scope());
   return {};

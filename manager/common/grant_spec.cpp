@@ -1,7 +1,8 @@
 #include <common/grant_spec.hpp>
-#include <cstring>
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
+
+#include <cstring>
 
 namespace sublet::manager {
 namespace {

@@ -2,10 +2,9 @@
 
 // Grants as the managers tell them to one another.
 
-#include <wire/control.capnp.h>
-
 #include <common/grant_terms.hpp>
 #include <sublet/result.hpp>
+#include <wire/control.capnp.h>
 
 namespace sublet::manager {
 

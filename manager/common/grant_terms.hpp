@@ -1,6 +1,7 @@
 #pragma once
 
 #include <common/types.hpp>
+
 #include <cstdint>
 #include <string>
 #include <vector>

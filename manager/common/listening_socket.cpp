@@ -1,3 +1,6 @@
+#include <base/unix_socket.hpp>
+#include <common/listening_socket.hpp>
+
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -6,9 +9,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include <base/unix_socket.hpp>
 #include <cerrno>
-#include <common/listening_socket.hpp>
 #include <cstring>
 #include <memory>
 

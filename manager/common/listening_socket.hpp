@@ -1,12 +1,13 @@
 #pragma once
 
+#include <base/fd.hpp>
+#include <sublet/result.hpp>
+#include <wire/address.hpp>
+
 #include <sys/types.h>
 
-#include <base/fd.hpp>
 #include <string>
-#include <sublet/result.hpp>
 #include <utility>
-#include <wire/address.hpp>
 
 namespace sublet::manager {
 

@@ -1,7 +1,8 @@
 #pragma once
 
-#include <chrono>
 #include <common/types.hpp>
+
+#include <chrono>
 
 namespace sublet::manager {
 

@@ -1,7 +1,6 @@
-#include <common/manager_query.hpp>
-
 #include <base/node_identity.hpp>
 #include <common/async.hpp>
+#include <common/manager_query.hpp>
 #include <common/rpc_connection.hpp>
 #include <wire/control.capnp.h>
 #include <wire/convert.hpp>
@@ -19,12 +18,11 @@ Result<Answer> query(const std::string& address, std::chrono::milliseconds limit
   try {
     auto io = kj::setupAsyncIo();
     auto& timer = io.provider->getTimer();
-    auto answer =
-        RpcConnection::connect(io.provider->getNetwork(), timer, *where, limit)
-            .then([&ask](kj::Own<RpcConnection> connection) {
-              auto manager = connection->bootstrap().castAs<wire::ResourceManager>();
-              return ask(kj::mv(manager)).attach(kj::mv(connection));
-            });
+    auto answer = RpcConnection::connect(io.provider->getNetwork(), timer, *where, limit)
+                      .then([&ask](kj::Own<RpcConnection> connection) {
+                        auto manager = connection->bootstrap().castAs<wire::ResourceManager>();
+                        return ask(kj::mv(manager)).attach(kj::mv(connection));
+                      });
     return within(timer, limit, kj::mv(answer), "the answer").wait(io.waitScope);
   } catch (const kj::Exception& exception) {
     return fail(ErrorKind::kDisconnected, "asking the resource manager at " + address + ": " +
@@ -36,8 +34,7 @@ Result<Answer> query(const std::string& address, std::chrono::milliseconds limit
 }  // namespace
 
 std::string default_manager_address() {
-  if (const char* address = std::getenv("SUBLET_MANAGER");
-      address != nullptr && *address != '\0') {
+  if (const char* address = std::getenv("SUBLET_MANAGER"); address != nullptr && *address != '\0') {
     return address;
   }
   return "unix:" + base::runtime_directory() + "/manager.sock";

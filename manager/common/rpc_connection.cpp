@@ -1,14 +1,15 @@
+#include <base/log.hpp>
+#include <base/unix_socket.hpp>
+#include <common/async.hpp>
+#include <common/rpc_connection.hpp>
+#include <wire/limits.hpp>
+
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <array>
-#include <base/log.hpp>
-#include <base/unix_socket.hpp>
-#include <common/async.hpp>
-#include <common/rpc_connection.hpp>
-#include <wire/limits.hpp>
 
 namespace sublet::manager {
 namespace {

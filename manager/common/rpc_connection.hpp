@@ -2,15 +2,16 @@
 
 // Two-party connections, in and out, with the limits of wire/limits.hpp on each of them.
 
+#include <common/listening_socket.hpp>
+#include <wire/address.hpp>
+
 #include <capnp/rpc-twoparty.h>
 #include <kj/async-io.h>
 
-#include <common/listening_socket.hpp>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
-#include <wire/address.hpp>
 
 namespace sublet::manager {
 

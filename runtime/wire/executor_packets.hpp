@@ -2,9 +2,11 @@
 
 // Sending and receiving the messages of executor_protocol.hpp: one packet each.
 
-#include <array>
 #include <base/fd.hpp>
 #include <base/unix_socket.hpp>
+#include <wire/executor_protocol.hpp>
+
+#include <array>
 #include <chrono>
 #include <cstring>
 #include <optional>
@@ -13,7 +15,6 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
-#include <wire/executor_protocol.hpp>
 
 namespace sublet::wire {
 
