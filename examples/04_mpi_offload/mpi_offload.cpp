@@ -3,10 +3,11 @@
 //
 //   mpirun -n 2 mpi_offload [LIBRARY]
 
+#include <sublet/mpi.hpp>
+
 #include <cmath>
 #include <iostream>
 #include <numeric>
-#include <sublet/mpi.hpp>
 
 namespace {
 

@@ -7,6 +7,14 @@
 // The same steps run first without any workers, in the same processes: that gives the time to
 // compare with and the prices to check against, bit for bit.
 
+#include "balance.hpp"
+#include "collective.hpp"
+#include "offloader.hpp"
+#include "portfolio.hpp"
+#include "settings.hpp"
+#include "summary.hpp"
+#include <sublet/mpi.hpp>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -16,14 +24,6 @@
 #include <optional>
 #include <random>
 #include <span>
-#include <sublet/mpi.hpp>
-
-#include "balance.hpp"
-#include "collective.hpp"
-#include "offloader.hpp"
-#include "portfolio.hpp"
-#include "settings.hpp"
-#include "summary.hpp"
 
 namespace black_scholes {
 namespace {

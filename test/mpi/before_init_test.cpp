@@ -1,9 +1,10 @@
 // Without MPI_Init, and so without mpirun.
 
+#include <sublet/mpi.hpp>
+
 #include <gtest/gtest.h>
 
 #include <string>
-#include <sublet/mpi.hpp>
 
 namespace sublet::mpi {
 namespace {

@@ -7,10 +7,9 @@ namespace sublet::mpi {
 namespace {
 
 TEST(Finalize, EndsTheLeaseAndLeavesItsHandlesSafe) {
-  static Allocator outlives_main = Allocator::create(MPI_COMM_WORLD, options_for_any_machine())
-                                       .value_or_throw();
-  auto twice =
-      outlives_main.lease().function(SUBLET_TEST_FUNCTIONS, "twice").value_or_throw();
+  static Allocator outlives_main =
+      Allocator::create(MPI_COMM_WORLD, options_for_any_machine()).value_or_throw();
+  auto twice = outlives_main.lease().function(SUBLET_TEST_FUNCTIONS, "twice").value_or_throw();
   MPI_Comm leaked = MPI_COMM_NULL;  // never freed, as happens
   MPI_Comm_dup(MPI_COMM_WORLD, &leaked);
   Allocator on_leaked = Allocator::create(leaked, options_for_any_machine()).value_or_throw();

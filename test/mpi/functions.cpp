@@ -2,7 +2,9 @@
 
 #include <sublet/function.hpp>
 
-SUBLET_FUNCTION(twice, const double& value, double& result) { result = 2 * value; }
+SUBLET_FUNCTION(twice, const double& value, double& result) {
+  result = 2 * value;
+}
 
 // Any number of doubles in; each doubled, out.
 SUBLET_CALL_FUNCTION(twice_each, sublet::FunctionCall& call) {

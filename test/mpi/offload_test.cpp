@@ -2,12 +2,13 @@
 
 #include "world.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include <array>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <numeric>
 #include <vector>
 
@@ -124,8 +125,7 @@ TEST(Usage, FailsOnAllRanksWhenOneHasReleasedItsWorkers) {
   const int last = size_of(comm) - 1;
   if (rank_of(comm) == last) workers->release();
   const std::string text = expect_same_failure(comm, workers->usage());
-  EXPECT_NE(text.find("rank " + std::to_string(last) + " has released"), std::string::npos)
-      << text;
+  EXPECT_NE(text.find("rank " + std::to_string(last) + " has released"), std::string::npos) << text;
 }
 
 /// A file name that all ranks agree on.

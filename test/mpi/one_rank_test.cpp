@@ -1,6 +1,6 @@
 // One rank's environment is wrong (mpirun gives it another one than the others): all ranks learn
-// which rank and why, and go on. SUBLET_TEST_WRONG_RANK says which, SUBLET_TEST_WRONG_TEXT what the error
-// has to mention.
+// which rank and why, and go on. SUBLET_TEST_WRONG_RANK says which, SUBLET_TEST_WRONG_TEXT what the
+// error has to mention.
 
 #include "world.hpp"
 

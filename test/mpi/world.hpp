@@ -1,9 +1,10 @@
 #pragma once
 
+#include <sublet/mpi.hpp>
+
 #include <gtest/gtest.h>
 
 #include <string>
-#include <sublet/mpi.hpp>
 
 namespace sublet::mpi {
 
