@@ -23,6 +23,7 @@
 //                   draining node keeps its grants and gets no new ones.
 // LIMITS    LeaseBook::Limits, and wire/limits.hpp.
 
+#include <common/grant_terms.hpp>
 #include <common/types.hpp>
 #include <cstdint>
 #include <deque>
@@ -39,16 +40,6 @@
 
 namespace sublet::manager {
 
-/// What an executor manager offers.
-struct NodeOffer {
-  std::string name;
-  std::string node_id;
-  std::uint32_t cores = 0;
-  std::uint64_t memory_bytes = 0;
-  std::string cpuset;
-  std::vector<std::string> addresses;
-};
-
 /// What a client asks for; checked against wire/limits.hpp where it was read.
 struct LeaseAsk {
   std::uint32_t cores = 1;  ///< Per part.
@@ -62,21 +53,6 @@ struct LeaseAsk {
   std::string client_node_id;
   std::string owner;
   std::uint32_t owner_uid = ~std::uint32_t{0};
-};
-
-/// All that a node is told about a grant, and tells again when it registers with it.
-struct GrantTerms {
-  GrantKey key;
-  std::uint32_t cores = 0;
-  std::uint64_t memory_bytes = 0;
-  Token token{};
-  Time expires{};
-  std::int64_t hot_timeout_ms = -1;
-  std::uint32_t slots = 16;
-  std::uint64_t arena_bytes = 0;
-  std::string owner;
-  std::uint32_t owner_uid = ~std::uint32_t{0};
-  bool claimed = false;  ///< Only read on registration.
 };
 
 /// To be sent to the grant's node.
@@ -182,6 +158,7 @@ class LeaseBook {
   [[nodiscard]] const NodeOffer* offer(NodeNumber node) const;
   [[nodiscard]] bool is_up(NodeNumber node) const;
   [[nodiscard]] std::optional<GrantState> state(const GrantKey& key) const;
+  [[nodiscard]] std::vector<GrantTerms> grants_of(NodeNumber node) const;
   [[nodiscard]] std::size_t live_grants() const { return live_grants_; }
 
  private:

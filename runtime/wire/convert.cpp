@@ -7,7 +7,6 @@ namespace sublet::wire {
 namespace {
 
 constexpr std::size_t kMaxName = 255;
-constexpr std::size_t kMaxAddresses = 16;
 /// A message of refusal names nodes and sizes; longer than any other text.
 constexpr std::size_t kMaxFailureText = 4 * kMaxText;
 
