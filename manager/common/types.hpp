@@ -2,13 +2,14 @@
 
 // Words that both managers share. No I/O, no Cap'n Proto.
 
+#include <wire/limits.hpp>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
-#include <wire/limits.hpp>
 
 namespace sublet::manager {
 

@@ -1,8 +1,9 @@
+#include <resource_manager/lease_book.hpp>
+#include <resource_manager/refusal_text.hpp>
+
 #include <sodium/utils.h>
 
 #include <algorithm>
-#include <resource_manager/lease_book.hpp>
-#include <resource_manager/refusal_text.hpp>
 #include <utility>
 
 namespace sublet::manager {
@@ -152,12 +153,8 @@ void LeaseBook::adopt(NodeNumber number, const std::map<GrantKey, GrantTerms>& h
 std::optional<std::string> LeaseBook::why_not_adopt(const NodeRecord& node, const GrantTerms& terms,
                                                     Time now) const {
   const auto lease = leases_.find(terms.key.lease);
-  if (lease != leases_.end()) {
-    const LeaseRecord& record = lease->second;
-    const bool was_lost = record.lost.contains(place_of(terms.key));
-    if (record.gone.contains(place_of(terms.key)) || (record.grants.empty() && !was_lost)) {
-      return "the grant had ended before";
-    }
+  if (lease != leases_.end() && lease->second.gone.contains(place_of(terms.key))) {
+    return "the grant had ended before";
   }
   if (terms.cores == 0 || terms.cores > node.free_cores()) {
     return "its " + std::to_string(terms.cores) + " cores are more than the " +
@@ -269,7 +266,6 @@ void LeaseBook::retire(LeaseId id) {
     leases_.erase(id);
     return;
   }
-  if (lease.lost.empty()) lease.gone.clear();
   ended_.push_back(id);
   while (ended_.size() > limits_.ended_leases) {
     leases_.erase(ended_.front());
@@ -532,6 +528,14 @@ std::optional<GrantState> LeaseBook::state(const GrantKey& key) const {
   const GrantRecord* const grant = find(key);
   if (grant == nullptr) return std::nullopt;
   return grant->state;
+}
+
+std::vector<GrantTerms> LeaseBook::grants_of(NodeNumber number) const {
+  std::vector<GrantTerms> grants;
+  const auto node = nodes_.find(number);
+  if (node == nodes_.end()) return grants;
+  for (const GrantKey& key : node->second.grants) grants.push_back(find(key)->terms);
+  return grants;
 }
 
 }  // namespace sublet::manager

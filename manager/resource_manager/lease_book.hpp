@@ -23,31 +23,23 @@
 //                   draining node keeps its grants and gets no new ones.
 // LIMITS    LeaseBook::Limits, and wire/limits.hpp.
 
+#include <common/grant_terms.hpp>
 #include <common/types.hpp>
+#include <resource_manager/placement.hpp>
+#include <sublet/lease.hpp>
+#include <sublet/result.hpp>
+
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
 #include <optional>
-#include <resource_manager/placement.hpp>
 #include <set>
 #include <span>
 #include <string>
-#include <sublet/lease.hpp>
-#include <sublet/result.hpp>
 #include <vector>
 
 namespace sublet::manager {
-
-/// What an executor manager offers.
-struct NodeOffer {
-  std::string name;
-  std::string node_id;
-  std::uint32_t cores = 0;
-  std::uint64_t memory_bytes = 0;
-  std::string cpuset;
-  std::vector<std::string> addresses;
-};
 
 /// What a client asks for; checked against wire/limits.hpp where it was read.
 struct LeaseAsk {
@@ -62,21 +54,6 @@ struct LeaseAsk {
   std::string client_node_id;
   std::string owner;
   std::uint32_t owner_uid = ~std::uint32_t{0};
-};
-
-/// All that a node is told about a grant, and tells again when it registers with it.
-struct GrantTerms {
-  GrantKey key;
-  std::uint32_t cores = 0;
-  std::uint64_t memory_bytes = 0;
-  Token token{};
-  Time expires{};
-  std::int64_t hot_timeout_ms = -1;
-  std::uint32_t slots = 16;
-  std::uint64_t arena_bytes = 0;
-  std::string owner;
-  std::uint32_t owner_uid = ~std::uint32_t{0};
-  bool claimed = false;  ///< Only read on registration.
 };
 
 /// To be sent to the grant's node.
@@ -182,6 +159,7 @@ class LeaseBook {
   [[nodiscard]] const NodeOffer* offer(NodeNumber node) const;
   [[nodiscard]] bool is_up(NodeNumber node) const;
   [[nodiscard]] std::optional<GrantState> state(const GrantKey& key) const;
+  [[nodiscard]] std::vector<GrantTerms> grants_of(NodeNumber node) const;
   [[nodiscard]] std::size_t live_grants() const { return live_grants_; }
 
  private:

@@ -1,5 +1,6 @@
-#include <array>
 #include <resource_manager/refusal_text.hpp>
+
+#include <array>
 
 namespace sublet::manager {
 namespace {
@@ -55,7 +56,7 @@ std::string bytes_text(std::uint64_t bytes) {
     ++unit;
   }
   std::string text = std::to_string(bytes / scale);
-  const std::uint64_t tenth = bytes % scale / ((scale + 9) / 10);
+  const std::uint64_t tenth = bytes % scale * 10 / scale;
   if (tenth != 0) text += "." + std::to_string(tenth);
   return text + kUnits[unit];
 }

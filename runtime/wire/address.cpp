@@ -1,7 +1,8 @@
+#include <wire/address.hpp>
+
 #include <sys/un.h>
 
 #include <charconv>
-#include <wire/address.hpp>
 
 namespace sublet::wire {
 namespace {
@@ -9,13 +10,16 @@ namespace {
 constexpr std::size_t kMaxHost = 255;
 constexpr std::size_t kMaxPath = sizeof(sockaddr_un::sun_path) - 1;
 
-tl::unexpected<Error> invalid(const std::string& text, const std::string& why) {
+tl::unexpected<Error> invalid(std::string text, const std::string& why) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < ' ') c = '?';
+  }
   return fail(ErrorKind::kInvalid, "'" + text + "' is no address of a manager: " + why +
                                        " (expected unix:PATH or tcp:HOST:PORT)");
 }
 
 Result<Address> parse_unix(const std::string& text, const std::string& path) {
-  if (path.empty()) return invalid(text, "the path is empty");
+  if (path.empty() || path == "@") return invalid(text, "the path is empty");
   if (path.size() > kMaxPath) {
     return invalid(text, "the path has " + std::to_string(path.size()) +
                              " bytes where a Unix socket allows " + std::to_string(kMaxPath));
@@ -62,11 +66,13 @@ Result<Address> Address::parse(const std::string& text) {
 }
 
 std::string Address::to_string() const {
-  return (kind == Kind::kUnix ? "" : "tcp:") + to_kj();
+  return kind == Kind::kUnix ? "unix:" + path : "tcp:" + to_kj();
 }
 
 std::string Address::to_kj() const {
-  if (kind == Kind::kUnix) return "unix:" + path;
+  if (kind == Kind::kUnix) {
+    return is_abstract() ? "unix-abstract:" + path.substr(1) : "unix:" + path;
+  }
   const bool v6 = host.find(':') != std::string::npos;
   return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
 }

@@ -1,13 +1,13 @@
-#include <bit>
-#include <limits>
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
+
+#include <bit>
+#include <limits>
 
 namespace sublet::wire {
 namespace {
 
 constexpr std::size_t kMaxName = 255;
-constexpr std::size_t kMaxAddresses = 16;
 /// A message of refusal names nodes and sizes; longer than any other text.
 constexpr std::size_t kMaxFailureText = 4 * kMaxText;
 
