@@ -1,13 +1,15 @@
 #pragma once
 
 // HOT-PATH BUDGET  Between a channel's poll and its complete: one look at the function table, two
-// stores that say which function runs (read by signal handlers), the function, one reading of the
-// processor's counter. The counters are written after the reply. No allocation, lock, system call,
-// log or virtual call; a function with a timeout costs one atomic exchange more.
+// stores that say which function runs (read by signal handlers), the function, one or two readings
+// of the processor's counter. The counters are written after the reply. No allocation, lock, system
+// call, log or virtual call; a function with a timeout costs one atomic exchange more.
 //
-// TIME  A call starts at the stamp taken just before the poll that found it: while the worker is
-// idle the spin loop reads the counter anyway, and a request that is there at once after the last
-// reply starts when that call ended. So one stamp per call is enough.
+// TIME  A call starts when its request is seen: at a stamp taken then, or, when the request is
+// there at once after the last reply, when that call ended. So a full window costs one stamp a
+// call. A stamp in each spin of the idle loop would save 4 ns of 95 of a lone call, but it lies
+// before the request's line has come over: an empty function then seems to run for 50 to 200 ns
+// instead of 9.
 
 #include <base/clock.hpp>
 #include <executor/fatal.hpp>
@@ -24,6 +26,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 namespace sublet::executor {
 
@@ -155,6 +158,7 @@ class WorkerLoop {
     wire::WorkerCounters& counters = *worker_.counters;
     detail::count(counters.invocations, 1);
     detail::count(counters.compute_ticks, ended - started);
+    detail::count(counters.hot_poll_ticks, std::exchange(spun_, 0));
     detail::count(counters.bytes_in, invocation.in_size);
     if (completion.status == Status::kOk) detail::count(counters.bytes_out, completion.size);
     return ended;
@@ -174,7 +178,7 @@ class WorkerLoop {
   }
 
   /// Spins, then sleeps, until a request is there (true) or the channel has ended. `now` is when
-  /// the worker fell idle; on return it is just before the request was seen.
+  /// the worker fell idle; on return it is when the request was seen.
   bool wait(transport::Invocation& invocation, base::Ticks& now) noexcept {
     if (worker_.hot_ticks == 0) return sleep(invocation, now);
     const base::Ticks idle_since = now;
@@ -182,12 +186,13 @@ class WorkerLoop {
     contention_.restart(now);
     for (std::uint32_t spins = 1;; ++spins) {
       base::cpu_pause();
-      now = base::ticks();
       if (channel_.poll(invocation)) {
-        detail::count(worker_.counters->hot_poll_ticks, now - counted);
+        now = base::ticks();
+        spun_ = now - counted;  // counted after the reply
         return true;
       }
       if (spins % transport::tuning::kSpinsPerClock != 0) continue;
+      now = base::ticks();
       detail::count(worker_.counters->hot_poll_ticks, now - counted);
       counted = now;
       if (!channel_.is_open()) return false;
@@ -215,6 +220,7 @@ class WorkerLoop {
   Channel& channel_;
   WorkerState& worker_;
   transport::Contention contention_;
+  base::Ticks spun_ = 0;
   base::Ticks contended_ticks_ = worker_.rate.from(transport::tuning::kContendedSpin);
 };
 
