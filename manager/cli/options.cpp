@@ -124,8 +124,8 @@ Result<po::parsed_options> from_file(const CommandLine& line, const std::string&
   return parsed;
 }
 
-Result<void> store(const po::parsed_options& parsed, po::variables_map& values,
-                   const std::string& source) {
+Result<void> add_source(const po::parsed_options& parsed, po::variables_map& values,
+                        const std::string& source) {
   try {
     po::store(parsed, values);
     return {};
@@ -166,19 +166,19 @@ Result<po::variables_map> parse_options(const CommandLine& line,
   // The first source that sets an option wins, so the strongest comes first.
   const auto flags = from_flags(line, words);
   if (!flags) return tl::unexpected<Error>(flags.error());
-  if (auto ok = store(*flags, values, "the command line"); !ok) {
+  if (auto ok = add_source(*flags, values, "the command line"); !ok) {
     return tl::unexpected<Error>(ok.error());
   }
   const auto environment = from_environment(line);
   if (!environment) return tl::unexpected<Error>(environment.error());
-  if (auto ok = store(*environment, values, "the environment"); !ok) {
+  if (auto ok = add_source(*environment, values, "the environment"); !ok) {
     return tl::unexpected<Error>(ok.error());
   }
   if (line.configurable) {
     const auto [path, named] = config_path(values);
     const auto file = from_file(line, path, named);
     if (!file) return tl::unexpected<Error>(file.error());
-    if (auto ok = store(*file, values, "'" + path + "'"); !ok) {
+    if (auto ok = add_source(*file, values, "'" + path + "'"); !ok) {
       return tl::unexpected<Error>(ok.error());
     }
   }
