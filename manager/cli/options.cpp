@@ -43,7 +43,11 @@ void add_value(po::parsed_options& parsed, const std::string& name, const std::s
   if (is_list) {
     for (std::size_t begin = 0; begin <= value.size();) {
       const std::size_t end = std::min(value.find(',', begin), value.size());
-      if (end > begin) option.value.push_back(value.substr(begin, end - begin));
+      const std::size_t first = value.find_first_not_of(' ', begin);
+      if (first < end) {
+        const std::size_t last = value.find_last_not_of(' ', end - 1);
+        option.value.push_back(value.substr(first, last + 1 - first));
+      }
       begin = end + 1;
     }
   } else {
@@ -221,7 +225,7 @@ Result<std::uint64_t> parse_size(const std::string& text) {
   const std::size_t power = unit.empty() ? 0 : units.find(unit) + 1;
   const bool known = unit.empty() || (unit.size() == 1 && power > 0);
   const double bytes = number * std::pow(1024.0, static_cast<double>(power));
-  if (error != std::errc() || rest == text.data() || !known || number < 0 || bytes >= 0x1p63) {
+  if (error != std::errc() || rest == text.data() || !known || !(number >= 0 && bytes < 0x1p63)) {
     return fail(
         ErrorKind::kInvalid,
         "'" + text + "' is no size; write for instance 512MiB, 1.5GiB or a number of bytes");

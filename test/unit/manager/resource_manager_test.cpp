@@ -112,9 +112,7 @@ class ResourceManagerTest : public testing::Test {
       turn();
     }
   }
-  void turn() {
-    scope_.poll();
-  }
+  void turn() { scope_.poll(); }
 
   std::uint32_t free_cores() {
     std::uint32_t free = 0;
