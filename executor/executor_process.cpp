@@ -1,11 +1,12 @@
-#include <unistd.h>
-
-#include <algorithm>
-#include <chrono>
 #include <executor/executor_process.hpp>
 #include <executor/fatal.hpp>
 #include <executor/sandbox.hpp>
 #include <executor/watchdog.hpp>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
 #include <limits>
 #include <utility>
 
@@ -38,7 +39,7 @@ transport::shm::ListenerOptions listener_options(const wire::Spawn& order) {
 ExecutorProcess::ExecutorProcess(ExecutorStart& start)
     : order_(start.order),
       functions_(start.functions),
-      control_(std::move(start.control)),
+      control_(start.control),
       listener_(std::move(start.data), listener_options(start.order)),
       states_(start.order.workers) {}
 
@@ -48,16 +49,13 @@ Result<std::unique_ptr<ExecutorProcess>> ExecutorProcess::start(ExecutorStart st
                                             start.order.workers * sizeof(wire::WorkerCounters));
   if (!accounting) return tl::unexpected<Error>(accounting.error());
   process->accounting_ = std::move(*accounting);
-  if (auto started = process->start_workers(start); !started) {
-    return tl::unexpected<Error>(started.error());
-  }
+  auto started = process->start_workers(start);
   // What the executor itself has by now is not the lease's.
-  if (start.order.memory_bytes != 0) {
-    if (auto limited = limit_memory(start.order.memory_bytes); !limited) {
-      return tl::unexpected<Error>(limited.error());
-    }
-  }
-  return process;
+  if (started && start.order.memory_bytes != 0) started = limit_memory(start.order.memory_bytes);
+  if (started) return process;
+  // Threads of it may run: from here on it can only end with the process.
+  (void)process.release();
+  return tl::unexpected<Error>(started.error());
 }
 
 Result<void> ExecutorProcess::start_workers(const ExecutorStart& start) {
@@ -105,13 +103,13 @@ int ExecutorProcess::poll_timeout_ms() const {
 
 void ExecutorProcess::collect_poll_fds() {
   fds_.clear();
-  fds_.push_back({control_.get(), POLLIN, 0});
+  fds_.push_back({control_, POLLIN, 0});
   listener_.append_poll_fds(fds_);
   for (const Client& client : clients_) fds_.push_back({client.connection.get(), POLLIN, 0});
 }
 
 void ExecutorProcess::read_control() {
-  auto message = wire::receive_message(control_.get());
+  auto message = wire::receive_message(control_);
   if (!message || message->type == wire::MessageType::kStop) ::_exit(0);
   if (message->type == wire::MessageType::kOpen) open_function(std::move(*message));
 }
@@ -127,7 +125,7 @@ void ExecutorProcess::open_function(wire::ReceivedMessage message) {
   opened.ok = loaded ? 1 : 0;
   if (!loaded) wire::set_text(opened.text, loaded.error().what());
   // Fails only when the manager has gone; the next poll sees that.
-  (void)wire::send_message(control_.get(), wire::MessageType::kOpened, opened);
+  (void)wire::send_message(control_, wire::MessageType::kOpened, opened);
 }
 
 Result<void> ExecutorProcess::load_function(const wire::Open& open, base::Fd memory) {

@@ -1,19 +1,20 @@
 #pragma once
 
-#include <poll.h>
-
 #include <base/fd.hpp>
 #include <base/shared_memory.hpp>
-#include <deque>
 #include <executor/function_table.hpp>
 #include <executor/library/library_loader.hpp>
 #include <executor/worker.hpp>
-#include <memory>
-#include <string>
 #include <topology/topology.hpp>
 #include <transport/shm/shm_setup.hpp>
-#include <vector>
 #include <wire/executor_packets.hpp>
+
+#include <poll.h>
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
 
 namespace sublet::executor {
 
@@ -23,8 +24,8 @@ struct ExecutorStart {
   const std::vector<topology::Cpuset>& cores;  ///< One per worker.
   const topology::Topology& topology;
   FunctionTable& functions;  ///< Empty.
-  base::Fd control;
-  base::Fd data;  ///< Listening.
+  int control;               ///< The caller's: it is what a failure is reported to.
+  base::Fd data;             ///< Listening.
   base::Fd accounting;
 };
 
@@ -63,7 +64,7 @@ class ExecutorProcess {
   const wire::Spawn order_;
   FunctionTable& functions_;
   LibraryLoader libraries_;
-  base::Fd control_;
+  const int control_;
   base::SharedMemory accounting_;
   transport::shm::Listener listener_;
   std::vector<WorkerState> states_;

@@ -1,3 +1,7 @@
+#include <executor/fatal.hpp>
+#include <executor/signal_safe_text.hpp>
+#include <wire/executor_packets.hpp>
+
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -5,8 +9,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
-#include <executor/fatal.hpp>
-#include <executor/signal_safe_text.hpp>
 
 namespace sublet::executor {
 namespace {
@@ -40,17 +42,14 @@ constexpr std::array<SignalText, 6> kSignals{{
 }};
 
 void report(Status status, std::string_view text) noexcept {
-  struct {
-    alignas(std::uint64_t) wire::MessageHeader header;
-    wire::Dying body;
-  } packet;
-  packet.header = {wire::MessageType::kDying, sizeof(wire::Dying)};
-  packet.body.status = static_cast<std::uint8_t>(status);
+  wire::Dying dying;
+  dying.status = static_cast<std::uint8_t>(status);
   std::size_t i = 0;
-  for (; i < text.size() && i + 1 < packet.body.text.size(); ++i) packet.body.text[i] = text[i];
-  for (; i < packet.body.text.size(); ++i) packet.body.text[i] = '\0';
+  for (; i < text.size() && i + 1 < dying.text.size(); ++i) dying.text[i] = text[i];
+  for (; i < dying.text.size(); ++i) dying.text[i] = '\0';
+  const auto packet = wire::pack_message(wire::MessageType::kDying, dying);
   // A manager that does not read is no reason to stay.
-  (void)::send(g_control, &packet, sizeof(packet), MSG_NOSIGNAL | MSG_DONTWAIT);
+  (void)::send(g_control, packet.data(), packet.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 [[noreturn]] void end_call(WorkerState& worker, Status status, std::string_view text,
@@ -188,12 +187,6 @@ void die_by_timeout(WorkerState& worker, const FunctionEntry& function) noexcept
       .add_number(function.timeout_ms)
       .add(" ms");
   end_call(worker, Status::kTimedOut, text.view(), EXIT_FAILURE);
-}
-
-void die_by_loading_exception() noexcept {
-  SignalSafeText text;
-  add_culprit(text, nullptr).add(" threw an exception");
-  die(Status::kException, text.view(), EXIT_FAILURE);
 }
 
 void wait_for_the_end() noexcept {

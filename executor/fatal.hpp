@@ -41,9 +41,6 @@ class LoadingGuard {
 /// Ends the call that the watchdog has taken from `worker`: `function` overran its timeout.
 [[noreturn]] void die_by_timeout(WorkerState& worker, const FunctionEntry& function) noexcept;
 
-/// A constructor of the library that is being loaded threw.
-[[noreturn]] void die_by_loading_exception() noexcept;
-
 /// Another thread is ending the process: touch nothing until it has.
 [[noreturn]] void wait_for_the_end() noexcept;
 

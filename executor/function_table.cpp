@@ -1,5 +1,6 @@
-#include <cstring>
 #include <executor/function_table.hpp>
+
+#include <cstring>
 
 namespace sublet::executor {
 

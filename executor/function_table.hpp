@@ -1,14 +1,15 @@
 #pragma once
 
+#include <base/clock.hpp>
+#include <sublet/result.hpp>
+#include <wire/limits.hpp>
+
 #include <array>
 #include <atomic>
-#include <base/clock.hpp>
 #include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <sublet/result.hpp>
-#include <wire/limits.hpp>
 
 namespace sublet::executor {
 

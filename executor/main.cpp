@@ -1,15 +1,16 @@
 // sublet-executor: the process that runs other people's functions. Started by an executor manager,
 // never by a person.
 
+#include <executor/zygote.hpp>
+#include <sublet/version.hpp>
+
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <charconv>
 #include <cstdio>
 #include <cstring>
-#include <executor/zygote.hpp>
 #include <string_view>
-#include <sublet/version.hpp>
 
 namespace {
 

@@ -1,10 +1,11 @@
+#include <executor/outcome.hpp>
+
 #include <cxxabi.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <executor/outcome.hpp>
 #include <memory>
 #include <new>
 #include <typeinfo>

@@ -4,9 +4,10 @@
 // thread.
 
 #include <executor/worker_state.hpp>
-#include <string_view>
 #include <sublet/status.hpp>
 #include <transport/contract.hpp>
+
+#include <string_view>
 
 namespace sublet::executor {
 

@@ -1,3 +1,5 @@
+#include <executor/sandbox.hpp>
+
 #include <fcntl.h>
 #include <grp.h>
 #include <sys/prctl.h>
@@ -11,7 +13,6 @@
 #include <climits>
 #include <csignal>
 #include <cstring>
-#include <executor/sandbox.hpp>
 #include <string_view>
 
 namespace sublet::executor {

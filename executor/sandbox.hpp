@@ -2,11 +2,12 @@
 
 // What an executor may do, and what is done so that it dies with its zygote.
 
+#include <sublet/result.hpp>
+
 #include <sys/types.h>
 
 #include <cstdint>
 #include <span>
-#include <sublet/result.hpp>
 
 namespace sublet::executor {
 

@@ -1,6 +1,7 @@
-#include <algorithm>
 #include <executor/fatal.hpp>
 #include <executor/watchdog.hpp>
+
+#include <algorithm>
 
 namespace sublet::executor {
 

@@ -1,7 +1,8 @@
 #pragma once
 
-#include <chrono>
 #include <executor/worker_state.hpp>
+
+#include <chrono>
 #include <span>
 
 namespace sublet::executor {

@@ -1,10 +1,11 @@
+#include <executor/fatal.hpp>
+#include <executor/worker.hpp>
+#include <executor/worker_datapath.hpp>
+
 #include <pthread.h>
 
 #include <csignal>
 #include <cstring>
-#include <executor/fatal.hpp>
-#include <executor/worker.hpp>
-#include <executor/worker_datapath.hpp>
 #include <utility>
 
 namespace sublet::executor {

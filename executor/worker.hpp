@@ -1,13 +1,14 @@
 #pragma once
 
-#include <condition_variable>
 #include <executor/worker_memory.hpp>
 #include <executor/worker_state.hpp>
-#include <memory>
-#include <mutex>
 #include <sublet/result.hpp>
 #include <topology/topology.hpp>
 #include <transport/shm/shm_setup.hpp>
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
 #include <variant>
 
 namespace sublet::executor {

@@ -9,20 +9,21 @@
 // idle the spin loop reads the counter anyway, and a request that is there at once after the last
 // reply starts when that call ended. So one stamp per call is enough.
 
-#include <cxxabi.h>
-#include <sched.h>
-#include <sublet/function_abi.h>
-
-#include <atomic>
 #include <base/clock.hpp>
-#include <cstdint>
-#include <cstring>
 #include <executor/fatal.hpp>
 #include <executor/outcome.hpp>
 #include <executor/worker_state.hpp>
+#include <sublet/function_abi.h>
 #include <transport/contention.hpp>
 #include <transport/contract.hpp>
 #include <transport/tuning.hpp>
+
+#include <cxxabi.h>
+#include <sched.h>
+
+#include <atomic>
+#include <cstdint>
+#include <cstring>
 
 namespace sublet::executor {
 

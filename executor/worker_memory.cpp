@@ -1,8 +1,9 @@
+#include <executor/worker_memory.hpp>
+
 #include <sys/mman.h>
 
 #include <cerrno>
 #include <cstring>
-#include <executor/worker_memory.hpp>
 
 namespace sublet::executor {
 

@@ -1,8 +1,9 @@
 #pragma once
 
+#include <sublet/result.hpp>
+
 #include <cstddef>
 #include <cstdint>
-#include <sublet/result.hpp>
 
 namespace sublet::executor {
 

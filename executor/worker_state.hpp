@@ -1,14 +1,15 @@
 #pragma once
 
-#include <array>
-#include <atomic>
 #include <base/clock.hpp>
-#include <cstddef>
-#include <cstdint>
 #include <executor/function_table.hpp>
-#include <string_view>
 #include <sublet/status.hpp>
 #include <wire/executor_protocol.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
 
 namespace sublet::executor {
 

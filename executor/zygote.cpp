@@ -1,3 +1,10 @@
+#include <base/asymmetric_fence.hpp>
+#include <base/clock.hpp>
+#include <executor/executor_process.hpp>
+#include <executor/fatal.hpp>
+#include <executor/sandbox.hpp>
+#include <executor/zygote.hpp>
+
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -6,17 +13,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <base/asymmetric_fence.hpp>
-#include <base/clock.hpp>
 #include <bit>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <executor/executor_process.hpp>
-#include <executor/fatal.hpp>
-#include <executor/sandbox.hpp>
-#include <executor/zygote.hpp>
 #include <fstream>
 #include <string>
 #include <utility>
@@ -191,7 +192,7 @@ void Zygote::become_executor(const wire::Spawn& order, const std::vector<topolog
                                          .cores = cores,
                                          .topology = topology_,
                                          .functions = *functions_,
-                                         .control = std::move(fds[0]),
+                                         .control = control,
                                          .data = std::move(fds[1]),
                                          .accounting = std::move(fds[2])});
   if (!process) give_up(process.error());

@@ -1,14 +1,15 @@
 #pragma once
 
-#include <sys/types.h>
-
 #include <base/fd.hpp>
 #include <executor/function_table.hpp>
-#include <memory>
 #include <sublet/result.hpp>
 #include <topology/topology.hpp>
-#include <vector>
 #include <wire/executor_packets.hpp>
+
+#include <sys/types.h>
+
+#include <memory>
+#include <vector>
 
 namespace sublet::executor {
 

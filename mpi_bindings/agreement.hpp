@@ -1,12 +1,13 @@
 #pragma once
 
+#include <sublet/result.hpp>
+
 #include <mpi.h>
 
 #include <exception>
 #include <optional>
 #include <string>
 #include <utility>
-#include <sublet/result.hpp>
 
 namespace sublet::mpi {
 

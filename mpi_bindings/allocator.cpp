@@ -1,13 +1,13 @@
-#include <array>
-#include <climits>
-#include <cstddef>
-#include <sublet/mpi.hpp>
-#include <vector>
-
 #include "agreement.hpp"
 #include "attachment.hpp"
 #include "grant_parcel.hpp"
 #include "trace_file.hpp"
+#include <sublet/mpi.hpp>
+
+#include <array>
+#include <climits>
+#include <cstddef>
+#include <vector>
 
 namespace sublet::mpi {
 

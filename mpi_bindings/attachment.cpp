@@ -1,5 +1,7 @@
 #include "attachment.hpp"
 
+#include "agreement.hpp"
+
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -7,8 +9,6 @@
 #include <map>
 #include <mutex>
 #include <utility>
-
-#include "agreement.hpp"
 
 namespace sublet::mpi {
 namespace {

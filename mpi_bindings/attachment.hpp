@@ -1,9 +1,10 @@
 #pragma once
 
+#include <sublet/session.hpp>
+
 #include <mpi.h>
 
 #include <memory>
-#include <sublet/session.hpp>
 #include <vector>
 
 namespace sublet::mpi {

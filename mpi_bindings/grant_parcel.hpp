@@ -1,8 +1,9 @@
 #pragma once
 
+#include <sublet/lease.hpp>
+
 #include <cstddef>
 #include <span>
-#include <sublet/lease.hpp>
 #include <vector>
 
 namespace sublet::mpi {

@@ -1,9 +1,9 @@
 #pragma once
 
-#include <string>
-
 #include "agreement.hpp"
 #include "attachment.hpp"
+
+#include <string>
 
 namespace sublet::mpi {
 

@@ -2,11 +2,12 @@
 //
 //   hello [LIBRARY] [NAME]
 
+#include <sublet/sublet.hpp>
+
 #include <unistd.h>
 
 #include <iostream>
 #include <string>
-#include <sublet/sublet.hpp>
 
 int main(int argc, char** argv) try {
   const auto options = sublet::SessionOptions::load(&argc, argv).value_or_throw();

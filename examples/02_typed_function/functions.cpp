@@ -1,9 +1,9 @@
 // A typed function: the macro checks sizes, and what it throws reaches the caller as an error.
 
-#include <cmath>
+#include "quadratic.hpp"
 #include <sublet/function.hpp>
 
-#include "quadratic.hpp"
+#include <cmath>
 
 SUBLET_FUNCTION(solve, const Quadratic& q, Roots& roots) {
   if (q.a == 0) throw sublet::FunctionError("not a quadratic equation: a is 0");

@@ -2,10 +2,10 @@
 //
 //   typed_function [LIBRARY]
 
-#include <iostream>
+#include "quadratic.hpp"
 #include <sublet/sublet.hpp>
 
-#include "quadratic.hpp"
+#include <iostream>
 
 int main(int argc, char** argv) try {
   const auto options = sublet::SessionOptions::load(&argc, argv).value_or_throw();

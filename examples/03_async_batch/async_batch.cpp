@@ -3,15 +3,15 @@
 //
 //   async_batch [LIBRARY]
 
+#include "slice.hpp"
+#include <sublet/sublet.hpp>
+
 #include <chrono>
 #include <cmath>
 #include <iostream>
 #include <numbers>
 #include <numeric>
-#include <sublet/sublet.hpp>
 #include <vector>
-
-#include "slice.hpp"
 
 namespace {
 

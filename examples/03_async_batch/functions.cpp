@@ -1,6 +1,5 @@
-#include <sublet/function.hpp>
-
 #include "slice.hpp"
+#include <sublet/function.hpp>
 
 SUBLET_FUNCTION(integrate, const Slice& slice, double& area) {
   const double step = slice.width / static_cast<double>(slice.points);

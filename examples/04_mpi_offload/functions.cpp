@@ -1,5 +1,6 @@
-#include <numeric>
 #include <sublet/function.hpp>
+
+#include <numeric>
 
 // Any number of doubles in, the sum of their squares out.
 SUBLET_CALL_FUNCTION(sum_of_squares, sublet::FunctionCall& call) {

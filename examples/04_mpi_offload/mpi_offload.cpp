@@ -2,11 +2,14 @@
 // time, and MPI adds up the ranks.
 //
 //   mpirun -n 2 mpi_offload [LIBRARY]
+//
+// With SUBLET_TRACE=true it writes a timeline, mpi_offload.json.
+
+#include <sublet/mpi.hpp>
 
 #include <cmath>
 #include <iostream>
 #include <numeric>
-#include <sublet/mpi.hpp>
 
 namespace {
 
@@ -55,6 +58,7 @@ int run(int& argc, char** argv) {
   const double expected = std::sqrt((n - 1) * n * (2 * n - 1) / 6);
   const bool right = std::abs(norm / expected - 1) < 1e-12;
   const auto usage = created->usage().value_or_throw();
+  if (options.session.trace) created->write_trace("mpi_offload.json").value_or_throw();
   if (rank == 0) {
     std::cout << ranks << (ranks == 1 ? " rank" : " ranks") << ", norm " << norm << ": "
               << (right ? "right" : "wrong") << "; " << usage.invocations

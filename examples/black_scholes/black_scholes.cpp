@@ -7,23 +7,25 @@
 // The same steps run first without any workers, in the same processes: that gives the time to
 // compare with and the prices to check against, bit for bit.
 
-#include <algorithm>
-#include <chrono>
-#include <cmath>
-#include <cstring>
-#include <iostream>
-#include <numeric>
-#include <optional>
-#include <random>
-#include <span>
-#include <sublet/mpi.hpp>
-
 #include "balance.hpp"
 #include "collective.hpp"
 #include "offloader.hpp"
 #include "portfolio.hpp"
 #include "settings.hpp"
 #include "summary.hpp"
+#include <sublet/mpi.hpp>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <iostream>
+#include <numeric>
+#include <optional>
+#include <random>
+#include <span>
 
 namespace black_scholes {
 namespace {
@@ -87,10 +89,14 @@ struct Verdict {
   std::uint64_t parity_broken = 0;
   double largest_parity_error = 0;
 
+  static std::array<std::uint64_t, 2> bits(const Price& price) {
+    return std::bit_cast<std::array<std::uint64_t, 2>>(price);
+  }
+
   void check(std::span<const Option> options, std::span<const Price> prices,
              std::span<const Price> expected) {
     for (std::size_t i = 0; i < prices.size(); ++i) {
-      if (std::memcmp(&prices[i], &expected[i], sizeof(Price)) != 0) ++different;
+      if (bits(prices[i]) != bits(expected[i])) ++different;
       const Option& o = options[i];
       const double discounted = o.strike * std::exp(-o.rate * o.maturity);
       const double error =

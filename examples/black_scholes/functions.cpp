@@ -1,9 +1,8 @@
 // What the executors call: any number of options in, as many prices out. With buffers of the
 // lease's arena on the other side nothing is copied.
 
-#include <sublet/function.hpp>
-
 #include "pricing.hpp"
+#include <sublet/function.hpp>
 
 SUBLET_CALL_FUNCTION(price_batch, sublet::FunctionCall& call) {
   const auto options = call.input<black_scholes::Option>();

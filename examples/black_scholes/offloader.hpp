@@ -1,15 +1,15 @@
 #pragma once
 
+#include "pricing.hpp"
+#include <sublet/sublet.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <span>
 #include <string>
-#include <sublet/sublet.hpp>
 #include <vector>
-
-#include "pricing.hpp"
 
 namespace black_scholes {
 

@@ -1,13 +1,14 @@
 // Writes a portfolio of random options for black_scholes.
 
+#include "portfolio.hpp"
+
 #include <boost/program_options.hpp>
+
 #include <cstdint>
 #include <exception>
 #include <iostream>
 #include <stdexcept>
 #include <string>
-
-#include "portfolio.hpp"
 
 namespace po = boost::program_options;
 

@@ -3,11 +3,11 @@
 // A portfolio file: a header, then `count` options, in the byte order of the machine that wrote it
 // (another order shows as an unknown version).
 
+#include "pricing.hpp"
+
 #include <cstdint>
 #include <span>
 #include <string>
-
-#include "pricing.hpp"
 
 namespace black_scholes {
 

@@ -1,6 +1,7 @@
 #include "settings.hpp"
 
 #include <boost/program_options.hpp>
+
 #include <charconv>
 #include <cmath>
 #include <sstream>

@@ -1,10 +1,11 @@
 #pragma once
 
+#include <sublet/session.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <sublet/session.hpp>
 
 namespace black_scholes {
 

@@ -1,5 +1,6 @@
 #include "summary.hpp"
 
+#include <nlohmann/json.hpp>
 #include <sched.h>
 #include <unistd.h>
 
@@ -9,7 +10,6 @@
 #include <cmath>
 #include <cstdio>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <ostream>
 #include <set>
 #include <sstream>

@@ -1,9 +1,10 @@
 #pragma once
 
+#include <sublet/lease.hpp>
+
 #include <cstdint>
 #include <iosfwd>
 #include <string>
-#include <sublet/lease.hpp>
 #include <vector>
 
 namespace black_scholes {

@@ -1,10 +1,10 @@
-#include <sublet/function_abi.h>
-
-#include <algorithm>
 #include <executor/library/elf_functions.hpp>
 #include <executor/library/elf_image.hpp>
-#include <map>
+#include <sublet/function_abi.h>
 #include <wire/limits.hpp>
+
+#include <algorithm>
+#include <map>
 
 namespace sublet::executor {
 namespace {

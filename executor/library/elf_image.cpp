@@ -1,6 +1,7 @@
+#include <executor/library/elf_image.hpp>
+
 #include <algorithm>
 #include <bit>
-#include <executor/library/elf_image.hpp>
 #include <string>
 
 namespace sublet::executor {

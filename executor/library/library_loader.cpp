@@ -1,17 +1,18 @@
+#include <executor/fatal.hpp>
+#include <executor/library/elf_functions.hpp>
+#include <executor/library/library_loader.hpp>
+#include <sublet/function_abi.h>
+
 #include <dlfcn.h>
 #include <elf.h>
 #include <fcntl.h>
 #include <link.h>
-#include <sublet/function_abi.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <executor/fatal.hpp>
-#include <executor/library/elf_functions.hpp>
-#include <executor/library/library_loader.hpp>
 #include <span>
 #include <utility>
 
@@ -149,12 +150,9 @@ Result<const LibraryLoader::Library*> LibraryLoader::load(base::Fd memory, const
   const std::string path = "/proc/self/fd/" + std::to_string(memory.get());
   void* handle = nullptr;
   {
+    // An exception of a constructor does not get past the loader: it ends in abort().
     const LoadingGuard guard(library.c_str());
-    try {
-      handle = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    } catch (...) {
-      die_by_loading_exception();  // the loader's lock is held for ever
-    }
+    handle = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   }
   // The library may have registered exit handlers of its own; ours come first again.
   register_exit_handlers();

@@ -21,18 +21,21 @@ namespace sublet::wire {
 /// Room for every message of the protocol.
 inline constexpr std::size_t kMaxExecutorMessage = sizeof(MessageHeader) + sizeof(Spawn);
 
+/// A message as it goes onto the socket: without the padding that a struct of both would have.
 template <class Body>
-struct ExecutorPacket {
-  static_assert(std::is_trivially_copyable_v<Body> && alignof(Body) <= alignof(std::uint64_t));
-  alignas(std::uint64_t) MessageHeader header;
-  Body body;
-};
+[[nodiscard]] auto pack_message(MessageType type, const Body& body) noexcept {
+  static_assert(std::is_trivially_copyable_v<Body>);
+  const MessageHeader header{type, sizeof(Body)};
+  std::array<std::byte, sizeof(header) + sizeof(Body)> packet;
+  std::memcpy(packet.data(), &header, sizeof(header));
+  std::memcpy(packet.data() + sizeof(header), &body, sizeof(Body));
+  return packet;
+}
 
 template <class Body>
 [[nodiscard]] Result<void> send_message(int socket, MessageType type, const Body& body,
                                         std::span<const int> fds = {}) {
-  ExecutorPacket<Body> packet{{type, sizeof(Body)}, body};
-  return base::send_packet(socket, std::as_bytes(std::span(&packet, 1)), fds);
+  return base::send_packet(socket, pack_message(type, body), fds);
 }
 
 [[nodiscard]] inline Result<void> send_message(int socket, MessageType type) {

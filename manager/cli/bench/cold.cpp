@@ -136,7 +136,7 @@ Result<ColdReport> measure_cold(const ColdOptions& options, const std::vector<st
   for (const std::size_t size : sizes) {
     auto row = measure_size(*session, *library, *timer, options, size, progress);
     if (!row) return tl::unexpected<Error>(std::move(row.error()));
-    report.rows.push_back(std::move(*row));
+    report.rows.push_back(*row);
   }
   return report;
 }

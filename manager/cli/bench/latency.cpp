@@ -219,7 +219,7 @@ Result<LatencyReport> measure_latency(const LatencyOptions& options, Progress& p
       auto row = hot ? measure_size<RawKind::kHot>(options, size, *worker, *raw, progress)
                      : measure_size<RawKind::kWarm>(options, size, *worker, *raw, progress);
       if (!row) return tl::unexpected<Error>(std::move(row.error()));
-      report.rows.push_back(std::move(*row));
+      report.rows.push_back(*row);
     }
   }
   if (options.compare) {

@@ -1,12 +1,13 @@
 #pragma once
 
+#include <sublet/sublet.hpp>
+
 #include <mpi.h>
 
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <sublet/sublet.hpp>
 
 namespace sublet::mpi {
 

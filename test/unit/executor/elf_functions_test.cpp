@@ -1,8 +1,9 @@
+#include <executor/library/elf_functions.hpp>
+
 #include <elf.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
-#include <executor/library/elf_functions.hpp>
 #include <fstream>
 #include <iterator>
 #include <random>

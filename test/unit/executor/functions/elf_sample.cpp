@@ -1,7 +1,8 @@
 // Everything that a listing of functions has to tell apart.
+#include <sublet/function.hpp>
+
 #include <cstdint>
 #include <string>
-#include <sublet/function.hpp>
 #include <vector>
 
 struct Point {
