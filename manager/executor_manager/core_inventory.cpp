@@ -1,5 +1,6 @@
-#include <algorithm>
 #include <executor_manager/core_inventory.hpp>
+
+#include <algorithm>
 #include <numeric>
 
 namespace sublet::manager {

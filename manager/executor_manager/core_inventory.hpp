@@ -1,8 +1,9 @@
 #pragma once
 
+#include <sublet/result.hpp>
+
 #include <cstdint>
 #include <string>
-#include <sublet/result.hpp>
 #include <utility>
 #include <vector>
 

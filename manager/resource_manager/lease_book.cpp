@@ -1,8 +1,9 @@
+#include <resource_manager/lease_book.hpp>
+#include <resource_manager/refusal_text.hpp>
+
 #include <sodium/utils.h>
 
 #include <algorithm>
-#include <resource_manager/lease_book.hpp>
-#include <resource_manager/refusal_text.hpp>
 #include <utility>
 
 namespace sublet::manager {

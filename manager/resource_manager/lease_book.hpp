@@ -25,17 +25,18 @@
 
 #include <common/grant_terms.hpp>
 #include <common/types.hpp>
+#include <resource_manager/placement.hpp>
+#include <sublet/lease.hpp>
+#include <sublet/result.hpp>
+
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
 #include <optional>
-#include <resource_manager/placement.hpp>
 #include <set>
 #include <span>
 #include <string>
-#include <sublet/lease.hpp>
-#include <sublet/result.hpp>
 #include <vector>
 
 namespace sublet::manager {

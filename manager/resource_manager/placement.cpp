@@ -1,6 +1,7 @@
+#include <resource_manager/placement.hpp>
+
 #include <algorithm>
 #include <limits>
-#include <resource_manager/placement.hpp>
 
 namespace sublet::manager {
 namespace {

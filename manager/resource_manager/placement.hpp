@@ -1,9 +1,10 @@
 #pragma once
 
 #include <common/types.hpp>
+#include <sublet/lease.hpp>
+
 #include <cstdint>
 #include <optional>
-#include <sublet/lease.hpp>
 #include <vector>
 
 namespace sublet::manager {

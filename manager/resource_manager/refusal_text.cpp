@@ -1,5 +1,6 @@
-#include <array>
 #include <resource_manager/refusal_text.hpp>
+
+#include <array>
 
 namespace sublet::manager {
 namespace {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <resource_manager/lease_book.hpp>
+
 #include <span>
 #include <string>
 

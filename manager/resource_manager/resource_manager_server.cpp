@@ -1,14 +1,15 @@
-#include <unistd.h>
-
 #include <base/log.hpp>
 #include <common/async.hpp>
 #include <common/grant_spec.hpp>
-#include <cstring>
 #include <resource_manager/resource_manager_server.hpp>
 #include <sublet/version.hpp>
-#include <utility>
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
+
+#include <unistd.h>
+
+#include <cstring>
+#include <utility>
 
 namespace sublet::manager {
 namespace {

@@ -1,7 +1,8 @@
 #pragma once
 
-#include <memory>
 #include <resource_manager/resource_manager_service.hpp>
+
+#include <memory>
 
 namespace sublet::manager {
 

@@ -1,12 +1,13 @@
-#include <sodium/randombytes.h>
-
 #include <base/log.hpp>
 #include <common/async.hpp>
 #include <common/grant_spec.hpp>
 #include <resource_manager/resource_manager_service.hpp>
-#include <utility>
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
+
+#include <sodium/randombytes.h>
+
+#include <utility>
 
 namespace sublet::manager {
 namespace {

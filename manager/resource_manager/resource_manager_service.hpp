@@ -1,14 +1,15 @@
 #pragma once
 
-#include <kj/async.h>
-#include <kj/refcount.h>
-#include <wire/control.capnp.h>
-
 #include <common/manager_clock.hpp>
 #include <common/rpc_connection.hpp>
+#include <resource_manager/lease_book.hpp>
+#include <wire/control.capnp.h>
+
+#include <kj/async.h>
+#include <kj/refcount.h>
+
 #include <map>
 #include <memory>
-#include <resource_manager/lease_book.hpp>
 #include <set>
 #include <string>
 #include <vector>

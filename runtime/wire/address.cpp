@@ -1,7 +1,8 @@
+#include <wire/address.hpp>
+
 #include <sys/un.h>
 
 #include <charconv>
-#include <wire/address.hpp>
 
 namespace sublet::wire {
 namespace {

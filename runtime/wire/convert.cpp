@@ -1,7 +1,8 @@
-#include <bit>
-#include <limits>
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
+
+#include <bit>
+#include <limits>
 
 namespace sublet::wire {
 namespace {

@@ -3,14 +3,14 @@
 // Between the messages of the control plane and the types of the public API. What is read is
 // hostile until checked here; kj exceptions of a malformed message pass through.
 
+#include <sublet/lease.hpp>
+#include <sublet/result.hpp>
+#include <sublet/session.hpp>
 #include <wire/control.capnp.h>
 
 #include <optional>
 #include <span>
 #include <string>
-#include <sublet/lease.hpp>
-#include <sublet/result.hpp>
-#include <sublet/session.hpp>
 
 namespace sublet::wire {
 

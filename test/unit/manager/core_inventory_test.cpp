@@ -1,6 +1,7 @@
+#include <executor_manager/core_inventory.hpp>
+
 #include <gtest/gtest.h>
 
-#include <executor_manager/core_inventory.hpp>
 #include <optional>
 #include <set>
 

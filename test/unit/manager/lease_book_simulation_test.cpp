@@ -8,14 +8,15 @@
 // And in the end, once time has passed and everybody is connected: every grant has ended on both
 // sides, and all cores are free.
 
+#include <executor_manager/core_inventory.hpp>
+#include <resource_manager/lease_book.hpp>
+
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 #include <deque>
-#include <executor_manager/core_inventory.hpp>
 #include <memory>
 #include <random>
-#include <resource_manager/lease_book.hpp>
 #include <sstream>
 
 namespace sublet::manager {

@@ -1,8 +1,9 @@
+#include <resource_manager/lease_book.hpp>
+#include <resource_manager/refusal_text.hpp>
+
 #include <gtest/gtest.h>
 
 #include <random>
-#include <resource_manager/lease_book.hpp>
-#include <resource_manager/refusal_text.hpp>
 
 namespace sublet::manager {
 namespace {

@@ -1,9 +1,10 @@
+#include <resource_manager/placement.hpp>
+
 #include <gtest/gtest.h>
 
 #include <map>
 #include <numeric>
 #include <random>
-#include <resource_manager/placement.hpp>
 #include <set>
 
 namespace sublet::manager {

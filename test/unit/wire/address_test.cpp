@@ -1,6 +1,6 @@
-#include <gtest/gtest.h>
-
 #include <wire/address.hpp>
+
+#include <gtest/gtest.h>
 
 namespace sublet::wire {
 namespace {

@@ -1,8 +1,8 @@
-#include <capnp/message.h>
-#include <gtest/gtest.h>
-
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
+
+#include <capnp/message.h>
+#include <gtest/gtest.h>
 
 namespace sublet::wire {
 namespace {
