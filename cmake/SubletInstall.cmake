@@ -1,0 +1,84 @@
+# What `cmake --install` puts where, and how other projects find it: find_package(Sublet),
+# find_package(Sublet COMPONENTS mpi), pkg-config sublet, pkg-config sublet-mpi.
+#
+#   include/sublet/           the public headers
+#   lib/libsublet.so.MAJOR    Sublet::runtime
+#   lib/libsublet_mpi.*       Sublet::mpi
+#   bin/sublet                the command
+#   libexec/sublet/           what it starts or loads: sublet-executor, the benchmarks' functions
+#
+# Included last, when all targets are known. A target that this configuration leaves out is left out
+# here too. The tree can be moved as a whole: everything is found relative to where it lies.
+
+include(CMakePackageConfigHelpers)
+
+set(SUBLET_INSTALL_CMAKEDIR "${CMAKE_INSTALL_LIBDIR}/cmake/Sublet")
+set(SUBLET_INSTALL_LIBEXECDIR "${CMAKE_INSTALL_LIBEXECDIR}/sublet")
+set(_from_bin "\$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
+set(_from_libexec "\$ORIGIN/../../${CMAKE_INSTALL_LIBDIR}")
+
+# Before 1.0 a minor version may break the interface, so it is part of the name.
+set(_soversion "${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}")
+
+# A program that runs from here and, when it was linked to libsublet.so, finds it there.
+function(_sublet_install_program target destination rpath)
+  if(TARGET ${target})
+    set_target_properties(${target} PROPERTIES INSTALL_RPATH "${rpath}")
+    install(TARGETS ${target} RUNTIME DESTINATION "${destination}")
+  endif()
+endfunction()
+
+# A .pc file that finds its prefix from its own place.
+function(_sublet_install_pc name)
+  file(RELATIVE_PATH _up "/prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/prefix")
+  string(REGEX REPLACE "/$" "" _up "${_up}")
+  set(SUBLET_PC_PREFIX "\${pcfiledir}/${_up}")
+  configure_file("${PROJECT_SOURCE_DIR}/cmake/${name}.pc.in" "${PROJECT_BINARY_DIR}/${name}.pc" @ONLY)
+  install(FILES "${PROJECT_BINARY_DIR}/${name}.pc"
+    DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+endfunction()
+
+if(TARGET sublet_runtime)
+  set_target_properties(sublet_runtime PROPERTIES OUTPUT_NAME sublet EXPORT_NAME runtime
+    VERSION "${PROJECT_VERSION}" SOVERSION "${_soversion}")
+  target_include_directories(sublet_runtime INTERFACE
+    "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
+  install(DIRECTORY runtime/include/sublet "${PROJECT_BINARY_DIR}/generated/sublet"
+    DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
+    FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h")
+  install(TARGETS sublet_runtime EXPORT SubletRuntime
+    LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+    ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+  install(EXPORT SubletRuntime NAMESPACE Sublet:: DESTINATION "${SUBLET_INSTALL_CMAKEDIR}")
+
+  configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/SubletConfig.cmake.in"
+    "${PROJECT_BINARY_DIR}/SubletConfig.cmake" INSTALL_DESTINATION "${SUBLET_INSTALL_CMAKEDIR}"
+    NO_SET_AND_CHECK_MACRO)
+  write_basic_package_version_file("${PROJECT_BINARY_DIR}/SubletConfigVersion.cmake"
+    COMPATIBILITY SameMinorVersion)
+  install(FILES "${PROJECT_BINARY_DIR}/SubletConfig.cmake"
+    "${PROJECT_BINARY_DIR}/SubletConfigVersion.cmake" DESTINATION "${SUBLET_INSTALL_CMAKEDIR}")
+  _sublet_install_pc(sublet)
+endif()
+
+if(TARGET sublet_mpi)
+  set_target_properties(sublet_mpi PROPERTIES OUTPUT_NAME sublet_mpi EXPORT_NAME mpi
+    VERSION "${PROJECT_VERSION}" SOVERSION "${_soversion}" INSTALL_RPATH "\$ORIGIN")
+  target_include_directories(sublet_mpi INTERFACE
+    "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
+  target_compile_definitions(sublet_mpi INTERFACE ${SUBLET_MPI_DEFINITIONS})
+  install(DIRECTORY mpi_bindings/include/sublet DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
+    FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h")
+  install(TARGETS sublet_mpi EXPORT SubletMpi
+    LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+    ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+  install(EXPORT SubletMpi NAMESPACE Sublet:: DESTINATION "${SUBLET_INSTALL_CMAKEDIR}")
+  _sublet_install_pc(sublet-mpi)
+endif()
+
+_sublet_install_program(sublet "${CMAKE_INSTALL_BINDIR}" "${_from_bin}")
+_sublet_install_program(sublet-executor "${SUBLET_INSTALL_LIBEXECDIR}" "${_from_libexec}")
+
+if(TARGET sublet_bench_functions)
+  install(TARGETS sublet_bench_functions LIBRARY DESTINATION "${SUBLET_INSTALL_LIBEXECDIR}")
+endif()

@@ -1,0 +1,81 @@
+# How tests are declared. Every test has a time limit and a label (the suite it belongs to), may run
+# beside all others, and is found by ctest without running anything at build time.
+
+include(GoogleTest)
+
+# Adds every folder below the current one that has a CMakeLists.txt: a suite is added by adding it.
+function(sublet_add_suites)
+  file(GLOB _lists CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*/CMakeLists.txt")
+  foreach(_list IN LISTS _lists)
+    get_filename_component(_folder "${_list}" DIRECTORY)
+    add_subdirectory("${_folder}")
+  endforeach()
+endfunction()
+
+# Where this directory's tests belong: the first folder below test/, for instance "unit".
+function(_sublet_suite result)
+  file(RELATIVE_PATH _path "${PROJECT_SOURCE_DIR}/test" "${CMAKE_CURRENT_SOURCE_DIR}")
+  string(REGEX REPLACE "/.*" "" _suite "${_path}")
+  set(${result} "${_suite}" PARENT_SCOPE)
+endfunction()
+
+# sublet_test(NAME SOURCES file... [USES target...] [LABELS label...] [TIMEOUT seconds]
+#             [MPI ranks...] [ENVIRONMENT NAME=value...] [SERIAL])
+#
+# A GoogleTest program NAME (by convention <module>_test) in the build tree's bin/. Its main() comes
+# from test/support. Each TEST becomes a ctest test of its own, <module>.<Subject>.<Does...>.
+#   USES         modules and packages, as in sublet_module; GoogleTest is always there.
+#   LABELS       beside the suite's own (the folder's name: unit, system, ...).
+#   TIMEOUT      of one TEST, 60 s unless given: the net under tests that bound their own waits.
+#   MPI          runs the whole program under mpiexec instead, once for each number of ranks, as
+#                <module>.np<ranks>; every rank runs every TEST, and one rank's failure is a failure.
+#   ENVIRONMENT  for the test only.
+#   SERIAL       nothing else runs meanwhile; for what measures.
+function(sublet_test name)
+  cmake_parse_arguments(arg "SERIAL" "TIMEOUT" "SOURCES;USES;LABELS;MPI;ENVIRONMENT" ${ARGN})
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "sublet_test(${name}): what is '${arg_UNPARSED_ARGUMENTS}'?")
+  endif()
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 60)
+  endif()
+  set(_main sublet_test_main)
+  if(arg_MPI)
+    if(NOT SUBLET_BUILD_MPI)
+      return()
+    endif()
+    set(_main sublet_mpi_test_main)
+  endif()
+  _sublet_suite(_suite)
+  set(_labels "${_suite}" ${arg_LABELS})
+
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE sublet_flags ${arg_USES} ${_main})
+  # One precompiled <gtest/gtest.h> for all: it is two thirds of a small test's compile time.
+  target_precompile_headers(${name} REUSE_FROM sublet_test_main)
+
+  string(REGEX REPLACE "_test$" "" _prefix "${name}")
+  set(_properties TIMEOUT ${arg_TIMEOUT})
+  if(arg_SERIAL)
+    list(APPEND _properties RUN_SERIAL TRUE)
+  endif()
+  if(arg_MPI)
+    foreach(_ranks IN LISTS arg_MPI)
+      set(_test "${_prefix}.np${_ranks}")
+      add_test(NAME ${_test}
+        COMMAND ${MPIEXEC_EXECUTABLE} ${SUBLET_MPIEXEC_FLAGS} ${MPIEXEC_NUMPROC_FLAG} ${_ranks}
+                $<TARGET_FILE:${name}>)
+      set_tests_properties(${_test} PROPERTIES ${_properties} PROCESSORS ${_ranks}
+        LABELS "${_labels};mpi" ENVIRONMENT "${SUBLET_MPI_TEST_ENVIRONMENT};${arg_ENVIRONMENT}")
+    endforeach()
+  else()
+    gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${_prefix}."
+      PROPERTIES ${_properties})
+    # Properties that are lists do not survive gtest_discover_tests. ctest reads this file after it.
+    file(CONFIGURE OUTPUT "${CMAKE_CURRENT_BINARY_DIR}/${name}_properties.cmake" @ONLY CONTENT [=[
+set_tests_properties(${@name@_TESTS} PROPERTIES LABELS "@_labels@" ENVIRONMENT "@arg_ENVIRONMENT@")
+]=])
+    set_property(DIRECTORY APPEND PROPERTY
+      TEST_INCLUDE_FILES "${CMAKE_CURRENT_BINARY_DIR}/${name}_properties.cmake")
+  endif()
+endfunction()

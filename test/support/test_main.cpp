@@ -1,0 +1,7 @@
+#include <gtest/gtest.h>
+
+// Unlike GoogleTest's own, it says nothing before the tests do.
+int main(int argc, char** argv) {
+  ::testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}
