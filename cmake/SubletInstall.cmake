@@ -5,7 +5,7 @@
 #   lib/libsublet.so.MAJOR    Sublet::runtime
 #   lib/libsublet_mpi.*       Sublet::mpi
 #   bin/sublet                the command
-#   libexec/sublet/           what it starts or loads: sublet-executor, the benchmarks' functions
+#   libexec/sublet/           what it starts or loads: sublet-executor, the benchmarks' parts
 #
 # Included last, when all targets are known. A target that this configuration leaves out is left out
 # here too. The tree can be moved as a whole: everything is found relative to where it lies.
@@ -39,11 +39,11 @@ function(_sublet_install_pc name)
 endfunction()
 
 if(TARGET sublet_runtime)
-  set_target_properties(sublet_runtime PROPERTIES OUTPUT_NAME sublet EXPORT_NAME runtime
+  set_target_properties(sublet_runtime PROPERTIES EXPORT_NAME runtime
     VERSION "${PROJECT_VERSION}" SOVERSION "${_soversion}")
   target_include_directories(sublet_runtime INTERFACE
     "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
-  install(DIRECTORY runtime/include/sublet "${PROJECT_BINARY_DIR}/generated/sublet"
+  install(DIRECTORY runtime/include/sublet "${PROJECT_BINARY_DIR}/runtime/include/sublet"
     DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
     FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h")
   install(TARGETS sublet_runtime EXPORT SubletRuntime
@@ -62,7 +62,7 @@ if(TARGET sublet_runtime)
 endif()
 
 if(TARGET sublet_mpi)
-  set_target_properties(sublet_mpi PROPERTIES OUTPUT_NAME sublet_mpi EXPORT_NAME mpi
+  set_target_properties(sublet_mpi PROPERTIES EXPORT_NAME mpi
     VERSION "${PROJECT_VERSION}" SOVERSION "${_soversion}" INSTALL_RPATH "\$ORIGIN")
   target_include_directories(sublet_mpi INTERFACE
     "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
@@ -78,6 +78,7 @@ endif()
 
 _sublet_install_program(sublet "${CMAKE_INSTALL_BINDIR}" "${_from_bin}")
 _sublet_install_program(sublet-executor "${SUBLET_INSTALL_LIBEXECDIR}" "${_from_libexec}")
+_sublet_install_program(sublet-mpi-pingpong "${SUBLET_INSTALL_LIBEXECDIR}" "${_from_libexec}")
 
 if(TARGET sublet_bench_functions)
   install(TARGETS sublet_bench_functions LIBRARY DESTINATION "${SUBLET_INSTALL_LIBEXECDIR}")

@@ -11,10 +11,6 @@ if(SUBLET_SANITIZE)
   target_link_options(sublet_flags INTERFACE -fsanitize=${_sanitize})
 endif()
 
-# The one public header that is made: <sublet/version.hpp>.
-configure_file("${PROJECT_SOURCE_DIR}/runtime/include/sublet/version.hpp.in"
-  "${PROJECT_BINARY_DIR}/generated/sublet/version.hpp" @ONLY)
-
 # sublet_module(NAME SOURCES... USES...): a static library that is linked into libsublet, the
 # executor, the managers and the tests. USES names the modules and packages it may include.
 function(sublet_module name)
@@ -22,7 +18,6 @@ function(sublet_module name)
   add_library(sublet_${name} STATIC ${arg_SOURCES})
   target_include_directories(sublet_${name} PUBLIC
     "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/runtime>"
-    "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/runtime/include>"
-    "$<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/generated>")
+    "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/runtime/include>")
   target_link_libraries(sublet_${name} PRIVATE sublet_flags PUBLIC ${arg_USES})
 endfunction()

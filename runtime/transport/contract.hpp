@@ -70,36 +70,30 @@ struct ReplyView {
 };
 
 /// The client's end. Thread rule: one thread at a time.
+// clang-format off
 template <class C>
 concept ClientChannel = requires(C c, const C& cc, const Request& request, Ticket& ticket,
                                  ReplyView& reply, base::Deadline deadline) {
   /// kOk and a ticket; kAgain when the next slot is taken; kInvalid for a request that breaks
   /// the rules above; kClosed once the channel has ended. Only kOk changes anything.
-  { c.submit(request, ticket) }
-  noexcept->std::same_as<Status>;
+  { c.submit(request, ticket) } noexcept -> std::same_as<Status>;
   /// kOk when the call has ended: `reply` is filled and the slot is free (ask once per ticket).
   /// kAgain when it has not; kInvalid for a ticket that is not under way. A channel that has
   /// ended answers kOk with the reply that came before its end, or with status kLost (kClosed
   /// when this side ended it).
-  { c.poll(ticket, reply) }
-  noexcept->std::same_as<Status>;
+  { c.poll(ticket, reply) } noexcept -> std::same_as<Status>;
   /// Waits for the call: spins, backs off when cores are short, then sleeps. As poll, and
   /// kDeadline when `deadline` passes first. Sees a dead peer within a second.
-  { c.wait(ticket, reply, deadline) }
-  noexcept->std::same_as<Status>;
+  { c.wait(ticket, reply, deadline) } noexcept -> std::same_as<Status>;
   /// Off the hot path: asks the system whether the peer is still there; ends the channel if not.
-  { c.check_peer() }
-  noexcept->std::same_as<bool>;
+  { c.check_peer() } noexcept -> std::same_as<bool>;
   /// Ends the channel from this side; calls under way end with kClosed. Idempotent.
-  { c.close() }
-  noexcept;
-  { cc.is_open() }
-  noexcept->std::same_as<bool>;
-  { cc.slots() }
-  noexcept->std::same_as<std::uint32_t>;
-  { cc.in_flight() }
-  noexcept->std::same_as<std::uint32_t>;
+  { c.close() } noexcept;
+  { cc.is_open() } noexcept -> std::same_as<bool>;
+  { cc.slots() } noexcept -> std::same_as<std::uint32_t>;
+  { cc.in_flight() } noexcept -> std::same_as<std::uint32_t>;
 };
+// clang-format on
 
 /// A request as the worker sees it: copied out of shared memory and checked, so that nothing the
 /// client does now can change it (the arena's content excepted).
@@ -129,27 +123,23 @@ struct Completion {
 };
 
 /// The worker's end. Thread rule: one worker thread; interrupt() and peer_closed() from any.
+// clang-format off
 template <class S>
 concept ServerChannel = requires(S s, const S& cs, Invocation& invocation,
                                  const Completion& completion, std::chrono::nanoseconds limit) {
   /// True when a request was there: `invocation` is valid until complete().
-  { s.poll(invocation) }
-  noexcept->std::same_as<bool>;
+  { s.poll(invocation) } noexcept -> std::same_as<bool>;
   /// Ends the invocation of the last poll.
-  { s.complete(invocation, completion) }
-  noexcept;
+  { s.complete(invocation, completion) } noexcept;
   /// Async-signal-safe: ends `sequence` from a signal handler of the worker's thread or on its
   /// way out, without touching anything else.
-  { s.complete_dying(std::uint32_t{}, Status{}, std::string_view{}) }
-  noexcept;
+  { s.complete_dying(std::uint32_t{}, Status{}, std::string_view{}) } noexcept;
   /// Sleeps until a request may be there, interrupt() was called, or `limit` is over.
-  { s.sleep(limit) }
-  noexcept;
+  { s.sleep(limit) } noexcept;
   /// Wakes sleep(); is_open() is false from then on.
-  { s.interrupt() }
-  noexcept;
-  { cs.is_open() }
-  noexcept->std::same_as<bool>;
+  { s.interrupt() } noexcept;
+  { cs.is_open() } noexcept -> std::same_as<bool>;
 };
+// clang-format on
 
 }  // namespace sublet::transport

@@ -102,7 +102,10 @@ interface ResourceManager {
       -> (failure :Failure, expiresUnixMs :Int64);
   nodes @2 () -> (nodes :List(NodeStatus));
   leases @3 (includeEnded :Bool) -> (leases :List(LeaseStatus));
-  # An executor manager joins, with the grants it still holds. Dropping `registration` leaves.
+  # An executor manager joins, with the grants it still holds. Dropping `registration` over a
+  # connection that lives leaves for good; when the connection breaks, the node is lost until it
+  # registers again, with the same `addresses` (or it is taken for a second executor manager of that
+  # node, and refused while the first one's connection lives).
   register @4 (node :NodeDescription, held :List(GrantSpec), control :NodeControl)
       -> (failure :Failure, registration :NodeRegistration, heartbeatMs :UInt32);
   version @5 () -> (version :Text);
@@ -112,6 +115,7 @@ interface LeaseHandle {}
 
 # What an executor manager tells the resource manager.
 interface NodeRegistration {
+  # An exception of type DISCONNECTED: the registration is void, register again.
   heartbeat @0 ();
   claimed @1 (leaseId :UInt64, part :UInt32);
   # The cores are free again.
@@ -122,7 +126,10 @@ interface NodeRegistration {
 # What the resource manager tells an executor manager.
 interface NodeControl {
   grant @0 (spec :GrantSpec) -> (failure :Failure);
-  revoke @1 (leaseId :UInt64, part :UInt32, reason :Text) -> ();
+  # Answers once the grant is gone and its cores are free (after NodeRegistration.ended, at once for
+  # a grant that is not known), or, with `unclaimedOnly`, at once with `held` when a client has
+  # claimed it: then it stays.
+  revoke @1 (leaseId :UInt64, part :UInt32, reason :Text, unclaimedOnly :Bool) -> (held :Bool);
   extend @2 (leaseId :UInt64, part :UInt32, expiresUnixMs :Int64) -> (failure :Failure);
 }
 

@@ -12,9 +12,10 @@
 //           closes -> exits 0.
 // LIMITS    limits.hpp; texts are cut to kMaxText and always zero-terminated.
 
+#include <wire/limits.hpp>
+
 #include <array>
 #include <cstdint>
-#include <wire/limits.hpp>
 
 namespace sublet::wire {
 

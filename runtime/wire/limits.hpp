@@ -22,6 +22,8 @@ inline constexpr std::size_t kMaxLibraryBytes = 256u << 20;  ///< One function l
 inline constexpr std::size_t kMaxCachedLibraries = 256;      ///< Per node, least recently used go.
 inline constexpr std::size_t kMaxText = 512;  ///< Bytes of an error text on the wire.
 inline constexpr std::size_t kMaxMessageBytes = 300u << 20;  ///< One control message.
+inline constexpr std::size_t kMaxConnections = 16384;        ///< To one listening socket.
+inline constexpr std::size_t kMaxAddresses = 16;             ///< Of one executor manager.
 
 inline constexpr auto kClaimTimeout = 5s;    ///< An unclaimed grant lapses.
 inline constexpr auto kHeartbeat = 1s;       ///< Executor manager to resource manager.
@@ -29,9 +31,11 @@ inline constexpr auto kNodeLostAfter = 5s;   ///< Without a heartbeat.
 inline constexpr auto kEndingNotice = 5s;    ///< A client is told this long before expiry.
 inline constexpr auto kReconnectMin = 50ms;  ///< Executor manager's back-off to a lost manager.
 inline constexpr auto kReconnectMax = 2s;
-inline constexpr auto kExecutorStart = 5s;              ///< From fork to ready.
-inline constexpr auto kExecutorStop = 1s;               ///< From the request to stop to SIGKILL.
-inline constexpr auto kLibraryLoad = 30s;               ///< dlopen and its constructors.
+inline constexpr auto kManagerCall = 2s;    ///< One call from manager to manager.
+inline constexpr auto kRevokeCall = 4s;     ///< A revocation: includes stopping the executor.
+inline constexpr auto kExecutorStart = 5s;  ///< From fork to ready.
+inline constexpr auto kExecutorStop = 1s;   ///< From the request to stop to SIGKILL.
+inline constexpr auto kLibraryLoad = 30s;   ///< dlopen and its constructors.
 inline constexpr unsigned kMaxExecutorRestarts = 1000;  ///< Per grant, then it is lost.
 
 }  // namespace sublet::wire

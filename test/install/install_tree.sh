@@ -1,24 +1,15 @@
 #!/usr/bin/env bash
 # Installs the build tree into a fresh prefix and looks whether all of it came.
-# usage: install_tree.sh CMAKE BUILD_DIR PREFIX [mpi]     environment: LIBDIR
+# usage: install_tree.sh CMAKE BUILD_DIR PREFIX FILE...     the files that must be there
 set -euo pipefail
-cmake=$1 build=$2 prefix=$3 mpi=${4:-}
+cmake=$1 build=$2 prefix=$3
+shift 3
 
 rm -rf "$prefix"
 "$cmake" --install "$build" --prefix "$prefix" >/dev/null
 
-wanted=(
-  include/sublet/sublet.hpp include/sublet/version.hpp include/sublet/function.hpp
-  include/sublet/function_abi.h
-  "$LIBDIR/libsublet.so" "$LIBDIR/pkgconfig/sublet.pc"
-  "$LIBDIR/cmake/Sublet/SubletConfig.cmake" "$LIBDIR/cmake/Sublet/SubletConfigVersion.cmake"
-  bin/sublet libexec/sublet/sublet-executor
-)
-if [[ $mpi == mpi ]]; then
-  wanted+=(include/sublet/mpi.hpp "$LIBDIR/pkgconfig/sublet-mpi.pc")
-fi
 status=0
-for file in "${wanted[@]}"; do
+for file in "$@"; do
   if [[ ! -e $prefix/$file ]]; then
     echo "not installed: $file" >&2
     status=1

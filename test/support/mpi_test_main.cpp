@@ -3,8 +3,8 @@
 
 #include <cstdio>
 
-// Every rank runs every test. Rank 0 reports all of them, the others only what failed, and the program
-// fails on all ranks when it fails on one.
+// Every rank runs every test. Rank 0 reports all of them, the others only what failed, and the
+// program fails on all ranks when it fails on one.
 
 namespace {
 

@@ -1,12 +1,13 @@
 #pragma once
 
+#include <sublet/sublet.hpp>
+
 #include <mpi.h>
 
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <sublet/sublet.hpp>
 
 namespace sublet::mpi {
 
@@ -23,18 +24,35 @@ struct AllocatorOptions {
 
 /// Leases workers for all ranks of a communicator and connects each rank to its own.
 ///
+///   MPI_Init(&argc, &argv);
+///   auto workers = sublet::mpi::Allocator::create(MPI_COMM_WORLD).value_or_throw();
+///   auto scale = workers.lease().function("libwork.so", "scale").value_or_throw();
+///
 /// Collective: create() is called by every rank of the communicator with equal options (the
-/// session's aside). One rank asks the resource manager once, the grants are scattered, each rank
-/// connects its own channels; a failure anywhere becomes the same error on every rank. The lease is
-/// released when the last handle goes, when the communicator is freed, or in MPI_Finalize,
-/// whichever comes first; after that calls end with Status::kClosed. Thread rule: as for Lease.
+/// session's aside; of the others rank 0's count). Rank 0 asks the resource manager once, the
+/// grants are scattered, each rank connects its own channels; a failure anywhere becomes the same
+/// error on every rank, and the application may go on without workers or ask again for less.
+///
+/// All of Sublet's messages travel on a duplicate of the communicator, made by the first create()
+/// on it and freed with it: they never match a receive of the application's. That duplicate is made
+/// under the application's own error handler; on it MPI errors are returned and become Errors.
+///
+/// The lease is released when the last handle goes, by release(), when the communicator is freed,
+/// or in MPI_Finalize, whichever comes first; after that calls end with Status::kClosed, and a
+/// handle may safely outlive MPI. Where the ranks share a private resource manager, freeing the
+/// communicator waits for the other ranks to have released theirs (at most 5 s).
+///
+/// Thread rule: as for Lease. Any thread level of MPI will do: MPI is only called by the thread
+/// that calls create(), write_trace(), usage(), MPI_Comm_free or MPI_Finalize.
 class Allocator {
  public:
   Allocator() = default;
 
+  /// kInvalid when MPI is not initialised or has been finalised, and for MPI_COMM_NULL and
+  /// intercommunicators.
   static Result<Allocator> create(MPI_Comm comm, const AllocatorOptions& options = {});
 
-  /// This rank's workers.
+  /// This rank's workers. Throws Error when the Allocator is empty.
   [[nodiscard]] Lease& lease();
   /// This rank's session; rank 0's knows the resource manager, the others' are detached.
   [[nodiscard]] Session& session();
@@ -43,15 +61,19 @@ class Allocator {
   /// result on every rank.
   Result<void> write_trace(const std::string& path);
 
-  /// Collective over the communicator: what all ranks' leases have consumed so far.
+  /// Collective over the communicator: what all ranks' leases have consumed so far. The same result
+  /// on every rank; kInvalid when one of them has released its workers.
   Result<Usage> usage();
 
   /// This rank's part only; not collective. Idempotent.
   void release();
 
+  [[nodiscard]] bool valid() const noexcept { return state_ != nullptr; }
+
  private:
   struct State;
   explicit Allocator(std::shared_ptr<State> state) : state_(std::move(state)) {}
+  [[nodiscard]] Result<void> check_open(const char* attempted) const;
   std::shared_ptr<State> state_;
 };
 

@@ -66,10 +66,12 @@ class Session {
  public:
   Session() = default;
 
-  static Result<Session> open(const SessionOptions& options = {});
+  /// With what SessionOptions::load finds in file and environment.
+  static Result<Session> open();
+  static Result<Session> open(const SessionOptions& options);
 
   /// A session without a resource manager, for a process that only claims grants.
-  static Result<Session> open_detached(const SessionOptions& options = {});
+  static Result<Session> open_detached(const SessionOptions& options);
 
   /// Asks for a lease and claims all of it. The refusal says what was asked and what is free.
   Result<Lease> lease(const LeaseRequest& request = {});

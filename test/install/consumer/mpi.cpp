@@ -1,5 +1,5 @@
-// An MPI application of somebody else's, built against the installed Sublet::mpi and run as a single
-// rank.
+// An MPI application of somebody else's, built against the installed Sublet::mpi and run as a
+// single rank.
 
 #include <sublet/mpi.hpp>
 

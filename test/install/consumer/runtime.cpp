@@ -1,5 +1,5 @@
-// A program of somebody else's, built against the installed Sublet. It asks for a manager that is not
-// there and must be told so.
+// A program of somebody else's, built against the installed Sublet. It asks for a manager that is
+// not there and must be told so.
 
 #include <sublet/sublet.hpp>
 

@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# demo.sh BUILD_DIR
+#
+# The whole of Sublet on this machine: a resource manager, an executor manager, and an MPI application
+# that leases workers from them and prices a million options. Called by `./dev demo`. Stops what it
+# starts, also when something fails.
+set -euo pipefail
+
+build=$(cd "${1:?usage: demo.sh BUILD_DIR}" && pwd -P)
+options=1000000
+ranks=2
+patience=20 # seconds for a daemon to come up, and to end
+
+say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
+[[ -t 1 ]] || say() { printf '==> %s\n' "$*"; }
+die() {
+  printf 'demo: %s\n' "$*" >&2
+  exit 1
+}
+
+room=$(mktemp -d "${TMPDIR:-/tmp}/sublet-demo-XXXXXX")
+# Every process started from here carries the room's name; that is how the last check finds them.
+export SUBLET_DEMO_ROOM=$room
+export SUBLET_MANAGER=unix:$room/manager.sock
+# Neither the user's configuration nor a manager that already runs has a part in this.
+export XDG_CONFIG_HOME=$room XDG_RUNTIME_DIR=$room
+unset SUBLET_CONFIG
+if ((EUID == 0)); then
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+fi
+daemons=()
+
+# start_daemon NAME ARGS...: in the background, its output in a file.
+start_daemon() {
+  local name=$1
+  shift
+  "$build/bin/sublet" "$name" "$@" >"$room/$name.log" 2>&1 &
+  daemons+=("$!")
+}
+
+# ends PID: true once the process has ended, false when that takes too long.
+ends() { timeout "$patience" tail --pid="$1" --sleep-interval=0.02 -f /dev/null; }
+
+stop_daemons() {
+  local i pid
+  for ((i = ${#daemons[@]} - 1; i >= 0; --i)); do
+    pid=${daemons[i]}
+    kill -TERM "$pid" 2>/dev/null || continue
+    if ! ends "$pid"; then
+      echo "demo: process $pid did not end when asked to; killing it" >&2
+      kill -KILL "$pid" 2>/dev/null || true
+    fi
+    wait "$pid" 2>/dev/null || true
+  done
+  daemons=()
+}
+
+# Processes that carry the room's name, this script and its own helpers aside.
+left_behind() {
+  local file pid
+  for file in $(env -u SUBLET_DEMO_ROOM grep -lsz "^SUBLET_DEMO_ROOM=$room\$" /proc/[0-9]*/environ); do
+    pid=${file#/proc/}
+    echo "${pid%/environ}"
+  done
+}
+
+clean_up() {
+  local code=$? pid
+  trap - EXIT INT TERM
+  if ((code != 0)); then
+    for log in "$room"/*.log; do
+      [[ -s $log ]] || continue
+      echo "demo: the last lines of ${log##*/}:" >&2
+      tail -n 20 "$log" >&2
+    done
+  fi
+  stop_daemons
+  for pid in $(left_behind); do
+    [[ $pid != "$$" ]] || continue
+    if ! ends "$pid"; then
+      echo "demo: left behind and killed: $(tr '\0' ' ' <"/proc/$pid/cmdline")" >&2
+      kill -KILL "$pid" 2>/dev/null || true
+      code=1
+    fi
+  done
+  if [[ -n $(find "$room" -type s) ]]; then
+    echo "demo: sockets left behind: $(find "$room" -type s)" >&2
+    code=1
+  fi
+  rm -rf "$room"
+  ((code != 0)) || say "Everything that was started has ended; nothing is left."
+  exit "$code"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# waits until the executor manager has joined: the node is listed.
+await_node() {
+  local deadline=$((SECONDS + patience)) pid
+  until "$build/bin/sublet" nodes --output json 2>"$room/nodes.log" | grep -q '"state": *"up"'; do
+    for pid in "${daemons[@]}"; do
+      kill -0 "$pid" 2>/dev/null || die "a manager has ended already"
+    done
+    ((SECONDS < deadline)) || die "no node has joined within $patience s"
+    sleep 0.05
+  done
+}
+
+for program in sublet option_generator black_scholes; do
+  [[ -x $build/bin/$program ]] || die "$build/bin/$program is missing: build first (./dev build)"
+done
+
+say "A portfolio of options, written to disk"
+"$build/bin/option_generator" --output "$room/portfolio.bin" --seed 2024 --count "$options" |
+  sed "s|$room/||"
+
+say "A resource manager, and an executor manager that offers this machine's cores"
+cores=$(nproc)
+offer=()
+if ((cores < ranks)); then offer=(--oversubscribe "$ranks"); fi
+start_daemon resource-manager --listen "$SUBLET_MANAGER"
+start_daemon executor-manager --manager "$SUBLET_MANAGER" "${offer[@]}"
+await_node
+"$build/bin/sublet" nodes
+
+say "An MPI application of $ranks ranks: first alone, then with workers leased for each rank"
+binding=(--bind-to core)
+if ((cores < ranks)); then binding=(--bind-to none); fi
+mpirun --oversubscribe "${binding[@]}" -n "$ranks" "$build/bin/black_scholes" \
+  "$room/portfolio.bin" --offload-share auto --steps 10 \
+  --trace "$build/demo-timeline.json" --json "$build/demo-summary.json"
+grep -q '"right": true' "$build/demo-summary.json" || die "the prices are wrong"

@@ -1,0 +1,196 @@
+#include <executor/fatal.hpp>
+#include <executor/signal_safe_text.hpp>
+#include <wire/executor_packets.hpp>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+
+namespace sublet::executor {
+namespace {
+
+/// The guard below a worker's stack (worker_memory.hpp) is at least as large; functions with large
+/// frames may touch memory beyond it.
+constexpr std::uintptr_t kStackGuardBytes = 64u << 10;
+
+/// Where a handler runs when the main thread's own stack is full (a library's constructor may do
+/// that).
+constexpr std::size_t kMainHandlerStack = 64u << 10;
+alignas(64) std::array<std::byte, kMainHandlerStack> g_main_handler_stack;
+
+int g_control = -1;
+pid_t g_main_thread = -1;
+thread_local constinit WorkerState* t_worker = nullptr;
+thread_local constinit const char* t_loading = nullptr;
+
+struct SignalText {
+  int number;
+  std::string_view name;
+  std::string_view meaning;
+};
+constexpr std::array<SignalText, 6> kSignals{{
+    {SIGSEGV, "SIGSEGV", "invalid memory reference"},
+    {SIGBUS, "SIGBUS", "memory that cannot be reached"},
+    {SIGFPE, "SIGFPE", "arithmetic error"},
+    {SIGILL, "SIGILL", "illegal instruction"},
+    {SIGABRT, "SIGABRT", "abort"},
+    {SIGSYS, "SIGSYS", "forbidden system call"},
+}};
+
+void report(Status status, std::string_view text) noexcept {
+  wire::Dying dying;
+  dying.status = static_cast<std::uint8_t>(status);
+  std::size_t i = 0;
+  for (; i < text.size() && i + 1 < dying.text.size(); ++i) dying.text[i] = text[i];
+  for (; i < dying.text.size(); ++i) dying.text[i] = '\0';
+  const auto packet = wire::pack_message(wire::MessageType::kDying, dying);
+  // A manager that does not read is no reason to stay.
+  (void)::send(g_control, packet.data(), packet.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+[[noreturn]] void end_call(WorkerState& worker, Status status, std::string_view text,
+                           int exit_code) noexcept {
+  void* channel = worker.channel.load(std::memory_order_relaxed);
+  const DyingCall dying = worker.dying.load(std::memory_order_relaxed);
+  if (channel != nullptr && dying != nullptr) {
+    dying(channel, worker.sequence.load(std::memory_order_relaxed), status, text);
+  }
+  report(status, text);
+  ::_exit(exit_code);
+}
+
+/// Who is to blame for what happens on this thread now.
+SignalSafeText& add_culprit(SignalSafeText& text, const FunctionEntry* function) noexcept {
+  if (function != nullptr) return text.add("function '").add(function->name).add("'");
+  if (t_loading != nullptr) return text.add("loading library '").add(t_loading).add("'");
+  return text.add("a thread that a function started");
+}
+
+const FunctionEntry* running_function() noexcept {
+  return t_worker == nullptr ? nullptr : t_worker->running.load(std::memory_order_relaxed);
+}
+
+/// Ends the process, and the call that runs on this thread if one does.
+[[noreturn]] void die(Status status, std::string_view text, int exit_code) noexcept {
+  const FunctionEntry* function = running_function();
+  if (function != nullptr) {
+    if (function->timeout != 0 && !t_worker->take_back()) wait_for_the_end();
+    end_call(*t_worker, status, text, exit_code);
+  }
+  report(status, text);
+  ::_exit(exit_code);
+}
+
+void add_cause(SignalSafeText& text, int number, const siginfo_t& info) noexcept {
+  text.add(" raised ");
+  for (const SignalText& known : kSignals) {
+    if (known.number == number) text.add(known.name).add(" (").add(known.meaning).add(")");
+  }
+  const auto address = reinterpret_cast<std::uintptr_t>(info.si_addr);
+  if (info.si_code <= 0) {
+    if (info.si_pid != ::getpid()) {
+      text.add(", sent by process ").add_number(std::int64_t{info.si_pid});
+    }
+  } else if (number == SIGSEGV || number == SIGBUS) {
+    text.add(" at address ").add_address(address);
+    const auto stack = t_worker == nullptr ? 0 : reinterpret_cast<std::uintptr_t>(t_worker->stack);
+    if (address < stack && stack - address <= kStackGuardBytes) text.add(": its stack is full");
+  } else if (number == SIGFPE || number == SIGILL) {
+    text.add(info.si_code == FPE_INTDIV && number == SIGFPE ? ": integer division by zero" : "");
+    text.add(" at instruction ").add_address(address);
+  }
+}
+
+void on_fatal_signal(int number, siginfo_t* info, void*) noexcept {
+  // In the zygote, and in the executor's own code, a fatal signal is a fault of ours: it ends the
+  // process as it would without this handler, so that it is seen as what it is.
+  const bool own_thread = t_worker != nullptr || ::gettid() == g_main_thread;
+  const bool own_fault =
+      g_control < 0 || (own_thread && running_function() == nullptr && t_loading == nullptr);
+  SignalSafeText text;
+  if (!own_fault) {
+    add_cause(add_culprit(text, running_function()), number, *info);
+    die(Status::kCrashed, text.view(), 128 + number);
+  }
+  if (g_control >= 0) {
+    add_cause(text.add("the executor itself"), number, *info);
+    report(Status::kCrashed, text.view());
+  }
+  ::signal(number, SIG_DFL);
+  ::raise(number);
+}
+
+void on_exit_called(int code, void*) noexcept {
+  SignalSafeText text;
+  add_culprit(text, running_function())
+      .add(" called exit(")
+      .add_number(std::int64_t{code})
+      .add(")");
+  die(Status::kExited, text.view(), code);
+}
+
+void on_quick_exit_called() noexcept {
+  SignalSafeText text;
+  add_culprit(text, running_function()).add(" called quick_exit");
+  die(Status::kExited, text.view(), EXIT_FAILURE);
+}
+
+}  // namespace
+
+void install_fatal_handlers() {
+  const stack_t stack{g_main_handler_stack.data(), 0, g_main_handler_stack.size()};
+  ::sigaltstack(&stack, nullptr);
+  struct sigaction action {};
+  action.sa_sigaction = &on_fatal_signal;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  sigemptyset(&action.sa_mask);
+  for (const SignalText& known : kSignals) sigaddset(&action.sa_mask, known.number);
+  for (const SignalText& known : kSignals) ::sigaction(known.number, &action, nullptr);
+}
+
+void arm_fatal_reports(int control_socket) noexcept {
+  g_main_thread = ::gettid();
+  g_control = control_socket;
+}
+
+void register_exit_handlers() noexcept {
+  ::on_exit(&on_exit_called, nullptr);
+  ::at_quick_exit(&on_quick_exit_called);
+}
+
+void set_this_worker(WorkerState* worker) noexcept {
+  t_worker = worker;
+}
+
+LoadingGuard::LoadingGuard(const char* library) noexcept {
+  t_loading = library;
+}
+LoadingGuard::~LoadingGuard() {
+  t_loading = nullptr;
+}
+
+void die_by_thread_end(WorkerState& worker) noexcept {
+  SignalSafeText text;
+  add_culprit(text, worker.running.load(std::memory_order_relaxed))
+      .add(" ended its thread (pthread_exit or cancellation)");
+  die(Status::kExited, text.view(), EXIT_FAILURE);
+}
+
+void die_by_timeout(WorkerState& worker, const FunctionEntry& function) noexcept {
+  SignalSafeText text;
+  add_culprit(text, &function)
+      .add(" ran longer than its timeout of ")
+      .add_number(function.timeout_ms)
+      .add(" ms");
+  end_call(worker, Status::kTimedOut, text.view(), EXIT_FAILURE);
+}
+
+void wait_for_the_end() noexcept {
+  for (;;) ::pause();
+}
+
+}  // namespace sublet::executor

@@ -1,0 +1,130 @@
+#include <executor/sandbox.hpp>
+
+#include <fcntl.h>
+#include <grp.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <climits>
+#include <csignal>
+#include <cstring>
+#include <string_view>
+
+namespace sublet::executor {
+namespace {
+
+/// Of 1000: above every process that has not asked for it, below "always first".
+constexpr std::string_view kOutOfMemoryScore = "500";
+
+tl::unexpected<Error> system_error(ErrorKind kind, const std::string& attempted) {
+  const int number = errno;
+  return fail(kind, attempted + ": " + std::strerror(number), number);
+}
+
+void close_between(int first, int last) noexcept {
+  if (first > last ||
+      ::close_range(static_cast<unsigned>(first), static_cast<unsigned>(last), 0) == 0) {
+    return;
+  }
+  // Kernels before 5.9.
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  const int highest = static_cast<int>(std::min<rlim_t>(limit.rlim_cur, 1u << 20));
+  for (int fd = first; fd <= last && fd < highest; ++fd) ::close(fd);
+}
+
+/// The second last number of /proc/self/statm: pages of private writable memory, stack included.
+Result<std::uint64_t> data_pages() {
+  std::array<char, 256> text{};
+  const int fd = ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  const ssize_t size = fd < 0 ? -1 : ::read(fd, text.data(), text.size());
+  if (fd >= 0) ::close(fd);
+  if (size <= 0) return system_error(ErrorKind::kInternal, "reading /proc/self/statm");
+  std::string_view line(text.data(), static_cast<std::size_t>(size));
+  for (int i = 0; i < 5 && !line.empty(); ++i) {
+    line.remove_prefix(std::min(line.size(), line.find(' ') + 1));
+  }
+  std::uint64_t pages = 0;
+  if (std::from_chars(line.data(), line.data() + line.size(), pages).ec != std::errc()) {
+    return fail(ErrorKind::kInternal, "/proc/self/statm has an unknown format");
+  }
+  return pages;
+}
+
+}  // namespace
+
+Result<void> confine_zygote() {
+  const rlimit none{0, 0};
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::setrlimit(RLIMIT_CORE, &none) != 0) {
+    return system_error(ErrorKind::kInternal, "giving up privileges");
+  }
+  ::setsid();  // fails for the leader of a group, which is by itself already
+  return {};
+}
+
+bool die_with_parent(pid_t parent) noexcept {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  return ::getppid() == parent;
+}
+
+void close_all_but(std::span<const int> keep) noexcept {
+  std::array<int, 16> kept{};
+  const std::size_t count = std::min(keep.size(), kept.size());
+  std::copy_n(keep.begin(), count, kept.begin());
+  std::sort(kept.begin(), kept.begin() + static_cast<std::ptrdiff_t>(count));
+  int first = STDERR_FILENO + 1;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (kept[i] < first) continue;
+    close_between(first, kept[i] - 1);
+    first = kept[i] + 1;
+  }
+  close_between(first, INT_MAX);
+}
+
+Result<void> change_identity(std::uint32_t uid, std::uint32_t gid) {
+  if (gid != kKeepId) {
+    // Groups are the user's rights too; only a privileged zygote has others to give up.
+    if (::geteuid() == 0 && ::setgroups(0, nullptr) != 0) {
+      return system_error(ErrorKind::kDenied, "giving up supplementary groups");
+    }
+    if (::setresgid(gid, gid, gid) != 0) {
+      return system_error(ErrorKind::kDenied, "becoming group " + std::to_string(gid));
+    }
+  }
+  if (uid != kKeepId) {
+    if (::setresuid(uid, uid, uid) != 0) {
+      return system_error(ErrorKind::kDenied, "becoming user " + std::to_string(uid));
+    }
+  }
+  // A process that has changed its identity may not look into its own /proc/self/fd, where its
+  // libraries are loaded from.
+  if (uid != kKeepId || gid != kKeepId) ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+  return {};
+}
+
+Result<void> limit_memory(std::uint64_t bytes) {
+  const auto pages = data_pages();
+  if (!pages) return tl::unexpected<Error>(pages.error());
+  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  const std::uint64_t now = *pages * page;
+  const rlim_t most = bytes > RLIM_INFINITY - now ? RLIM_INFINITY : now + bytes;
+  const rlimit limit{most, most};
+  if (::setrlimit(RLIMIT_DATA, &limit) != 0) {
+    return system_error(ErrorKind::kInternal, "limiting the memory of an executor");
+  }
+  return {};
+}
+
+void prefer_for_out_of_memory_kill() noexcept {
+  const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  (void)!::write(fd, kOutOfMemoryScore.data(), kOutOfMemoryScore.size());
+  ::close(fd);
+}
+
+}  // namespace sublet::executor

@@ -1,0 +1,71 @@
+#include <executor/fatal.hpp>
+#include <executor/worker.hpp>
+#include <executor/worker_datapath.hpp>
+
+#include <pthread.h>
+
+#include <csignal>
+#include <cstring>
+#include <utility>
+
+namespace sublet::executor {
+
+void interrupt(const ServerLink& link) noexcept {
+  if (const auto* channel = std::get_if<std::shared_ptr<transport::shm::ServerChannel>>(&link)) {
+    (*channel)->interrupt();
+  }
+}
+
+Result<void> Worker::start(const WorkerMemory& memory, const topology::Topology& topology,
+                           const topology::Cpuset& cores) {
+  state_.stack = memory.stack(state_.index);
+  state_.scratch = memory.scratch(state_.index);
+  handler_stack_ = memory.handler_stack(state_.index);
+  pthread_attr_t attributes;
+  ::pthread_attr_init(&attributes);
+  ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  ::pthread_attr_setstack(&attributes, memory.stack(state_.index), kWorkerStack);
+  pthread_t thread;
+  const int error = ::pthread_create(&thread, &attributes, &thread_main, this);
+  ::pthread_attr_destroy(&attributes);
+  if (error != 0) {
+    return fail(ErrorKind::kOverloaded,
+                "starting the thread of worker " + std::to_string(state_.index) + ": " +
+                    std::strerror(error),
+                error);
+  }
+  return topology.bind_thread(thread, cores);
+}
+
+void Worker::serve(ServerLink link) {
+  {
+    const std::lock_guard lock(mutex_);
+    next_ = std::move(link);
+  }
+  arrived_.notify_one();
+}
+
+void* Worker::thread_main(void* self) {
+  static_cast<Worker*>(self)->run();
+  return nullptr;
+}
+
+ServerLink Worker::next_link() {
+  std::unique_lock lock(mutex_);
+  arrived_.wait(lock, [this] { return next_.index() != 0; });
+  return std::exchange(next_, ServerLink{});
+}
+
+void Worker::run() noexcept {
+  const stack_t stack{handler_stack_, 0, kHandlerStack};
+  ::sigaltstack(&stack, nullptr);
+  set_this_worker(&state_);
+  for (;;) {
+    const ServerLink link = next_link();
+    if (const auto* channel = std::get_if<std::shared_ptr<transport::shm::ServerChannel>>(&link)) {
+      WorkerLoop(**channel, state_).serve();
+    }
+  }
+}
+
+}  // namespace sublet::executor

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <executor/worker_memory.hpp>
+#include <executor/worker_state.hpp>
+#include <sublet/result.hpp>
+#include <topology/topology.hpp>
+#include <transport/shm/shm_setup.hpp>
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <variant>
+
+namespace sublet::executor {
+
+/// A channel that a worker is to serve: one alternative per transport of this build. The main
+/// thread and the worker share it, so that interrupt() never meets a channel that is gone.
+using ServerLink = std::variant<std::monostate, std::shared_ptr<transport::shm::ServerChannel>>;
+
+/// Wakes the link's worker and makes it leave the channel. Any thread.
+void interrupt(const ServerLink& link) noexcept;
+
+/// One pinned thread that serves one channel after the other.
+///
+/// Owner: the executor; lives until the process ends (a function may be running: nobody can join
+/// it). The main thread calls it.
+class Worker {
+ public:
+  explicit Worker(WorkerState& state) : state_(state) {}
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  /// Starts the thread on its own stack and binds it to `cores`.
+  Result<void> start(const WorkerMemory& memory, const topology::Topology& topology,
+                     const topology::Cpuset& cores);
+
+  /// Hands over a channel. One that the worker has not begun to serve is replaced: its client is
+  /// gone.
+  void serve(ServerLink link);
+
+ private:
+  static void* thread_main(void* self);
+  void run() noexcept;
+  ServerLink next_link();
+
+  WorkerState& state_;
+  std::byte* handler_stack_ = nullptr;
+  std::mutex mutex_;
+  std::condition_variable arrived_;
+  ServerLink next_;
+};
+
+}  // namespace sublet::executor

@@ -1,0 +1,221 @@
+#pragma once
+
+// HOT-PATH BUDGET  Between a channel's poll and its complete: one look at the function table, two
+// stores that say which function runs (read by signal handlers), the function, one reading of the
+// processor's counter. The counters are written after the reply. No allocation, lock, system call,
+// log or virtual call; a function with a timeout costs one atomic exchange more.
+//
+// TIME  A call starts at the stamp taken just before the poll that found it: while the worker is
+// idle the spin loop reads the counter anyway, and a request that is there at once after the last
+// reply starts when that call ended. So one stamp per call is enough.
+
+#include <base/clock.hpp>
+#include <executor/fatal.hpp>
+#include <executor/outcome.hpp>
+#include <executor/worker_state.hpp>
+#include <sublet/function_abi.h>
+#include <transport/contention.hpp>
+#include <transport/contract.hpp>
+#include <transport/tuning.hpp>
+
+#include <cxxabi.h>
+#include <sched.h>
+
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+
+namespace sublet::executor {
+
+namespace detail {
+
+/// A counter that only its worker writes and the manager reads at any time.
+inline void count(std::uint64_t& counter, std::uint64_t more) noexcept {
+  std::atomic_ref<std::uint64_t> value(counter);
+  value.store(value.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
+}
+
+inline void run_rfaas(const FunctionEntry& function, void* code,
+                      const transport::Invocation& invocation, WorkerState& worker,
+                      transport::Completion& completion) {
+  if (invocation.in_size > UINT32_MAX) [[unlikely]] {
+    completion.status = Status::kInvalid;
+    completion.error = describe_long_input(worker, function, invocation.in_size);
+    return;
+  }
+  completion.size = reinterpret_cast<sublet_rfaas_function>(code)(
+      const_cast<void*>(invocation.in), static_cast<std::uint32_t>(invocation.in_size),
+      invocation.out);
+}
+
+inline void run_typed(const FunctionEntry& function, void* code,
+                      const transport::Invocation& invocation, WorkerState& worker,
+                      transport::Completion& completion) {
+  worker.function_text.front() = '\0';
+  sublet_call call{invocation.in,
+                   invocation.in_size,
+                   invocation.out,
+                   invocation.out_capacity,
+                   0,
+                   worker.function_text.data(),
+                   worker.function_text.size()};
+  const std::int32_t code_returned = reinterpret_cast<sublet_typed_function>(code)(&call);
+  completion.size = call.output_size;
+  if (code_returned == 0) [[likely]]
+    return;
+  if (code_returned == SUBLET_OUTPUT_TOO_LARGE) {
+    completion.status = Status::kOutputTooLarge;
+    completion.error = describe_output(worker, function, call.output_size, invocation.out_capacity);
+  } else {
+    completion.status = Status::kFunctionError;
+    completion.size = 0;
+    completion.error = describe_failure(worker, function, code_returned);
+  }
+}
+
+/// Runs the function; whatever leaves it by a throw ends in `completion`.
+inline void run_function(const FunctionEntry& function, const transport::Invocation& invocation,
+                         WorkerState& worker, transport::Completion& completion) noexcept {
+  void* code = function.code.load(std::memory_order_relaxed);
+  try {
+    if (function.form == FunctionForm::kRfaas) {
+      run_rfaas(function, code, invocation, worker, completion);
+    } else {
+      run_typed(function, code, invocation, worker, completion);
+    }
+    if (completion.status == Status::kOk && completion.size > invocation.out_capacity)
+        [[unlikely]] {
+      completion.status = Status::kOutputTooLarge;
+      completion.error =
+          describe_output(worker, function, completion.size, invocation.out_capacity);
+    }
+  } catch (abi::__forced_unwind&) {
+    // pthread_exit or a cancellation: this thread must end, and with it the executor.
+    die_by_thread_end(worker);
+  } catch (...) {
+    completion.status = Status::kException;
+    completion.size = 0;
+    completion.error = describe_exception(worker, function);
+  }
+}
+
+}  // namespace detail
+
+/// Serves one channel on the calling thread. Owner: the worker's thread, which keeps the channel
+/// alive until serve() has returned.
+template <transport::ServerChannel Channel>
+class WorkerLoop {
+ public:
+  WorkerLoop(Channel& channel, WorkerState& worker) noexcept : channel_(channel), worker_(worker) {
+    worker_.dying.store(&end_dying, std::memory_order_relaxed);
+    worker_.channel.store(&channel_, std::memory_order_release);
+  }
+  ~WorkerLoop() {
+    worker_.channel.store(nullptr, std::memory_order_relaxed);
+    worker_.dying.store(nullptr, std::memory_order_relaxed);
+  }
+  WorkerLoop(const WorkerLoop&) = delete;
+  WorkerLoop& operator=(const WorkerLoop&) = delete;
+
+  /// Until the channel is no longer open.
+  void serve() noexcept {
+    // An earlier client's output is none of this one's business.
+    std::memset(worker_.scratch, 0, transport::kInlineBytes);
+    transport::Invocation invocation;
+    base::Ticks now = base::ticks();
+    while (channel_.is_open()) {
+      if (channel_.poll(invocation) || wait(invocation, now)) now = run(invocation, now);
+    }
+  }
+
+ private:
+  static void end_dying(void* channel, std::uint32_t sequence, Status status,
+                        std::string_view error) noexcept {
+    static_cast<Channel*>(channel)->complete_dying(sequence, status, error);
+  }
+
+  /// One invocation, from just after its poll. Returns when its function ended.
+  base::Ticks run(transport::Invocation& invocation, base::Ticks started) noexcept {
+    transport::Completion completion;
+    const FunctionEntry* function = worker_.functions->find(invocation.function);
+    if (invocation.verdict != Status::kOk || function == nullptr) [[unlikely]] {
+      return refuse(invocation, completion);
+    }
+    if (invocation.out_is_inline) invocation.out = worker_.scratch;
+    worker_.enter(*function, invocation.sequence, started);
+    detail::run_function(*function, invocation, worker_, completion);
+    const base::Ticks ended = base::ticks();
+    if (!worker_.leave(*function)) [[unlikely]]
+      wait_for_the_end();
+    completion.exec_ns = worker_.rate.to_ns(ended - started);
+    completion.started = started;
+    completion.ended = ended;
+    channel_.complete(invocation, completion);
+
+    wire::WorkerCounters& counters = *worker_.counters;
+    detail::count(counters.invocations, 1);
+    detail::count(counters.compute_ticks, ended - started);
+    detail::count(counters.bytes_in, invocation.in_size);
+    if (completion.status == Status::kOk) detail::count(counters.bytes_out, completion.size);
+    return ended;
+  }
+
+  base::Ticks refuse(const transport::Invocation& invocation,
+                     transport::Completion& completion) noexcept {
+    if (invocation.verdict != Status::kOk) {
+      completion.status = invocation.verdict;
+      completion.error = describe_refusal(worker_, invocation);
+    } else {
+      completion.status = Status::kUnknownFunction;
+      completion.error = describe_unknown(worker_, invocation.function);
+    }
+    channel_.complete(invocation, completion);
+    return base::ticks();
+  }
+
+  /// Spins, then sleeps, until a request is there (true) or the channel has ended. `now` is when
+  /// the worker fell idle; on return it is just before the request was seen.
+  bool wait(transport::Invocation& invocation, base::Ticks& now) noexcept {
+    if (worker_.hot_ticks == 0) return sleep(invocation, now);
+    const base::Ticks idle_since = now;
+    base::Ticks counted = now;  // what of the spinning is in the counters already
+    contention_.restart(now);
+    for (std::uint32_t spins = 1;; ++spins) {
+      base::cpu_pause();
+      now = base::ticks();
+      if (channel_.poll(invocation)) {
+        detail::count(worker_.counters->hot_poll_ticks, now - counted);
+        return true;
+      }
+      if (spins % transport::tuning::kSpinsPerClock != 0) continue;
+      detail::count(worker_.counters->hot_poll_ticks, now - counted);
+      counted = now;
+      if (!channel_.is_open()) return false;
+      if (patience_is_over(now, idle_since)) return sleep(invocation, now);
+    }
+  }
+
+  /// Every few spins: time to sleep instead?
+  bool patience_is_over(base::Ticks now, base::Ticks idle_since) noexcept {
+    if (now - idle_since >= worker_.hot_ticks) return true;
+    if (!contention_.observe(now)) return false;
+    ::sched_yield();
+    return now - idle_since >= contended_ticks_;
+  }
+
+  bool sleep(transport::Invocation& invocation, base::Ticks& now) noexcept {
+    while (channel_.is_open()) {
+      channel_.sleep(transport::tuning::kSleepSlice);
+      now = base::ticks();
+      if (channel_.poll(invocation)) return true;
+    }
+    return false;
+  }
+
+  Channel& channel_;
+  WorkerState& worker_;
+  transport::Contention contention_;
+  base::Ticks contended_ticks_ = worker_.rate.from(transport::tuning::kContendedSpin);
+};
+
+}  // namespace sublet::executor

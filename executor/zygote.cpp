@@ -1,0 +1,256 @@
+#include <base/asymmetric_fence.hpp>
+#include <base/clock.hpp>
+#include <executor/executor_process.hpp>
+#include <executor/fatal.hpp>
+#include <executor/sandbox.hpp>
+#include <executor/zygote.hpp>
+
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <utility>
+
+namespace sublet::executor {
+namespace {
+
+/// For the end of SIGKILLed executors; one that hangs in the kernel must not keep the zygote.
+constexpr auto kLastReap = std::chrono::seconds(2);
+
+tl::unexpected<Error> system_error(const std::string& attempted) {
+  const int number = errno;
+  return fail(ErrorKind::kInternal, attempted + ": " + std::strerror(number), number);
+}
+
+/// The zygote has no logger: its stderr is the manager's.
+void complain(const std::string& text) {
+  std::fprintf(stderr, "sublet-executor[%d]: %s\n", static_cast<int>(::getpid()), text.c_str());
+}
+
+Result<base::Fd> open_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGCHLD);
+  if (::sigprocmask(SIG_BLOCK, &set, nullptr) != 0) return system_error("blocking SIGCHLD");
+  base::Fd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!fd.valid()) return system_error("making a signalfd");
+  return fd;
+}
+
+/// One set of cores per worker.
+Result<std::vector<topology::Cpuset>> parse_cores(const wire::Spawn& order) {
+  std::vector<topology::Cpuset> cores;
+  std::string_view rest = wire::text_of(order.cpusets);
+  while (!rest.empty() && cores.size() <= order.workers) {
+    const std::size_t end = std::min(rest.find(';'), rest.size());
+    auto set = topology::Cpuset::parse(rest.substr(0, end));
+    if (!set) return tl::unexpected<Error>(set.error());
+    cores.push_back(std::move(*set));
+    rest.remove_prefix(std::min(rest.size(), end + 1));
+  }
+  if (cores.size() != order.workers) {
+    return fail(ErrorKind::kInvalid, "the order names cores for another number of workers than " +
+                                         std::to_string(order.workers));
+  }
+  return cores;
+}
+
+Result<std::vector<topology::Cpuset>> check_order(const wire::ReceivedMessage& message,
+                                                  const wire::Spawn& order) {
+  if (order.workers == 0 || order.workers > wire::kMaxWorkersPerExecutor ||
+      !std::has_single_bit(order.slots) || order.slots > wire::kMaxSlots ||
+      message.fds.size() != 3) {
+    return fail(ErrorKind::kInvalid, "an order for " + std::to_string(order.workers) +
+                                         " workers with " + std::to_string(order.slots) +
+                                         " slots and " + std::to_string(message.fds.size()) +
+                                         " descriptors is not to be fulfilled");
+  }
+  return parse_cores(order);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Zygote>> Zygote::start(base::Fd manager) {
+  if (auto confined = confine_zygote(); !confined) return tl::unexpected<Error>(confined.error());
+  // Processes that functions leave behind become the zygote's, which ends them.
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  install_fatal_handlers();
+  auto signals = open_signals();
+  if (!signals) return tl::unexpected<Error>(signals.error());
+  auto topology = topology::Topology::load();
+  if (!topology) return tl::unexpected<Error>(topology.error());
+  std::unique_ptr<Zygote> zygote(
+      new Zygote(std::move(manager), std::move(*signals), std::move(*topology)));
+  const wire::ZygoteReady ready{base::TickRate::get().ticks_per_ns()};
+  if (auto sent =
+          wire::send_message(zygote->manager_.get(), wire::MessageType::kZygoteReady, ready);
+      !sent) {
+    return tl::unexpected<Error>(sent.error());
+  }
+  return zygote;
+}
+
+Result<void> Zygote::run() {
+  for (;;) {
+    std::array<pollfd, 2> fds{{{manager_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}}};
+    // Waits as long as the manager lives.
+    if (::poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) return system_error("waiting");
+    if (fds[1].revents != 0) reap();
+    if (fds[0].revents != 0 && !read_manager()) break;
+  }
+  end_all();
+  return {};
+}
+
+bool Zygote::read_manager() {
+  auto message = wire::receive_message(manager_.get());
+  if (!message) {
+    if (message.error().kind() == ErrorKind::kDisconnected) return false;
+    complain(message.error().what());
+    return true;
+  }
+  if (message->type == wire::MessageType::kSpawn) spawn(std::move(*message));
+  return true;
+}
+
+void Zygote::spawn(wire::ReceivedMessage message) {
+  const auto order = message.as<wire::Spawn>();
+  if (!order) {
+    complain("the order for an executor has a wrong size");
+    return;
+  }
+  wire::Spawned spawned{order->request, -1, EINVAL};
+  base::Fd pidfd;
+  if (auto cores = check_order(message, *order); !cores) {
+    complain(cores.error().what());
+  } else if (auto pid = fork_executor(*order, *cores, std::move(message.fds)); !pid) {
+    complain(pid.error().what());
+    spawned.error = pid.error().system_errno();
+  } else {
+    // Only this thread reaps, so the number is still this child's.
+    pidfd.reset(static_cast<int>(::syscall(SYS_pidfd_open, *pid, 0)));
+    spawned.pid = *pid;
+    spawned.error = pidfd.valid() ? 0 : errno;
+    executors_.push_back(*pid);
+    if (!pidfd.valid()) ::kill(*pid, SIGKILL);
+  }
+  const int fd = pidfd.get();
+  // Fails only when the manager has gone; the next poll sees that.
+  (void)wire::send_message(manager_.get(), wire::MessageType::kSpawned, spawned,
+                           {&fd, pidfd.valid() ? std::size_t{1} : std::size_t{0}});
+}
+
+Result<pid_t> Zygote::fork_executor(const wire::Spawn& order,
+                                    const std::vector<topology::Cpuset>& cores,
+                                    std::vector<base::Fd> fds) {
+  const pid_t zygote = ::getpid();
+  const pid_t pid = ::fork();
+  if (pid < 0) return system_error("forking an executor");
+  if (pid == 0) become_executor(order, cores, std::move(fds), zygote);
+  // Both do it, so that it is done whoever comes first.
+  ::setpgid(pid, pid);
+  return pid;
+}
+
+void Zygote::become_executor(const wire::Spawn& order, const std::vector<topology::Cpuset>& cores,
+                             std::vector<base::Fd> fds, pid_t zygote) {
+  if (!die_with_parent(zygote)) ::_exit(0);
+  ::setpgid(0, 0);
+  const std::array<int, 3> kept{fds[0].get(), fds[1].get(), fds[2].get()};
+  close_all_but(kept);
+  const int control = fds[0].get();
+  arm_fatal_reports(control);
+  register_exit_handlers();
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+
+  const auto give_up = [&](const Error& error) {
+    wire::Dying dying{};
+    dying.status = static_cast<std::uint8_t>(Status::kLost);
+    wire::set_text(dying.text, std::string("the executor does not start: ") + error.what());
+    (void)wire::send_message(control, wire::MessageType::kDying, dying);
+    ::_exit(EXIT_FAILURE);
+  };
+  if (auto changed = change_identity(order.uid, order.gid); !changed) give_up(changed.error());
+  if (!die_with_parent(zygote)) ::_exit(0);
+  // While there is one thread: later, registering takes the kernel milliseconds.
+  if (order.hot_timeout_ms != 0) base::register_asymmetric_fence();
+
+  auto process = ExecutorProcess::start({.order = order,
+                                         .cores = cores,
+                                         .topology = topology_,
+                                         .functions = *functions_,
+                                         .control = control,
+                                         .data = std::move(fds[1]),
+                                         .accounting = std::move(fds[2])});
+  if (!process) give_up(process.error());
+  (void)wire::send_message(control, wire::MessageType::kReady, wire::Ready{order.workers});
+  // Nobody waits for the rest.
+  prefer_for_out_of_memory_kill();
+  const std::string name = "sublet-" + std::to_string(order.lease_id);
+  ::prctl(PR_SET_NAME, name.c_str(), 0, 0, 0);
+  (*process)->run();
+}
+
+void Zygote::reap() {
+  std::array<signalfd_siginfo, 16> ignored;
+  while (::read(signals_.get(), ignored.data(), sizeof(ignored)) > 0) {
+  }
+  bool any = false;
+  for (;;) {
+    siginfo_t info{};
+    if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) break;
+    const pid_t pid = info.si_pid;
+    const auto known = std::find(executors_.begin(), executors_.end(), pid);
+    // While it is not reaped its number, and its group's, belongs to nobody else.
+    if (known != executors_.end()) ::kill(-pid, SIGKILL);
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+    any = true;
+    if (known == executors_.end()) continue;
+    executors_.erase(known);
+    (void)wire::send_message(manager_.get(), wire::MessageType::kExited, wire::Exited{pid, status});
+  }
+  if (any) kill_adopted();
+}
+
+/// Ends what the functions of dead executors have started and put into groups of their own. Its own
+/// children become ours when it has gone, and follow it the same way.
+void Zygote::kill_adopted() {
+  const std::string pid = std::to_string(::getpid());
+  // Absent on kernels without CONFIG_PROC_CHILDREN; groups are killed there too.
+  std::ifstream children("/proc/" + pid + "/task/" + pid + "/children");
+  pid_t child;
+  while (children >> child) {
+    if (std::find(executors_.begin(), executors_.end(), child) == executors_.end()) {
+      ::kill(child, SIGKILL);
+    }
+  }
+}
+
+void Zygote::end_all() {
+  for (const pid_t pid : executors_) ::kill(-pid, SIGKILL);
+  const auto deadline = std::chrono::steady_clock::now() + kLastReap;
+  while (std::chrono::steady_clock::now() < deadline) {
+    reap();
+    siginfo_t info{};
+    if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0) return;  // no child is left
+    pollfd signals{signals_.get(), POLLIN, 0};
+    ::poll(&signals, 1, 100);
+  }
+  complain("some executors do not end although they were killed");
+}
+
+}  // namespace sublet::executor

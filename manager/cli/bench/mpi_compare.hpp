@@ -1,0 +1,24 @@
+#pragma once
+
+#include "cpus.hpp"
+#include <sublet/result.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace sublet::cli::bench {
+
+struct MpiRequest {
+  std::size_t size_bytes = 0;
+  std::uint32_t calls_per_sample = 1;
+};
+
+/// The round trip of MPI_Send and MPI_Recv between two ranks on these cores, p50 in us for each
+/// request: runs the program sublet-mpi-pingpong, found beside the `sublet` command, under mpirun.
+/// kUnsupported when one of the two is not there. `eager32k`: with an eager limit of 32768 bytes.
+Result<std::vector<double>> openmpi_pingpong(const CpuPair& cpus,
+                                             const std::vector<MpiRequest>& requests,
+                                             bool eager32k);
+
+}  // namespace sublet::cli::bench

@@ -1,0 +1,23 @@
+#include <cli/bench/bench_command.hpp>
+#include <cli/command.hpp>
+
+#include <array>
+
+namespace sublet::cli {
+
+std::span<const Command> commands() {
+  static constexpr std::array kCommands = {
+      Command{"resource-manager", "knows all nodes and grants leases on them",
+              &resource_manager_command},
+      Command{"executor-manager", "offers this node's cores and starts executors on them",
+              &executor_manager_command},
+      Command{"nodes", "lists the nodes, and what is free on them", &nodes_command},
+      Command{"leases", "lists the leases, and what they have used", &leases_command},
+      Command{"functions", "lists the functions that a library exports", &functions_command},
+      Command{"bench", "measures latency, rate and cold starts", &bench::bench_command},
+      Command{"private-manager", nullptr, &private_manager_command},
+  };
+  return kCommands;
+}
+
+}  // namespace sublet::cli

@@ -1,0 +1,110 @@
+#include <cli/command.hpp>
+#include <cli/exit_codes.hpp>
+#include <cli/options.hpp>
+#include <cli/output.hpp>
+#include <executor/library/elf_functions.hpp>
+#include <wire/limits.hpp>
+
+#include <boost/program_options.hpp>
+#include <nlohmann/json.hpp>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+
+namespace sublet::cli {
+namespace {
+
+namespace po = boost::program_options;
+using executor::ExportedFunction;
+
+CommandLine command_line() {
+  CommandLine line;
+  line.name = "functions";
+  line.arguments = "LIBRARY [OPTIONS]";
+  line.about =
+      "Lists the functions that a shared object exports, without loading it: those in the typed\n"
+      "form of <sublet/function.hpp> with the sizes they take and give, and all others as rfaas,\n"
+      "the form uint32_t f(void* args, uint32_t size, void* res).";
+  line.options.add_options()("library", po::value<std::string>()->required(), "the shared object");
+  line.positional = "library";
+  add_output_option(line.options);
+  return line;
+}
+
+Result<std::vector<std::byte>> read_library(const std::string& path) {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(path, error);
+  if (error) return fail(ErrorKind::kInvalid, "reading '" + path + "': " + error.message());
+  if (size > wire::kMaxLibraryBytes) {
+    return fail(ErrorKind::kInvalid, "'" + path + "' has " + std::to_string(size >> 20) +
+                                         " MiB; a function library has at most " +
+                                         std::to_string(wire::kMaxLibraryBytes >> 20));
+  }
+  std::vector<std::byte> bytes(size);
+  std::ifstream file(path, std::ios::binary);
+  if (!file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size))) {
+    return fail(ErrorKind::kInvalid, "reading '" + path + "': " + std::strerror(errno));
+  }
+  return bytes;
+}
+
+nlohmann::json to_json(const std::string& path, const std::vector<ExportedFunction>& exported) {
+  auto functions = nlohmann::json::array();
+  for (const ExportedFunction& function : exported) {
+    nlohmann::json entry = {{"name", function.name}, {"form", function.typed ? "typed" : "rfaas"}};
+    if (function.typed) {
+      entry["abi_version"] = function.abi_version;
+      entry["input_size"] = function.input_size;
+      entry["output_size"] = function.output_size;
+    }
+    functions.push_back(std::move(entry));
+  }
+  return {{"library", path}, {"functions", functions}};
+}
+
+std::string size_text(bool typed, std::uint64_t size) {
+  if (!typed) return "-";
+  return size == 0 ? "varies" : std::to_string(size);
+}
+
+std::string to_table(const std::vector<ExportedFunction>& exported) {
+  std::vector<std::vector<std::string>> rows = {{"FUNCTION", "FORM", "INPUT", "OUTPUT"}};
+  for (const ExportedFunction& function : exported) {
+    rows.push_back({function.name, function.typed ? "typed" : "rfaas",
+                    size_text(function.typed, function.input_size),
+                    size_text(function.typed, function.output_size)});
+  }
+  return format_table(rows);
+}
+
+}  // namespace
+
+int functions_command(const std::vector<std::string>& words) {
+  const CommandLine line = command_line();
+  const auto values = parse_options(line, words);
+  if (!values) return complain(line.name, values.error().what(), kExitUsage);
+  if (values->count("help") != 0) {
+    print_help(line);
+    return kExitOk;
+  }
+  const auto format = output_format(*values);
+  if (!format) return complain(line.name, format.error().what(), kExitUsage);
+  const auto& path = (*values)["library"].as<std::string>();
+  const auto bytes = read_library(path);
+  if (!bytes) return complain(line.name, bytes.error().what(), kExitFailure);
+  const auto functions = executor::elf_functions(*bytes);
+  if (!functions) {
+    return complain(line.name, "'" + path + "': " + functions.error().what(), kExitFailure);
+  }
+  if (*format == OutputFormat::kJson) {
+    std::cout << to_json(path, *functions).dump(2) << "\n";
+  } else {
+    std::cout << to_table(*functions);
+  }
+  return kExitOk;
+}
+
+}  // namespace sublet::cli

@@ -1,0 +1,75 @@
+// The `sublet` command.
+
+#include <cli/command.hpp>
+#include <cli/exit_codes.hpp>
+#include <sublet/version.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+
+namespace sublet::cli {
+namespace {
+
+void print_help() {
+  std::puts(
+      "usage: sublet COMMAND [OPTIONS]\n"
+      "\n"
+      "Leases idle cores and runs functions on them at the speed of the network.\n"
+      "\n"
+      "commands:");
+  for (const Command& command : commands()) {
+    if (command.summary == nullptr) continue;
+    std::printf("  %-18s %s\n", command.name, command.summary);
+  }
+  std::puts(
+      "\n"
+      "  --help             this text; `sublet COMMAND --help` says more\n"
+      "  --version          the version\n"
+      "\n"
+      "exit codes:\n"
+      "  0  done\n"
+      "  1  failed; stderr says why\n"
+      "  2  an option, an argument or a configuration file is wrong\n"
+      "  3  no manager answered\n"
+      "  4  a manager answered and refused");
+}
+
+int run(int argc, char** argv) {
+  const std::string name = argc > 1 ? argv[1] : "--help";
+  if (name == "--help" || name == "-h" || name == "help") {
+    print_help();
+    return argc > 1 ? kExitOk : kExitUsage;
+  }
+  if (name == "--version") {
+    std::puts("sublet " SUBLET_VERSION);
+    return kExitOk;
+  }
+  const auto all = commands();
+  const auto found = std::find_if(all.begin(), all.end(),
+                                  [&name](const Command& command) { return command.name == name; });
+  if (found == all.end()) {
+    return complain("", "there is no command '" + name + "'; `sublet --help` lists them all",
+                    kExitUsage);
+  }
+  try {
+    return found->run({argv + 2, argv + argc});
+  } catch (const std::exception& error) {
+    return complain(name, error.what(), kExitFailure);
+  }
+}
+
+}  // namespace
+
+int complain(std::string_view command, std::string_view text, int exit_code) {
+  std::fprintf(stderr, "sublet%s%.*s: %.*s\n", command.empty() ? "" : " ",
+               static_cast<int>(command.size()), command.data(), static_cast<int>(text.size()),
+               text.data());
+  return exit_code;
+}
+
+}  // namespace sublet::cli
+
+int main(int argc, char** argv) {
+  return sublet::cli::run(argc, argv);
+}

@@ -1,0 +1,88 @@
+#include <cli/command.hpp>
+#include <cli/exit_codes.hpp>
+#include <cli/manager_options.hpp>
+#include <cli/output.hpp>
+#include <cli/waiting.hpp>
+#include <common/manager_query.hpp>
+#include <resource_manager/refusal_text.hpp>
+
+#include <boost/program_options.hpp>
+#include <nlohmann/json.hpp>
+
+#include <iostream>
+
+namespace sublet::cli {
+namespace {
+
+using manager::NodeReport;
+
+CommandLine command_line() {
+  CommandLine line;
+  line.name = "nodes";
+  line.arguments = "[OPTIONS]";
+  line.about =
+      "Lists the nodes that a resource manager knows: up, draining (keeps its leases, gets no new\n"
+      "ones) or lost (its executor manager is gone or silent), with what is free on each.";
+  add_manager_options(line);
+  add_output_option(line.options);
+  return line;
+}
+
+nlohmann::json to_json(const std::vector<NodeReport>& reports) {
+  auto nodes = nlohmann::json::array();
+  for (const auto& [info, age] : reports) {
+    nodes.push_back({{"name", info.name},
+                     {"node_id", info.node_id},
+                     {"state", info.state},
+                     {"cores", info.cores},
+                     {"free_cores", info.free_cores},
+                     {"memory_bytes", info.memory_bytes},
+                     {"free_memory_bytes", info.free_memory_bytes},
+                     {"cpuset", info.cpuset},
+                     {"addresses", info.addresses},
+                     {"heartbeat_age_ms", age}});
+  }
+  return {{"nodes", nodes}};
+}
+
+std::string to_table(const std::vector<NodeReport>& reports) {
+  std::vector<std::vector<std::string>> rows = {
+      {"NODE", "STATE", "CORES", "FREE", "MEMORY", "FREE", "CPUSET", "HEARD"}};
+  for (const auto& [info, age] : reports) {
+    rows.push_back({info.name, info.state, std::to_string(info.cores),
+                    std::to_string(info.free_cores), manager::bytes_text(info.memory_bytes),
+                    manager::bytes_text(info.free_memory_bytes), info.cpuset,
+                    std::to_string(age / 1000) + " s ago"});
+  }
+  return format_table(rows);
+}
+
+}  // namespace
+
+int nodes_command(const std::vector<std::string>& words) {
+  const CommandLine line = command_line();
+  const auto values = parse_options(line, words);
+  if (!values) return complain(line.name, values.error().what(), kExitUsage);
+  if (values->count("help") != 0) {
+    print_help(line);
+    return kExitOk;
+  }
+  const auto format = output_format(*values);
+  if (!format) return complain(line.name, format.error().what(), kExitUsage);
+  const ManagerTarget target = manager_target(*values);
+  const auto reports = [&target] {
+    const WaitingNote note("the resource manager at " + target.address);
+    return manager::query_nodes(target.address, target.timeout);
+  }();
+  if (!reports) {
+    return complain(line.name, reports.error().what(), exit_code(reports.error().kind()));
+  }
+  if (*format == OutputFormat::kJson) {
+    std::cout << to_json(*reports).dump(2) << "\n";
+  } else {
+    std::cout << to_table(*reports);
+  }
+  return kExitOk;
+}
+
+}  // namespace sublet::cli

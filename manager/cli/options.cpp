@@ -1,0 +1,232 @@
+#include <cli/options.hpp>
+
+#include <boost/program_options.hpp>
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+
+extern char** environ;
+
+namespace sublet::cli {
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr const char* kConfigVariable = "SUBLET_MANAGER_CONFIG";
+
+/// The file to read, and whether somebody has named it: then it must be there.
+std::pair<std::string, bool> config_path(const po::variables_map& values) {
+  if (values.count("config") != 0) return {values["config"].as<std::string>(), true};
+  if (const char* path = std::getenv(kConfigVariable); path != nullptr && *path != '\0') {
+    return {path, true};
+  }
+  std::string own;
+  if (const char* base = std::getenv("XDG_CONFIG_HOME"); base != nullptr && *base != '\0') {
+    own = std::string(base) + "/sublet/manager.conf";
+  } else if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0') {
+    own = std::string(home) + "/.config/sublet/manager.conf";
+  }
+  if (!own.empty() && std::ifstream(own)) return {own, false};
+  return {"/etc/sublet/manager.conf", false};
+}
+
+/// A value for an option, as if it had been a flag. Lists are separated by commas.
+void add_value(po::parsed_options& parsed, const std::string& name, const std::string& value,
+               bool is_list) {
+  po::option option;
+  option.string_key = name;
+  if (is_list) {
+    for (std::size_t begin = 0; begin <= value.size();) {
+      const std::size_t end = std::min(value.find(',', begin), value.size());
+      if (end > begin) option.value.push_back(value.substr(begin, end - begin));
+      begin = end + 1;
+    }
+  } else {
+    option.value.push_back(value);
+  }
+  parsed.options.push_back(std::move(option));
+}
+
+bool is_list(const CommandLine& line, const std::string& name) {
+  return std::find(line.lists.begin(), line.lists.end(), name) != line.lists.end();
+}
+
+std::string variable_prefix(const std::string& command) {
+  std::string prefix = "SUBLET_";
+  for (const char c : command) {
+    prefix += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  }
+  return prefix + "_";
+}
+
+std::string option_of_variable(const std::string& rest) {
+  std::string name;
+  for (const char c : rest) {
+    name += c == '_' ? '-' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  }
+  return name;
+}
+
+Result<po::parsed_options> from_environment(const CommandLine& line) {
+  po::parsed_options parsed(&line.options);
+  for (const auto& [variable, option] : line.aliases) {
+    const char* value = std::getenv(variable.c_str());
+    if (value != nullptr && *value != '\0') {
+      add_value(parsed, option, value, is_list(line, option));
+    }
+  }
+  if (!line.configurable) return parsed;
+  const std::string prefix = variable_prefix(line.name);
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string text = *entry;
+    const std::size_t equals = text.find('=');
+    if (!text.starts_with(prefix) || equals == std::string::npos) continue;
+    const std::string name = option_of_variable(text.substr(prefix.size(), equals - prefix.size()));
+    if (line.options.find_nothrow(name, false) == nullptr) {
+      return fail(ErrorKind::kInvalid, "the environment sets " + text.substr(0, equals) + ", but " +
+                                           line.name + " has no option --" + name);
+    }
+    add_value(parsed, name, text.substr(equals + 1), is_list(line, name));
+  }
+  return parsed;
+}
+
+/// The keys of the section [line.name]; other sections are other commands'.
+Result<po::parsed_options> from_file(const CommandLine& line, const std::string& path,
+                                     bool must_exist) {
+  po::parsed_options parsed(&line.options);
+  std::ifstream file(path);
+  if (!file) {
+    if (!must_exist) return parsed;
+    return fail(ErrorKind::kInvalid, "configuration file '" + path + "' cannot be read");
+  }
+  try {
+    const po::options_description nothing;
+    for (const po::option& entry : po::parse_config_file(file, nothing, true).options) {
+      const std::size_t dot = entry.string_key.find('.');
+      if (dot == std::string::npos || entry.string_key.substr(0, dot) != line.name) continue;
+      const std::string name = entry.string_key.substr(dot + 1);
+      if (line.options.find_nothrow(name, false) == nullptr || name == "config") {
+        return fail(ErrorKind::kInvalid, "configuration file '" + path + "' sets '" + name +
+                                             "' in section [" + line.name +
+                                             "], which is no option of it");
+      }
+      add_value(parsed, name, entry.value.front(), is_list(line, name));
+    }
+  } catch (const po::error& error) {
+    return fail(ErrorKind::kInvalid, "configuration file '" + path + "': " + error.what());
+  }
+  return parsed;
+}
+
+Result<void> store(const po::parsed_options& parsed, po::variables_map& values,
+                   const std::string& source) {
+  try {
+    po::store(parsed, values);
+    return {};
+  } catch (const po::error& error) {
+    return fail(ErrorKind::kInvalid, std::string(error.what()) + " (in " + source + ")");
+  }
+}
+
+Result<po::parsed_options> from_flags(const CommandLine& line,
+                                      const std::vector<std::string>& words) {
+  po::positional_options_description positional;
+  if (!line.positional.empty()) positional.add(line.positional.c_str(), -1);
+  using Style = po::command_line_style::style_t;
+  constexpr int kStyle = Style::allow_long | Style::long_allow_adjacent | Style::long_allow_next |
+                         Style::allow_short | Style::allow_dash_for_short |
+                         Style::short_allow_next | Style::short_allow_adjacent;
+  try {
+    return po::command_line_parser(words)
+        .options(line.options)
+        .positional(positional)
+        .style(kStyle)
+        .run();
+  } catch (const po::error& error) {
+    return fail(ErrorKind::kInvalid,
+                std::string(error.what()) + "; see `sublet " + line.name + " --help`");
+  }
+}
+
+}  // namespace
+
+Result<po::variables_map> parse_options(const CommandLine& line,
+                                        const std::vector<std::string>& words) {
+  po::variables_map values;
+  if (std::find(words.begin(), words.end(), "--help") != words.end()) {
+    values.emplace("help", po::variable_value());
+    return values;
+  }
+  // The first source that sets an option wins, so the strongest comes first.
+  const auto flags = from_flags(line, words);
+  if (!flags) return tl::unexpected<Error>(flags.error());
+  if (auto ok = store(*flags, values, "the command line"); !ok) {
+    return tl::unexpected<Error>(ok.error());
+  }
+  const auto environment = from_environment(line);
+  if (!environment) return tl::unexpected<Error>(environment.error());
+  if (auto ok = store(*environment, values, "the environment"); !ok) {
+    return tl::unexpected<Error>(ok.error());
+  }
+  if (line.configurable) {
+    const auto [path, named] = config_path(values);
+    const auto file = from_file(line, path, named);
+    if (!file) return tl::unexpected<Error>(file.error());
+    if (auto ok = store(*file, values, "'" + path + "'"); !ok) {
+      return tl::unexpected<Error>(ok.error());
+    }
+  }
+  try {
+    po::notify(values);
+  } catch (const po::error& error) {
+    return fail(ErrorKind::kInvalid, error.what());
+  }
+  return values;
+}
+
+void print_help(const CommandLine& line) {
+  std::cout << "usage: sublet " << line.name << " " << line.arguments << "\n\n"
+            << line.about << "\n\n"
+            << line.options;
+  if (line.configurable) {
+    std::cout << "\nEach option can also be set in the section [" << line.name
+              << "] of a configuration file\n(--config, $" << kConfigVariable
+              << ", ~/.config/sublet/manager.conf or /etc/sublet/manager.conf)\nand by the "
+                 "environment variable "
+              << variable_prefix(line.name) << "OPTION. Flags win over the environment,\n"
+              << "the environment over the file.\n";
+  }
+  for (const auto& [variable, option] : line.aliases) {
+    std::cout << "$" << variable << " sets --" << option << ".\n";
+  }
+}
+
+Result<std::uint64_t> parse_size(const std::string& text) {
+  double number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, number, std::chars_format::fixed);
+  std::string unit(rest, end);
+  if (unit.ends_with("iB")) {
+    unit.resize(unit.size() - 2);
+  } else if (unit.ends_with('B')) {
+    unit.pop_back();
+  }
+  const std::string units = "KMGT";
+  const std::size_t power = unit.empty() ? 0 : units.find(unit) + 1;
+  const bool known = unit.empty() || (unit.size() == 1 && power > 0);
+  const double bytes = number * std::pow(1024.0, static_cast<double>(power));
+  if (error != std::errc() || rest == text.data() || !known || number < 0 || bytes >= 0x1p63) {
+    return fail(
+        ErrorKind::kInvalid,
+        "'" + text + "' is no size; write for instance 512MiB, 1.5GiB or a number of bytes");
+  }
+  return static_cast<std::uint64_t>(bytes);
+}
+
+}  // namespace sublet::cli

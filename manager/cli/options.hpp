@@ -1,0 +1,42 @@
+#pragma once
+
+#include <sublet/result.hpp>
+
+#include <boost/program_options/options_description.hpp>
+#include <boost/program_options/variables_map.hpp>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace sublet::cli {
+
+/// How one command is called. Values come from its defaults, then the section [NAME] of the
+/// configuration file, then the environment, then the flags; the later wins.
+struct CommandLine {
+  std::string name;       ///< "executor-manager"
+  std::string arguments;  ///< For the usage line, "[OPTIONS]".
+  std::string about;      ///< Some sentences for --help.
+  boost::program_options::options_description options;
+  /// Options of type vector<string>; in a file or variable their values are separated by commas.
+  std::vector<std::string> lists;
+  /// Name of the option that takes the words without a flag; empty: none may be there.
+  std::string positional;
+  /// Daemons read the file and SUBLET_<NAME>_<OPTION>; other commands only flags and `aliases`.
+  bool configurable = false;
+  /// Environment variables with names of their own, and the options they set.
+  std::vector<std::pair<std::string, std::string>> aliases;
+};
+
+/// kInvalid names the option and where it was set. With --help in `words` the map holds "help" and
+/// nothing else has been checked.
+Result<boost::program_options::variables_map> parse_options(const CommandLine& line,
+                                                            const std::vector<std::string>& words);
+
+void print_help(const CommandLine& line);
+
+/// "4096", "512MiB", "1.5G": bytes; units are powers of 1024.
+Result<std::uint64_t> parse_size(const std::string& text);
+
+}  // namespace sublet::cli

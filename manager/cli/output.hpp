@@ -1,0 +1,22 @@
+#pragma once
+
+#include <sublet/result.hpp>
+
+#include <boost/program_options/options_description.hpp>
+#include <boost/program_options/variables_map.hpp>
+
+#include <string>
+#include <vector>
+
+namespace sublet::cli {
+
+enum class OutputFormat { kTable, kJson };
+
+/// Adds --output to a command that lists something.
+void add_output_option(boost::program_options::options_description& options);
+Result<OutputFormat> output_format(const boost::program_options::variables_map& values);
+
+/// Columns as wide as their longest cell; the first row is the heading. Numbers align right.
+std::string format_table(const std::vector<std::vector<std::string>>& rows);
+
+}  // namespace sublet::cli

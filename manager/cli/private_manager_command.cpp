@@ -1,0 +1,159 @@
+#include <base/log.hpp>
+#include <cli/command.hpp>
+#include <cli/daemon.hpp>
+#include <cli/executor_manager_options.hpp>
+#include <cli/exit_codes.hpp>
+#include <cli/private_directory.hpp>
+#include <common/async.hpp>
+#include <common/rpc_connection.hpp>
+#include <executor_manager/zygote_process.hpp>
+#include <resource_manager/resource_manager_server.hpp>
+
+#include <boost/program_options.hpp>
+#include <fcntl.h>
+#include <sodium/core.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace sublet::cli {
+namespace {
+
+namespace po = boost::program_options;
+using manager::ListeningSocket;
+using manager::ResourceManagerService;
+using manager::RpcListener;
+
+constexpr std::chrono::seconds kStartLimit{10};
+
+CommandLine command_line() {
+  CommandLine line;
+  line.name = "private-manager";
+  line.arguments = "--lifeline-fd FD --address-fd FD [OPTIONS]";
+  line.about =
+      "Both managers in one process for one application, started by it: writes its address to one\n"
+      "descriptor once it is ready, and ends when the other reaches its end.";
+  line.options.add_options()("lifeline-fd", po::value<int>()->required(),
+                             "end when this descriptor reaches its end")(
+      "address-fd", po::value<int>()->required(), "write the address there");
+  add_node_options(line);
+  return line;
+}
+
+Result<base::Fd> inherited(const po::variables_map& values, const char* option) {
+  const int fd = values[option].as<int>();
+  if (fd <= STDERR_FILENO || ::fcntl(fd, F_GETFD) < 0) {
+    return fail(ErrorKind::kInvalid,
+                std::string("--") + option + " " + std::to_string(fd) + " is no open descriptor");
+  }
+  ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  return base::Fd(fd);
+}
+
+/// The application is gone, or does not want the manager any more.
+kj::Promise<std::string> end_of(kj::AsyncInputStream& lifeline, std::shared_ptr<char> buffer) {
+  return lifeline.tryRead(buffer.get(), 1, 1)
+      .then(
+          [&lifeline, buffer](std::size_t size) -> kj::Promise<std::string> {
+            if (size > 0) return end_of(lifeline, buffer);
+            return std::string("the end of its application");
+          },
+          [](kj::Exception&&) -> kj::Promise<std::string> {
+            return std::string("the end of its application");
+          });
+}
+
+bool has_node(const ResourceManagerService& service) {
+  const auto nodes = service.book().nodes(service.now());
+  return std::any_of(nodes.begin(), nodes.end(),
+                     [](const manager::NodeView& node) { return node.state == "up"; });
+}
+
+/// The first lease must find the node.
+kj::Promise<void> until_registered(kj::Timer& timer, const ResourceManagerService& service) {
+  if (has_node(service)) return kj::READY_NOW;
+  return timer.afterDelay(1 * kj::MILLISECONDS).then([&timer, &service] {
+    return until_registered(timer, service);
+  });
+}
+
+Result<void> announce(base::Fd fd, const std::string& address) {
+  const std::string line = address + "\n";
+  // Shorter than PIPE_BUF: written whole or not at all.
+  if (::write(fd.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
+    return fail(ErrorKind::kDisconnected,
+                std::string("telling the application the address: ") + std::strerror(errno), errno);
+  }
+  return {};
+}
+
+Result<void> serve(base::Fd lifeline, base::Fd address_fd, manager::ZygoteProcess zygote,
+                   manager::ExecutorManagerOptions options) {
+  auto directory = PrivateDirectory::make();
+  if (!directory) return tl::unexpected<Error>(directory.error());
+  Daemon daemon;
+  const auto address = wire::Address::parse("unix:" + directory->path() + "/manager.sock");
+  if (!address) return tl::unexpected<Error>(address.error());
+  auto socket = ListeningSocket::open(*address, "private manager");
+  if (!socket) return tl::unexpected<Error>(socket.error());
+
+  auto service = kj::refcounted<ResourceManagerService>(daemon.timer());
+  RpcListener listener(
+      *daemon.io().lowLevelProvider, std::move(*socket),
+      [&service](std::shared_ptr<manager::Peer> peer) -> capnp::Capability::Client {
+        return manager::make_resource_manager(kj::addRef(*service), std::move(peer));
+      });
+  options.manager_address = listener.address().to_string();
+  auto started = manager::ExecutorManager::start(daemon.io(), std::move(zygote), std::move(options))
+                     .wait(daemon.wait_scope());
+  if (!started) return tl::unexpected<Error>(started.error());
+  manager::within(daemon.timer(), kStartLimit, until_registered(daemon.timer(), *service),
+                  "the executor manager's registration")
+      .wait(daemon.wait_scope());
+  if (auto told = announce(std::move(address_fd), listener.address().to_string()); !told) {
+    return told;
+  }
+  auto stream = daemon.io().lowLevelProvider->wrapInputFd(lifeline.get());
+  auto end = end_of(*stream, std::make_shared<char>());
+  const std::string why = end.exclusiveJoin(daemon.stop_signal()).wait(daemon.wait_scope());
+  base::log().info("ending on {}", why);
+  (*started)->stop("the private manager ends").wait(daemon.wait_scope());
+  return {};
+}
+
+}  // namespace
+
+int private_manager_command(const std::vector<std::string>& words) {
+  const CommandLine line = command_line();
+  const auto values = parse_options(line, words);
+  if (!values) return complain(line.name, values.error().what(), kExitUsage);
+  if (values->count("help") != 0) {
+    print_help(line);
+    return kExitOk;
+  }
+  auto options = node_options(*values);
+  if (!options) return complain(line.name, options.error().what(), kExitUsage);
+  auto lifeline = inherited(*values, "lifeline-fd");
+  if (!lifeline) return complain(line.name, lifeline.error().what(), kExitUsage);
+  auto address_fd = inherited(*values, "address-fd");
+  if (!address_fd) return complain(line.name, address_fd.error().what(), kExitUsage);
+  base::init_log("private-manager", spdlog::level::warn);
+  // Before any thread or event loop: what it forks inherits the process as it is now.
+  auto zygote = manager::start_zygote();
+  if (!zygote) return complain(line.name, zygote.error().what(), exit_code(zygote.error().kind()));
+  if (::sodium_init() < 0) return complain(line.name, "libsodium does not start", kExitFailure);
+  try {
+    if (auto served = serve(std::move(*lifeline), std::move(*address_fd), std::move(*zygote),
+                            std::move(*options));
+        !served) {
+      return complain(line.name, served.error().what(), exit_code(served.error().kind()));
+    }
+  } catch (const kj::Exception& exception) {
+    return complain(line.name, manager::text_of(exception), kExitFailure);
+  }
+  return kExitOk;
+}
+
+}  // namespace sublet::cli

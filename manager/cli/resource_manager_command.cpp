@@ -1,0 +1,115 @@
+#include <base/log.hpp>
+#include <base/node_identity.hpp>
+#include <cli/command.hpp>
+#include <cli/daemon.hpp>
+#include <cli/exit_codes.hpp>
+#include <cli/options.hpp>
+#include <common/async.hpp>
+#include <common/rpc_connection.hpp>
+#include <resource_manager/resource_manager_server.hpp>
+
+#include <boost/program_options.hpp>
+#include <sodium/core.h>
+
+namespace sublet::cli {
+namespace {
+
+namespace po = boost::program_options;
+using manager::ListeningSocket;
+using manager::ResourceManagerService;
+using manager::RpcListener;
+
+CommandLine command_line() {
+  CommandLine line;
+  line.name = "resource-manager";
+  line.arguments = "[OPTIONS]";
+  line.about =
+      "Knows all nodes and grants leases on them. Executor managers register with it; it can be\n"
+      "stopped and started again while leases are in use. Ends on SIGTERM, SIGINT or SIGHUP.";
+  line.options.add_options()(
+      "listen", po::value<std::vector<std::string>>(),
+      "address to listen at, unix:PATH or tcp:HOST:PORT (port 0: any free one); may be repeated; "
+      "by default this user's own socket, where clients look for it")(
+      "address-file", po::value<std::string>(),
+      "write the addresses to this file once the manager listens, one per line")(
+      "config", po::value<std::string>(), "read this configuration file");
+  line.lists = {"listen"};
+  line.configurable = true;
+  return line;
+}
+
+/// The default socket's directory belongs to this user alone, whatever made it.
+Result<std::vector<std::string>> listen_addresses(const po::variables_map& values) {
+  if (values.count("listen") != 0) return values["listen"].as<std::vector<std::string>>();
+  const std::string directory = base::runtime_directory();
+  if (auto made = manager::make_private_directory(directory); !made) {
+    return tl::unexpected<Error>(made.error());
+  }
+  return std::vector<std::string>{"unix:" + directory + "/manager.sock"};
+}
+
+Result<std::vector<ListeningSocket>> open_sockets(const std::vector<std::string>& texts) {
+  std::vector<ListeningSocket> sockets;
+  for (const std::string& text : texts) {
+    const auto address = wire::Address::parse(text);
+    if (!address) return tl::unexpected<Error>(address.error());
+    auto socket = ListeningSocket::open(*address, "resource manager");
+    if (!socket) return tl::unexpected<Error>(socket.error());
+    sockets.push_back(std::move(*socket));
+  }
+  return sockets;
+}
+
+Result<void> serve(const po::variables_map& values) {
+  const auto addresses = listen_addresses(values);
+  if (!addresses) return tl::unexpected<Error>(addresses.error());
+  Daemon daemon;
+  auto sockets = open_sockets(*addresses);
+  if (!sockets) return tl::unexpected<Error>(sockets.error());
+
+  auto service = kj::refcounted<ResourceManagerService>(daemon.timer());
+  std::vector<kj::Own<RpcListener>> listeners;
+  std::vector<std::string> real;
+  for (ListeningSocket& socket : *sockets) {
+    listeners.push_back(kj::heap<RpcListener>(
+        *daemon.io().lowLevelProvider, std::move(socket),
+        [&service](std::shared_ptr<manager::Peer> peer) -> capnp::Capability::Client {
+          return manager::make_resource_manager(kj::addRef(*service), std::move(peer));
+        }));
+    real.push_back(listeners.back()->address().to_string());
+    base::log().info("listening at {}", real.back());
+  }
+  AddressFile file;
+  if (values.count("address-file") != 0) {
+    auto written = AddressFile::write(values["address-file"].as<std::string>(), real);
+    if (!written) return tl::unexpected<Error>(written.error());
+    file = std::move(*written);
+  }
+  const std::string signal = daemon.stop_signal().wait(daemon.wait_scope());
+  base::log().info("ending on {}", signal);
+  return {};
+}
+
+}  // namespace
+
+int resource_manager_command(const std::vector<std::string>& words) {
+  const CommandLine line = command_line();
+  const auto values = parse_options(line, words);
+  if (!values) return complain(line.name, values.error().what(), kExitUsage);
+  if (values->count("help") != 0) {
+    print_help(line);
+    return kExitOk;
+  }
+  base::init_log("resource-manager", spdlog::level::info);
+  if (::sodium_init() < 0) return complain(line.name, "libsodium does not start", kExitFailure);
+  try {
+    if (auto served = serve(*values); !served) {
+      return complain(line.name, served.error().what(), exit_code(served.error().kind()));
+    }
+  } catch (const kj::Exception& exception) {
+    return complain(line.name, manager::text_of(exception), kExitFailure);
+  }
+  return kExitOk;
+}
+
+}  // namespace sublet::cli

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <common/types.hpp>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace sublet::manager {
+
+/// What an executor manager offers.
+struct NodeOffer {
+  std::string name;
+  std::string node_id;
+  std::uint32_t cores = 0;
+  std::uint64_t memory_bytes = 0;
+  std::string cpuset;
+  std::vector<std::string> addresses;
+};
+
+/// All that a node is told about a grant, and tells again when it registers with it.
+struct GrantTerms {
+  GrantKey key;
+  std::uint32_t cores = 0;
+  std::uint64_t memory_bytes = 0;
+  Token token{};
+  Time expires{};
+  std::int64_t hot_timeout_ms = -1;
+  std::uint32_t slots = 16;
+  std::uint64_t arena_bytes = 0;
+  std::string owner;
+  std::uint32_t owner_uid = ~std::uint32_t{0};
+  bool claimed = false;  ///< Only read on registration.
+};
+
+}  // namespace sublet::manager

@@ -1,0 +1,198 @@
+#include <base/unix_socket.hpp>
+#include <common/listening_socket.hpp>
+
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
+namespace sublet::manager {
+namespace {
+
+using base::Fd;
+
+constexpr int kBacklog = 1024;
+
+tl::unexpected<Error> system_error(const std::string& attempted, int error = errno) {
+  return fail(ErrorKind::kInternal, attempted + ": " + std::strerror(error), error);
+}
+
+struct UnixName {
+  sockaddr_un address{};
+  socklen_t length = 0;
+
+  explicit UnixName(const wire::Address& from) {
+    address.sun_family = AF_UNIX;
+    // Address::parse has checked the length. An abstract name has a zero byte for its '@'.
+    std::memcpy(address.sun_path, from.path.data(), from.path.size());
+    length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + from.path.size());
+    if (from.is_abstract()) {
+      address.sun_path[0] = '\0';
+    } else {
+      ++length;
+    }
+  }
+  [[nodiscard]] const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&address); }
+};
+
+std::string directory_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+/// The process that listens at `name`; nothing when nobody does.
+Result<pid_t> listener_at(const UnixName& name) {
+  Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!probe.valid()) return system_error("making a socket");
+  const bool connected = ::connect(probe.get(), name.get(), name.length) == 0;
+  // A full backlog is a living listener too.
+  if (!connected && errno != EAGAIN) {
+    return fail(ErrorKind::kDisconnected, "nobody listens there", errno);
+  }
+  const auto peer = base::peer_credentials(probe.get());
+  return connected && peer ? peer->pid : 0;
+}
+
+/// One process at a time looks at the sockets of a directory and replaces dead ones.
+Result<Fd> lock_directory(const std::string& path) {
+  Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid()) return system_error("opening directory " + path);
+  int locked;
+  do {
+    locked = ::flock(directory.get(), LOCK_EX);
+  } while (locked != 0 && errno == EINTR);
+  if (locked != 0) return system_error("locking directory " + path);
+  return directory;
+}
+
+}  // namespace
+
+Result<void> make_private_directory(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) == 0) return {};
+  if (errno != EEXIST) return system_error("making directory " + path);
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0) return system_error("looking at " + path);
+  if (!S_ISDIR(info.st_mode) || info.st_uid != ::geteuid() || (info.st_mode & 0077) != 0) {
+    return fail(ErrorKind::kDenied,
+                path +
+                    " must be a directory of this user that nobody else may enter (mode 0700); "
+                    "remove it or set XDG_RUNTIME_DIR");
+  }
+  return {};
+}
+
+ListeningSocket::~ListeningSocket() {
+  if (file_inode_ == 0) return;
+  struct stat info {};
+  if (::lstat(address_.path.c_str(), &info) == 0 && info.st_ino == file_inode_ &&
+      info.st_dev == file_device_) {
+    ::unlink(address_.path.c_str());
+  }
+}
+
+void ListeningSocket::swap(ListeningSocket& other) noexcept {
+  std::swap(fd_, other.fd_);
+  std::swap(address_, other.address_);
+  std::swap(file_device_, other.file_device_);
+  std::swap(file_inode_, other.file_inode_);
+}
+
+Result<ListeningSocket> ListeningSocket::open(const wire::Address& address,
+                                              const std::string& what) {
+  return address.kind == wire::Address::Kind::kUnix ? open_unix(address, what) : open_tcp(address);
+}
+
+Result<ListeningSocket> ListeningSocket::open_unix(const wire::Address& address,
+                                                   const std::string& what) {
+  Fd lock;
+  if (!address.is_abstract()) {
+    const std::string directory = directory_of(address.path);
+    struct stat info {};
+    if (::stat(directory.c_str(), &info) != 0) {
+      if (auto made = make_private_directory(directory); !made) {
+        return tl::unexpected<Error>(std::move(made.error()));
+      }
+    }
+    auto locked = lock_directory(directory);
+    if (!locked) return tl::unexpected<Error>(std::move(locked.error()));
+    lock = std::move(*locked);
+  }
+  ListeningSocket socket;
+  socket.address_ = address;
+  socket.fd_ = Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket.fd_.valid()) return system_error("making a socket");
+  const UnixName name(address);
+  int bound = ::bind(socket.fd(), name.get(), name.length);
+  if (bound != 0 && errno == EADDRINUSE) {
+    if (const auto listener = listener_at(name)) {
+      const std::string pid = *listener > 0 ? " (pid " + std::to_string(*listener) + ")" : "";
+      return fail(ErrorKind::kInvalid,
+                  "a " + what + pid + " already listens at " + address.to_string());
+    }
+    // Left by a manager that was killed. Only sockets are replaced.
+    struct stat info {};
+    if (!address.is_abstract() && ::lstat(address.path.c_str(), &info) == 0 &&
+        S_ISSOCK(info.st_mode) && ::unlink(address.path.c_str()) == 0) {
+      bound = ::bind(socket.fd(), name.get(), name.length);
+    } else {
+      errno = EADDRINUSE;
+    }
+  }
+  if (bound != 0 || ::listen(socket.fd(), kBacklog) != 0) {
+    return system_error("listening at " + address.to_string());
+  }
+  struct stat info {};
+  if (!address.is_abstract() && ::lstat(address.path.c_str(), &info) == 0) {
+    socket.file_device_ = info.st_dev;
+    socket.file_inode_ = info.st_ino;
+  }
+  return socket;
+}
+
+Result<ListeningSocket> ListeningSocket::open_tcp(const wire::Address& address) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  const std::string port = std::to_string(address.port);
+  const char* host = address.host == "*" ? nullptr : address.host.c_str();
+  const int error = ::getaddrinfo(host, port.c_str(), &hints, &found);
+  if (error != 0) {
+    return fail(ErrorKind::kInvalid, "listening at " + address.to_string() + ": host '" +
+                                         address.host + "' is unknown (" + ::gai_strerror(error) +
+                                         ")");
+  }
+  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> list(found, &::freeaddrinfo);
+  int last = EADDRNOTAVAIL;
+  for (const addrinfo* entry = found; entry != nullptr; entry = entry->ai_next) {
+    Fd fd(::socket(entry->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    const int on = 1;
+    if (fd.valid()) ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (!fd.valid() || ::bind(fd.get(), entry->ai_addr, entry->ai_addrlen) != 0 ||
+        ::listen(fd.get(), kBacklog) != 0) {
+      last = errno;
+      continue;
+    }
+    sockaddr_storage bound{};
+    socklen_t length = sizeof(bound);
+    ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&bound), &length);
+    ListeningSocket socket;
+    socket.fd_ = std::move(fd);
+    socket.address_ = address;
+    socket.address_.port =
+        ntohs(bound.ss_family == AF_INET6 ? reinterpret_cast<const sockaddr_in6&>(bound).sin6_port
+                                          : reinterpret_cast<const sockaddr_in&>(bound).sin_port);
+    return socket;
+  }
+  return system_error("listening at " + address.to_string(), last);
+}
+
+}  // namespace sublet::manager

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <common/types.hpp>
+
+#include <chrono>
+
+namespace sublet::manager {
+
+/// The managers' clock; see Time. A value.
+class ManagerClock {
+ public:
+  ManagerClock()
+      : wall_(std::chrono::system_clock::now()), steady_(std::chrono::steady_clock::now()) {}
+
+  [[nodiscard]] Time now() const {
+    return std::chrono::time_point_cast<milliseconds>(wall_) +
+           std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - steady_);
+  }
+
+ private:
+  std::chrono::system_clock::time_point wall_;
+  std::chrono::steady_clock::time_point steady_;
+};
+
+}  // namespace sublet::manager

@@ -1,0 +1,136 @@
+#include <sublet/version.hpp>
+#include <wire/convert.hpp>
+
+#include <common/grant_spec.hpp>
+#include <executor_manager/claim_server.hpp>
+#include <executor_manager/executor_manager.hpp>
+
+namespace sublet::manager {
+namespace {
+
+/// Holds one claimed grant for a client: the grant ends when the client drops it or dies.
+class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
+ public:
+  ClaimedLeaseServer(ExecutorManager& node, kj::Own<HeldGrant> grant)
+      : node_(node), grant_(kj::mv(grant)) {}
+  ~ClaimedLeaseServer() noexcept(false) { grant_->end("its client released it or ended", false); }
+  KJ_DISALLOW_COPY(ClaimedLeaseServer);
+
+  kj::Promise<void> open(OpenContext context) override {
+    const auto params = context.getParams();
+    auto request = read_open(params);
+    if (!request) {
+      wire::write(context.getResults().initFailure(), request.error());
+      return kj::READY_NOW;
+    }
+    if (!request->library) {
+      context.getResults().setMissing(true);
+      return kj::READY_NOW;
+    }
+    context.releaseParams();
+    return grant_->open(std::move(*request)).then([context](Result<void> result) mutable {
+      if (!result) wire::write(context.getResults().initFailure(), result.error());
+    });
+  }
+
+  kj::Promise<void> install(InstallContext context) override {
+    auto sha256 = node_.libraries().install(wire::to_bytes(context.getParams().getContent()));
+    context.releaseParams();
+    if (sha256) {
+      context.getResults().setSha256(wire::to_data(std::as_bytes(std::span(*sha256))));
+    } else {
+      wire::write(context.getResults().initFailure(), sha256.error());
+    }
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> usage(UsageContext context) override {
+    write(context.getResults().initUsage(), grant_->usage(),
+          static_cast<std::uint32_t>(grant_->cpusets().size()));
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> replacement(ReplacementContext context) override {
+    const std::uint32_t generation = context.getParams().getGeneration();
+    return grant_->replacement(generation).then([this, context](Result<void> result) mutable {
+      if (result) {
+        grant_->write_endpoint(context.getResults().initEndpoint());
+      } else {
+        wire::write(context.getResults().initFailure(), result.error());
+      }
+    });
+  }
+
+  kj::Promise<void> fate(FateContext context) override {
+    return grant_->fate(context.getParams().getGeneration())
+        .then([context](std::string text) mutable {
+          context.getResults().setText(wire::cut_text(text, wire::kMaxText));
+        });
+  }
+
+ private:
+  Result<HeldGrant::FunctionRequest> read_open(wire::ClaimedLease::OpenParams::Reader params) {
+    if (params.getIndex() >= wire::kMaxFunctions) {
+      return fail(ErrorKind::kInvalid, "function number " + std::to_string(params.getIndex()) +
+                                           " is too large; there are " +
+                                           std::to_string(wire::kMaxFunctions));
+    }
+    if (params.getName().size() == 0 || params.getName().size() > wire::kMaxFunctionName) {
+      return fail(ErrorKind::kInvalid, "a function's name has 1 to " +
+                                           std::to_string(wire::kMaxFunctionName) + " bytes");
+    }
+    if (params.getSha256().size() != wire::kSha256Bytes) {
+      return fail(ErrorKind::kInvalid,
+                  "a SHA-256 has 32 bytes, not " + std::to_string(params.getSha256().size()));
+    }
+    HeldGrant::FunctionRequest request;
+    request.open.index = params.getIndex();
+    request.open.timeout_ms = params.getTimeoutMs();
+    wire::set_text(request.open.name, wire::to_string(params.getName()));
+    wire::set_text(request.open.library, wire::to_string(params.getLibraryName()));
+    std::copy(params.getSha256().begin(), params.getSha256().end(), request.open.sha256.begin());
+    request.library = node_.libraries().find(request.open.sha256);
+    return request;
+  }
+
+  ExecutorManager& node_;
+  kj::Own<HeldGrant> grant_;
+};
+
+class ClaimServer final : public wire::ExecutorManager::Server {
+ public:
+  explicit ClaimServer(ExecutorManager& node) : node_(node) {}
+
+  kj::Promise<void> claim(ClaimContext context) override {
+    const auto params = context.getParams();
+    auto grant = node_.claim(wire::to_bytes(params.getToken()), params.getNotices());
+    auto results = context.getResults();
+    if (!grant) {
+      wire::write(results.initFailure(), grant.error());
+      return kj::READY_NOW;
+    }
+    (*grant)->write_endpoint(results.initEndpoint());
+    const auto& cpusets = (*grant)->cpusets();
+    auto workers = results.initWorkers(static_cast<unsigned>(cpusets.size()));
+    for (unsigned i = 0; i < workers.size(); ++i) workers[i].setCpuset(cpusets[i]);
+    results.setExpiresUnixMs(to_unix_ms((*grant)->terms().expires));
+    results.setLease(kj::heap<ClaimedLeaseServer>(node_, kj::mv(*grant)));
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> version(VersionContext context) override {
+    context.getResults().setVersion(SUBLET_VERSION);
+    return kj::READY_NOW;
+  }
+
+ private:
+  ExecutorManager& node_;
+};
+
+}  // namespace
+
+wire::ExecutorManager::Client make_claim_server(ExecutorManager& node) {
+  return kj::heap<ClaimServer>(node);
+}
+
+}  // namespace sublet::manager

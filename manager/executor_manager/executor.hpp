@@ -1,0 +1,82 @@
+#pragma once
+
+#include <base/shared_memory.hpp>
+#include <sublet/session.hpp>
+
+#include <executor_manager/memory_cgroup.hpp>
+#include <executor_manager/zygote.hpp>
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace sublet::manager {
+
+/// What an executor is started with.
+struct ExecutorOrder {
+  wire::Spawn spawn;        ///< All but the request number.
+  std::string data_socket;  ///< Abstract name on which it takes data connections.
+  std::uint64_t cgroup_bytes = 0;
+};
+
+/// One executor process, from the order to start it until it has been reaped.
+///
+/// STATES  starting -> (spawned) -> ready -> ended. kReady may never come when it dies first.
+/// Owner: the grant it serves, through a reference count; on the loop.
+class Executor : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
+ public:
+  /// Orders it from the zygote. Its data socket exists when this returns, so clients may connect at
+  /// once.
+  static Result<kj::Own<Executor>> start(kj::UnixEventPort& port, Zygote& zygote,
+                                         const MemoryCgroupParent* cgroups, ExecutorOrder order);
+  Executor(kj::UnixEventPort& port, Zygote& zygote, base::SharedMemory accounting,
+           std::uint32_t workers);
+  ~Executor();
+  KJ_DISALLOW_COPY(Executor);
+
+  /// Resolves once it takes connections and opens, or has ended.
+  kj::Promise<void> ready() { return ready_.addBranch(); }
+
+  /// Loads a function. kDisconnected when the executor ends meanwhile.
+  kj::Promise<Result<void>> open(const wire::Open& open, int library);
+
+  /// Resolves with how it ended, for people, once its process is gone.
+  kj::Promise<std::string> ended() { return ended_.addBranch(); }
+
+  /// Asks it to end, and kills it after wire::kExecutorStop.
+  void stop(kj::Timer& timer);
+
+  /// Summed over its workers, as far as it has counted.
+  [[nodiscard]] Usage usage() const;
+
+ private:
+  void receive(wire::ReceivedMessage message);
+  void end(std::string fate);
+  void kill() noexcept;
+  void taskFailed(kj::Exception&& exception) override;
+
+  kj::UnixEventPort& port_;
+  Zygote& zygote_;
+  base::SharedMemory accounting_;
+  std::uint32_t workers_;
+  std::unique_ptr<MessageSocket> control_;
+  std::optional<MemoryCgroup> cgroup_;
+  pid_t pid_ = -1;
+  base::Fd pidfd_;
+  bool over_ = false;
+  std::string dying_words_;
+  struct PendingOpen {
+    std::uint16_t index;
+    kj::Own<kj::PromiseFulfiller<Result<void>>> fulfiller;
+  };
+  std::deque<PendingOpen> opens_;  ///< In the order sent, which is the order answered.
+  kj::Own<kj::PromiseFulfiller<void>> ready_fulfiller_;
+  kj::ForkedPromise<void> ready_;
+  kj::Own<kj::PromiseFulfiller<std::string>> ended_fulfiller_;
+  kj::ForkedPromise<std::string> ended_;
+  kj::TaskSet tasks_;
+};
+
+}  // namespace sublet::manager

@@ -1,0 +1,235 @@
+#include <base/log.hpp>
+#include <base/node_identity.hpp>
+#include <topology/topology.hpp>
+
+#include <common/async.hpp>
+#include <executor_manager/claim_server.hpp>
+#include <executor_manager/executor_manager.hpp>
+#include <pwd.h>
+#include <sodium.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace sublet::manager {
+namespace {
+
+/// The cores and memory that the options leave of this node, and their names for people.
+Result<CoreInventory::Offer> make_offer(const ExecutorManagerOptions& options,
+                                        std::string& cpuset) {
+  auto topology = topology::Topology::load();
+  if (!topology) return tl::unexpected<Error>(topology.error());
+  if (!options.cpuset.empty()) {
+    if (auto kept = topology->restrict_to(options.cpuset); !kept) {
+      return tl::unexpected<Error>(kept.error());
+    }
+  }
+  if (options.cores != 0) {
+    if (auto kept = topology->restrict_to_first(options.cores); !kept) {
+      return tl::unexpected<Error>(kept.error());
+    }
+  }
+  const std::uint64_t total = topology->total_memory_bytes();
+  if (options.memory_bytes > total) {
+    return fail(ErrorKind::kInvalid, "--memory offers " + std::to_string(options.memory_bytes) +
+                                         " bytes; this node has " + std::to_string(total));
+  }
+  CoreInventory::Offer offer;
+  offer.oversubscribe = options.oversubscribe;
+  offer.memory_bytes = options.memory_bytes != 0 ? options.memory_bytes : total / 10 * 8;
+  for (const topology::Core& core : topology->cores()) {
+    offer.cpusets.push_back(core.cpuset.to_list());
+  }
+  cpuset = topology->cpuset().to_list();
+  return offer;
+}
+
+struct User {
+  std::uint32_t uid = ~std::uint32_t{0};
+  std::uint32_t gid = ~std::uint32_t{0};
+};
+
+Result<User> find_user(const std::string& configured) {
+  const bool root = ::geteuid() == 0;
+  if (configured.empty() && !root) return User{};
+  const std::string name = configured.empty() ? "nobody" : configured;
+  std::vector<char> buffer(16384);
+  passwd entry{};
+  passwd* found = nullptr;
+  if (::getpwnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found) != 0 ||
+      found == nullptr) {
+    return fail(ErrorKind::kInvalid, "executors are to run as '" + name +
+                                         "', and there is no such user; see --executor-user");
+  }
+  if (!root && found->pw_uid != ::geteuid()) {
+    return fail(ErrorKind::kDenied, "only root can run executors as another user ('" + name + "')");
+  }
+  if (!root) return User{};
+  return User{found->pw_uid, found->pw_gid};
+}
+
+}  // namespace
+
+Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
+                                                        ZygoteProcess zygote,
+                                                        const ExecutorManagerOptions& options) {
+  if (::sodium_init() < 0) return fail(ErrorKind::kInternal, "libsodium does not initialise");
+  auto address = wire::Address::parse(options.manager_address);
+  if (!address) return tl::unexpected<Error>(address.error());
+  auto user = find_user(options.executor_user);
+  if (!user) return tl::unexpected<Error>(user.error());
+  std::string cpuset;
+  auto offer = make_offer(options, cpuset);
+  if (!offer) return tl::unexpected<Error>(offer.error());
+
+  auto manager = kj::heap<ExecutorManager>(io, std::move(zygote), std::move(*offer), options);
+  manager->services_.uid = user->uid;
+  manager->services_.gid = user->gid;
+  const auto node = base::node_identity(options.node_name);
+  manager->offer_.name = node.name;
+  manager->offer_.node_id = node.id;
+  manager->offer_.cores = manager->inventory_.cores();
+  manager->offer_.memory_bytes = manager->inventory_.memory_bytes();
+  manager->offer_.cpuset = cpuset;
+  if (auto listening = manager->listen(io, options.listen); !listening) {
+    return tl::unexpected<Error>(listening.error());
+  }
+  manager->link_ = std::make_unique<ResourceManagerLink>(
+      *manager, io.provider->getNetwork(), io.provider->getTimer(), std::move(*address));
+  return kj::mv(manager);
+}
+
+ExecutorManager::ExecutorManager(kj::AsyncIoContext& io, ZygoteProcess zygote,
+                                 CoreInventory::Offer offer, const ExecutorManagerOptions& options)
+    : inventory_(std::move(offer)),
+      zygote_(io.unixEventPort, std::move(zygote)),
+      services_{io.unixEventPort, io.provider->getTimer(), zygote_, nullptr, libraries_, clock_},
+      tasks_(*this) {
+  if (!options.cgroup) return;
+  std::string why;
+  cgroups_ = MemoryCgroupParent::find(why);
+  services_.cgroups = cgroups_.get();
+  if (!cgroups_) base::log().info("memory limits are by rlimit alone: {}", why);
+}
+
+Result<void> ExecutorManager::listen(kj::AsyncIoContext& io,
+                                     const std::vector<std::string>& addresses) {
+  std::vector<std::string> texts = addresses;
+  if (texts.empty()) {
+    std::array<unsigned char, 8> bytes{};
+    randombytes_buf(bytes.data(), bytes.size());
+    std::array<char, 2 * bytes.size() + 1> hex{};
+    sodium_bin2hex(hex.data(), hex.size(), bytes.data(), bytes.size());
+    texts.push_back(std::string("unix:@sublet-executor-manager-") + hex.data());
+  }
+  for (const std::string& text : texts) {
+    auto address = wire::Address::parse(text);
+    if (!address) return tl::unexpected<Error>(address.error());
+    auto socket = ListeningSocket::open(*address, "executor manager");
+    if (!socket) return tl::unexpected<Error>(socket.error());
+    offer_.addresses.push_back(socket->address().to_string());
+    listeners_.push_back(
+        kj::heap<RpcListener>(*io.lowLevelProvider, std::move(*socket),
+                              [this](std::shared_ptr<Peer>) -> capnp::Capability::Client {
+                                return make_claim_server(*this);
+                              }));
+  }
+  return {};
+}
+
+Result<void> ExecutorManager::grant(GrantTerms terms) {
+  if (!stopping_.empty()) return fail(ErrorKind::kOverloaded, "the node is leaving: " + stopping_);
+  const Key key{terms.key.lease, terms.key.part};
+  if (grants_.contains(key)) {
+    return fail(ErrorKind::kInvalid, "the node holds a grant of this lease and part already");
+  }
+  auto reservation = inventory_.reserve(terms.cores, terms.memory_bytes);
+  if (!reservation) return tl::unexpected<Error>(reservation.error());
+  std::vector<std::string> cpusets;
+  for (const std::uint32_t core : reservation->cores()) cpusets.push_back(inventory_.cpuset(core));
+  auto held = kj::refcounted<HeldGrant>(
+      services_, std::move(terms), std::move(*reservation), std::move(cpusets),
+      [this](HeldGrant& grant, const std::string& reason) { grant_ended(grant, reason); });
+  if (auto started = held->start(); !started) return started;
+  grants_.emplace(key, kj::mv(held));
+  return {};
+}
+
+Result<kj::Own<HeldGrant>> ExecutorManager::claim(std::span<const std::byte> token,
+                                                  wire::LeaseNotices::Client notices) {
+  HeldGrant* match = nullptr;
+  for (auto& [key, grant] : grants_) {
+    // All are compared, each in constant time: how long it takes says nothing of any token.
+    if (token.size() == grant->terms().token.size() &&
+        sodium_memcmp(token.data(), grant->terms().token.data(), token.size()) == 0) {
+      match = grant.get();
+    }
+  }
+  if (match == nullptr) {
+    return fail(ErrorKind::kDenied,
+                "no grant on this node has that token: it is wrong, or the grant has lapsed "
+                "(grants must be claimed within " +
+                    std::to_string(std::chrono::seconds(wire::kClaimTimeout).count()) + " s)");
+  }
+  if (match->over()) {
+    return fail(ErrorKind::kDenied, "the grant has ended: " + match->end_reason());
+  }
+  if (match->state() == HeldGrant::State::kClaimed) {
+    return fail(ErrorKind::kDenied, "the grant has been claimed already");
+  }
+  match->claim(kj::mv(notices));
+  link_->claimed(*match);
+  return kj::addRef(*match);
+}
+
+HeldGrant* ExecutorManager::find(LeaseId lease, std::uint32_t part) {
+  const auto entry = grants_.find({lease, part});
+  return entry == grants_.end() ? nullptr : entry->second.get();
+}
+
+void ExecutorManager::revoke(LeaseId lease, std::uint32_t part, const std::string& reason) {
+  if (HeldGrant* grant = find(lease, part)) grant->end(reason, true);
+}
+
+Result<void> ExecutorManager::extend(LeaseId lease, std::uint32_t part, Time expires) {
+  if (HeldGrant* grant = find(lease, part)) return grant->extend(expires);
+  return fail(ErrorKind::kInvalid, "the node holds no grant of that lease");
+}
+
+std::vector<HeldGrant*> ExecutorManager::held() {
+  std::vector<HeldGrant*> held;
+  for (auto& [key, grant] : grants_) {
+    if (!grant->over()) held.push_back(grant.get());
+  }
+  return held;
+}
+
+void ExecutorManager::grant_ended(HeldGrant& grant, const std::string& reason) {
+  if (link_) link_->ended(grant, reason);
+  const Key key{grant.terms().key.lease, grant.terms().key.part};
+  // Not now: the grant is still on the stack.
+  tasks_.add(kj::evalLater([this, key] {
+    grants_.erase(key);
+    if (!grants_.empty()) return;
+    KJ_IF_MAYBE (fulfiller, all_gone_) {
+      (*fulfiller)->fulfill();
+    }
+  }));
+}
+
+kj::Promise<void> ExecutorManager::stop(const std::string& reason) {
+  stopping_ = reason;
+  auto paf = kj::newPromiseAndFulfiller<void>();
+  if (grants_.empty()) paf.fulfiller->fulfill();
+  all_gone_ = kj::mv(paf.fulfiller);
+  for (auto& [key, grant] : grants_) grant->end(reason, true);
+  // The last messages leave before the connections do.
+  return paf.promise.then([this] { return kj::evalLater([this] { link_->leave(); }); });
+}
+
+void ExecutorManager::taskFailed(kj::Exception&& exception) {
+  base::log().error("executor manager: {}", text_of(exception));
+}
+
+}  // namespace sublet::manager

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <common/manager_clock.hpp>
+#include <common/rpc_connection.hpp>
+#include <executor_manager/held_grant.hpp>
+#include <executor_manager/resource_manager_link.hpp>
+#include <executor_manager/zygote_process.hpp>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace sublet::manager {
+
+struct ExecutorManagerOptions {
+  std::string manager_address;  ///< Of the resource manager.
+  /// Where clients connect. Empty: an abstract Unix socket, for clients of this node only.
+  std::vector<std::string> listen;
+  std::string cpuset;       ///< Cores to offer, in hwloc's syntax. Empty: all this process may use.
+  std::uint32_t cores = 0;  ///< Of these, how many. 0: all.
+  std::uint32_t oversubscribe = 1;  ///< How often each is offered.
+  std::uint64_t memory_bytes = 0;   ///< To offer. 0: 80 % of the node's.
+  std::string node_name;            ///< Empty: base::node_identity decides.
+  /// Whom executors run as. Empty: nobody when this process is root, else whom it runs as.
+  std::string executor_user;
+  bool cgroup = true;  ///< Memory cgroups for executors where they are delegated.
+};
+
+/// One node's part of Sublet: offers its cores to the resource manager, keeps an executor for every
+/// grant, serves the clients that claim them.
+///
+/// Owner: main. On the thread of `io`'s event loop; everything it has ends with it.
+class ExecutorManager : private kj::TaskSet::ErrorHandler {
+ public:
+  /// `zygote` was started first thing in main (start_zygote). Listens when this returns; connects
+  /// to the resource manager by itself, again whenever that went away.
+  static Result<kj::Own<ExecutorManager>> start(kj::AsyncIoContext& io, ZygoteProcess zygote,
+                                                const ExecutorManagerOptions& options);
+  ExecutorManager(kj::AsyncIoContext& io, ZygoteProcess zygote, CoreInventory::Offer offer,
+                  const ExecutorManagerOptions& options);
+  KJ_DISALLOW_COPY(ExecutorManager);
+
+  /// Resolves when the resource manager knows this node for the first time.
+  kj::Promise<void> registered() { return link_->registered(); }
+
+  /// Ends all leases, telling their clients `reason`, and resolves once all executors are gone.
+  kj::Promise<void> stop(const std::string& reason);
+
+  [[nodiscard]] const NodeOffer& offer() const noexcept { return offer_; }
+
+  // ---- For the servers of this folder ----
+
+  /// Reserves, and orders an executor.
+  Result<void> grant(GrantTerms terms);
+  /// The grant that `token` opens, claimed for the caller.
+  Result<kj::Own<HeldGrant>> claim(std::span<const std::byte> token,
+                                   wire::LeaseNotices::Client notices);
+  void revoke(LeaseId lease, std::uint32_t part, const std::string& reason);
+  Result<void> extend(LeaseId lease, std::uint32_t part, Time expires);
+  [[nodiscard]] std::vector<HeldGrant*> held();
+  LibraryCache& libraries() noexcept { return libraries_; }
+
+ private:
+  using Key = std::pair<LeaseId, std::uint32_t>;
+
+  Result<void> listen(kj::AsyncIoContext& io, const std::vector<std::string>& addresses);
+  void grant_ended(HeldGrant& grant, const std::string& reason);
+  HeldGrant* find(LeaseId lease, std::uint32_t part);
+  void taskFailed(kj::Exception&& exception) override;
+
+  ManagerClock clock_;
+  CoreInventory inventory_;
+  LibraryCache libraries_;
+  std::unique_ptr<MemoryCgroupParent> cgroups_;
+  Zygote zygote_;
+  NodeServices services_;
+  NodeOffer offer_;
+  std::map<Key, kj::Own<HeldGrant>> grants_;
+  std::string stopping_;  ///< Why no grant is taken any more; empty while they are.
+  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> all_gone_;
+  std::unique_ptr<ResourceManagerLink> link_;
+  kj::TaskSet tasks_;
+  std::vector<kj::Own<RpcListener>> listeners_;
+};
+
+}  // namespace sublet::manager

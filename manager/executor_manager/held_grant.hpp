@@ -1,0 +1,122 @@
+#pragma once
+
+// STATES  A grant on its node:
+//   granted -> claimed   the first client that presents its token takes it
+//   granted -> ending    unclaimed for wire::kClaimTimeout, revoked, or the node ends
+//   claimed -> ending    the client dropped its capability (released it or died), the lease
+//   expired, was
+//                        revoked, its executor could not be kept alive, or the node ends
+//   ending  -> ended     the executor's process is gone: only then are cores and memory free again
+// In granted and claimed an executor that dies is replaced on the same cores, and the functions
+// that were open are opened again, in the same order.
+
+#include <wire/control.capnp.h>
+
+#include <common/grant_terms.hpp>
+#include <common/manager_clock.hpp>
+#include <executor_manager/core_inventory.hpp>
+#include <executor_manager/executor.hpp>
+#include <executor_manager/library_cache.hpp>
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace sublet::manager {
+
+/// What grants need of their executor manager. Outlives them.
+struct NodeServices {
+  kj::UnixEventPort& port;
+  kj::Timer& timer;
+  Zygote& zygote;
+  const MemoryCgroupParent* cgroups;  ///< Null: none.
+  LibraryCache& libraries;
+  const ManagerClock& clock;
+  std::uint32_t uid = ~std::uint32_t{0};  ///< For executors; ~0: as this process.
+  std::uint32_t gid = ~std::uint32_t{0};
+};
+
+/// One grant and its executor. Owner: the executor manager's table and, once claimed, the client's
+/// capability. On the loop.
+class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
+ public:
+  enum class State : std::uint8_t { kGranted, kClaimed, kEnding, kEnded };
+
+  /// Called once, when the state has become kEnded; must not destroy the grant before it returns.
+  using OnEnded = std::function<void(HeldGrant&, const std::string& reason)>;
+
+  HeldGrant(NodeServices& services, GrantTerms terms, CoreInventory::Reservation reservation,
+            std::vector<std::string> cpusets, OnEnded on_ended);
+  KJ_DISALLOW_COPY(HeldGrant);
+
+  /// Orders the first executor and starts the clock of the claim.
+  [[nodiscard]] Result<void> start();
+
+  [[nodiscard]] State state() const noexcept { return state_; }
+  [[nodiscard]] const GrantTerms& terms() const noexcept { return terms_; }
+  [[nodiscard]] const std::vector<std::string>& cpusets() const noexcept { return cpusets_; }
+  [[nodiscard]] bool over() const noexcept { return state_ >= State::kEnding; }
+  [[nodiscard]] const std::string& end_reason() const noexcept { return end_reason_; }
+  [[nodiscard]] UsageRecord usage() const;
+
+  void claim(wire::LeaseNotices::Client notices);
+  void write_endpoint(wire::Endpoint::Builder to) const;
+
+  struct FunctionRequest {
+    wire::Open open{};
+    std::shared_ptr<base::Fd> library;
+  };
+  kj::Promise<Result<void>> open(FunctionRequest request);
+
+  /// Resolves once an executor newer than `generation` is up, or none will be.
+  kj::Promise<Result<void>> replacement(std::uint32_t generation);
+  /// Resolves with how the executor of `generation` ended.
+  kj::Promise<std::string> fate(std::uint32_t generation);
+
+  [[nodiscard]] Result<void> extend(Time expires);
+
+  /// Ends it. The client is told unless it is the one who wants it. Idempotent.
+  void end(const std::string& reason, bool tell_client);
+
+ private:
+  Result<void> start_executor();
+  void executor_ended(std::uint32_t generation, std::string fate);
+  kj::Promise<void> bring_up(std::uint32_t generation);
+  kj::Promise<void> open_again(kj::Own<Executor> executor, std::size_t at);
+  void arm_expiry();
+  void wake_waiters();
+  void finish();
+  void taskFailed(kj::Exception&& exception) override;
+
+  NodeServices& services_;
+  GrantTerms terms_;
+  CoreInventory::Reservation reservation_;
+  std::vector<std::string> cpusets_;
+  OnEnded on_ended_;
+  State state_ = State::kGranted;
+  Time held_since_;
+  std::string end_reason_;
+  kj::Maybe<wire::LeaseNotices::Client> notices_;
+
+  std::uint32_t generation_ = 0;     ///< Of the newest executor ordered.
+  std::uint32_t up_generation_ = 0;  ///< Of the newest executor with all functions open.
+  std::string data_socket_;
+  kj::Maybe<kj::Own<Executor>> executor_;
+  std::map<std::uint32_t, std::string> fates_;
+  UsageRecord past_usage_;  ///< Of executors that have ended.
+  std::vector<FunctionRequest> functions_;
+  unsigned early_deaths_ = 0;  ///< Executors in a row that ended before they were up.
+
+  struct Waiter {
+    std::uint32_t generation;
+    kj::Own<kj::PromiseFulfiller<void>> fulfiller;
+  };
+  std::vector<Waiter> waiting_for_up_;
+  std::vector<Waiter> waiting_for_fate_;
+  std::uint64_t expiry_arming_ = 0;  ///< Only the newest timer counts.
+  kj::TaskSet tasks_;
+};
+
+}  // namespace sublet::manager

@@ -1,0 +1,167 @@
+#include <base/log.hpp>
+#include <wire/convert.hpp>
+
+#include <common/async.hpp>
+#include <common/grant_spec.hpp>
+#include <executor_manager/executor_manager.hpp>
+#include <executor_manager/resource_manager_link.hpp>
+
+#include <algorithm>
+
+namespace sublet::manager {
+namespace {
+
+constexpr auto kConnectLimit = std::chrono::milliseconds(5000);
+constexpr auto kRegisterLimit = std::chrono::milliseconds(5000);
+constexpr auto kHeartbeatLimit = std::chrono::milliseconds(5000);
+
+/// What the resource manager tells this node.
+class NodeControlServer final : public wire::NodeControl::Server {
+ public:
+  explicit NodeControlServer(ExecutorManager& node) : node_(node) {}
+
+  kj::Promise<void> grant(GrantContext context) override {
+    auto terms = read(context.getParams().getSpec());
+    Result<void> result;
+    if (terms) {
+      result = node_.grant(std::move(*terms));
+    } else {
+      result = tl::unexpected<Error>(terms.error());
+    }
+    if (!result) wire::write(context.getResults().initFailure(), result.error());
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> revoke(RevokeContext context) override {
+    const auto params = context.getParams();
+    node_.revoke(LeaseId{params.getLeaseId()}, params.getPart(),
+                 wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText));
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> extend(ExtendContext context) override {
+    const auto params = context.getParams();
+    auto result = node_.extend(LeaseId{params.getLeaseId()}, params.getPart(),
+                               from_unix_ms(params.getExpiresUnixMs()));
+    if (!result) wire::write(context.getResults().initFailure(), result.error());
+    return kj::READY_NOW;
+  }
+
+ private:
+  ExecutorManager& node_;
+};
+
+}  // namespace
+
+ResourceManagerLink::ResourceManagerLink(ExecutorManager& node, kj::Network& network,
+                                         kj::Timer& timer, wire::Address address)
+    : node_(node),
+      network_(network),
+      timer_(timer),
+      address_(std::move(address)),
+      first_time_(nullptr),
+      tasks_(*this) {
+  auto paf = kj::newPromiseAndFulfiller<void>();
+  first_time_fulfiller_ = kj::mv(paf.fulfiller);
+  first_time_ = paf.promise.fork();
+  running_ = run(to_kj(wire::kReconnectMin)).eagerlyEvaluate([this](kj::Exception&& exception) {
+    taskFailed(kj::mv(exception));
+  });
+}
+
+kj::Promise<void> ResourceManagerLink::run(kj::Duration back_off) {
+  return RpcConnection::connect(network_, timer_, address_, kConnectLimit)
+      .then([this](kj::Own<RpcConnection> connection) { return serve(kj::mv(connection)); })
+      .catch_([this](kj::Exception&& exception) {
+        if (said_) return;
+        said_ = true;
+        base::log().warn("no connection to the resource manager at {}: {}; trying again",
+                         address_.to_string(), text_of(exception));
+      })
+      .then([this, back_off]() mutable {
+        registration_ = nullptr;
+        if (was_registered_) back_off = to_kj(wire::kReconnectMin);
+        was_registered_ = false;
+        return timer_.afterDelay(back_off);
+      })
+      .then([this, back_off] { return run(std::min(back_off * 2, to_kj(wire::kReconnectMax))); });
+}
+
+kj::Promise<void> ResourceManagerLink::serve(kj::Own<RpcConnection> connection) {
+  auto request = connection->bootstrap().castAs<wire::ResourceManager>().registerRequest();
+  write(request.initNode(), node_.offer());
+  const auto held = node_.held();
+  auto list = request.initHeld(static_cast<unsigned>(held.size()));
+  for (unsigned i = 0; i < list.size(); ++i) write(list[i], held[i]->terms(), node_.offer());
+  request.setControl(kj::heap<NodeControlServer>(node_));
+  auto gone = connection->on_disconnect();
+  return within(timer_, kRegisterLimit,
+                request.send().then([](auto&& response) { return kj::mv(response); }),
+                "registering")
+      .then([this, gone = kj::mv(gone)](
+                capnp::Response<wire::ResourceManager::RegisterResults>&& results) mutable
+            -> kj::Promise<void> {
+        if (auto failure = wire::failure_of(results)) {
+          kj::throwFatalException(KJ_EXCEPTION(FAILED, failure->what()));
+        }
+        base::log().info("registered with the resource manager at {}", address_.to_string());
+        registration_ = results.getRegistration();
+        was_registered_ = true;
+        said_ = false;
+        first_time_fulfiller_->fulfill();
+        const auto period = std::max<std::uint32_t>(results.getHeartbeatMs(), 10);
+        return heartbeat(period * kj::MILLISECONDS).exclusiveJoin(kj::mv(gone));
+      })
+      .attach(kj::mv(connection));
+}
+
+kj::Promise<void> ResourceManagerLink::heartbeat(kj::Duration period) {
+  return timer_.afterDelay(period).then([this, period]() -> kj::Promise<void> {
+    KJ_IF_MAYBE (registration, registration_) {
+      for (HeldGrant* grant : node_.held()) {
+        if (grant->state() != HeldGrant::State::kClaimed) continue;
+        auto usage = registration->usageRequest();
+        usage.setLeaseId(static_cast<std::uint64_t>(grant->terms().key.lease));
+        usage.setPart(grant->terms().key.part);
+        write(usage.initUsage(), grant->usage(),
+              static_cast<std::uint32_t>(grant->cpusets().size()));
+        tasks_.add(usage.send().ignoreResult());
+      }
+      return within(timer_, kHeartbeatLimit, registration->heartbeatRequest().send().ignoreResult(),
+                    "a heartbeat")
+          .then([this, period] { return heartbeat(period); });
+    }
+    return kj::READY_NOW;
+  });
+}
+
+void ResourceManagerLink::claimed(const HeldGrant& grant) {
+  KJ_IF_MAYBE (registration, registration_) {
+    auto request = registration->claimedRequest();
+    request.setLeaseId(static_cast<std::uint64_t>(grant.terms().key.lease));
+    request.setPart(grant.terms().key.part);
+    tasks_.add(request.send().ignoreResult());
+  }
+}
+
+void ResourceManagerLink::ended(const HeldGrant& grant, const std::string& reason) {
+  KJ_IF_MAYBE (registration, registration_) {
+    auto request = registration->endedRequest();
+    request.setLeaseId(static_cast<std::uint64_t>(grant.terms().key.lease));
+    request.setPart(grant.terms().key.part);
+    request.setReason(reason);
+    write(request.initUsage(), grant.usage(), static_cast<std::uint32_t>(grant.cpusets().size()));
+    tasks_.add(request.send().ignoreResult());
+  }
+}
+
+void ResourceManagerLink::leave() {
+  registration_ = nullptr;
+  running_ = nullptr;
+}
+
+void ResourceManagerLink::taskFailed(kj::Exception&& exception) {
+  base::log().debug("talking to the resource manager: {}", text_of(exception));
+}
+
+}  // namespace sublet::manager

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <wire/control.capnp.h>
+
+#include <common/rpc_connection.hpp>
+
+#include <string>
+
+namespace sublet::manager {
+
+class ExecutorManager;
+class HeldGrant;
+
+/// The executor manager's connection to the resource manager: registers the node with the grants it
+/// holds, sends heartbeats, tells what happens to grants. When the resource manager goes away the
+/// node goes on and registers again as soon as it is back.
+///
+/// STATES  connecting -> registered -> (connection lost) -> connecting, with a back-off from
+///         wire::kReconnectMin to wire::kReconnectMax.
+/// Owner: the executor manager; on its loop.
+class ResourceManagerLink : private kj::TaskSet::ErrorHandler {
+ public:
+  ResourceManagerLink(ExecutorManager& node, kj::Network& network, kj::Timer& timer,
+                      wire::Address address);
+  KJ_DISALLOW_COPY(ResourceManagerLink);
+
+  /// Resolves when the node has been registered for the first time.
+  kj::Promise<void> registered() { return first_time_.addBranch(); }
+
+  // Told when it can be; a resource manager that is away learns it from the next registration.
+  void claimed(const HeldGrant& grant);
+  void ended(const HeldGrant& grant, const std::string& reason);
+
+  /// Drops the registration: the node is leaving.
+  void leave();
+
+ private:
+  kj::Promise<void> run(kj::Duration back_off);
+  kj::Promise<void> serve(kj::Own<RpcConnection> connection);
+  kj::Promise<void> heartbeat(kj::Duration period);
+  void taskFailed(kj::Exception&& exception) override;
+
+  ExecutorManager& node_;
+  kj::Network& network_;
+  kj::Timer& timer_;
+  wire::Address address_;
+  bool was_registered_ = false;
+  bool said_ = false;  ///< That the resource manager is away, since it last was not.
+  kj::Maybe<wire::NodeRegistration::Client> registration_;
+  kj::Own<kj::PromiseFulfiller<void>> first_time_fulfiller_;
+  kj::ForkedPromise<void> first_time_;
+  kj::TaskSet tasks_;
+  kj::Maybe<kj::Promise<void>> running_;
+};
+
+}  // namespace sublet::manager

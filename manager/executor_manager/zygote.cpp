@@ -1,0 +1,127 @@
+#include <base/log.hpp>
+
+#include <executor_manager/zygote.hpp>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+
+namespace sublet::manager {
+namespace {
+
+/// Ends of children that are kept for who asks later; older ones are forgotten.
+constexpr std::size_t kMaxEnded = 1024;
+
+std::string describe(int wait_status) {
+  if (WIFSIGNALED(wait_status)) {
+    const int number = WTERMSIG(wait_status);
+    const char* name = ::sigabbrev_np(number);
+    return "was killed by signal " + std::to_string(number) +
+           (name == nullptr ? "" : std::string(" (SIG") + name + ")");
+  }
+  return "exited with status " + std::to_string(WEXITSTATUS(wait_status));
+}
+
+}  // namespace
+
+Zygote::Zygote(kj::UnixEventPort& port, ZygoteProcess process)
+    : port_(port), process_(std::move(process)), tasks_(*this) {
+  serve();
+}
+
+Zygote::~Zygote() {
+  // Its executors die with it (PR_SET_PDEATHSIG).
+  ::kill(process_.pid, SIGKILL);
+  ::waitpid(process_.pid, nullptr, 0);
+}
+
+void Zygote::serve() {
+  socket_ = std::make_unique<MessageSocket>(port_, std::move(process_.socket));
+  tasks_.add(socket_->serve([this](wire::ReceivedMessage message) { receive(std::move(message)); })
+                 .then([this] { restart(); }));
+}
+
+void Zygote::restart() {
+  ::kill(process_.pid, SIGKILL);
+  ::waitpid(process_.pid, nullptr, 0);
+  base::log().error("the zygote (pid {}) died; starting another", process_.pid);
+  auto process = start_zygote();
+  if (!process) {
+    fail_all(process.error().what());
+    base::log().critical("no executor can be started any more: {}", process.error().what());
+    return;
+  }
+  process_ = std::move(*process);
+  serve();
+  fail_all("died with its zygote");
+}
+
+void Zygote::fail_all(const std::string& reason) {
+  auto spawning = std::move(spawning_);
+  spawning_.clear();
+  for (auto& [request, fulfiller] : spawning) {
+    fulfiller->fulfill(fail(ErrorKind::kInternal, "the executor " + reason));
+  }
+  auto waiting = std::move(waiting_);
+  waiting_.clear();
+  for (auto& [pid, fulfiller] : waiting) fulfiller->fulfill(std::string(reason));
+}
+
+kj::Promise<Result<Zygote::Child>> Zygote::spawn(wire::Spawn order, std::span<const int> fds) {
+  order.request = next_request_++;
+  if (auto sent = socket_->send(wire::MessageType::kSpawn, order, fds); !sent) {
+    return Result<Child>(
+        fail(sent.error().kind(),
+             std::string("asking the zygote for an executor: ") + sent.error().what()));
+  }
+  auto paf = kj::newPromiseAndFulfiller<Result<Child>>();
+  spawning_[order.request] = kj::mv(paf.fulfiller);
+  return kj::mv(paf.promise);
+}
+
+kj::Promise<std::string> Zygote::ended(pid_t pid) {
+  if (auto known = ended_.find(pid); known != ended_.end()) {
+    std::string text = std::move(known->second);
+    ended_.erase(known);
+    return text;
+  }
+  auto paf = kj::newPromiseAndFulfiller<std::string>();
+  waiting_[pid] = kj::mv(paf.fulfiller);
+  return kj::mv(paf.promise);
+}
+
+void Zygote::receive(wire::ReceivedMessage message) {
+  if (message.type == wire::MessageType::kSpawned) {
+    const auto spawned = message.as<wire::Spawned>();
+    if (!spawned) return;
+    const auto entry = spawning_.find(spawned->request);
+    if (entry == spawning_.end()) return;
+    auto fulfiller = kj::mv(entry->second);
+    spawning_.erase(entry);
+    if (spawned->error != 0 || message.fds.empty()) {
+      fulfiller->fulfill(fail(ErrorKind::kInternal,
+                              std::string("forking an executor: ") + ::strerror(spawned->error),
+                              spawned->error));
+      return;
+    }
+    fulfiller->fulfill(Child{spawned->pid, std::move(message.fds.front())});
+  } else if (message.type == wire::MessageType::kExited) {
+    const auto exited = message.as<wire::Exited>();
+    if (!exited) return;
+    const std::string text = describe(exited->wait_status);
+    const auto entry = waiting_.find(exited->pid);
+    if (entry != waiting_.end()) {
+      auto fulfiller = kj::mv(entry->second);
+      waiting_.erase(entry);
+      fulfiller->fulfill(std::string(text));
+    } else {
+      if (ended_.size() >= kMaxEnded) ended_.erase(ended_.begin());
+      ended_[exited->pid] = text;
+    }
+  }
+}
+
+void Zygote::taskFailed(kj::Exception&& exception) {
+  base::log().error("serving the zygote: {}", exception.getDescription().cStr());
+}
+
+}  // namespace sublet::manager

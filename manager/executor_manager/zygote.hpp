@@ -1,0 +1,54 @@
+#pragma once
+
+#include <executor_manager/message_socket.hpp>
+#include <executor_manager/zygote_process.hpp>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+namespace sublet::manager {
+
+/// The executor manager's side of its zygote: asks it for executors, hears how they end, starts a
+/// new one when it dies (its executors die with it).
+///
+/// Owner: the executor manager; on its loop.
+class Zygote : private kj::TaskSet::ErrorHandler {
+ public:
+  struct Child {
+    pid_t pid = -1;
+    base::Fd pidfd;
+  };
+
+  Zygote(kj::UnixEventPort& port, ZygoteProcess process);
+  ~Zygote();
+  KJ_DISALLOW_COPY(Zygote);
+
+  /// Forks an executor. The descriptors are only used during this call.
+  kj::Promise<Result<Child>> spawn(wire::Spawn order, std::span<const int> fds);
+
+  /// Resolves with how child `pid` ended, for people: "was killed by signal 9 (SIGKILL)". Ask once.
+  kj::Promise<std::string> ended(pid_t pid);
+
+  [[nodiscard]] double ticks_per_ns() const noexcept { return process_.ticks_per_ns; }
+  [[nodiscard]] pid_t pid() const noexcept { return process_.pid; }
+
+ private:
+  void serve();
+  void receive(wire::ReceivedMessage message);
+  void restart();
+  void fail_all(const std::string& reason);
+  void taskFailed(kj::Exception&& exception) override;
+
+  kj::UnixEventPort& port_;
+  ZygoteProcess process_;
+  std::unique_ptr<MessageSocket> socket_;
+  std::uint64_t next_request_ = 1;
+  std::map<std::uint64_t, kj::Own<kj::PromiseFulfiller<Result<Child>>>> spawning_;
+  std::map<pid_t, kj::Own<kj::PromiseFulfiller<std::string>>> waiting_;
+  std::map<pid_t, std::string> ended_;  ///< Ends that nobody has asked about yet.
+  kj::TaskSet tasks_;
+};
+
+}  // namespace sublet::manager

@@ -1,0 +1,97 @@
+#include <base/unix_socket.hpp>
+#include <wire/executor_packets.hpp>
+
+#include <executor_manager/zygote_process.hpp>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+extern char** environ;
+
+namespace sublet::manager {
+namespace {
+
+constexpr int kZygoteFd = 3;  ///< Where the zygote finds its end of the socket.
+
+Result<pid_t> spawn(const std::string& program, int socket) {
+  std::string path = program;
+  std::string flag = "--zygote";
+  std::string fd = std::to_string(kZygoteFd);
+  char* argv[] = {path.data(), flag.data(), fd.data(), nullptr};
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, socket, kZygoteFd);
+  posix_spawnattr_t attributes;
+  ::posix_spawnattr_init(&attributes);
+  // A terminal's Ctrl-C ends the manager, which then ends its executors in order. Signals that the
+  // manager takes through its loop must reach the zygote in the ordinary way.
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+  sigset_t none;
+  sigemptyset(&none);
+  ::posix_spawnattr_setsigmask(&attributes, &none);
+  pid_t pid = -1;
+  const int error = ::posix_spawn(&pid, path.c_str(), &actions, &attributes, argv, environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  ::posix_spawnattr_destroy(&attributes);
+  if (error != 0) {
+    return fail(ErrorKind::kInternal, "starting '" + program + "': " + std::strerror(error), error);
+  }
+  return pid;
+}
+
+}  // namespace
+
+Result<std::string> find_executor() {
+  if (const char* named = std::getenv("SUBLET_EXECUTOR"); named != nullptr && *named != '\0') {
+    if (::access(named, X_OK) == 0) return std::string(named);
+    return fail(ErrorKind::kInvalid,
+                std::string("SUBLET_EXECUTOR names '") + named + "', which cannot be run");
+  }
+  std::error_code error;
+  const auto here = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+  std::string tried;
+  for (const char* relative : {"../libexec/sublet/sublet-executor", "sublet-executor"}) {
+    const std::string path = (here / relative).lexically_normal().string();
+    if (::access(path.c_str(), X_OK) == 0) return path;
+    tried += (tried.empty() ? "" : " or ") + path;
+  }
+  return fail(ErrorKind::kUnsupported,
+              "the program sublet-executor is not at " + tried + "; set SUBLET_EXECUTOR");
+}
+
+Result<ZygoteProcess> start_zygote() {
+  auto program = find_executor();
+  if (!program) return tl::unexpected<Error>(program.error());
+  auto sockets = base::make_socketpair();
+  if (!sockets) return tl::unexpected<Error>(sockets.error());
+  auto pid = spawn(*program, sockets->second.get());
+  if (!pid) return tl::unexpected<Error>(pid.error());
+  sockets->second.reset();
+
+  ZygoteProcess zygote;
+  zygote.pid = *pid;
+  zygote.socket = std::move(sockets->first);
+  auto message = wire::receive_message(
+      zygote.socket.get(),
+      std::chrono::duration_cast<std::chrono::milliseconds>(wire::kExecutorStart));
+  const auto ready = message && message->type == wire::MessageType::kZygoteReady
+                         ? message->as<wire::ZygoteReady>()
+                         : std::nullopt;
+  if (!ready || !(ready->ticks_per_ns > 0)) {
+    zygote.socket.reset();
+    ::kill(zygote.pid, SIGKILL);
+    ::waitpid(zygote.pid, nullptr, 0);
+    return fail(ErrorKind::kInternal,
+                "'" + *program + "' did not become ready" +
+                    (message ? "" : std::string(": ") + message.error().what()));
+  }
+  zygote.ticks_per_ns = ready->ticks_per_ns;
+  return zygote;
+}
+
+}  // namespace sublet::manager

@@ -1,0 +1,213 @@
+#include <resource_manager/placement.hpp>
+
+#include <algorithm>
+#include <limits>
+
+namespace sublet::manager {
+namespace {
+
+/// A node's room for this ask: whole parts first, then pieces of parts that are split over nodes.
+/// Pieces pay for memory by the core, rounded up, so a node may have room for a whole part whose
+/// cores it could not take one by one.
+struct Room {
+  NodeNumber node{};
+  std::uint32_t whole = 0;   ///< Parts.
+  std::uint32_t pieces = 0;  ///< Cores, beside the whole parts.
+  std::uint32_t single = 0;  ///< Cores when each is taken alone.
+
+  [[nodiscard]] std::uint64_t cores(std::uint32_t per_part) const {
+    return std::uint64_t{whole} * per_part + pieces;
+  }
+};
+
+std::uint64_t bytes_per_core(const PlacementAsk& ask) {
+  return ask.memory_bytes / ask.cores + (ask.memory_bytes % ask.cores != 0 ? 1 : 0);
+}
+
+std::uint32_t cores_by_memory(std::uint32_t cores, std::uint64_t memory, std::uint64_t per_core) {
+  if (per_core == 0) return cores;
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(cores, memory / per_core));
+}
+
+Room room_of(const PlacementAsk& ask, const Capacity& free) {
+  Room room;
+  room.node = free.node;
+  const std::uint64_t per_core = bytes_per_core(ask);
+  room.single = std::min(cores_by_memory(free.cores, free.memory_bytes, per_core),
+                         wire::kMaxWorkersPerExecutor);
+  if (ask.cores > wire::kMaxWorkersPerExecutor) {
+    // No executor holds a whole part: then a node takes one executor's worth at most.
+    room.pieces = room.single;
+    return room;
+  }
+  room.whole = free.cores / ask.cores;
+  if (ask.memory_bytes != 0) {
+    room.whole = static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(room.whole, free.memory_bytes / ask.memory_bytes));
+  }
+  const std::uint32_t cores_left = free.cores - room.whole * ask.cores;
+  const std::uint64_t memory_left = free.memory_bytes - room.whole * ask.memory_bytes;
+  room.pieces =
+      std::min(cores_by_memory(cores_left, memory_left, per_core), wire::kMaxWorkersPerExecutor);
+  return room;
+}
+
+/// Collects shares; divides a part's memory so that its shares sum up to it exactly.
+class Shares {
+ public:
+  explicit Shares(const PlacementAsk& ask) : ask_(ask) {}
+
+  void add_whole(NodeNumber node) {
+    shares_.push_back({next_part_++, node, ask_.cores, ask_.memory_bytes});
+  }
+
+  /// `count` cores on `node` for the parts that are next, splitting them as needed.
+  void add_pieces(NodeNumber node, std::uint64_t count) {
+    while (count > 0) {
+      const auto cores =
+          static_cast<std::uint32_t>(std::min<std::uint64_t>(count, ask_.cores - part_done_));
+      const std::uint64_t memory = memory_up_to(part_done_ + cores) - memory_up_to(part_done_);
+      shares_.push_back({next_part_, node, cores, memory});
+      part_done_ += cores;
+      count -= cores;
+      if (part_done_ == ask_.cores) {
+        part_done_ = 0;
+        ++next_part_;
+      }
+    }
+  }
+
+  [[nodiscard]] std::uint32_t parts() const { return next_part_; }
+  std::vector<Share> take() { return std::move(shares_); }
+
+ private:
+  [[nodiscard]] std::uint64_t memory_up_to(std::uint32_t cores) const {
+    const std::uint64_t each = ask_.memory_bytes / ask_.cores;
+    const std::uint64_t rest = ask_.memory_bytes % ask_.cores;
+    return each * cores + rest * cores / ask_.cores;
+  }
+
+  const PlacementAsk& ask_;
+  std::vector<Share> shares_;
+  std::uint32_t next_part_ = 0;
+  std::uint32_t part_done_ = 0;  ///< Cores of next_part_ placed so far.
+};
+
+/// Fills the nodes in this order: whole parts while they fit, then the rest in pieces.
+std::vector<Share> fill(const PlacementAsk& ask, const std::vector<Room>& rooms) {
+  Shares shares(ask);
+  for (const Room& room : rooms) {
+    for (std::uint32_t i = 0; i < room.whole && shares.parts() < ask.parts; ++i) {
+      shares.add_whole(room.node);
+    }
+  }
+  std::uint64_t left = std::uint64_t{ask.parts - shares.parts()} * ask.cores;
+  for (const Room& room : rooms) {
+    const std::uint64_t count = std::min<std::uint64_t>(left, room.pieces);
+    shares.add_pieces(room.node, count);
+    left -= count;
+  }
+  return shares.take();
+}
+
+/// The fewest nodes with `wanted` cores: the largest ones, and the last as small as will do, so
+/// that large gaps stay for large leases. `rooms` is sorted by falling room.
+std::vector<Room> fewest(const std::vector<Room>& rooms, std::uint64_t wanted,
+                         std::uint32_t per_part) {
+  std::vector<Room> chosen;
+  for (std::size_t i = 0; i < rooms.size() && wanted > 0; ++i) {
+    if (rooms[i].cores(per_part) >= wanted) {
+      std::size_t last = i;
+      while (last + 1 < rooms.size() && rooms[last + 1].cores(per_part) >= wanted) ++last;
+      chosen.push_back(rooms[last]);
+      return chosen;
+    }
+    wanted -= rooms[i].cores(per_part);
+    chosen.push_back(rooms[i]);
+  }
+  return chosen;
+}
+
+std::vector<Share> pack(const PlacementAsk& ask, std::vector<Room> rooms) {
+  std::vector<Room> chosen;
+  std::uint64_t wanted = std::uint64_t{ask.cores} * ask.parts;
+  if (ask.placement == Placement::kNear && ask.own_node) {
+    const auto own = std::find_if(rooms.begin(), rooms.end(),
+                                  [&](const Room& room) { return room.node == *ask.own_node; });
+    if (own != rooms.end()) {
+      chosen.push_back(*own);
+      wanted -= std::min(wanted, own->cores(ask.cores));
+      rooms.erase(own);
+    }
+  }
+  const std::vector<Room> others = fewest(rooms, wanted, ask.cores);
+  chosen.insert(chosen.end(), others.begin(), others.end());
+  return fill(ask, chosen);
+}
+
+/// One whole part to each node in turn.
+std::optional<std::vector<Share>> spread_parts(const PlacementAsk& ask, std::vector<Room> rooms) {
+  Shares shares(ask);
+  bool any = true;
+  while (any && shares.parts() < ask.parts) {
+    any = false;
+    for (Room& room : rooms) {
+      if (room.whole == 0 || shares.parts() == ask.parts) continue;
+      --room.whole;
+      shares.add_whole(room.node);
+      any = true;
+    }
+  }
+  if (shares.parts() < ask.parts) return std::nullopt;
+  return shares.take();
+}
+
+/// One core of each node in turn, then the parts one after the other over the nodes.
+std::optional<std::vector<Share>> spread_cores(const PlacementAsk& ask,
+                                               const std::vector<Room>& rooms) {
+  std::vector<std::uint32_t> taken(rooms.size(), 0);
+  std::uint64_t left = std::uint64_t{ask.cores} * ask.parts;
+  for (bool any = true; any && left > 0;) {
+    any = false;
+    for (std::size_t i = 0; i < rooms.size() && left > 0; ++i) {
+      if (taken[i] == rooms[i].single) continue;
+      ++taken[i];
+      --left;
+      any = true;
+    }
+  }
+  if (left > 0) return std::nullopt;
+  Shares shares(ask);
+  for (std::size_t i = 0; i < rooms.size(); ++i) shares.add_pieces(rooms[i].node, taken[i]);
+  return shares.take();
+}
+
+}  // namespace
+
+std::optional<std::vector<Share>> place(const PlacementAsk& ask, std::vector<Capacity> free) {
+  if (ask.cores == 0 || ask.parts == 0) return std::nullopt;
+  std::vector<Room> rooms;
+  std::uint64_t total = 0;
+  for (const Capacity& capacity : free) {
+    const Room room = room_of(ask, capacity);
+    if (room.cores(ask.cores) == 0) continue;
+    total += room.cores(ask.cores);
+    rooms.push_back(room);
+  }
+  if (total < std::uint64_t{ask.cores} * ask.parts) return std::nullopt;
+  std::sort(rooms.begin(), rooms.end(), [&](const Room& a, const Room& b) {
+    if (a.cores(ask.cores) != b.cores(ask.cores)) {
+      return a.cores(ask.cores) > b.cores(ask.cores);
+    }
+    return a.node < b.node;
+  });
+  if (ask.placement == Placement::kSpread) {
+    if (ask.parts >= rooms.size()) {
+      if (auto shares = spread_parts(ask, rooms)) return shares;
+    }
+    if (auto shares = spread_cores(ask, rooms)) return shares;
+  }
+  return pack(ask, std::move(rooms));
+}
+
+}  // namespace sublet::manager

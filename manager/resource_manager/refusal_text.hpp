@@ -1,0 +1,17 @@
+#pragma once
+
+#include <resource_manager/lease_book.hpp>
+
+#include <span>
+#include <string>
+
+namespace sublet::manager {
+
+/// "asked for 8 cores in 4 parts of 2 and 1 GiB each; free are 3 cores on 2 nodes: c1 2 cores
+/// 900 MiB, ...; no node is lost".
+std::string refusal_text(const LeaseAsk& ask, std::span<const NodeView> nodes);
+
+/// As people write it: "900 MiB", "1.5 GiB".
+std::string bytes_text(std::uint64_t bytes);
+
+}  // namespace sublet::manager

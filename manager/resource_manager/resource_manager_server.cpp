@@ -1,0 +1,236 @@
+#include <base/log.hpp>
+#include <common/async.hpp>
+#include <common/grant_spec.hpp>
+#include <resource_manager/resource_manager_server.hpp>
+#include <sublet/version.hpp>
+#include <wire/convert.hpp>
+#include <wire/limits.hpp>
+
+#include <unistd.h>
+
+#include <cstring>
+#include <utility>
+
+namespace sublet::manager {
+namespace {
+
+constexpr std::size_t kMaxName = 255;
+constexpr std::size_t kMaxHeldGrants = 1u << 16;
+
+using Service = ResourceManagerService;
+
+void write(wire::LeaseStatus::Builder to, const LeaseView& view) {
+  to.setLeaseId(static_cast<std::uint64_t>(view.id));
+  to.setState(to_string(view.state));
+  to.setOwner(view.owner);
+  to.setCores(view.cores);
+  auto nodes = to.initNodes(static_cast<unsigned>(view.nodes.size()));
+  for (unsigned i = 0; i < nodes.size(); ++i) nodes.set(i, view.nodes[i]);
+  to.setExpiresUnixMs(to_unix_ms(view.expires));
+  write(to.initUsage(), view.usage, view.cores);
+}
+
+/// Holding it keeps the right to grants that nobody has claimed.
+class LeaseHandleServer final : public wire::LeaseHandle::Server {
+ public:
+  LeaseHandleServer(kj::Own<Service> service, LeaseId lease)
+      : service_(kj::mv(service)), lease_(lease) {}
+  ~LeaseHandleServer() noexcept(false) { service_->handle_dropped(lease_); }
+  KJ_DISALLOW_COPY(LeaseHandleServer);
+
+ private:
+  kj::Own<Service> service_;
+  LeaseId lease_;
+};
+
+class NodeRegistrationServer final : public wire::NodeRegistration::Server {
+ public:
+  NodeRegistrationServer(kj::Own<Service> service, const RegistrationId& id)
+      : service_(kj::mv(service)), id_(id) {}
+  ~NodeRegistrationServer() noexcept(false) { service_->registration_dropped(id_); }
+  KJ_DISALLOW_COPY(NodeRegistrationServer);
+
+ protected:
+  kj::Promise<void> heartbeat(HeartbeatContext) override {
+    if (!service_->heartbeat(id_)) {
+      return KJ_EXCEPTION(DISCONNECTED, "this registration is void; register again");
+    }
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> claimed(ClaimedContext context) override {
+    const auto params = context.getParams();
+    service_->claimed(id_, LeaseId{params.getLeaseId()}, params.getPart());
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> ended(EndedContext context) override {
+    const auto params = context.getParams();
+    const std::string reason = wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText);
+    service_->ended(id_, LeaseId{params.getLeaseId()}, params.getPart(), reason,
+                    manager::read(params.getUsage()));
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> usage(UsageContext context) override {
+    const auto params = context.getParams();
+    service_->usage(id_, LeaseId{params.getLeaseId()}, params.getPart(),
+                    manager::read(params.getUsage()));
+    return kj::READY_NOW;
+  }
+
+ private:
+  kj::Own<Service> service_;
+  RegistrationId id_;
+};
+
+class ResourceManagerServer final : public wire::ResourceManager::Server {
+ public:
+  ResourceManagerServer(kj::Own<Service> service, std::shared_ptr<Peer> peer)
+      : service_(kj::mv(service)), peer_(std::move(peer)) {}
+  KJ_DISALLOW_COPY(ResourceManagerServer);
+
+ protected:
+  kj::Promise<void> lease(LeaseContext context) override {
+    const auto request = context.getParams().getRequest();
+    auto checked = wire::read(request);
+    if (!checked) {
+      wire::write(context.getResults().initFailure(), checked.error());
+      return kj::READY_NOW;
+    }
+    LeaseAsk ask;
+    ask.cores = checked->cores;
+    ask.parts = checked->parts;
+    ask.memory_bytes = checked->memory_bytes;
+    ask.duration = milliseconds(static_cast<std::int64_t>(request.getDurationMs()));
+    ask.placement = checked->placement;
+    ask.hot_timeout_ms = checked->hot_timeout.count();
+    ask.slots = checked->slots;
+    ask.arena_bytes = checked->arena_bytes;
+    ask.client_node_id = wire::cut_text(wire::to_string(request.getClientNodeId()), 2 * kMaxName);
+    ask.owner = wire::cut_text(wire::to_string(request.getOwner()), kMaxName);
+    ask.owner_uid = owner_uid();
+    return service_->lease(std::move(ask))
+        .then([this, context](Result<std::vector<GrantTerms>>&& grants) mutable {
+          answer(context, std::move(grants));
+        });
+  }
+
+  kj::Promise<void> extend(ExtendContext context) override {
+    const auto params = context.getParams();
+    Token token{};
+    const auto data = params.getToken();
+    const std::uint64_t kFar = std::uint64_t{1} << 50;
+    if (data.size() != token.size() || params.getDurationMs() > kFar) {
+      wire::write(context.getResults().initFailure(),
+                  Error(ErrorKind::kInvalid,
+                        "an extension needs a token of 16 bytes and a "
+                        "duration of at most 2^50 ms"));
+      return kj::READY_NOW;
+    }
+    std::memcpy(token.data(), data.begin(), token.size());
+    const milliseconds duration(static_cast<std::int64_t>(params.getDurationMs()));
+    return service_->extend(LeaseId{params.getLeaseId()}, token, duration)
+        .then([context](Result<Time>&& expires) mutable {
+          if (expires) {
+            context.getResults().setExpiresUnixMs(to_unix_ms(*expires));
+          } else {
+            wire::write(context.getResults().initFailure(), expires.error());
+          }
+        });
+  }
+
+  kj::Promise<void> nodes(NodesContext context) override {
+    const auto views = service_->book().nodes(service_->now());
+    auto nodes = context.getResults().initNodes(static_cast<unsigned>(views.size()));
+    for (unsigned i = 0; i < nodes.size(); ++i) {
+      write(nodes[i].initNode(), views[i].offer);
+      nodes[i].setFreeCores(views[i].free_cores);
+      nodes[i].setFreeMemoryBytes(views[i].free_memory_bytes);
+      nodes[i].setState(views[i].state);
+      nodes[i].setHeartbeatAgeMs(static_cast<std::uint64_t>(views[i].heartbeat_age.count()));
+    }
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> leases(LeasesContext context) override {
+    const auto views = service_->book().leases(context.getParams().getIncludeEnded());
+    auto leases = context.getResults().initLeases(static_cast<unsigned>(views.size()));
+    for (unsigned i = 0; i < leases.size(); ++i) write(leases[i], views[i]);
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> register_(RegisterContext context) override {
+    const auto params = context.getParams();
+    const auto refuse = [&context](const Error& error) {
+      base::log().warn("refused a registration: {}", error.what());
+      wire::write(context.getResults().initFailure(), error);
+    };
+    const auto offer = read(params.getNode());
+    if (!offer) {
+      refuse(offer.error());
+      return kj::READY_NOW;
+    }
+    std::vector<GrantTerms> held;
+    if (params.getHeld().size() > kMaxHeldGrants) {
+      refuse(Error(ErrorKind::kInvalid, "node " + offer->name + " holds too many grants"));
+      return kj::READY_NOW;
+    }
+    for (const auto spec : params.getHeld()) {
+      auto terms = read(spec);
+      if (!terms) {
+        refuse(terms.error());
+        return kj::READY_NOW;
+      }
+      held.push_back(std::move(*terms));
+    }
+    const auto id = service_->register_node(*offer, std::move(held), params.getControl(), peer_);
+    if (!id) {
+      refuse(id.error());
+      return kj::READY_NOW;
+    }
+    auto results = context.getResults();
+    results.setRegistration(kj::heap<NodeRegistrationServer>(kj::addRef(*service_), *id));
+    results.setHeartbeatMs(static_cast<std::uint32_t>(milliseconds(wire::kHeartbeat).count()));
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> version(VersionContext context) override {
+    context.getResults().setVersion(SUBLET_VERSION);
+    return kj::READY_NOW;
+  }
+
+ private:
+  [[nodiscard]] std::uint32_t owner_uid() const {
+    if (peer_ == nullptr) return ::getuid();
+    return peer_->uid().value_or(~std::uint32_t{0});
+  }
+
+  void answer(LeaseContext& context, Result<std::vector<GrantTerms>>&& grants) {
+    auto results = context.getResults();
+    if (!grants) {
+      wire::write(results.initFailure(), grants.error());
+      return;
+    }
+    results.setHandle(
+        kj::heap<LeaseHandleServer>(kj::addRef(*service_), grants->front().key.lease));
+    auto list = results.initGrants(static_cast<unsigned>(grants->size()));
+    for (unsigned i = 0; i < list.size(); ++i) {
+      const GrantTerms& terms = (*grants)[i];
+      const NodeOffer* const offer = service_->book().offer(terms.key.node);
+      write(list[i], terms, offer == nullptr ? NodeOffer{} : *offer);
+    }
+  }
+
+  kj::Own<Service> service_;
+  std::shared_ptr<Peer> peer_;
+};
+
+}  // namespace
+
+wire::ResourceManager::Client make_resource_manager(kj::Own<ResourceManagerService> service,
+                                                    std::shared_ptr<Peer> peer) {
+  return kj::heap<ResourceManagerServer>(kj::mv(service), std::move(peer));
+}
+
+}  // namespace sublet::manager

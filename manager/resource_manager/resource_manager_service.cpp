@@ -1,0 +1,315 @@
+#include <base/log.hpp>
+#include <common/async.hpp>
+#include <common/grant_spec.hpp>
+#include <resource_manager/resource_manager_service.hpp>
+#include <wire/convert.hpp>
+#include <wire/limits.hpp>
+
+#include <sodium/randombytes.h>
+
+#include <utility>
+
+namespace sublet::manager {
+namespace {
+
+/// How often a lease is placed anew, each time without the nodes that did not take it.
+constexpr unsigned kMaxPlacements = 8;
+/// Of the refusals that a client is told.
+constexpr std::size_t kMaxRefusals = 4;
+constexpr milliseconds kTick{500};
+
+/// Numbers count up from the time of the start in steps that leases do not catch up with (65536 a
+/// second), so that a restarted manager gives none away twice.
+LeaseId first_lease(Time now) {
+  constexpr std::int64_t kEpochSeconds = 1'735'689'600;  // 2025: keeps the numbers short
+  const std::int64_t seconds =
+      std::max<std::int64_t>(1, now.time_since_epoch().count() / 1000 - kEpochSeconds);
+  return LeaseId{static_cast<std::uint64_t>(seconds) << 16};
+}
+
+void fill_random(std::span<std::byte> bytes) {
+  randombytes_buf(bytes.data(), bytes.size());
+}
+
+std::uint64_t number(LeaseId lease) {
+  return static_cast<std::uint64_t>(lease);
+}
+
+}  // namespace
+
+/// One lease on its way to its nodes.
+struct ResourceManagerService::Attempt {
+  LeaseAsk ask;
+  std::set<NodeNumber> excluded;
+  std::vector<std::string> refusals;
+  unsigned placements = 0;
+  bool failed = false;  ///< In the current placement.
+};
+
+ResourceManagerService::ResourceManagerService(kj::Timer& timer)
+    : timer_(timer),
+      book_(LeaseBook::Limits{}, first_lease(clock_.now()), fill_random),
+      tasks_(*this) {
+  tasks_.add(tick_loop());
+}
+
+ResourceManagerService::~ResourceManagerService() noexcept(false) = default;
+
+void ResourceManagerService::taskFailed(kj::Exception&& exception) {
+  base::log().error("in the background: {}", text_of(exception));
+}
+
+std::string ResourceManagerService::name_of(NodeNumber node) const {
+  const NodeOffer* const offer = book_.offer(node);
+  return offer == nullptr ? "a node that left" : offer->name;
+}
+
+// ---- leases
+// --------------------------------------------------------------------------------------
+
+kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::lease(LeaseAsk ask) {
+  auto state = std::make_shared<Attempt>();
+  state->ask = std::move(ask);
+  return attempt(std::move(state));
+}
+
+kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::attempt(
+    std::shared_ptr<Attempt> state) {
+  ++state->placements;
+  state->failed = false;
+  auto grants = book_.reserve(state->ask, now(), state->excluded);
+  if (!grants) {
+    std::string text = grants.error().what();
+    for (const std::string& refusal : state->refusals) text += "; " + refusal;
+    base::log().info("refused {}: {}", state->ask.owner, text);
+    return Result<std::vector<GrantTerms>>(
+        tl::unexpected<Error>(Error(grants.error().kind(), text)));
+  }
+  auto told = kj::heapArrayBuilder<kj::Promise<void>>(grants->size());
+  for (const GrantTerms& terms : *grants) told.add(announce(state, terms));
+  return kj::joinPromises(told.finish())
+      .then(
+          [this, state,
+           granted = std::move(*grants)]() mutable -> kj::Promise<Result<std::vector<GrantTerms>>> {
+            const LeaseId id = granted.front().key.lease;
+            if (!state->failed) {
+              base::log().info("lease {} of {} cores in {} grants for {}", number(id),
+                               std::uint64_t{state->ask.cores} * state->ask.parts, granted.size(),
+                               state->ask.owner);
+              return Result<std::vector<GrantTerms>>(std::move(granted));
+            }
+            send(book_.withdraw(id, now()));
+            if (state->placements < kMaxPlacements) return attempt(state);
+            std::string text = "no placement of the lease was accepted by its nodes";
+            for (const std::string& refusal : state->refusals) text += "; " + refusal;
+            return Result<std::vector<GrantTerms>>(
+                tl::unexpected<Error>(Error(ErrorKind::kOverloaded, text)));
+          });
+}
+
+kj::Promise<void> ResourceManagerService::announce(std::shared_ptr<Attempt> state,
+                                                   const GrantTerms& terms) {
+  const GrantKey key = terms.key;
+  const auto link = links_.find(key.node);
+  if (link == links_.end()) {
+    note(*state, key, Answer::kUnknown, "it is not connected");
+    return kj::READY_NOW;
+  }
+  auto request = link->second.control.grantRequest();
+  write(request.initSpec(), terms, *book_.offer(key.node));
+  auto sent = request.send().then(
+      [](auto&& response) -> std::optional<Error> { return wire::failure_of(response); });
+  return within(timer_, wire::kManagerCall, kj::mv(sent), "the grant")
+      .then(
+          [this, state, key](std::optional<Error>&& refusal) {
+            note(*state, key, refusal ? Answer::kRefused : Answer::kConfirmed,
+                 refusal ? refusal->what() : "");
+          },
+          [this, state, key](kj::Exception&& exception) {
+            note(*state, key, Answer::kUnknown, text_of(exception));
+          });
+}
+
+/// What a node said to a grant. After kUnknown the node may hold it: its cores stay taken until the
+/// node says otherwise.
+void ResourceManagerService::note(Attempt& attempt, const GrantKey& key, Answer answer,
+                                  const std::string& text) {
+  if (answer == Answer::kConfirmed) {
+    book_.confirmed(key, now());
+    // A node that was lost or left in the meantime took the grant with it.
+    if (book_.state(key)) return;
+  }
+  if (answer == Answer::kRefused) book_.refused(key);
+  attempt.failed = true;
+  if (!attempt.excluded.insert(key.node).second) return;
+  const std::string said = "node " + name_of(key.node) + " did not take its share: " +
+                           (text.empty() ? std::string("it left") : text);
+  base::log().warn("lease {}: {}", number(key.lease), said);
+  if (attempt.refusals.size() < kMaxRefusals) attempt.refusals.push_back(said);
+}
+
+void ResourceManagerService::handle_dropped(LeaseId lease) {
+  send(book_.handle_dropped(lease, now()));
+}
+
+kj::Promise<Result<Time>> ResourceManagerService::extend(LeaseId lease, Token token,
+                                                         milliseconds duration) {
+  const auto extension = book_.extend(lease, token, duration, now());
+  if (!extension) return Result<Time>(tl::unexpected<Error>(extension.error()));
+  auto failures = std::make_shared<std::string>();
+  auto told = kj::heapArrayBuilder<kj::Promise<void>>(extension->grants.size());
+  for (const GrantKey& key : extension->grants) {
+    const auto link = links_.find(key.node);
+    if (link == links_.end()) {
+      *failures += "; node " + name_of(key.node) + " is not connected";
+      told.add(kj::READY_NOW);
+      continue;
+    }
+    auto request = link->second.control.extendRequest();
+    request.setLeaseId(number(key.lease));
+    request.setPart(key.part);
+    request.setExpiresUnixMs(to_unix_ms(extension->expires));
+    auto sent = request.send().then(
+        [](auto&& response) -> std::optional<Error> { return wire::failure_of(response); });
+    const auto failed = [failures, name = name_of(key.node)](const std::string& why) {
+      *failures += "; node " + name + ": " + why;
+    };
+    told.add(within(timer_, wire::kManagerCall, kj::mv(sent), "the extension")
+                 .then(
+                     [failed](std::optional<Error>&& refusal) {
+                       if (refusal) failed(refusal->what());
+                     },
+                     [failed](kj::Exception&& exception) { failed(text_of(exception)); }));
+  }
+  return kj::joinPromises(told.finish())
+      .then([failures, lease, expires = extension->expires]() -> Result<Time> {
+        if (failures->empty()) return expires;
+        return fail(ErrorKind::kDisconnected, "lease " + std::to_string(number(lease)) +
+                                                  " is extended only in part" + *failures);
+      });
+}
+
+// ---- nodes
+// ---------------------------------------------------------------------------------------
+
+Result<RegistrationId> ResourceManagerService::register_node(const NodeOffer& offer,
+                                                             std::vector<GrantTerms> held,
+                                                             wire::NodeControl::Client control,
+                                                             std::shared_ptr<Peer> peer) {
+  if (const auto known = book_.find_node(offer.node_id); known && book_.is_up(*known)) {
+    const auto link = links_.find(*known);
+    const bool alive =
+        link != links_.end() && (link->second.peer == nullptr || !link->second.peer->has_closed());
+    // An executor manager that comes back over a new connection has the addresses it had.
+    if (alive && book_.offer(*known)->addresses != offer.addresses) {
+      return fail(ErrorKind::kInvalid,
+                  "another executor manager serves node " + offer.name +
+                      " and is alive; stop it first, or give this one another --node-name");
+    }
+  }
+  const std::size_t held_count = held.size();
+  auto registered = book_.register_node(offer, std::move(held), now());
+  if (!registered) return tl::unexpected<Error>(std::move(registered.error()));
+  const RegistrationId id{registered->node, next_serial_++};
+  links_.erase(id.node);
+  links_.emplace(id.node, Link{id.serial, kj::mv(control), std::move(peer)});
+  base::log().info("node {} registered with {} cores, {} MiB and {} grants", offer.name,
+                   offer.cores, offer.memory_bytes >> 20, held_count);
+  for (const std::string& note : registered->notes) base::log().warn("{}", note);
+  send(registered->revocations);
+  return id;
+}
+
+bool ResourceManagerService::is_current(const RegistrationId& registration) const {
+  const auto link = links_.find(registration.node);
+  return link != links_.end() && link->second.serial == registration.serial;
+}
+
+bool ResourceManagerService::heartbeat(const RegistrationId& registration) {
+  return is_current(registration) && book_.heartbeat(registration.node, now());
+}
+
+void ResourceManagerService::claimed(const RegistrationId& registration, LeaseId lease,
+                                     std::uint32_t part) {
+  if (is_current(registration)) book_.claimed({lease, part, registration.node});
+}
+
+void ResourceManagerService::ended(const RegistrationId& registration, LeaseId lease,
+                                   std::uint32_t part, const std::string& reason,
+                                   const UsageRecord& usage) {
+  if (!is_current(registration)) return;
+  base::log().info("lease {} part {} ended on node {}: {}", number(lease), part,
+                   name_of(registration.node), reason);
+  book_.ended({lease, part, registration.node}, usage);
+}
+
+void ResourceManagerService::usage(const RegistrationId& registration, LeaseId lease,
+                                   std::uint32_t part, const UsageRecord& usage) {
+  if (is_current(registration)) book_.usage({lease, part, registration.node}, usage);
+}
+
+void ResourceManagerService::registration_dropped(const RegistrationId& registration) {
+  const auto link = links_.find(registration.node);
+  if (link == links_.end() || link->second.serial != registration.serial) return;
+  // A node says goodbye by giving its registration back over a connection that lives.
+  const bool goodbye = link->second.peer == nullptr || !link->second.peer->has_closed();
+  const std::string name = name_of(registration.node);
+  links_.erase(link);
+  if (goodbye) {
+    base::log().info("node {} left", name);
+    book_.node_left(registration.node);
+  } else {
+    base::log().warn("node {} is lost: its connection ended", name);
+    book_.node_disconnected(registration.node, now());
+  }
+}
+
+// ---- time
+// ----------------------------------------------------------------------------------------
+
+kj::Promise<void> ResourceManagerService::tick_loop() {
+  return timer_.afterDelay(to_kj(kTick)).then([this] {
+    tick();
+    return tick_loop();
+  });
+}
+
+void ResourceManagerService::tick() {
+  const LeaseBook::Due due = book_.tick(now());
+  for (const std::string& note : due.notes) base::log().warn("{}", note);
+  for (auto link = links_.begin(); link != links_.end();) {
+    link = book_.is_up(link->first) ? std::next(link) : links_.erase(link);
+  }
+  send(due.revocations);
+}
+
+void ResourceManagerService::send(const std::vector<Revocation>& revocations) {
+  for (const Revocation& revocation : revocations) send(revocation);
+}
+
+void ResourceManagerService::send(const Revocation& revocation) {
+  const GrantKey key = revocation.key;
+  const auto link = links_.find(key.node);
+  if (link == links_.end()) return;  // the book tells the node when it returns
+  auto request = link->second.control.revokeRequest();
+  request.setLeaseId(number(key.lease));
+  request.setPart(key.part);
+  request.setReason(revocation.reason);
+  request.setUnclaimedOnly(revocation.unclaimed_only);
+  const RegistrationId registration{key.node, link->second.serial};
+  auto sent = request.send().then([](auto&& response) { return response.getHeld(); });
+  tasks_.add(within(timer_, wire::kRevokeCall, kj::mv(sent), "the revocation")
+                 .then(
+                     [this, key, registration](bool held) {
+                       if (!is_current(registration)) return;
+                       // `ended` came before this answer when there was something to end.
+                       held ? book_.claimed(key) : book_.refused(key);
+                     },
+                     [this, key](kj::Exception&& exception) {
+                       base::log().warn("revoking lease {} part {} on node {}: {}",
+                                        number(key.lease), key.part, name_of(key.node),
+                                        text_of(exception));
+                     }));
+}
+
+}  // namespace sublet::manager

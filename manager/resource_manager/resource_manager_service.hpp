@@ -1,0 +1,89 @@
+#pragma once
+
+#include <common/manager_clock.hpp>
+#include <common/rpc_connection.hpp>
+#include <resource_manager/lease_book.hpp>
+#include <wire/control.capnp.h>
+
+#include <kj/async.h>
+#include <kj/refcount.h>
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace sublet::manager {
+
+/// What a registration is known by: a node that registers again makes its older one void.
+struct RegistrationId {
+  NodeNumber node{};
+  std::uint64_t serial = 0;
+};
+
+/// The resource manager: the lease book, and the conversations with executor managers that keep it
+/// true. What clients and nodes call is in resource_manager_server.
+///
+/// Owner: main, and the server objects made for its peers, by reference count. The event loop's
+/// thread only.
+class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
+ public:
+  explicit ResourceManagerService(kj::Timer& timer);
+  ~ResourceManagerService() noexcept(false);
+  KJ_DISALLOW_COPY(ResourceManagerService);
+
+  // ---- for clients ----
+
+  /// Tells all nodes in parallel before it answers; on a refusal or a time-out of some, takes the
+  /// lease back from the others and tries without them.
+  kj::Promise<Result<std::vector<GrantTerms>>> lease(LeaseAsk ask);
+  kj::Promise<Result<Time>> extend(LeaseId lease, Token token, milliseconds duration);
+  void handle_dropped(LeaseId lease);
+  [[nodiscard]] const LeaseBook& book() const { return book_; }
+  [[nodiscard]] Time now() const { return clock_.now(); }
+
+  // ---- for executor managers ----
+
+  /// `peer` is null for an executor manager in this process.
+  Result<RegistrationId> register_node(const NodeOffer& offer, std::vector<GrantTerms> held,
+                                       wire::NodeControl::Client control,
+                                       std::shared_ptr<Peer> peer);
+  /// False when the registration is void: the node must register again.
+  [[nodiscard]] bool heartbeat(const RegistrationId& registration);
+  void claimed(const RegistrationId& registration, LeaseId lease, std::uint32_t part);
+  void ended(const RegistrationId& registration, LeaseId lease, std::uint32_t part,
+             const std::string& reason, const UsageRecord& usage);
+  void usage(const RegistrationId& registration, LeaseId lease, std::uint32_t part,
+             const UsageRecord& usage);
+  void registration_dropped(const RegistrationId& registration);
+
+ private:
+  struct Link {
+    std::uint64_t serial = 0;
+    wire::NodeControl::Client control;
+    std::shared_ptr<Peer> peer;
+  };
+  struct Attempt;
+  enum class Answer : std::uint8_t { kConfirmed, kRefused, kUnknown };
+
+  kj::Promise<Result<std::vector<GrantTerms>>> attempt(std::shared_ptr<Attempt> attempt);
+  kj::Promise<void> announce(std::shared_ptr<Attempt> attempt, const GrantTerms& terms);
+  void note(Attempt& attempt, const GrantKey& key, Answer answer, const std::string& text);
+  kj::Promise<void> tick_loop();
+  void tick();
+  void send(const std::vector<Revocation>& revocations);
+  void send(const Revocation& revocation);
+  [[nodiscard]] bool is_current(const RegistrationId& registration) const;
+  [[nodiscard]] std::string name_of(NodeNumber node) const;
+  void taskFailed(kj::Exception&& exception) override;
+
+  kj::Timer& timer_;
+  ManagerClock clock_;
+  LeaseBook book_;
+  std::map<NodeNumber, Link> links_;
+  std::uint64_t next_serial_ = 1;
+  kj::TaskSet tasks_;
+};
+
+}  // namespace sublet::manager

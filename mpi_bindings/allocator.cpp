@@ -1,0 +1,311 @@
+#include "agreement.hpp"
+#include "attachment.hpp"
+#include "grant_parcel.hpp"
+#include "trace_file.hpp"
+#include <sublet/mpi.hpp>
+
+#include <array>
+#include <climits>
+#include <cstddef>
+#include <vector>
+
+namespace sublet::mpi {
+
+/// Shared by the handles. The attachment knows it weakly: the last handle ends the lease, and so
+/// does the communicator.
+struct Allocator::State final : Attached {
+  State() = default;
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+  ~State() override { release(); }
+
+  void communicator_ends() noexcept override { release(); }
+  void release() noexcept {
+    released = true;
+    if (lease.valid()) lease.release();
+  }
+
+  std::shared_ptr<Attachment> attachment;
+  Session session;
+  Lease lease;
+  bool released = false;
+};
+
+namespace {
+
+Result<void> check_usable(MPI_Comm comm) {
+  int initialized = 0;
+  int finalized = 0;
+  MPI_Initialized(&initialized);
+  if (initialized == 0) {
+    return fail(ErrorKind::kInvalid,
+                "leasing workers for a communicator: MPI is not initialised; call MPI_Init first");
+  }
+  MPI_Finalized(&finalized);
+  if (finalized != 0) {
+    return fail(ErrorKind::kInvalid,
+                "leasing workers for a communicator: MPI has been finalised already");
+  }
+  if (comm == MPI_COMM_NULL) {
+    return fail(ErrorKind::kInvalid,
+                "leasing workers for a communicator: it is MPI_COMM_NULL; ranks that a split left "
+                "out must not call this");
+  }
+  int inter = 0;
+  if (const int code = MPI_Comm_test_inter(comm, &inter); code != MPI_SUCCESS) {
+    return tl::unexpected<Error>(mpi_error(code, "looking at the communicator"));
+  }
+  if (inter != 0) {
+    return fail(ErrorKind::kInvalid,
+                "leasing workers for a communicator: it is an intercommunicator; merge it with "
+                "MPI_Intercomm_merge, or use the communicator of one side");
+  }
+  return {};
+}
+
+Error with_context(const std::string& context, const Error& error) {
+  return Error(error.kind(), context + ": " + error.what(), error.system_errno());
+}
+
+bool is_private(const Session& session) {
+  return session.manager_address().find("private") != std::string::npos;
+}
+
+/// One create() under way. Every rank walks through all steps whatever goes wrong on it, because
+/// each is, or is followed by, a message that others wait for.
+class Creation {
+ public:
+  Creation(const Attachment& attachment, const AllocatorOptions& options)
+      : options_(options),
+        comm_(attachment.comm()),
+        rank_(attachment.rank()),
+        size_(attachment.size()) {}
+
+  Result<void> run() {
+    // Grants lapse when nobody claims them for some seconds: ask once all ranks are here.
+    outcome_.note_mpi(MPI_Barrier(comm_), "waiting for all ranks to ask for workers");
+    if (rank_ == 0) outcome_.attempt("asking for workers", [this] { return request_for_all(); });
+    scatter();
+    if (has_grants_) outcome_.attempt("claiming workers", [this] { return claim(); });
+    return outcome_.agree(comm_);
+  }
+
+  Session session;
+  Lease lease;
+  bool private_manager = false;  ///< The same on all ranks.
+
+ private:
+  Result<void> request_for_all() {
+    auto opened = Session::open(options_.session);
+    if (!opened) return tl::unexpected<Error>(std::move(opened.error()));
+    session = std::move(*opened);
+
+    LeaseRequest request;
+    request.cores = options_.workers_per_rank;
+    request.parts = static_cast<std::uint32_t>(size_);
+    request.memory_bytes = options_.memory_bytes_per_rank;
+    request.duration = options_.duration;
+    request.placement = options_.placement;
+    request.hot_timeout = options_.hot_timeout;
+    request.arena_bytes = options_.arena_bytes;
+    auto grants = session.request(request);
+    if (!grants) {
+      return tl::unexpected<Error>(with_context("no workers for the communicator of " +
+                                                    std::to_string(size_) +
+                                                    (size_ == 1 ? " rank" : " ranks"),
+                                                grants.error()));
+    }
+    return pack(*grants);
+  }
+
+  Result<void> pack(std::vector<Grant>& grants) {
+    std::vector<std::vector<Grant>> by_rank(static_cast<std::size_t>(size_));
+    for (Grant& grant : grants) {
+      if (grant.part >= by_rank.size()) {
+        return fail(ErrorKind::kInternal, "the resource manager granted part " +
+                                              std::to_string(grant.part) + " of " +
+                                              std::to_string(size_));
+      }
+      by_rank[grant.part].push_back(std::move(grant));
+    }
+    std::vector<std::byte> all;
+    std::vector<Parcel> parcels;
+    for (std::size_t rank = 0; rank < by_rank.size(); ++rank) {
+      if (by_rank[rank].empty()) {
+        return fail(ErrorKind::kInternal,
+                    "the resource manager granted nothing to rank " + std::to_string(rank));
+      }
+      const auto bytes = to_parcel(by_rank[rank]);
+      all.insert(all.end(), bytes.begin(), bytes.end());
+      if (all.size() > INT_MAX) {
+        return fail(ErrorKind::kUnsupported, "the grants of " + std::to_string(size_) +
+                                                 " ranks are too large for one MPI message");
+      }
+      parcels.push_back({static_cast<int>(bytes.size()), is_private(session) ? 1 : 0});
+    }
+    all_ = std::move(all);
+    parcels_ = std::move(parcels);
+    return {};
+  }
+
+  /// Rank 0 tells each rank how long its parcel is, then sends it: nothing when it has failed.
+  void scatter() {
+    std::vector<int> sizes;
+    std::vector<int> offsets;
+    if (rank_ == 0) {
+      parcels_.resize(static_cast<std::size_t>(size_));
+      int offset = 0;
+      for (const Parcel& parcel : parcels_) {
+        sizes.push_back(parcel.bytes);
+        offsets.push_back(offset);
+        offset += parcel.bytes;
+      }
+    }
+    Parcel mine;
+    outcome_.note_mpi(MPI_Scatter(parcels_.data(), 2, MPI_INT, &mine, 2, MPI_INT, 0, comm_),
+                      "telling each rank the size of its grants");
+    mine_.resize(static_cast<std::size_t>(mine.bytes));
+    outcome_.note_mpi(MPI_Scatterv(all_.data(), sizes.data(), offsets.data(), MPI_BYTE,
+                                   mine_.data(), mine.bytes, MPI_BYTE, 0, comm_),
+                      "sending each rank its grants");
+    has_grants_ = mine.bytes > 0;
+    private_manager = mine.private_manager != 0;
+  }
+
+  Result<void> claim() {
+    auto grants = from_parcel(mine_);
+    if (!grants) return tl::unexpected<Error>(std::move(grants.error()));
+    const std::string context = "rank " + std::to_string(rank_) + " could not claim its workers";
+    if (rank_ != 0) {
+      auto opened = Session::open_detached(options_.session);
+      if (!opened) return tl::unexpected<Error>(with_context(context, opened.error()));
+      session = std::move(*opened);
+    }
+    auto claimed = session.claim(*grants);
+    if (!claimed) return tl::unexpected<Error>(with_context(context, claimed.error()));
+    lease = std::move(*claimed);
+    return {};
+  }
+
+  struct Parcel {
+    int bytes = 0;
+    int private_manager = 0;
+  };
+  static_assert(sizeof(Parcel) == 2 * sizeof(int));
+
+  const AllocatorOptions& options_;
+  MPI_Comm comm_;
+  int rank_;
+  int size_;
+  Outcome outcome_;
+  std::vector<Parcel> parcels_;  ///< Rank 0: one for each rank.
+  std::vector<std::byte> all_;   ///< Rank 0: their contents, one after the other.
+  std::vector<std::byte> mine_;
+  bool has_grants_ = false;
+};
+
+}  // namespace
+
+Result<Allocator> Allocator::create(MPI_Comm comm, const AllocatorOptions& options) {
+  if (auto usable = check_usable(comm); !usable) {
+    return tl::unexpected<Error>(std::move(usable.error()));
+  }
+  auto attached = Attachment::of(comm);
+  if (!attached) return tl::unexpected<Error>(std::move(attached.error()));
+  Attachment& attachment = **attached;
+
+  Creation creation(attachment, options);
+  if (auto done = creation.run(); !done) {
+    if (creation.lease.valid()) creation.lease.release();
+    return tl::unexpected<Error>(std::move(done.error()));
+  }
+  if (creation.private_manager) {
+    attachment.keep_until_all_have_ended(attachment.rank() == 0 ? creation.session : Session());
+  }
+  auto state = std::make_shared<State>();
+  state->attachment = std::move(*attached);
+  state->session = std::move(creation.session);
+  state->lease = std::move(creation.lease);
+  attachment.add(state);
+  return Allocator(std::move(state));
+}
+
+Lease& Allocator::lease() {
+  if (!state_) throw Error(ErrorKind::kInvalid, "this Allocator is empty: create() makes one");
+  return state_->lease;
+}
+
+Session& Allocator::session() {
+  if (!state_) throw Error(ErrorKind::kInvalid, "this Allocator is empty: create() makes one");
+  return state_->session;
+}
+
+void Allocator::release() {
+  if (state_) state_->release();
+}
+
+Result<void> Allocator::check_open(const char* attempted) const {
+  if (!state_) {
+    return fail(ErrorKind::kInvalid,
+                std::string(attempted) + ": this Allocator is empty: create() makes one");
+  }
+  if (!state_->attachment->is_open()) {
+    return fail(ErrorKind::kInvalid, std::string(attempted) +
+                                         ": the communicator of this Allocator has been freed, or "
+                                         "MPI finalised; call this before");
+  }
+  return {};
+}
+
+Result<void> Allocator::write_trace(const std::string& path) {
+  if (auto open = check_open("writing the timeline"); !open) return open;
+  const Attachment& attachment = *state_->attachment;
+  const int rank = attachment.rank();
+  Outcome outcome;
+  std::string events;
+  outcome.attempt("collecting the timeline of rank " + std::to_string(rank), [&]() -> Result<void> {
+    events = state_->session.trace_events("rank " + std::to_string(rank), rank);
+    return {};
+  });
+  return gather_trace(attachment, outcome, events, path);
+}
+
+Result<Usage> Allocator::usage() {
+  if (auto open = check_open("adding up the usage"); !open) {
+    return tl::unexpected<Error>(std::move(open.error()));
+  }
+  const Attachment& attachment = *state_->attachment;
+  const std::string who = "rank " + std::to_string(attachment.rank());
+  Outcome outcome;
+  Usage mine;
+  outcome.attempt("asking for the usage of " + who, [&]() -> Result<void> {
+    if (state_->released) {
+      return fail(ErrorKind::kInvalid, who + " has released its workers; ask for usage before");
+    }
+    auto answer = state_->lease.usage();
+    if (!answer) return tl::unexpected<Error>(with_context(who, answer.error()));
+    mine = *answer;
+    return {};
+  });
+  const std::array<std::uint64_t, 5> counts{mine.invocations, mine.compute_ns, mine.hot_poll_ns,
+                                            mine.bytes_in, mine.bytes_out};
+  std::array<std::uint64_t, 5> sums{};
+  Usage total;
+  outcome.note_mpi(MPI_Allreduce(counts.data(), sums.data(), static_cast<int>(counts.size()),
+                                 MPI_UINT64_T, MPI_SUM, attachment.comm()),
+                   "adding up the usage of all ranks");
+  outcome.note_mpi(MPI_Allreduce(&mine.core_seconds, &total.core_seconds, 1, MPI_DOUBLE, MPI_SUM,
+                                 attachment.comm()),
+                   "adding up the usage of all ranks");
+  if (auto agreed = outcome.agree(attachment.comm()); !agreed) {
+    return tl::unexpected<Error>(std::move(agreed.error()));
+  }
+  total.invocations = sums[0];
+  total.compute_ns = sums[1];
+  total.hot_poll_ns = sums[2];
+  total.bytes_in = sums[3];
+  total.bytes_out = sums[4];
+  return total;
+}
+
+}  // namespace sublet::mpi

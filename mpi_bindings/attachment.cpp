@@ -1,0 +1,212 @@
+#include "attachment.hpp"
+
+#include "agreement.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <ctime>
+#include <map>
+#include <mutex>
+#include <utility>
+
+namespace sublet::mpi {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// How long a rank waits in MPI_Comm_free or MPI_Finalize for the others to end their leases. Only
+/// ranks that share a private manager wait at all.
+constexpr auto kFarewell = 5s;
+
+/// Between two looks at whether they have.
+constexpr timespec kFarewellPoll{0, 50'000};
+
+}  // namespace
+
+/// Finds the attachment of a communicator again. MPI's attributes are process-wide and are called
+/// back without a context of ours, so this is the one object of the process; an attribute's value
+/// is a number to look up here, never a pointer that could dangle.
+class Registry {
+ public:
+  static Registry& instance() {
+    static Registry registry;
+    return registry;
+  }
+
+  /// Makes the keyvals and asks to be called in MPI_Finalize, once. Local. (Holds the lock while it
+  /// calls MPI: nothing can call back before it is done.)
+  Result<void> prepare() {
+    const std::lock_guard lock(mutex_);
+    if (on_comm_ != MPI_KEYVAL_INVALID) return {};
+    int on_comm = MPI_KEYVAL_INVALID;
+    int on_self = MPI_KEYVAL_INVALID;
+    int code = MPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, &comm_freed, &on_comm, nullptr);
+    if (code == MPI_SUCCESS) {
+      code = MPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, &finalizing, &on_self, nullptr);
+    }
+    if (code == MPI_SUCCESS) code = MPI_Comm_set_attr(MPI_COMM_SELF, on_self, nullptr);
+    if (code != MPI_SUCCESS) {
+      return tl::unexpected<Error>(mpi_error(code, "asking MPI to be told of MPI_Finalize"));
+    }
+    on_comm_ = on_comm;
+    on_self_ = on_self;
+    return {};
+  }
+
+  std::shared_ptr<Attachment> find(MPI_Comm comm) {
+    const int on_comm = keyval();
+    void* value = nullptr;
+    int found = 0;
+    if (on_comm == MPI_KEYVAL_INVALID ||
+        MPI_Comm_get_attr(comm, on_comm, &value, &found) != MPI_SUCCESS || found == 0) {
+      return nullptr;
+    }
+    const std::lock_guard lock(mutex_);
+    const auto entry = attachments_.find(reinterpret_cast<std::intptr_t>(value));
+    return entry == attachments_.end() ? nullptr : entry->second;
+  }
+
+  /// Local. `duplicate` belongs to the attachment from now on.
+  Result<void> attach(MPI_Comm comm, MPI_Comm duplicate, std::shared_ptr<Attachment>& made) {
+    std::intptr_t id = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      id = ++last_id_;
+      made.reset(new Attachment(duplicate));
+      attachments_.emplace(id, made);
+    }
+    const int code = MPI_Comm_set_attr(comm, keyval(), reinterpret_cast<void*>(id));
+    if (code == MPI_SUCCESS) return {};
+    take(id);
+    return tl::unexpected<Error>(mpi_error(code, "attaching Sublet to the communicator"));
+  }
+
+  void detach(MPI_Comm comm) noexcept { MPI_Comm_delete_attr(comm, keyval()); }
+
+ private:
+  int keyval() {
+    const std::lock_guard lock(mutex_);
+    return on_comm_;
+  }
+
+  std::shared_ptr<Attachment> take(std::intptr_t id) {
+    const std::lock_guard lock(mutex_);
+    const auto entry = attachments_.find(id);
+    if (entry == attachments_.end()) return nullptr;
+    auto attachment = std::move(entry->second);
+    attachments_.erase(entry);
+    return attachment;
+  }
+
+  /// MPI_Comm_free, or MPI_Comm_delete_attr from detach().
+  static int comm_freed(MPI_Comm, int, void* value, void*) {
+    const auto attachment = instance().take(reinterpret_cast<std::intptr_t>(value));
+    if (attachment) attachment->close();
+    return MPI_SUCCESS;
+  }
+
+  /// MPI_Finalize. Its first act is to free MPI_COMM_SELF's attributes, while MPI still works.
+  static int finalizing(MPI_Comm, int, void*, void*) {
+    instance().close_all();
+    return MPI_SUCCESS;
+  }
+
+  void close_all() {
+    std::map<std::intptr_t, std::shared_ptr<Attachment>> all;
+    int on_comm = MPI_KEYVAL_INVALID;
+    int on_self = MPI_KEYVAL_INVALID;
+    {
+      const std::lock_guard lock(mutex_);
+      all.swap(attachments_);
+      on_comm = std::exchange(on_comm_, MPI_KEYVAL_INVALID);
+      on_self = std::exchange(on_self_, MPI_KEYVAL_INVALID);
+    }
+    MPI_Comm_free_keyval(&on_comm);
+    MPI_Comm_free_keyval(&on_self);
+    // In the order of their making, which is the same on all ranks of a communicator.
+    for (auto& [id, attachment] : all) attachment->close();
+  }
+
+  /// Never held while MPI is called: MPI has a lock of its own around attributes, and calls back
+  /// under it.
+  std::mutex mutex_;
+  int on_comm_ = MPI_KEYVAL_INVALID;
+  int on_self_ = MPI_KEYVAL_INVALID;
+  std::intptr_t last_id_ = 0;
+  std::map<std::intptr_t, std::shared_ptr<Attachment>> attachments_;
+};
+
+Attachment::Attachment(MPI_Comm duplicate) noexcept : comm_(duplicate) {
+  MPI_Comm_rank(comm_, &rank_);
+  MPI_Comm_size(comm_, &size_);
+}
+
+Result<std::shared_ptr<Attachment>> Attachment::of(MPI_Comm comm) {
+  Registry& registry = Registry::instance();
+  // All ranks find one or none does: both ends of its life are collective.
+  if (auto attachment = registry.find(comm)) return attachment;
+
+  Outcome outcome;
+  outcome.attempt("preparing MPI attributes", [&] { return registry.prepare(); });
+
+  MPI_Comm duplicate = MPI_COMM_NULL;
+  if (int code = MPI_Comm_dup(comm, &duplicate); code != MPI_SUCCESS) {
+    // Without it there is nothing to agree over; MPI reports this on all ranks or aborts.
+    return tl::unexpected<Error>(mpi_error(code, "duplicating the communicator for Sublet"));
+  }
+  outcome.note_mpi(MPI_Comm_set_errhandler(duplicate, MPI_ERRORS_RETURN),
+                   "setting MPI_ERRORS_RETURN on Sublet's communicator");
+  std::shared_ptr<Attachment> attachment;
+  outcome.attempt("attaching Sublet to the communicator",
+                  [&] { return registry.attach(comm, duplicate, attachment); });
+
+  if (Result<void> agreed = outcome.agree(duplicate); !agreed) {
+    if (outcome.ok()) {
+      registry.detach(comm);  // closes the attachment, and with it the duplicate
+    } else {
+      MPI_Comm_free(&duplicate);
+    }
+    return tl::unexpected<Error>(std::move(agreed.error()));
+  }
+  return attachment;
+}
+
+void Attachment::add(std::weak_ptr<Attached> member) {
+  std::erase_if(members_, [](const auto& old) { return old.expired(); });
+  members_.push_back(std::move(member));
+}
+
+void Attachment::keep_until_all_have_ended(Session session) {
+  farewell_ = true;
+  if (session.valid()) kept_.push_back(std::move(session));
+}
+
+void Attachment::close() noexcept {
+  if (!is_open()) return;
+  for (const auto& weak : members_) {
+    if (const auto member = weak.lock()) member->communicator_ends();
+  }
+  members_.clear();
+  // A barrier that another rank has not entered cannot be withdrawn, so its communicator must stay.
+  if (!farewell_ || all_ranks_have_ended()) {
+    MPI_Comm_free(&comm_);
+  } else {
+    comm_ = MPI_COMM_NULL;
+  }
+  kept_.clear();
+}
+
+bool Attachment::all_ranks_have_ended() noexcept {
+  MPI_Request barrier = MPI_REQUEST_NULL;
+  if (MPI_Ibarrier(comm_, &barrier) != MPI_SUCCESS) return false;
+  const auto deadline = std::chrono::steady_clock::now() + kFarewell;
+  int done = 0;
+  while (MPI_Test(&barrier, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && done == 0) {
+    if (std::chrono::steady_clock::now() >= deadline) return false;
+    nanosleep(&kFarewellPoll, nullptr);
+  }
+  return done != 0;
+}
+
+}  // namespace sublet::mpi

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <sublet/session.hpp>
+
+#include <mpi.h>
+
+#include <memory>
+#include <vector>
+
+namespace sublet::mpi {
+
+/// Something that has to end before its communicator does.
+class Attached {
+ public:
+  virtual ~Attached() = default;
+  /// Called once, in MPI_Comm_free or MPI_Finalize. No MPI calls.
+  virtual void communicator_ends() noexcept = 0;
+};
+
+/// What Sublet keeps with one of the application's communicators: a duplicate of it, so that
+/// Sublet's messages never meet the application's, and all that must end when it is freed.
+///
+/// Owner: MPI, through attributes of the communicator and of MPI_COMM_SELF, whose delete callbacks
+/// run in MPI_Comm_free and MPI_Finalize; handles that share it may outlive both, and then find it
+/// closed. There is one for each communicator, made by the first of() and reused by the next ones.
+class Attachment {
+ public:
+  /// Collective over `comm`. Gives up together: on all ranks or on none.
+  static Result<std::shared_ptr<Attachment>> of(MPI_Comm comm);
+
+  Attachment(const Attachment&) = delete;
+  Attachment& operator=(const Attachment&) = delete;
+
+  /// The duplicate. MPI_ERRORS_RETURN is set on it.
+  [[nodiscard]] MPI_Comm comm() const noexcept { return comm_; }
+  [[nodiscard]] int rank() const noexcept { return rank_; }
+  [[nodiscard]] int size() const noexcept { return size_; }
+  /// False once the communicator has been freed or MPI is finalising: no MPI calls any more.
+  [[nodiscard]] bool is_open() const noexcept { return comm_ != MPI_COMM_NULL; }
+
+  void add(std::weak_ptr<Attached> member);
+
+  /// The ranks use a resource manager that lives in this process (rank 0), or in rank 0's: it must
+  /// outlive the leases of all of them. Called on all ranks or on none.
+  void keep_until_all_have_ended(Session session);
+
+  /// Ends what is attached, and the duplicate. Collective, and bounded in time even when another
+  /// rank never comes.
+  void close() noexcept;
+
+ private:
+  friend class Registry;
+  explicit Attachment(MPI_Comm duplicate) noexcept;
+  bool all_ranks_have_ended() noexcept;
+
+  MPI_Comm comm_;
+  int rank_ = 0;
+  int size_ = 0;
+  bool farewell_ = false;
+  std::vector<std::weak_ptr<Attached>> members_;
+  std::vector<Session> kept_;
+};
+
+}  // namespace sublet::mpi

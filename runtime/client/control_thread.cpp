@@ -1,0 +1,102 @@
+#include <pthread.h>
+#include <signal.h>
+
+#include <base/log.hpp>
+#include <client/control_thread.hpp>
+#include <wire/address.hpp>
+
+namespace sublet::client {
+
+ControlThread::ControlThread(std::chrono::milliseconds timeout) : timeout_(timeout) {
+  // The helper takes none of the application's signals.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread([this] { main(); });
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  ready_.wait(false);
+}
+
+ControlThread::~ControlThread() {
+  try {
+    executor_->executeSync([this] { stop_->fulfill(); });
+  } catch (const kj::Exception&) {
+    // The loop has ended already.
+  }
+  thread_.join();
+}
+
+void ControlThread::main() {
+  ::pthread_setname_np(::pthread_self(), "sublet-control");
+  auto io = kj::setupAsyncIo();
+  auto stop = kj::newPromiseAndFulfiller<void>();
+  stop_ = stop.fulfiller.get();
+  {
+    ControlLoop loop(io);
+    loop_ = &loop;
+    executor_ = kj::getCurrentThreadExecutor().addRef();
+    ready_.store(true);
+    ready_.notify_one();
+    stop.promise.wait(io.waitScope);
+  }
+  // What the loop's end set off (messages that drop capabilities) still goes out.
+  io.waitScope.poll();
+}
+
+kj::Promise<Result<kj::Own<Connection>>> ControlLoop::connect(const std::string& address) {
+  for (Known& known : known_) {
+    if (known.address == address) return Result<kj::Own<Connection>>(kj::addRef(*known.connection));
+  }
+  auto parsed = wire::Address::parse(address);
+  if (!parsed) return Result<kj::Own<Connection>>(tl::unexpected<Error>(parsed.error()));
+  return io_.provider->getNetwork()
+      .parseAddress(parsed->to_kj())
+      .then([](kj::Own<kj::NetworkAddress> target) {
+        auto stream = target->connect();
+        return stream.attach(kj::mv(target));
+      })
+      .then([this, address](kj::Own<kj::AsyncIoStream> stream) -> Result<kj::Own<Connection>> {
+        auto connection = kj::refcounted<Connection>(kj::mv(stream));
+        known_.push_back({address, kj::addRef(*connection)});
+        spawn(connection->gone().then([this, address, &c = *connection] { forget(address, c); }));
+        return kj::mv(connection);
+      })
+      .catch_([address](kj::Exception&& exception) -> Result<kj::Own<Connection>> {
+        return fail(ErrorKind::kDisconnected,
+                    "nothing answers at " + address + ": " + exception.getDescription().cStr());
+      });
+}
+
+void ControlLoop::forget(const std::string& address, Connection& connection) {
+  for (auto known = known_.begin(); known != known_.end(); ++known) {
+    if (known->address == address && known->connection.get() == &connection) {
+      known_.erase(known);
+      return;
+    }
+  }
+}
+
+void ControlLoop::taskFailed(kj::Exception&& exception) {
+  base::log().debug("control plane: {}", exception.getDescription().cStr());
+}
+
+Error to_error(const std::string& attempted, const kj::Exception& exception) {
+  ErrorKind kind = ErrorKind::kInternal;
+  switch (exception.getType()) {
+    case kj::Exception::Type::DISCONNECTED:
+      kind = ErrorKind::kDisconnected;
+      break;
+    case kj::Exception::Type::OVERLOADED:
+      kind = ErrorKind::kOverloaded;
+      break;
+    case kj::Exception::Type::UNIMPLEMENTED:
+      kind = ErrorKind::kUnsupported;
+      break;
+    case kj::Exception::Type::FAILED:
+      break;
+  }
+  return Error(kind, attempted + ": " + exception.getDescription().cStr());
+}
+
+}  // namespace sublet::client

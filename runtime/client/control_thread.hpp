@@ -1,0 +1,122 @@
+#pragma once
+
+#include <capnp/rpc-twoparty.h>
+#include <kj/async-io.h>
+
+#include <atomic>
+#include <base/fd.hpp>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <sublet/result.hpp>
+#include <thread>
+#include <utility>
+
+// Only for the .cpp files of this folder: everything else sees control_plane.hpp and node_link.hpp.
+namespace sublet::client {
+
+/// What lives on the helper thread's event loop: made, used and destroyed there.
+class ControlLoop;
+
+/// The client's helper thread: sleeps in a KJ event loop, talks to the managers, never touches a
+/// channel. Any thread may call run(); it must not be called, nor the thread destroyed, from the
+/// helper thread itself.
+class ControlThread {
+ public:
+  explicit ControlThread(std::chrono::milliseconds timeout);
+  ~ControlThread();
+  ControlThread(const ControlThread&) = delete;
+  ControlThread& operator=(const ControlThread&) = delete;
+
+  [[nodiscard]] std::chrono::milliseconds timeout() const noexcept { return timeout_; }
+
+  /// Runs `start(loop)`, which returns a kj::Promise<Result<T>>, on the helper thread and waits for
+  /// its outcome, at most for `limit`. `attempted` begins the text of an error.
+  template <class T, class Start>
+  Result<T> run(const std::string& attempted, std::chrono::milliseconds limit, Start&& start);
+
+  /// As run with the session's timeout.
+  template <class T, class Start>
+  Result<T> run(const std::string& attempted, Start&& start) {
+    return run<T>(attempted, timeout_, std::forward<Start>(start));
+  }
+
+ private:
+  void main();
+
+  std::chrono::milliseconds timeout_;
+  kj::Own<const kj::Executor> executor_;
+  ControlLoop* loop_ = nullptr;
+  kj::PromiseFulfiller<void>* stop_ = nullptr;
+  std::atomic<bool> ready_{false};
+  std::thread thread_;
+};
+
+/// A two-party connection with its bootstrap capability; shared by reference count on the loop.
+class Connection : public kj::Refcounted {
+ public:
+  Connection(kj::Own<kj::AsyncIoStream> stream)
+      : stream_(kj::mv(stream)), client_(*stream_), gone_(client_.onDisconnect().fork()) {}
+
+  capnp::Capability::Client bootstrap() { return client_.bootstrap(); }
+  /// Resolves when the other side has gone.
+  kj::Promise<void> gone() { return gone_.addBranch(); }
+
+ private:
+  kj::Own<kj::AsyncIoStream> stream_;
+  capnp::TwoPartyClient client_;
+  kj::ForkedPromise<void> gone_;
+};
+
+class ControlLoop : private kj::TaskSet::ErrorHandler {
+ public:
+  explicit ControlLoop(kj::AsyncIoContext& io) : io_(io), tasks_(*this) {}
+
+  kj::Timer& timer() { return io_.provider->getTimer(); }
+
+  /// The connection to `address` (unix:PATH or tcp:HOST:PORT), made when there is none yet.
+  kj::Promise<Result<kj::Own<Connection>>> connect(const std::string& address);
+
+  /// Runs beside everything else until it ends or the loop does.
+  void spawn(kj::Promise<void> task) { tasks_.add(kj::mv(task)); }
+
+ private:
+  void taskFailed(kj::Exception&& exception) override;
+  void forget(const std::string& address, Connection& connection);
+
+  kj::AsyncIoContext& io_;
+  struct Known {
+    std::string address;
+    kj::Own<Connection> connection;
+  };
+  std::vector<Known> known_;
+  kj::TaskSet tasks_;
+};
+
+/// The text and kind of an exception that a remote call ended with.
+Error to_error(const std::string& attempted, const kj::Exception& exception);
+
+template <class T, class Start>
+Result<T> ControlThread::run(const std::string& attempted, std::chrono::milliseconds limit,
+                             Start&& start) {
+  try {
+    return executor_->executeSync([&]() -> kj::Promise<Result<T>> {
+      auto late =
+          loop_->timer()
+              .afterDelay(limit.count() * kj::MILLISECONDS)
+              .then([&attempted, limit]() -> Result<T> {
+                return fail(ErrorKind::kDisconnected, attempted + ": no answer within " +
+                                                          std::to_string(limit.count()) + " ms");
+              });
+      return kj::evalNow([&] { return start(*loop_); })
+          .catch_([&attempted](kj::Exception&& exception) -> Result<T> {
+            return tl::unexpected<Error>(to_error(attempted, exception));
+          })
+          .exclusiveJoin(kj::mv(late));
+    });
+  } catch (const kj::Exception& exception) {
+    return tl::unexpected<Error>(to_error(attempted, exception));
+  }
+}
+
+}  // namespace sublet::client

@@ -1,0 +1,183 @@
+// SessionOptions::load: the defaults, then the file, then the environment, then the flags.
+
+#include <boost/program_options.hpp>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+#include <sublet/session.hpp>
+#include <vector>
+
+namespace sublet {
+namespace {
+
+namespace po = boost::program_options;
+
+/// One list of names for all three sources: file key NAME, environment SUBLET_NAME, flag
+/// --sublet-NAME.
+struct Named {
+  const char* name;
+  const char* help;
+};
+constexpr Named kNames[] = {
+    {"manager", "address of the resource manager, unix:PATH or tcp:HOST:PORT"},
+    {"allow-private", "start a private manager when none runs (true or false)"},
+    {"node-name", "name of this node, when it is not the host name"},
+    {"timeout-ms", "deadline of every exchange with a manager"},
+    {"private-cpuset", "cores that a private manager offers, in hwloc syntax"},
+    {"private-oversubscribe", "how often a private manager offers each core"},
+    {"trace", "record every invocation for a timeline (true or false)"},
+};
+
+std::string environment_name(const std::string& name) {
+  std::string out = "SUBLET_";
+  for (const char c : name) out += c == '-' ? '_' : static_cast<char>(std::toupper(c));
+  return out;
+}
+
+std::string default_config_path() {
+  if (const char* path = std::getenv("SUBLET_CONFIG")) return path;
+  if (const char* base = std::getenv("XDG_CONFIG_HOME"); base != nullptr && *base != '\0') {
+    return std::string(base) + "/sublet/sublet.conf";
+  }
+  const char* home = std::getenv("HOME");
+  return home == nullptr ? std::string() : std::string(home) + "/.config/sublet/sublet.conf";
+}
+
+tl::unexpected<Error> bad(const std::string& source, const std::string& name,
+                          const std::string& value, const std::string& wanted) {
+  return fail(ErrorKind::kInvalid,
+              "option '" + name + "' is '" + value + "' in " + source + "; it must be " + wanted);
+}
+
+Result<bool> to_bool(const std::string& source, const std::string& name, const std::string& value) {
+  if (value == "true" || value == "1" || value == "yes") return true;
+  if (value == "false" || value == "0" || value == "no") return false;
+  return bad(source, name, value, "true or false");
+}
+
+Result<std::uint32_t> to_number(const std::string& source, const std::string& name,
+                                const std::string& value, std::uint32_t least, std::uint32_t most) {
+  std::uint64_t number = 0;
+  const bool digits = !value.empty() && value.size() <= 10 &&
+                      value.find_first_not_of("0123456789") == std::string::npos;
+  if (digits) number = std::stoull(value);
+  if (!digits || number < least || number > most) {
+    return bad(source, name, value,
+               "a number from " + std::to_string(least) + " to " + std::to_string(most));
+  }
+  return static_cast<std::uint32_t>(number);
+}
+
+Result<void> set(SessionOptions& options, const std::string& source, const std::string& name,
+                 const std::string& value) {
+  if (name == "manager") {
+    options.manager = value;
+  } else if (name == "node-name") {
+    options.node_name = value;
+  } else if (name == "private-cpuset") {
+    options.private_cpuset = value;
+  } else if (name == "allow-private" || name == "trace") {
+    auto flag = to_bool(source, name, value);
+    if (!flag) return tl::unexpected<Error>(flag.error());
+    (name == "trace" ? options.trace : options.allow_private) = *flag;
+  } else if (name == "timeout-ms") {
+    auto ms = to_number(source, name, value, 1, 3'600'000);
+    if (!ms) return tl::unexpected<Error>(ms.error());
+    options.timeout = std::chrono::milliseconds(*ms);
+  } else {
+    auto times = to_number(source, name, value, 1, 1024);
+    if (!times) return tl::unexpected<Error>(times.error());
+    options.private_oversubscribe = *times;
+  }
+  return {};
+}
+
+Result<void> from_file(SessionOptions& options) {
+  const std::string path = default_config_path();
+  std::ifstream file(path);
+  if (!file) {
+    if (std::getenv("SUBLET_CONFIG") == nullptr) return {};
+    return fail(ErrorKind::kInvalid, "SUBLET_CONFIG names '" + path + "', which cannot be read");
+  }
+  po::options_description known;
+  for (const Named& option : kNames) {
+    known.add_options()(option.name, po::value<std::string>(), option.help);
+  }
+  try {
+    for (const auto& entry : po::parse_config_file(file, known).options) {
+      if (auto ok = set(options, "file '" + path + "'", entry.string_key, entry.value.front());
+          !ok) {
+        return ok;
+      }
+    }
+  } catch (const po::error& error) {
+    return fail(ErrorKind::kInvalid, "configuration file '" + path + "': " + error.what());
+  }
+  return {};
+}
+
+Result<void> from_environment(SessionOptions& options) {
+  for (const Named& option : kNames) {
+    const std::string variable = environment_name(option.name);
+    const char* value = std::getenv(variable.c_str());
+    if (value == nullptr || *value == '\0') continue;
+    if (auto ok = set(options, "the environment (" + variable + ")", option.name, value); !ok) {
+      return ok;
+    }
+  }
+  return {};
+}
+
+/// Takes our flags out of argv and leaves the application's.
+Result<void> from_flags(SessionOptions& options, int& argc, char** argv) {
+  int kept = 1;
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    constexpr std::string_view kPrefix = "--sublet-";
+    if (argument == "--") {
+      while (i < argc) argv[kept++] = argv[i++];
+      break;
+    }
+    if (!argument.starts_with(kPrefix)) {
+      argv[kept++] = argv[i];
+      continue;
+    }
+    const std::size_t equals = argument.find('=');
+    const std::string name = argument.substr(
+        kPrefix.size(), equals == std::string::npos ? equals : equals - kPrefix.size());
+    bool known = false;
+    for (const Named& option : kNames) known = known || name == option.name;
+    if (!known) {
+      std::string names;
+      for (const Named& option : kNames) names += std::string(" --sublet-") + option.name;
+      return fail(ErrorKind::kInvalid,
+                  "there is no flag --sublet-" + name + "; there are:" + names);
+    }
+    std::string value;
+    if (equals != std::string::npos) {
+      value = argument.substr(equals + 1);
+    } else if (i + 1 < argc) {
+      value = argv[++i];
+    } else {
+      return fail(ErrorKind::kInvalid, "flag --sublet-" + name + " needs a value");
+    }
+    if (auto ok = set(options, "flag --sublet-" + name, name, value); !ok) return ok;
+  }
+  argc = kept;
+  argv[argc] = nullptr;
+  return {};
+}
+
+}  // namespace
+
+Result<SessionOptions> SessionOptions::load(int* argc, char** argv) {
+  SessionOptions options;
+  if (auto ok = from_file(options); !ok) return tl::unexpected<Error>(ok.error());
+  if (auto ok = from_environment(options); !ok) return tl::unexpected<Error>(ok.error());
+  if (argc != nullptr && argv != nullptr) {
+    if (auto ok = from_flags(options, *argc, argv); !ok) return tl::unexpected<Error>(ok.error());
+  }
+  return options;
+}
+
+}  // namespace sublet

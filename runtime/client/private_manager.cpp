@@ -1,0 +1,181 @@
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <base/log.hpp>
+#include <cerrno>
+#include <chrono>
+#include <client/private_manager.hpp>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+#include <vector>
+
+extern char** environ;
+
+namespace sublet::client {
+namespace {
+
+constexpr auto kStartTimeout = std::chrono::seconds(10);
+constexpr auto kStopTimeout = std::chrono::seconds(3);
+
+/// $SUBLET_EXECUTABLE, else beside this library (../bin/sublet), else on the PATH.
+Result<std::string> find_executable() {
+  const auto usable = [](const std::string& path) { return ::access(path.c_str(), X_OK) == 0; };
+  if (const char* named = std::getenv("SUBLET_EXECUTABLE"); named != nullptr && *named != '\0') {
+    if (usable(named)) return std::string(named);
+    return fail(ErrorKind::kInvalid,
+                std::string("SUBLET_EXECUTABLE names '") + named + "', which cannot be run");
+  }
+  std::vector<std::string> tried;
+  Dl_info info{};
+  if (::dladdr(reinterpret_cast<const void*>(&find_executable), &info) != 0 &&
+      info.dli_fname != nullptr) {
+    std::error_code error;
+    const auto here = std::filesystem::canonical(info.dli_fname, error).parent_path();
+    // lib/libsublet.so, lib/ARCH/libsublet.so, or linked into a program of bin/ itself.
+    for (const char* relative : {"../bin/sublet", "../../bin/sublet", "sublet"}) {
+      tried.push_back((here / relative).lexically_normal().string());
+    }
+  }
+  if (const char* path = std::getenv("PATH")) {
+    const std::string all = path;
+    for (std::size_t begin = 0; begin <= all.size();) {
+      const std::size_t end = std::min(all.find(':', begin), all.size());
+      if (end > begin) tried.push_back(all.substr(begin, end - begin) + "/sublet");
+      begin = end + 1;
+    }
+  }
+  for (const std::string& path : tried) {
+    if (usable(path)) return path;
+  }
+  return fail(ErrorKind::kUnsupported,
+              "no resource manager is running, and the command 'sublet' that could start a private "
+              "one is neither beside libsublet nor on the PATH; set SUBLET_EXECUTABLE or "
+              "SUBLET_MANAGER");
+}
+
+Result<std::pair<base::Fd, base::Fd>> make_pipe() {
+  std::array<int, 2> fds{};
+  if (::pipe2(fds.data(), O_CLOEXEC) != 0) {
+    return fail(ErrorKind::kInternal, std::string("making a pipe: ") + std::strerror(errno), errno);
+  }
+  return std::make_pair(base::Fd(fds[0]), base::Fd(fds[1]));
+}
+
+/// Reads the line that the child writes once it listens.
+Result<std::string> read_address(int fd) {
+  const auto deadline = std::chrono::steady_clock::now() + kStartTimeout;
+  std::string line;
+  for (;;) {
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    pollfd entry{fd, POLLIN, 0};
+    const int ready = left.count() > 0 ? ::poll(&entry, 1, static_cast<int>(left.count())) : 0;
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready <= 0) {
+      return fail(ErrorKind::kDisconnected, "the private manager did not start within 10 s");
+    }
+    std::array<char, 512> buffer{};
+    const ssize_t n = ::read(fd, buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      return fail(ErrorKind::kDisconnected,
+                  "the private manager ended before it listened; it has said why on stderr");
+    }
+    line.append(buffer.data(), static_cast<std::size_t>(n));
+    if (const auto end = line.find('\n'); end != std::string::npos) return line.substr(0, end);
+    if (line.size() > buffer.size()) {
+      return fail(ErrorKind::kInternal, "the private manager wrote no address");
+    }
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PrivateManager>> PrivateManager::start(const SessionOptions& options) {
+  auto executable = find_executable();
+  if (!executable) return tl::unexpected<Error>(executable.error());
+  auto lifeline = make_pipe();
+  auto address = make_pipe();
+  if (!lifeline) return tl::unexpected<Error>(lifeline.error());
+  if (!address) return tl::unexpected<Error>(address.error());
+
+  constexpr int kLifelineFd = 3;
+  constexpr int kAddressFd = 4;
+  std::vector<std::string> arguments = {*executable,     "private-manager",
+                                        "--lifeline-fd", std::to_string(kLifelineFd),
+                                        "--address-fd",  std::to_string(kAddressFd)};
+  if (!options.private_cpuset.empty()) {
+    arguments.insert(arguments.end(), {"--cpuset", options.private_cpuset});
+  }
+  if (options.private_oversubscribe != 1) {
+    arguments.insert(arguments.end(),
+                     {"--oversubscribe", std::to_string(options.private_oversubscribe)});
+  }
+  if (!options.node_name.empty()) {
+    arguments.insert(arguments.end(), {"--node-name", options.node_name});
+  }
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+
+  // Descriptors 3 and 4 may be those of the pipes themselves: out of the way first.
+  base::Fd lifeline_high(::fcntl(lifeline->first.get(), F_DUPFD_CLOEXEC, 16));
+  base::Fd address_high(::fcntl(address->second.get(), F_DUPFD_CLOEXEC, 16));
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, lifeline_high.get(), kLifelineFd);
+  ::posix_spawn_file_actions_adddup2(&actions, address_high.get(), kAddressFd);
+  posix_spawnattr_t attributes;
+  ::posix_spawnattr_init(&attributes);
+  // A terminal's Ctrl-C is for the application; the manager follows it through the lifeline.
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+  sigset_t none;
+  sigemptyset(&none);
+  ::posix_spawnattr_setsigmask(&attributes, &none);
+  pid_t pid = -1;
+  const int error =
+      ::posix_spawn(&pid, executable->c_str(), &actions, &attributes, argv.data(), environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  ::posix_spawnattr_destroy(&attributes);
+  if (error != 0) {
+    return fail(ErrorKind::kInternal,
+                "starting a private manager (" + *executable + "): " + std::strerror(error), error);
+  }
+  address->second.reset();
+  address_high.reset();
+  auto manager = std::make_unique<PrivateManager>(pid, std::move(lifeline->second), "");
+  auto line = read_address(address->first.get());
+  if (!line) return tl::unexpected<Error>(line.error());
+  manager->address_ = *line;
+  base::log().info("started a private manager at {}", *line);
+  return manager;
+}
+
+PrivateManager::PrivateManager(pid_t pid, base::Fd lifeline, std::string address)
+    : pid_(pid), lifeline_(std::move(lifeline)), address_(std::move(address)) {}
+
+PrivateManager::~PrivateManager() {
+  lifeline_.reset();
+  // It ends by itself now; a pidfd would be simpler to wait on, but old kernels have none.
+  const auto deadline = std::chrono::steady_clock::now() + kStopTimeout;
+  for (;;) {
+    const pid_t ended = ::waitpid(pid_, nullptr, WNOHANG);
+    if (ended == pid_ || (ended < 0 && errno != EINTR)) return;
+    if (std::chrono::steady_clock::now() > deadline) break;
+    const timespec pause{0, 1'000'000};
+    ::nanosleep(&pause, nullptr);
+  }
+  base::log().warn("the private manager (pid {}) did not end by itself; killing it", pid_);
+  ::kill(pid_, SIGKILL);
+  ::waitpid(pid_, nullptr, 0);
+}
+
+}  // namespace sublet::client

@@ -1,0 +1,209 @@
+#include <capnp/message.h>
+#include <capnp/serialize.h>
+#include <sodium.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <wire/control.capnp.h>
+
+#include <base/log.hpp>
+#include <client/lease_impl.hpp>
+#include <client/private_manager.hpp>
+#include <fstream>
+#include <mutex>
+#include <sublet/session.hpp>
+#include <utility>
+#include <wire/convert.hpp>
+
+namespace sublet {
+namespace client {
+
+class SessionImpl {
+ public:
+  SessionOptions options;
+  // Destroyed last: the managers outlive the connection to them.
+  std::unique_ptr<PrivateManager> private_manager;
+  std::string manager_address;
+  std::shared_ptr<ControlPlane> control;
+  std::mutex mutex;  ///< Guards traces.
+  std::vector<std::shared_ptr<TraceBuffer>> traces;
+
+  std::shared_ptr<TraceBuffer> new_trace() {
+    if (!options.trace) return nullptr;
+    auto buffer = std::make_shared<TraceBuffer>();
+    const std::lock_guard lock(mutex);
+    traces.push_back(buffer);
+    return buffer;
+  }
+};
+
+namespace {
+
+/// True when something listens on the Unix socket of `address`.
+bool answers(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path)) return false;
+  path.copy(address.sun_path, path.size());
+  base::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  return fd.valid() &&
+         ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+}
+
+Result<std::shared_ptr<SessionImpl>> make_session(const SessionOptions& options) {
+  if (::sodium_init() < 0) return fail(ErrorKind::kInternal, "libsodium does not initialise");
+  if (options.timeout.count() <= 0) {
+    return fail(ErrorKind::kInvalid, "a session's timeout is " +
+                                         std::to_string(options.timeout.count()) +
+                                         " ms; it must be more than 0");
+  }
+  auto session = std::make_shared<SessionImpl>();
+  session->options = options;
+  session->control =
+      std::make_shared<ControlPlane>(base::node_identity(options.node_name), options.timeout);
+  (void)base::TickRate::get();  // measured now, not in the first call
+  return session;
+}
+
+/// A lease that keeps its session, and so a private manager, for as long as it lives.
+std::shared_ptr<LeaseImpl> with_session(std::shared_ptr<SessionImpl> session,
+                                        std::shared_ptr<LeaseImpl> lease) {
+  struct Both {
+    std::shared_ptr<SessionImpl> session;
+    std::shared_ptr<LeaseImpl> lease;
+  };
+  LeaseImpl* pointer = lease.get();
+  auto both = std::make_shared<Both>(Both{std::move(session), std::move(lease)});
+  return {std::move(both), pointer};
+}
+
+}  // namespace
+}  // namespace client
+
+Result<Session> Session::open() {
+  auto options = SessionOptions::load();
+  if (!options) return tl::unexpected<Error>(options.error());
+  return open(*options);
+}
+
+Result<Session> Session::open_detached(const SessionOptions& options) {
+  auto session = client::make_session(options);
+  if (!session) return tl::unexpected<Error>(session.error());
+  return Session(std::move(*session));
+}
+
+Result<Session> Session::open(const SessionOptions& options) {
+  auto made = client::make_session(options);
+  if (!made) return tl::unexpected<Error>(made.error());
+  client::SessionImpl& session = **made;
+  session.manager_address = options.manager;
+  if (session.manager_address.empty()) {
+    const std::string local = base::runtime_directory() + "/manager.sock";
+    if (client::answers(local)) {
+      session.manager_address = "unix:" + local;
+    } else if (options.allow_private) {
+      auto manager = client::PrivateManager::start(options);
+      if (!manager) return tl::unexpected<Error>(manager.error());
+      session.private_manager = std::move(*manager);
+      session.manager_address = session.private_manager->address();
+    } else {
+      return fail(ErrorKind::kDisconnected,
+                  "no resource manager runs: nothing answers at " + local +
+                      "; start one with 'sublet resource-manager' or set SUBLET_MANAGER");
+    }
+  }
+  if (auto connected = session.control->connect_manager(session.manager_address); !connected) {
+    return fail(connected.error().kind(),
+                std::string("connecting to the resource manager: ") + connected.error().what() +
+                    "; check SUBLET_MANAGER, or start one with 'sublet resource-manager'",
+                connected.error().system_errno());
+  }
+  return Session(std::move(*made));
+}
+
+Result<Lease> Session::lease(const LeaseRequest& request) {
+  if (request.parts != 1) {
+    return fail(ErrorKind::kInvalid, "a lease for several clients is asked for with request()");
+  }
+  auto events = std::make_shared<client::LeaseEvents>();
+  auto nodes = impl_->control->lease(request, events);
+  if (!nodes) return tl::unexpected<Error>(nodes.error());
+  auto lease = client::LeaseImpl::create(impl_->control, std::move(*nodes), events,
+                                         impl_->options.timeout, impl_->new_trace());
+  if (!lease) return tl::unexpected<Error>(lease.error());
+  return Lease(client::with_session(impl_, std::move(*lease)));
+}
+
+Result<std::vector<Grant>> Session::request(const LeaseRequest& request) {
+  return impl_->control->request(request);
+}
+
+Result<Lease> Session::claim(const std::vector<Grant>& grants) {
+  if (grants.empty()) return fail(ErrorKind::kInvalid, "there is no grant to claim");
+  auto events = std::make_shared<client::LeaseEvents>();
+  auto nodes = impl_->control->claim(grants, events);
+  if (!nodes) return tl::unexpected<Error>(nodes.error());
+  auto lease = client::LeaseImpl::create(impl_->control, std::move(*nodes), events,
+                                         impl_->options.timeout, impl_->new_trace());
+  if (!lease) return tl::unexpected<Error>(lease.error());
+  return Lease(client::with_session(impl_, std::move(*lease)));
+}
+
+Result<std::vector<NodeInfo>> Session::nodes() {
+  return impl_->control->nodes();
+}
+
+Result<std::vector<LeaseInfo>> Session::leases() {
+  return impl_->control->leases();
+}
+
+std::string Session::manager_address() const {
+  if (impl_->private_manager) return impl_->manager_address + " (private)";
+  return impl_->manager_address.empty() ? "none" : impl_->manager_address;
+}
+
+std::string Session::trace_events(const std::string& process, int pid) const {
+  std::string out;
+  const std::lock_guard lock(impl_->mutex);
+  for (const auto& trace : impl_->traces) {
+    if (!out.empty()) out += ",\n";
+    out += client::to_chrome_events(*trace, process, pid);
+  }
+  return out;
+}
+
+Result<void> Session::write_trace(const std::string& path) const {
+  std::ofstream file(path);
+  file << "{\"traceEvents\":[\n" << trace_events("client", ::getpid()) << "\n]}\n";
+  file.close();
+  if (!file) return fail(ErrorKind::kInvalid, "writing the timeline to '" + path + "' failed");
+  return {};
+}
+
+// ---- Grant ----
+
+std::vector<std::byte> Grant::to_bytes() const {
+  capnp::MallocMessageBuilder message;
+  wire::write(message.initRoot<wire::Grant>(), *this);
+  const auto words = capnp::messageToFlatArray(message);
+  const auto bytes = std::as_bytes(std::span(words.begin(), words.size()));
+  return {bytes.begin(), bytes.end()};
+}
+
+Result<Grant> Grant::from_bytes(std::span<const std::byte> bytes) {
+  if (bytes.empty() || bytes.size() % sizeof(capnp::word) != 0) {
+    return fail(ErrorKind::kInvalid, std::to_string(bytes.size()) +
+                                         " bytes cannot be a grant: no whole number of words");
+  }
+  const auto words = kj::heapArray<capnp::word>(bytes.size() / sizeof(capnp::word));
+  std::memcpy(const_cast<capnp::word*>(words.begin()), bytes.data(), bytes.size());
+  try {
+    capnp::FlatArrayMessageReader reader(words);
+    return wire::read(reader.getRoot<wire::Grant>());
+  } catch (const kj::Exception& exception) {
+    return fail(ErrorKind::kInvalid,
+                std::string("the bytes are no grant: ") + exception.getDescription().cStr());
+  }
+}
+
+}  // namespace sublet

@@ -1,0 +1,83 @@
+#pragma once
+
+// HOT-PATH BUDGET  What the client library adds around a channel, for inline or arena memory: two
+// range checks, the slot's owner, the reply copied to the caller. No allocation, lock, system call,
+// log or virtual call; an untraced call reads no clock.
+
+#include <client/worker_link.hpp>
+
+namespace sublet::client {
+
+inline Status WorkerLink::submit_request(PendingCall& call, const void* in, void* out) noexcept {
+  transport::Request request;
+  request.in = in;
+  request.in_size = call.in_size;
+  request.out = out;
+  request.out_capacity = call.out_capacity;
+  request.function = call.function;
+  if (trace_ != nullptr) [[unlikely]] {
+    request.traced = true;
+    call.submitted = base::ticks();
+  }
+  const Status status = channel_->submit(request, call.ticket);
+  if (status != Status::kOk) return status;
+  call.worker = this;
+  call.in_flight = true;
+  slots_[call.ticket.sequence & mask_] = &call;
+  next_sequence_ = call.ticket.sequence + 1;
+  return Status::kOk;
+}
+
+inline Status WorkerLink::submit(PendingCall& call) noexcept {
+  if (!channel_) [[unlikely]]
+    return Status::kClosed;
+  const std::size_t inline_room = call.out_capacity <= transport::kInlineBytes
+                                      ? transport::kInlineBytes
+                                      : transport::kInlineBytesBesideOffset;
+  const bool in_place = call.in_size <= inline_room || arena_->contains(call.in, call.in_size);
+  const bool out_place =
+      call.out_capacity <= transport::kInlineBytes || arena_->contains(call.out, call.out_capacity);
+  if (in_place && out_place) [[likely]]
+    return submit_request(call, call.in, call.out);
+  return stage_and_submit(call, !in_place, !out_place);
+}
+
+inline void WorkerLink::finish(PendingCall& call, const transport::ReplyView& view) noexcept {
+  call.in_flight = false;
+  slots_[call.ticket.sequence & mask_] = nullptr;
+  call.reply.status = view.status;
+  call.reply.worker = index_;
+  call.reply.size = view.size;
+  call.reply.exec_ns = view.exec_ns;
+  if (call.staging != nullptr) [[unlikely]]
+    release_staging(call);
+  if (trace_ != nullptr) [[unlikely]] {
+    trace_->add({call.submitted, view.started, view.ended, base::ticks(), index_, call.function,
+                 view.status});
+  }
+  if (call.then) [[unlikely]]
+    continuations_.push_back(&call);
+  if (view.status != Status::kOk) [[unlikely]]
+    finish_failed(call, view);
+}
+
+inline bool WorkerLink::poll(PendingCall& call) noexcept {
+  transport::ReplyView view;
+  if (channel_->poll(call.ticket, view) == Status::kAgain) return false;
+  finish(call, view);
+  return true;
+}
+
+inline bool WorkerLink::wait(PendingCall& call, base::Deadline deadline) noexcept {
+  transport::ReplyView view;
+  if (channel_->wait(call.ticket, view, deadline) == Status::kDeadline) return false;
+  finish(call, view);
+  return true;
+}
+
+inline bool WorkerLink::poll_oldest() noexcept {
+  PendingCall* oldest = slots_[next_sequence_ & mask_];
+  return oldest == nullptr || poll(*oldest);
+}
+
+}  // namespace sublet::client

@@ -1,0 +1,224 @@
+#include <wire/convert.hpp>
+#include <wire/limits.hpp>
+
+#include <bit>
+#include <limits>
+
+namespace sublet::wire {
+namespace {
+
+constexpr std::size_t kMaxName = 255;
+/// A message of refusal names nodes and sizes; longer than any other text.
+constexpr std::size_t kMaxFailureText = 4 * kMaxText;
+
+/// Longest time a lease may be asked for: keeps sums of times far from overflow.
+constexpr std::uint64_t kMaxDurationMs = std::uint64_t{10} * 365 * 24 * 3600 * 1000;
+
+tl::unexpected<Error> out_of_range(const char* what, std::uint64_t value, std::uint64_t least,
+                                   std::uint64_t most) {
+  return fail(ErrorKind::kInvalid, std::string(what) + " is " + std::to_string(value) +
+                                       "; allowed are " + std::to_string(least) + " to " +
+                                       std::to_string(most));
+}
+
+Result<void> check_slots(std::uint32_t slots) {
+  if (slots == 0 || slots > kMaxSlots || !std::has_single_bit(slots)) {
+    return fail(ErrorKind::kInvalid, "slots is " + std::to_string(slots) +
+                                         "; allowed are powers of two up to " +
+                                         std::to_string(kMaxSlots));
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string cut_text(const std::string& text, std::size_t limit) {
+  if (text.size() <= limit) return text;
+  std::size_t end = limit;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  return text.substr(0, end);
+}
+
+std::string to_string(capnp::Text::Reader text) {
+  return {text.begin(), text.size()};
+}
+
+std::span<const std::byte> to_bytes(capnp::Data::Reader data) {
+  return std::as_bytes(std::span(data.begin(), data.size()));
+}
+
+capnp::Data::Reader to_data(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const capnp::byte*>(bytes.data()), bytes.size()};
+}
+
+void write(Failure::Builder to, const Error& error) {
+  to.setKind(static_cast<std::uint8_t>(error.kind()));
+  to.setText(cut_text(error.what(), kMaxFailureText));
+}
+
+Error read(Failure::Reader from) {
+  const auto last = static_cast<std::uint8_t>(ErrorKind::kInternal);
+  const ErrorKind kind =
+      from.getKind() <= last ? static_cast<ErrorKind>(from.getKind()) : ErrorKind::kInternal;
+  return Error(kind, cut_text(to_string(from.getText()), kMaxFailureText));
+}
+
+void write(Grant::Builder to, const sublet::Grant& grant) {
+  to.setLeaseId(grant.lease_id);
+  to.setPart(grant.part);
+  to.setCores(grant.cores);
+  to.setNodeName(grant.node_name);
+  to.setNodeId(grant.node_id);
+  auto addresses = to.initAddresses(static_cast<unsigned>(grant.addresses.size()));
+  for (unsigned i = 0; i < addresses.size(); ++i) addresses.set(i, grant.addresses[i]);
+  to.setToken(to_data(grant.token));
+  to.setExpiresUnixMs(grant.expires_unix_ms);
+  to.setSlots(grant.slots);
+  to.setArenaBytes(grant.arena_bytes);
+}
+
+Result<sublet::Grant> read(Grant::Reader from) {
+  sublet::Grant grant;
+  grant.lease_id = from.getLeaseId();
+  grant.part = from.getPart();
+  grant.cores = from.getCores();
+  grant.slots = from.getSlots();
+  grant.arena_bytes = from.getArenaBytes();
+  grant.node_name = to_string(from.getNodeName());
+  grant.node_id = to_string(from.getNodeId());
+  grant.expires_unix_ms = from.getExpiresUnixMs();
+  if (grant.cores == 0 || grant.cores > kMaxWorkersPerExecutor) {
+    return out_of_range("the number of cores in a grant", grant.cores, 1, kMaxWorkersPerExecutor);
+  }
+  if (grant.part >= kMaxParts) {
+    return out_of_range("the part of a grant", grant.part, 0, kMaxParts - 1);
+  }
+  if (auto ok = check_slots(grant.slots); !ok) return tl::unexpected<Error>(ok.error());
+  if (grant.node_name.size() > kMaxName || grant.node_id.size() > 2 * kMaxName) {
+    return fail(ErrorKind::kInvalid, "a grant's node has a name that is too long");
+  }
+  if (from.getToken().size() != kTokenBytes) {
+    return fail(ErrorKind::kInvalid, "a grant's token has " +
+                                         std::to_string(from.getToken().size()) +
+                                         " bytes where it must have 16");
+  }
+  const auto token = to_bytes(from.getToken());
+  grant.token.assign(token.begin(), token.end());
+  if (from.getAddresses().size() > kMaxAddresses) {
+    return out_of_range("the number of addresses in a grant", from.getAddresses().size(), 0,
+                        kMaxAddresses);
+  }
+  for (const auto address : from.getAddresses()) grant.addresses.push_back(to_string(address));
+  return grant;
+}
+
+void write(Usage::Builder to, const sublet::Usage& usage, std::uint64_t held_ms,
+           std::uint32_t cores) {
+  to.setInvocations(usage.invocations);
+  to.setComputeNs(usage.compute_ns);
+  to.setHotPollNs(usage.hot_poll_ns);
+  to.setBytesIn(usage.bytes_in);
+  to.setBytesOut(usage.bytes_out);
+  to.setHeldMs(held_ms);
+  to.setCores(cores);
+}
+
+sublet::Usage read(Usage::Reader from) {
+  sublet::Usage usage;
+  usage.invocations = from.getInvocations();
+  usage.compute_ns = from.getComputeNs();
+  usage.hot_poll_ns = from.getHotPollNs();
+  usage.bytes_in = from.getBytesIn();
+  usage.bytes_out = from.getBytesOut();
+  usage.core_seconds = static_cast<double>(from.getHeldMs()) / 1000.0 * from.getCores();
+  return usage;
+}
+
+void write(LeaseRequest::Builder to, const sublet::LeaseRequest& request,
+           const std::string& client_node_id, const std::string& owner) {
+  to.setCores(request.cores);
+  to.setParts(request.parts);
+  to.setMemoryBytes(request.memory_bytes);
+  // A negative or huge duration is refused where it is read.
+  using Milliseconds = std::chrono::milliseconds;
+  const auto most = std::chrono::floor<std::chrono::seconds>(Milliseconds::max());
+  const auto duration = request.duration < most ? request.duration : most;
+  to.setDurationMs(
+      duration.count() < 0 ? 0 : static_cast<std::uint64_t>(Milliseconds(duration).count()));
+  to.setPlacement(static_cast<Placement>(request.placement));
+  to.setHotTimeoutMs(request.hot_timeout.count());
+  to.setSlots(request.slots);
+  to.setArenaBytes(request.arena_bytes);
+  to.setClientNodeId(client_node_id);
+  to.setOwner(cut_text(owner, kMaxName));
+}
+
+static_assert(static_cast<int>(Placement::PACK) == static_cast<int>(sublet::Placement::kPack));
+static_assert(static_cast<int>(Placement::SPREAD) == static_cast<int>(sublet::Placement::kSpread));
+static_assert(static_cast<int>(Placement::NEAR) == static_cast<int>(sublet::Placement::kNear));
+
+Result<sublet::LeaseRequest> read(LeaseRequest::Reader from) {
+  sublet::LeaseRequest request;
+  request.cores = from.getCores();
+  if (request.cores == 0 || request.cores > kMaxCoresPerPart) {
+    return out_of_range("the number of cores per part", request.cores, 1, kMaxCoresPerPart);
+  }
+  request.parts = from.getParts();
+  if (request.parts == 0 || request.parts > kMaxParts) {
+    return out_of_range("the number of parts", request.parts, 1, kMaxParts);
+  }
+  request.memory_bytes = from.getMemoryBytes();
+  constexpr std::uint64_t kMaxMemory = std::numeric_limits<std::uint64_t>::max() / kMaxParts;
+  if (request.memory_bytes > kMaxMemory) {
+    return out_of_range("the memory per part", request.memory_bytes, 0, kMaxMemory);
+  }
+  const std::uint64_t duration_ms = from.getDurationMs();
+  if (duration_ms == 0 || duration_ms > kMaxDurationMs) {
+    return out_of_range("the duration in milliseconds", duration_ms, 1, kMaxDurationMs);
+  }
+  // Rounded up: the public type counts seconds, and a lease never ends before what was asked.
+  request.duration =
+      std::chrono::ceil<std::chrono::seconds>(std::chrono::milliseconds(duration_ms));
+  if (static_cast<int>(from.getPlacement()) > static_cast<int>(Placement::NEAR)) {
+    return fail(ErrorKind::kInvalid, "placement is none of pack, spread and near");
+  }
+  request.placement = static_cast<sublet::Placement>(from.getPlacement());
+  if (from.getHotTimeoutMs() < -1) {
+    return fail(ErrorKind::kInvalid, "hot_timeout is " + std::to_string(from.getHotTimeoutMs()) +
+                                         " ms; allowed are -1 (always hot) and more");
+  }
+  request.hot_timeout = std::chrono::milliseconds(from.getHotTimeoutMs());
+  request.slots = from.getSlots();
+  if (auto ok = check_slots(request.slots); !ok) return tl::unexpected<Error>(ok.error());
+  request.arena_bytes = from.getArenaBytes();
+  return request;
+}
+
+NodeInfo read(NodeStatus::Reader from) {
+  NodeInfo info;
+  const auto node = from.getNode();
+  info.name = to_string(node.getName());
+  info.node_id = to_string(node.getNodeId());
+  info.cores = node.getCores();
+  info.free_cores = from.getFreeCores();
+  info.memory_bytes = node.getMemoryBytes();
+  info.free_memory_bytes = from.getFreeMemoryBytes();
+  info.cpuset = to_string(node.getCpuset());
+  for (const auto address : node.getAddresses()) info.addresses.push_back(to_string(address));
+  info.state = to_string(from.getState());
+  return info;
+}
+
+LeaseInfo read(LeaseStatus::Reader from) {
+  LeaseInfo info;
+  info.id = from.getLeaseId();
+  info.state = to_string(from.getState());
+  info.owner = to_string(from.getOwner());
+  info.cores = from.getCores();
+  for (const auto node : from.getNodes()) info.nodes.push_back(to_string(node));
+  info.expires_unix_ms = from.getExpiresUnixMs();
+  info.usage = read(from.getUsage());
+  return info;
+}
+
+}  // namespace sublet::wire

@@ -1,0 +1,182 @@
+#include "child.hpp"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+namespace sublet::test {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+using nlohmann::json;
+
+constexpr auto kLimit = 60s;
+
+/// Runs `sublet bench` with a private manager and a folder of its own.
+class SubletBench : public testing::Test {
+ protected:
+  void SetUp() override {
+    cpu_set_t allowed;
+    ASSERT_EQ(::sched_getaffinity(0, sizeof(allowed), &allowed), 0);
+    if (CPU_COUNT(&allowed) < 2) GTEST_SKIP() << "benchmarks need two cores";
+    std::string pattern = (fs::temp_directory_path() / "sublet-bench-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+  }
+  void TearDown() override {
+    if (!folder_.empty()) fs::remove_all(folder_);
+  }
+
+  /// The command line, in an environment where nobody else's manager is found.
+  [[nodiscard]] Child start(std::vector<std::string> words, bool terminal = false) const {
+    words.insert(words.begin(), {SUBLET_COMMAND, "bench"});
+    return Child(words, {{"XDG_RUNTIME_DIR=" + folder_.string()}, terminal});
+  }
+
+  [[nodiscard]] std::string json_path() const { return (folder_ / "out.json").string(); }
+
+  /// Runs it and returns the JSON it wrote.
+  json measure(std::vector<std::string> words) const {
+    words.insert(words.end(), {"--json", json_path()});
+    Child bench = start(words);
+    const int code = bench.wait(kLimit);
+    EXPECT_EQ(code, 0) << bench.errors();
+    EXPECT_TRUE(bench.all_gone(10s)) << "left a process behind";
+    EXPECT_EQ(bench.output().rfind("# Sublet", 0), 0u) << bench.output();
+    std::ifstream file(json_path());
+    return json::parse(file, nullptr, false);
+  }
+
+  /// Runs it, expects exit code 2 and returns what it said.
+  std::string refusal(const std::vector<std::string>& words) const {
+    Child bench = start(words);
+    EXPECT_EQ(bench.wait(kLimit), 2) << bench.errors();
+    EXPECT_EQ(bench.output(), "");
+    return bench.errors();
+  }
+
+  fs::path folder_;
+};
+
+void expect_plausible(const json& row) {
+  EXPECT_GT(row["p50_us"].get<double>(), 0) << row;
+  EXPECT_LE(row["p50_us"].get<double>(), row["p95_us"].get<double>()) << row;
+  EXPECT_LE(row["p95_us"].get<double>(), row["p99_us"].get<double>()) << row;
+  EXPECT_GT(row["ratio_p50"].get<double>(), 0) << row;
+}
+
+bool mentions(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+class SubletBenchLatency : public SubletBench, public testing::WithParamInterface<const char*> {};
+
+TEST_P(SubletBenchLatency, WritesAPlausibleRowForEachSize) {
+  const json report = measure({"latency", "--mode", GetParam(), "--sizes", "8,1024,65536",
+                               "--iterations", "64", "--warmup", "4"});
+  ASSERT_TRUE(report.is_object());
+  EXPECT_EQ(report["benchmark"], "latency");
+  EXPECT_EQ(report["transport"], "shm");
+  EXPECT_EQ(report["mode"], GetParam());
+  ASSERT_EQ(report["rows"].size(), 3u);
+  const int sizes[] = {8, 1024, 65536};
+  for (std::size_t i = 0; i < 3; ++i) {
+    const json& row = report["rows"][i];
+    EXPECT_EQ(row["size_bytes"], sizes[i]);
+    expect_plausible(row);
+    EXPECT_GT(row["raw_p50_us"].get<double>(), 0) << row;
+    EXPECT_GT(row["bounced_line_ns"].get<double>(), 0) << row;
+    EXPECT_GE(row["pairs"].get<int>(), 1) << row;
+    EXPECT_LE(row["pairs_dropped"].get<int>(), row["pairs"].get<int>()) << row;
+    EXPECT_GE(row["calls"].get<int>(), 64) << row;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, SubletBenchLatency, testing::Values("hot", "warm"),
+                         [](const auto& mode) { return std::string(mode.param); });
+
+TEST_F(SubletBench, MeasuresColdStartsInBothForms) {
+  const json cold = measure({"cold", "--iterations", "6", "--warmup", "1"});
+  ASSERT_TRUE(cold.is_object());
+  EXPECT_EQ(cold["benchmark"], "cold");
+  ASSERT_EQ(cold["rows"].size(), 1u);
+  EXPECT_EQ(cold["rows"][0]["start"], "bare");
+  EXPECT_GT(cold["rows"][0]["fork_exec_p50_us"].get<double>(), 0);
+  expect_plausible(cold["rows"][0]);
+
+  const json latency =
+      measure({"latency", "--mode", "cold", "--sizes", "8,1024", "--iterations", "3"});
+  EXPECT_EQ(latency["mode"], "cold");
+  ASSERT_EQ(latency["rows"].size(), 2u);
+  for (const json& row : latency["rows"]) expect_plausible(row);
+}
+
+TEST_F(SubletBench, MeasuresTheRateForEachWindow) {
+  const json report =
+      measure({"rate", "--windows", "1,4,32", "--iterations", "500", "--warmup", "10"});
+  ASSERT_TRUE(report.is_object());
+  EXPECT_EQ(report["benchmark"], "rate");
+  ASSERT_EQ(report["rows"].size(), 3u);
+  const int windows[] = {1, 4, 32};
+  for (std::size_t i = 0; i < 3; ++i) {
+    const json& row = report["rows"][i];
+    EXPECT_EQ(row["window"], windows[i]);
+    EXPECT_GT(row["calls_per_s"].get<double>(), 0) << row;
+    EXPECT_GT(row["sync_calls_per_s"].get<double>(), 0) << row;
+  }
+}
+
+TEST_F(SubletBench, WritesOnlyJsonToStandardOutputWhenAsked) {
+  Child bench = start({"rate", "--windows", "2", "--iterations", "64", "--json", "-"});
+  ASSERT_EQ(bench.wait(kLimit), 0) << bench.errors();
+  EXPECT_EQ(json::parse(bench.output(), nullptr, false)["benchmark"], "rate") << bench.output();
+}
+
+TEST_F(SubletBench, EndsWithTwoAndSaysWhyWhenTheCommandLineIsWrong) {
+  EXPECT_TRUE(mentions(refusal({"latency", "--mode", "tepid"}), "tepid"));
+  EXPECT_TRUE(mentions(refusal({"latency", "--sizes", "0"}), "--sizes"));
+  EXPECT_TRUE(mentions(refusal({"latency", "--sizes", "8,x"}), "'x'"));
+  EXPECT_TRUE(mentions(refusal({"latency", "--cpus", "0,65000"}), "65000"));
+  EXPECT_TRUE(mentions(refusal({"cold", "--json", folder_.string() + "/none/x"}), "none/x"));
+  EXPECT_TRUE(mentions(refusal({"speed"}), "speed"));
+}
+
+TEST_F(SubletBench, EndsWithTwoWhenItMayUseOneCoreOnly) {
+  cpu_set_t before;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof(before), &before), 0);
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  for (std::size_t cpu = 0; CPU_COUNT(&one) == 0; ++cpu) {
+    if (CPU_ISSET(cpu, &before)) CPU_SET(cpu, &one);
+  }
+  ASSERT_EQ(::sched_setaffinity(0, sizeof(one), &one), 0);
+  const std::string said = refusal({"latency"});
+  ::sched_setaffinity(0, sizeof(before), &before);
+  EXPECT_TRUE(mentions(said, "two cores")) << said;
+}
+
+TEST_F(SubletBench, SaysThatTheManagerIsNotThere) {
+  Child bench = start({"latency", "--manager", "unix:" + folder_.string() + "/nobody"});
+  EXPECT_EQ(bench.wait(kLimit), 1);
+  EXPECT_TRUE(mentions(bench.errors(), "nobody")) << bench.errors();
+  EXPECT_TRUE(bench.all_gone(10s));
+}
+
+TEST_F(SubletBench, ShowsProgressOnATerminalAndLeavesNothingBehindWhenKilled) {
+  Child bench = start({"latency", "--iterations", "1000000000", "--json", json_path()}, true);
+  ASSERT_TRUE(bench.says("latency hot 8 B: ", kLimit));
+  bench.kill(SIGKILL);
+  EXPECT_EQ(bench.wait(kLimit), 128 + SIGKILL);
+  EXPECT_TRUE(bench.all_gone(15s));
+}
+
+}  // namespace
+}  // namespace sublet::test

@@ -1,0 +1,133 @@
+#include <cli/bench/options.hpp>
+#include <gtest/gtest.h>
+
+namespace sublet::cli::bench {
+namespace {
+
+/// The error text of words that must be refused.
+std::string refusal(const std::vector<std::string>& words) {
+  const auto options = parse_bench(words);
+  if (options) return "accepted";
+  EXPECT_EQ(options.error().kind(), ErrorKind::kInvalid);
+  return options.error().what();
+}
+
+bool mentions(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+/// These tests choose cores by themselves; a machine with one cannot run benchmarks at all.
+class BenchOptionsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto allowed = allowed_cpus();
+    ASSERT_TRUE(allowed);
+    if (allowed->size() < 2) GTEST_SKIP() << "benchmarks need two cores";
+  }
+};
+
+TEST_F(BenchOptionsTest, TakeLatencyDefaults) {
+  const auto options = parse_bench({"latency"});
+  ASSERT_TRUE(options) << options.error().what();
+  const auto& latency = std::get<LatencyOptions>(*options);
+  EXPECT_EQ(latency.mode, Mode::kHot);
+  EXPECT_EQ(latency.sizes, (std::vector<std::size_t>{8, 1024, 65536}));
+  EXPECT_NE(latency.cpus.client, latency.cpus.worker);
+  EXPECT_FALSE(latency.cpus_given);
+}
+
+TEST_F(BenchOptionsTest, TakeAllOfLatency) {
+  const auto allowed = allowed_cpus();
+  const std::string cpus = std::to_string(allowed->at(1)) + "," + std::to_string(allowed->at(0));
+  const auto options = parse_bench({"latency", "--mode", "warm", "--sizes", "1,67108864",
+                                    "--iterations", "77", "--warmup=0", "--cpus", cpus, "--json",
+                                    "out.json", "--compare", "--manager", "unix:/run/m"});
+  ASSERT_TRUE(options) << options.error().what();
+  const auto& latency = std::get<LatencyOptions>(*options);
+  EXPECT_EQ(latency.mode, Mode::kWarm);
+  EXPECT_EQ(latency.sizes, (std::vector<std::size_t>{1, 67108864}));
+  EXPECT_EQ(latency.iterations, 77u);
+  EXPECT_EQ(latency.warmup, 0u);
+  EXPECT_EQ(latency.cpus.client, allowed->at(1));
+  EXPECT_EQ(latency.cpus.worker, allowed->at(0));
+  EXPECT_TRUE(latency.cpus_given);
+  EXPECT_EQ(latency.json_file, "out.json");
+  EXPECT_EQ(latency.manager, "unix:/run/m");
+  EXPECT_TRUE(latency.compare);
+}
+
+TEST_F(BenchOptionsTest, TakeRateAndCold) {
+  const auto rate = parse_bench({"rate", "--windows", "1,16", "--size", "64"});
+  ASSERT_TRUE(rate) << rate.error().what();
+  EXPECT_EQ(std::get<RateOptions>(*rate).windows, (std::vector<std::uint32_t>{1, 16}));
+  EXPECT_EQ(std::get<RateOptions>(*rate).size, 64u);
+  const auto cold = parse_bench({"cold", "--iterations", "3"});
+  ASSERT_TRUE(cold) << cold.error().what();
+  EXPECT_EQ(std::get<ColdOptions>(*cold).iterations, 3u);
+}
+
+TEST_F(BenchOptionsTest, TakeFewerCallsForColdLatencyUnlessToldHowMany) {
+  const auto by_default = parse_bench({"latency", "--mode", "cold"});
+  ASSERT_TRUE(by_default) << by_default.error().what();
+  EXPECT_EQ(std::get<LatencyOptions>(*by_default).iterations, ColdOptions{}.iterations);
+  EXPECT_EQ(std::get<LatencyOptions>(*by_default).warmup, ColdOptions{}.warmup);
+  const auto told = parse_bench({"latency", "--warmup", "9", "--iterations", "8", "--mode=cold"});
+  ASSERT_TRUE(told) << told.error().what();
+  EXPECT_EQ(std::get<LatencyOptions>(*told).iterations, 8u);
+  EXPECT_EQ(std::get<LatencyOptions>(*told).warmup, 9u);
+}
+
+TEST_F(BenchOptionsTest, RefuseBadSizesNamingThem) {
+  for (const std::string bad : {"0", "8,0", "67108865", "18446744073709551616"}) {
+    EXPECT_TRUE(mentions(refusal({"latency", "--sizes", bad}), "not between 1 and 67108864"))
+        << bad << ": " << refusal({"latency", "--sizes", bad});
+  }
+  for (const std::string bad : {"8k", "x", ",8", "8,", "8,,9", " 8", "1e3", "0x10"}) {
+    EXPECT_TRUE(mentions(refusal({"latency", "--sizes=" + bad}), "is no whole number"))
+        << bad << ": " << refusal({"latency", "--sizes=" + bad});
+  }
+  EXPECT_TRUE(mentions(refusal({"latency", "--sizes="}), "--sizes"));
+  EXPECT_TRUE(mentions(refusal({"latency", "--sizes=-8"}), "'-8' is no whole number"));
+  EXPECT_TRUE(mentions(refusal({"latency", "--sizes", "-8"}), "--sizes"));
+}
+
+TEST_F(BenchOptionsTest, RefuseTooManySizes) {
+  std::string sizes = "8";
+  for (std::size_t i = 0; i < kMaxRows; ++i) sizes += ",8";
+  EXPECT_TRUE(mentions(refusal({"latency", "--sizes", sizes}), "65 values"));
+}
+
+TEST_F(BenchOptionsTest, RefuseAnUnknownModeOptionArgumentOrBenchmark) {
+  EXPECT_TRUE(mentions(refusal({"latency", "--mode", "tepid"}), "none of hot, warm, cold"));
+  EXPECT_TRUE(mentions(refusal({"latency", "--frobnicate"}), "frobnicate"));
+  EXPECT_TRUE(mentions(refusal({"latency", "stray"}), "stray"));
+  EXPECT_TRUE(mentions(refusal({"bandwidth"}), "bandwidth"));
+  EXPECT_TRUE(mentions(refusal({}), "latency, cold or rate"));
+  EXPECT_TRUE(mentions(refusal({"rate", "--mode", "hot"}), "mode"));
+}
+
+TEST_F(BenchOptionsTest, RefuseBadNumbers) {
+  EXPECT_TRUE(mentions(refusal({"latency", "--iterations", "0"}), "not between 1"));
+  EXPECT_TRUE(mentions(refusal({"latency", "--iterations=-1"}), "no whole number"));
+  EXPECT_TRUE(mentions(refusal({"rate", "--windows", "0"}), "not between 1 and 1024"));
+  EXPECT_TRUE(mentions(refusal({"rate", "--windows", "1025"}), "not between 1 and 1024"));
+  EXPECT_TRUE(mentions(refusal({"cold", "--json="}), "json"));
+}
+
+TEST_F(BenchOptionsTest, RefuseToCompareColdStartsWithOpenMpi) {
+  EXPECT_TRUE(mentions(refusal({"latency", "--mode", "cold", "--compare"}), "--compare"));
+}
+
+TEST_F(BenchOptionsTest, ExplainThemselves) {
+  for (const std::string benchmark : {"latency", "cold", "rate"}) {
+    const auto options = parse_bench({benchmark, "--help"});
+    ASSERT_TRUE(options) << options.error().what();
+    EXPECT_TRUE(mentions(std::get<HelpText>(*options).text, "--cpus")) << benchmark;
+  }
+  const auto all = parse_bench({"--help"});
+  ASSERT_TRUE(all) << all.error().what();
+  EXPECT_TRUE(mentions(std::get<HelpText>(*all).text, "latency"));
+}
+
+}  // namespace
+}  // namespace sublet::cli::bench

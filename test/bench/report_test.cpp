@@ -1,0 +1,107 @@
+#include <cli/bench/report.hpp>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace sublet::cli::bench {
+namespace {
+
+using nlohmann::json;
+
+bool mentions(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+LatencyReport sample_report() {
+  LatencyReport report;
+  report.mode = Mode::kWarm;
+  report.cpus = {4, 5};
+  report.manager = "unix:/run/manager";
+  LatencyRow row;
+  row.size_bytes = 1024;
+  row.ours_us = {1.5, 2.5, 3.5};
+  row.raw_us = {1.25, 2, 3};
+  row.pairs.ratio = 1.2;
+  row.pairs.line_ns = 55;
+  row.pairs.pairs = 9;
+  row.pairs.dropped = 2;
+  report.rows.push_back(row);
+  return report;
+}
+
+TEST(LatencyReport, HasTheKeysThatProgramsReadAsJson) {
+  const json parsed = json::parse(to_json(sample_report()));
+  EXPECT_EQ(parsed["benchmark"], "latency");
+  EXPECT_EQ(parsed["transport"], "shm");
+  EXPECT_EQ(parsed["mode"], "warm");
+  ASSERT_EQ(parsed["rows"].size(), 1u);
+  const json& row = parsed["rows"][0];
+  EXPECT_EQ(row["size_bytes"], 1024);
+  EXPECT_EQ(row["p50_us"], 1.5);
+  EXPECT_EQ(row["p95_us"], 2.5);
+  EXPECT_EQ(row["p99_us"], 3.5);
+  EXPECT_EQ(row["raw_p50_us"], 1.25);
+  EXPECT_EQ(row["ratio_p50"], 1.2);
+  EXPECT_EQ(row["bounced_line_ns"], 55);
+  EXPECT_EQ(row["pairs"], 9);
+  EXPECT_EQ(row["pairs_dropped"], 2);
+  EXPECT_FALSE(row.contains("openmpi_p50_us"));
+}
+
+TEST(LatencyReport, HasOpenMpisFiguresWhenCompared) {
+  LatencyReport report = sample_report();
+  report.rows[0].openmpi_p50_us = 0.5;
+  report.rows[0].openmpi_eager32k_p50_us = 0.25;
+  const json row = json::parse(to_json(report))["rows"][0];
+  EXPECT_EQ(row["openmpi_p50_us"], 0.5);
+  EXPECT_EQ(row["openmpi_eager32k_p50_us"], 0.25);
+  EXPECT_TRUE(mentions(to_table(report), "OpenMPI (us)"));
+  EXPECT_FALSE(mentions(to_table(sample_report()), "OpenMPI (us)"));
+}
+
+TEST(LatencyReport, SaysInTheTableWhenNoPairWasSteady) {
+  LatencyReport report = sample_report();
+  EXPECT_FALSE(mentions(to_table(report), "too busy"));
+  report.rows[0].pairs.unsteady = true;
+  EXPECT_TRUE(mentions(to_table(report), "too busy"));
+  EXPECT_EQ(json::parse(to_json(report))["rows"][0]["steady"], false);
+}
+
+TEST(ColdReport, IsAlsoALatencyReport) {
+  ColdReport cold;
+  ColdRow row;
+  row.size_bytes = 8;
+  row.ours_us = {900, 950, 990};
+  row.fork_exec_us = {500, 510, 520};
+  row.pairs.ratio = 1.8;
+  cold.rows.push_back(row);
+
+  const json own = json::parse(to_json(cold));
+  EXPECT_EQ(own["benchmark"], "cold");
+  EXPECT_EQ(own["rows"][0]["start"], "bare");
+  EXPECT_EQ(own["rows"][0]["p50_us"], 900);
+  EXPECT_EQ(own["rows"][0]["fork_exec_p50_us"], 500);
+  EXPECT_EQ(own["rows"][0]["ratio_p50"], 1.8);
+
+  const json latency = json::parse(to_json(as_latency(cold)));
+  EXPECT_EQ(latency["mode"], "cold");
+  EXPECT_EQ(latency["rows"][0]["size_bytes"], 8);
+  EXPECT_EQ(latency["rows"][0]["raw_p50_us"], 500);
+}
+
+TEST(RateReport, HasTheKeysThatProgramsReadAsJson) {
+  RateReport rate;
+  rate.rows.push_back({.window = 16,
+                       .calls_per_s = 2e7,
+                       .sync_calls_per_s = 1e7,
+                       .ratio = 2,
+                       .pairs = 5,
+                       .calls = 100});
+  const json parsed = json::parse(to_json(rate));
+  EXPECT_EQ(parsed["benchmark"], "rate");
+  EXPECT_EQ(parsed["rows"][0]["window"], 16);
+  EXPECT_EQ(parsed["rows"][0]["calls_per_s"], 2e7);
+  EXPECT_EQ(parsed["rows"][0]["sync_calls_per_s"], 1e7);
+}
+
+}  // namespace
+}  // namespace sublet::cli::bench

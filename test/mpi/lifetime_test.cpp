@@ -1,0 +1,136 @@
+// When leases end: with their communicator, with the last handle, by release().
+
+#include "world.hpp"
+
+#include <optional>
+
+namespace sublet::mpi {
+namespace {
+
+Status status_of_a_call(Function& twice) {
+  double in = 1;
+  double out = 0;
+  return twice.call(&in, sizeof in, &out, sizeof out).status;
+}
+
+TEST(Lifetime, EndsWithTheCommunicator) {
+  MPI_Comm comm = MPI_COMM_NULL;
+  MPI_Comm_dup(MPI_COMM_WORLD, &comm);
+  auto created = Allocator::create(comm, options_for_any_machine());
+  ASSERT_TRUE(created.has_value()) << created.error().what();
+  Allocator workers = std::move(*created);
+  auto twice = workers.lease().function(SUBLET_TEST_FUNCTIONS, "twice").value_or_throw();
+  EXPECT_EQ(status_of_a_call(twice), Status::kOk);
+
+  MPI_Comm_free(&comm);
+
+  EXPECT_EQ(status_of_a_call(twice), Status::kClosed);
+  const auto usage = workers.usage();
+  ASSERT_FALSE(usage.has_value());
+  EXPECT_EQ(usage.error().kind(), ErrorKind::kInvalid);
+  EXPECT_NE(std::string(usage.error().what()).find("has been freed"), std::string::npos);
+  EXPECT_FALSE(workers.write_trace("/dev/null").has_value());
+  workers.release();
+}
+
+TEST(Lifetime, EndsTheCallsUnderWayWithTheCommunicator) {
+  MPI_Comm comm = MPI_COMM_NULL;
+  MPI_Comm_dup(MPI_COMM_WORLD, &comm);
+  auto workers = Allocator::create(comm, options_for_any_machine());
+  ASSERT_TRUE(workers.has_value()) << workers.error().what();
+  auto twice = workers->lease().function(SUBLET_TEST_FUNCTIONS, "twice").value_or_throw();
+  double in = 1;
+  double out = 0;
+  Call call = twice.async(&in, sizeof in, &out, sizeof out);
+  MPI_Comm_free(&comm);
+  const Status status = call.wait().status;
+  EXPECT_TRUE(status == Status::kOk || status == Status::kClosed) << to_string(status);
+}
+
+TEST(Lifetime, EndsWithTheLastHandle) {
+  std::optional<Function> twice;
+  {
+    auto workers = Allocator::create(MPI_COMM_WORLD, options_for_any_machine());
+    ASSERT_TRUE(workers.has_value()) << workers.error().what();
+    Allocator copy = *workers;
+    twice = copy.lease().function(SUBLET_TEST_FUNCTIONS, "twice").value_or_throw();
+  }
+  EXPECT_EQ(status_of_a_call(*twice), Status::kClosed);
+}
+
+TEST(Lifetime, EndsOnThisRankOnlyByRelease) {
+  // Rank 0 goes first, and with it the handle of the session whose private manager all ranks use.
+  auto workers = Allocator::create(MPI_COMM_WORLD, options_for_any_machine());
+  ASSERT_TRUE(workers.has_value()) << workers.error().what();
+  auto twice = workers->lease().function(SUBLET_TEST_FUNCTIONS, "twice").value_or_throw();
+  const bool first = rank_of(MPI_COMM_WORLD) == 0;
+  if (first) {
+    workers->release();
+    workers->release();
+    *workers = Allocator();
+  }
+  MPI_Barrier(MPI_COMM_WORLD);
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(status_of_a_call(twice), first ? Status::kClosed : Status::kOk);
+  }
+}
+
+TEST(Lifetime, LeasesAgainAndAgainOnOneCommunicator) {
+  MPI_Comm comm = MPI_COMM_NULL;
+  MPI_Comm_dup(MPI_COMM_WORLD, &comm);
+  for (int i = 0; i < 3; ++i) {
+    auto workers = Allocator::create(comm, options_for_any_machine());
+    ASSERT_TRUE(workers.has_value()) << workers.error().what();
+    expect_works(*workers);
+  }
+  auto first = Allocator::create(comm, options_for_any_machine());
+  auto second = Allocator::create(comm, options_for_any_machine());
+  ASSERT_TRUE(first.has_value() && second.has_value());
+  expect_works(*first);
+  expect_works(*second);
+  MPI_Comm_free(&comm);
+  auto twice = first->lease().function(SUBLET_TEST_FUNCTIONS, "twice");
+  EXPECT_FALSE(twice.has_value());
+}
+
+TEST(Lifetime, IsNotInheritedByADuplicateOfTheCommunicator) {
+  MPI_Comm comm = MPI_COMM_NULL;
+  MPI_Comm copy = MPI_COMM_NULL;
+  MPI_Comm_dup(MPI_COMM_WORLD, &comm);
+  auto workers = Allocator::create(comm, options_for_any_machine());
+  ASSERT_TRUE(workers.has_value()) << workers.error().what();
+  MPI_Comm_dup(comm, &copy);
+  MPI_Comm_free(&copy);
+  expect_works(*workers);
+  MPI_Comm_free(&comm);
+}
+
+TEST(Lifetime, GivesTheCoresBackWhenTheCommunicatorIsFreed) {
+  // All ranks use the manager of `keeper`, so that what one lease holds another cannot have.
+  const MPI_Comm world = MPI_COMM_WORLD;
+  auto options = options_for_any_machine();
+  auto keeper = Allocator::create(world, options);
+  ASSERT_TRUE(keeper.has_value()) << keeper.error().what();
+  if (rank_of(world) == 0) {
+    options.session.manager = keeper->session().manager_address();
+    options.session.manager.erase(options.session.manager.find(" (private)"));
+    const auto nodes = keeper->session().nodes().value_or_throw();
+    ASSERT_EQ(nodes.size(), 1u);
+    options.workers_per_rank =
+        nodes.front().free_cores / static_cast<std::uint32_t>(size_of(world));
+  }
+  for (int i = 0; i < 2; ++i) {
+    MPI_Comm comm = MPI_COMM_NULL;
+    MPI_Comm_dup(world, &comm);
+    auto all = Allocator::create(comm, options);
+    ASSERT_TRUE(all.has_value()) << all.error().what();
+    const std::string text = expect_same_failure(world, Allocator::create(world, options));
+    EXPECT_NE(text.find("no workers for the communicator"), std::string::npos) << text;
+    MPI_Comm_free(&comm);
+    // Every rank has given its workers back once all have left MPI_Comm_free.
+    MPI_Barrier(world);
+  }
+}
+
+}  // namespace
+}  // namespace sublet::mpi

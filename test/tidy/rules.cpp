@@ -1,0 +1,274 @@
+#include "rules.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <map>
+#include <set>
+
+namespace sublet::tidy {
+namespace {
+
+using std::string_view;
+
+constexpr string_view kAllowed = "tidy-allow: ";
+constexpr std::size_t kMaxSourceLines = 600;
+constexpr std::size_t kMaxHeaderLines = 300;
+constexpr std::size_t kMaxReadmeLines = 80;
+
+/// The rules' own sources name what they look for.
+bool is_rule_source(const SourceFile& file) {
+  return file.is_below("test/tidy/");
+}
+
+bool is_word(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_';
+}
+
+/// True when `word` stands in `text` and is not part of a longer name.
+bool has_word(string_view text, string_view word) {
+  for (auto at = text.find(word); at != string_view::npos; at = text.find(word, at + 1)) {
+    const auto end = at + word.size();
+    const bool starts = at == 0 || !is_word(word.front()) || !is_word(text[at - 1]);
+    const bool ends = end == text.size() || !is_word(word.back()) || !is_word(text[end]);
+    if (starts && ends) return true;
+  }
+  return false;
+}
+
+/// Calls `check(line)` with the code of every line of `file`; a text it returns is a violation.
+template <class Check>
+void for_each_line(const SourceFile& file, std::vector<Violation>& violations, Check&& check) {
+  for (std::size_t i = 0; i < file.lines.size(); ++i) {
+    if (file.lines[i].find(kAllowed) != std::string::npos) continue;
+    const std::string text = check(without_comment(file.lines[i]));
+    if (!text.empty()) violations.push_back({file.path, i + 1, text});
+  }
+}
+
+/// UpperCamelCase: starts with a capital, letters and digits only.
+bool is_camel_case(string_view name) {
+  return !name.empty() && std::isupper(static_cast<unsigned char>(name.front())) != 0 &&
+         std::ranges::all_of(
+             name, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; });
+}
+
+string_view trim(string_view text) {
+  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+  return text;
+}
+
+/// The package names in the list of ./dev: lines "GROUP PACKAGE REASON".
+std::set<std::string> packages_of_dev(const SourceFile& dev) {
+  std::set<std::string> packages;
+  for (const auto& line : dev.lines) {
+    for (const string_view group : {"build ", "test  ", "lint  "}) {
+      if (!line.starts_with(group)) continue;
+      const auto name = string_view(line).substr(6);
+      packages.emplace(name.substr(0, name.find(' ')));
+    }
+  }
+  return packages;
+}
+
+/// The package names in the tables of the document: rows that start with | `PACKAGE` |.
+std::set<std::string> packages_of_document(const SourceFile& document) {
+  std::set<std::string> packages;
+  for (const auto& line : document.lines) {
+    if (!line.starts_with("| `")) continue;
+    packages.insert(line.substr(3, line.find('`', 3) - 3));
+  }
+  return packages;
+}
+
+const SourceFile* find(const std::vector<SourceFile>& files, string_view path) {
+  const auto found = std::ranges::find(files, path, &SourceFile::path);
+  return found == files.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+std::vector<Violation> check_language(const std::vector<SourceFile>& files) {
+  static constexpr std::array kMissing = {
+      string_view("std::views"), string_view("std::ranges::views"),
+      string_view("<source_location>"), string_view("<format>"), string_view("std::format")};
+  std::vector<Violation> violations;
+  for (const auto& file : files) {
+    if (!file.is_cpp() || is_rule_source(file)) continue;
+    for_each_line(file, violations, [](string_view line) -> std::string {
+      for (const auto& name : kMissing) {
+        if (has_word(line, name)) return std::string(name) + " is not in g++ 12 and clang 14 both";
+      }
+      return {};
+    });
+  }
+  return violations;
+}
+
+std::vector<Violation> check_no_sleeps(const std::vector<SourceFile>& files) {
+  static constexpr std::array kCpp = {string_view("sleep_for("),       string_view("sleep_until("),
+                                      string_view("usleep("),          string_view("nanosleep("),
+                                      string_view("clock_nanosleep("), string_view("sleep(")};
+  std::vector<Violation> violations;
+  for (const auto& file : files) {
+    if (!file.is_below("test/") || is_rule_source(file)) continue;
+    const bool cpp = file.is_cpp();
+    const bool script = file.path.ends_with(".sh");
+    if (!cpp && !script) continue;
+    for_each_line(file, violations, [&](string_view line) -> std::string {
+      bool sleeps = script && trim(line).starts_with("sleep ");
+      for (const auto& call : kCpp) {
+        // channel.sleep() is a method of ours, not the system call.
+        const auto at = line.find(call);
+        const bool method =
+            at != string_view::npos && at > 0 && (line[at - 1] == '.' || line[at - 1] == '>');
+        sleeps = sleeps || (cpp && has_word(line, call) && !method);
+      }
+      return sleeps ? "a sleep in a test: wait for the event itself" : "";
+    });
+  }
+  return violations;
+}
+
+std::vector<Violation> check_test_names(const std::vector<SourceFile>& files) {
+  std::vector<Violation> violations;
+  for (const auto& file : files) {
+    if (!file.is_below("test/") || !file.path.ends_with(".cpp")) continue;
+    for_each_line(file, violations, [&](string_view line) -> std::string {
+      for (const string_view macro :
+           {"TEST(", "TEST_F(", "TEST_P(", "TYPED_TEST(", "TYPED_TEST_P("}) {
+        if (!line.starts_with(macro)) continue;
+        if (!file.path.ends_with("_test.cpp")) return "tests belong into a file named *_test.cpp";
+        const auto arguments = line.substr(macro.size());
+        const auto comma = arguments.find(',');
+        // A long name stands on the next line: only the subject is here.
+        if (comma == string_view::npos) return "";
+        const auto subject = trim(arguments.substr(0, comma));
+        auto name = trim(arguments.substr(comma + 1));
+        name = name.substr(0, name.find(')'));
+        if (!is_camel_case(subject) || (!name.empty() && !is_camel_case(name))) {
+          return "a test is named TEST(Subject, DoesWhatWhenCondition)";
+        }
+      }
+      return {};
+    });
+  }
+  return violations;
+}
+
+std::vector<Violation> check_test_declarations(const std::vector<SourceFile>& files) {
+  std::vector<Violation> violations;
+  for (const auto& file : files) {
+    if (!file.path.ends_with("CMakeLists.txt")) continue;
+    const auto calls = [&](string_view command) {
+      return std::ranges::any_of(file.lines,
+                                 [&](const auto& line) { return has_word(line, command); });
+    };
+    if (calls("gtest_discover_tests(")) {
+      violations.push_back({file.path, 0, "tests are declared by sublet_test()"});
+    }
+    if (calls("add_test(") && !(calls("TIMEOUT") && calls("LABELS"))) {
+      violations.push_back({file.path, 0, "add_test() without a TIMEOUT and LABELS"});
+    }
+  }
+  return violations;
+}
+
+std::vector<Violation> check_public_headers(const std::vector<SourceFile>& files) {
+  static const std::map<string_view, string_view> kLibraries = {
+      {"tl/expected.hpp", "runtime/include/sublet/result.hpp"},
+      {"mpi.h", "mpi_bindings/include/sublet/mpi.hpp"}};
+  std::vector<Violation> violations;
+  for (const auto& file : files) {
+    if (!file.is_header()) continue;
+    if (!file.is_below("runtime/include/") && !file.is_below("mpi_bindings/include/")) continue;
+    for_each_line(file, violations, [&](string_view line) -> std::string {
+      if (!line.starts_with("#include ")) return {};
+      const auto name = line.substr(10, line.find_first_of(">\"", 10) - 10);
+      if (name.starts_with("sublet/")) return {};
+      if (const auto library = kLibraries.find(name); library != kLibraries.end()) {
+        return library->second == file.path
+                   ? ""
+                   : "only " + std::string(library->second) + " includes it";
+      }
+      const bool standard =
+          name == "stdint.h" || name == "stddef.h" || name.find_first_of("/.") == string_view::npos;
+      return standard ? "" : "a public header includes what is not installed with it";
+    });
+  }
+  return violations;
+}
+
+std::vector<Violation> check_no_marks(const std::vector<SourceFile>& files) {
+  std::vector<Violation> violations;
+  for (const auto& file : files) {
+    if (is_rule_source(file)) continue;
+    for (std::size_t i = 0; i < file.lines.size(); ++i) {
+      if (has_word(file.lines[i], "TODO") || has_word(file.lines[i], "FIXME")) {
+        violations.push_back({file.path, i + 1, "a mark of unfinished work"});
+      }
+    }
+  }
+  return violations;
+}
+
+std::vector<Violation> check_readmes(const std::vector<SourceFile>& files) {
+  std::set<std::string> folders;
+  for (const auto& file : files) {
+    const auto slash = file.path.find('/');
+    if (slash != std::string::npos && file.path.front() != '.') {
+      folders.insert(file.path.substr(0, slash));
+    }
+  }
+  folders.erase("cmake");  // Each of its files says what it is for.
+  std::vector<Violation> violations;
+  for (const auto& folder : folders) {
+    const std::string path = folder + "/README.md";
+    const auto* readme = find(files, path);
+    if (readme == nullptr) {
+      violations.push_back({path, 0, "is missing: what is this folder for?"});
+    } else if (readme->lines.size() > kMaxReadmeLines) {
+      violations.push_back({path, 0, "is longer than a page: docs/ is the place for more"});
+    }
+  }
+  return violations;
+}
+
+std::vector<Violation> check_packages(const std::vector<SourceFile>& files) {
+  const auto* dev = find(files, "dev");
+  const auto* document = find(files, "docs/dependencies.md");
+  if (dev == nullptr || document == nullptr) {
+    return {{"docs/dependencies.md", 0, "it or ./dev is missing"}};
+  }
+  const auto installed = packages_of_dev(*dev);
+  const auto explained = packages_of_document(*document);
+  std::vector<Violation> violations;
+  if (installed.empty()) violations.push_back({dev->path, 0, "has no list of packages"});
+  for (const auto& package : installed) {
+    if (!explained.contains(package)) {
+      violations.push_back({document->path, 0, "does not explain " + package});
+    }
+  }
+  for (const auto& package : explained) {
+    if (!installed.contains(package)) {
+      violations.push_back({dev->path, 0, "does not install " + package});
+    }
+  }
+  return violations;
+}
+
+std::vector<Violation> find_long_files(const std::vector<SourceFile>& files) {
+  std::vector<Violation> violations;
+  for (const auto& file : files) {
+    if (!file.is_cpp()) continue;
+    const auto limit = file.is_header() ? kMaxHeaderLines : kMaxSourceLines;
+    if (file.lines.size() > limit) {
+      violations.push_back(
+          {file.path, 0, std::to_string(file.lines.size()) + " lines: is it one noun?"});
+    }
+  }
+  return violations;
+}
+
+}  // namespace sublet::tidy

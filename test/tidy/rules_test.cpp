@@ -1,0 +1,109 @@
+#include "rules.hpp"
+
+#include <gtest/gtest.h>
+
+namespace sublet::tidy {
+namespace {
+
+using Files = std::vector<SourceFile>;
+
+TEST(LanguageRule, FindsWhatOneCompilerLacks) {
+  EXPECT_EQ(to_text(check_language({make_file("a.cpp", "x\nauto v = r | std::views::take(2);\n")})),
+            "a.cpp:2: std::views is not in g++ 12 and clang 14 both\n");
+  EXPECT_EQ(check_language({make_file("a.hpp", "#include <format>\n")}).size(), 1U);
+  EXPECT_EQ(check_language({make_file("a.hpp", "#include <source_location>\n")}).size(), 1U);
+}
+
+TEST(LanguageRule, LeavesCommentsAndLongerNamesAlone) {
+  EXPECT_TRUE(check_language({make_file("a.cpp", "// no std::views here\n")}).empty());
+  EXPECT_TRUE(check_language({make_file("a.cpp", "std::format_to_n(a);\n")}).empty());
+}
+
+TEST(SleepRule, FindsEachKindOfSleep) {
+  for (const auto* line : {"std::this_thread::sleep_for(1ms);", "::usleep(5);", "sleep(1);",
+                           "nanosleep(&t, nullptr);"}) {
+    EXPECT_EQ(check_no_sleeps({make_file("test/unit/a_test.cpp", line)}).size(), 1U) << line;
+  }
+  EXPECT_EQ(check_no_sleeps({make_file("test/system/a.sh", "  sleep 1\n")}).size(), 1U);
+}
+
+TEST(SleepRule, LeavesOtherNamesAndOtherFoldersAlone) {
+  EXPECT_TRUE(check_no_sleeps({make_file("runtime/a.cpp", "sleep(1);")}).empty());
+  EXPECT_TRUE(check_no_sleeps({make_file("test/a_test.cpp", "channel.sleep(1ms);")}).empty());
+  EXPECT_TRUE(check_no_sleeps({make_file("test/a_test.cpp", "server->sleep(1ms);")}).empty());
+  EXPECT_TRUE(
+      check_no_sleeps({make_file("test/a.cpp", "sleep(9);  // tidy-allow: overruns")}).empty());
+}
+
+TEST(TestNameRule, WantsSubjectAndSentence) {
+  const auto check = [](const char* line) {
+    return check_test_names({make_file("test/unit/a_test.cpp", line)}).size();
+  };
+  EXPECT_EQ(check("TEST(Fd, ClosesOnDestruction) {"), 0U);
+  EXPECT_EQ(check("TEST_F(VeryLongSubject,"), 0U);
+  EXPECT_EQ(check("TEST(fd_test, Closes) {"), 1U);
+  EXPECT_EQ(check("TEST(Fd, test_close) {"), 1U);
+}
+
+TEST(TestNameRule, WantsTestsInTestFiles) {
+  EXPECT_EQ(check_test_names({make_file("test/unit/a.cpp", "TEST(A, Does) {}")}).size(), 1U);
+}
+
+TEST(TestDeclarationRule, WantsLimitsOnEachTest) {
+  EXPECT_EQ(
+      check_test_declarations({make_file("test/x/CMakeLists.txt", "add_test(NAME a)\n")}).size(),
+      1U);
+  EXPECT_EQ(check_test_declarations(
+                {make_file("test/x/CMakeLists.txt", "add_test(NAME a)\n TIMEOUT 5 LABELS b\n")})
+                .size(),
+            0U);
+  EXPECT_EQ(
+      check_test_declarations({make_file("test/x/CMakeLists.txt", "gtest_discover_tests(a)\n")})
+          .size(),
+      1U);
+}
+
+TEST(PublicHeaderRule, FindsPrivateIncludes) {
+  const auto check = [](const char* line) {
+    return check_public_headers({make_file("runtime/include/sublet/a.hpp", line)}).size();
+  };
+  EXPECT_EQ(check("#include <vector>"), 0U);
+  EXPECT_EQ(check("#include <stdint.h>"), 0U);
+  EXPECT_EQ(check("#include <sublet/b.hpp>"), 0U);
+  EXPECT_EQ(check("#include <base/fd.hpp>"), 1U);
+  EXPECT_EQ(check("#include <spdlog/spdlog.h>"), 1U);
+  EXPECT_EQ(check("#include <tl/expected.hpp>"), 1U);
+  EXPECT_EQ(check("#include <mpi.h>"), 1U);
+}
+
+TEST(MarkRule, FindsUnfinishedWork) {
+  EXPECT_EQ(check_no_marks({make_file("a.cpp", "// TODO: more")}).size(), 1U);
+  EXPECT_TRUE(check_no_marks({make_file("a.cpp", "char t[] = \"/tmp/XXXXXX\"; // TODOS")}).empty());
+}
+
+TEST(ReadmeRule, WantsOnePageInEachFolder) {
+  const auto source = make_file("executor/a.cpp", "");
+  EXPECT_EQ(check_readmes({source}).size(), 1U);
+  EXPECT_TRUE(check_readmes({source, make_file("executor/README.md", "# Executor\n")}).empty());
+  const auto endless = make_file("executor/README.md", std::string(81, '\n'));
+  EXPECT_EQ(check_readmes({source, endless}).size(), 1U);
+}
+
+TEST(PackageRule, WantsTheSameListTwice) {
+  const auto dev = make_file("dev", "build g++   the compiler\nlint  clang-tidy  finds bugs\n");
+  const auto full = make_file("docs/dependencies.md", "| `g++` | a |\n| `clang-tidy` | b |\n");
+  EXPECT_TRUE(check_packages({dev, full}).empty());
+  EXPECT_EQ(to_text(check_packages({dev, make_file("docs/dependencies.md", "| `g++` | a |\n")})),
+            "docs/dependencies.md: does not explain clang-tidy\n");
+  EXPECT_EQ(to_text(check_packages({make_file("dev", "build g++  the compiler\n"), full})),
+            "dev: does not install clang-tidy\n");
+  EXPECT_FALSE(check_packages({full}).empty());
+}
+
+TEST(LengthRule, CountsLines) {
+  EXPECT_EQ(find_long_files({make_file("a.cpp", std::string(601, '\n'))}).size(), 1U);
+  EXPECT_TRUE(find_long_files({make_file("a.cpp", std::string(600, '\n'))}).empty());
+}
+
+}  // namespace
+}  // namespace sublet::tidy

@@ -1,0 +1,4 @@
+/* No library: what a person hands over by mistake. */
+int main(void) {
+  return 0;
+}

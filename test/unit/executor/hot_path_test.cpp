@@ -1,0 +1,82 @@
+// The budget of worker_datapath.hpp, seen from inside the worker's thread.
+
+#include "zygote_under_test.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace sublet::executor {
+namespace {
+
+using transport::Arena;
+
+struct Seen {
+  std::uint64_t waits, others, last_other, allocations, can_count_allocations;
+};
+
+enum : std::uint16_t { kNothing, kCount, kSeen, kMisbehave };
+
+class HotPath : public testing::Test {
+ protected:
+  HotPath() {
+    executor_.open_all(HOT_PATH_FUNCTIONS,
+                       {"hot_nothing", "hot_count_system_calls", "hot_seen", "hot_misbehave"});
+  }
+
+  Seen seen() {
+    Seen result{};
+    const CallResult called = call(channel_, kSeen, nullptr, 0, &result, sizeof(result));
+    EXPECT_EQ(called.status, Status::kOk) << called.error;
+    return result;
+  }
+
+  ZygoteUnderTest zygote_{{"LD_PRELOAD=" MALLOC_COUNTER}};
+  ExecutorUnderTest executor_ = zygote_.spawn();
+  transport::shm::ClientChannel channel_ =
+      executor_.connect(0, Arena::create(1u << 20).value_or_throw()).value_or_throw();
+};
+
+TEST_F(HotPath, MakesNoSystemCallAndAllocatesNothing) {
+  constexpr int kRounds = 1000;
+  constexpr int kCallsPerRound = 1000;
+  std::int32_t error = -1;
+  ASSERT_EQ(call(channel_, kCount, nullptr, 0, &error, sizeof(error)).status, Status::kOk);
+  ASSERT_EQ(error, 0);
+  const Seen before = seen();
+  ASSERT_EQ(before.can_count_allocations, 1u);
+  std::uint64_t waits = before.waits;
+  std::uint64_t fewest = ~std::uint64_t{0};
+  int quiet_rounds = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    for (int i = 0; i < kCallsPerRound; ++i) {
+      ASSERT_EQ(call(channel_, kNothing, nullptr, 0).status, Status::kOk);
+    }
+    const Seen now = seen();
+    fewest = std::min(fewest, now.waits - waits);
+    quiet_rounds += now.waits == waits ? 1 : 0;
+    waits = now.waits;
+  }
+  const Seen after = seen();
+  EXPECT_EQ(after.others, before.others) << "the last one is number " << after.last_other;
+  EXPECT_EQ(after.allocations, before.allocations);
+  // A worker that loses its core yields, and wakes a client that went to sleep meanwhile: that is
+  // no longer the hot path. Rounds in which nothing of the kind happened make no call at all.
+  EXPECT_EQ(fewest, 0u);
+  std::printf("%d of %d rounds without any system call, %llu waits and wakes in the others\n",
+              quiet_rounds, kRounds, static_cast<unsigned long long>(after.waits - before.waits));
+}
+
+TEST_F(HotPath, WouldSeeThem) {
+  std::int32_t error = -1;
+  ASSERT_EQ(call(channel_, kCount, nullptr, 0, &error, sizeof(error)).status, Status::kOk);
+  const Seen before = seen();
+  ASSERT_EQ(call(channel_, kMisbehave, nullptr, 0).status, Status::kOk);
+  const Seen after = seen();
+  EXPECT_EQ(after.others, before.others + 1);
+  EXPECT_GE(after.allocations, before.allocations + 2);  // new and delete
+}
+
+}  // namespace
+}  // namespace sublet::executor

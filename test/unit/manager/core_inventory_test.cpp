@@ -1,0 +1,76 @@
+#include <executor_manager/core_inventory.hpp>
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <set>
+
+namespace sublet::manager {
+namespace {
+
+constexpr std::uint64_t kMiB = 1u << 20;
+
+CoreInventory::Offer four_cores(std::uint32_t oversubscribe = 1) {
+  return {{"0", "1", "2", "3"}, oversubscribe, 1024 * kMiB};
+}
+
+TEST(CoreInventory, GivesDisjointCores) {
+  CoreInventory inventory(four_cores());
+  const auto first = inventory.reserve(2, 0);
+  const auto second = inventory.reserve(2, 0);
+  ASSERT_TRUE(first && second);
+  std::set<std::uint32_t> cores(first->cores().begin(), first->cores().end());
+  cores.insert(second->cores().begin(), second->cores().end());
+  EXPECT_EQ(cores.size(), 4u);
+  EXPECT_EQ(inventory.free_cores(), 0u);
+}
+
+TEST(CoreInventory, TakesBackWhatAReservationHeld) {
+  CoreInventory inventory(four_cores());
+  {
+    const auto reservation = inventory.reserve(3, 100 * kMiB);
+    ASSERT_TRUE(reservation);
+    EXPECT_EQ(inventory.free_cores(), 1u);
+    EXPECT_EQ(inventory.free_memory_bytes(), 924 * kMiB);
+  }
+  EXPECT_EQ(inventory.free_cores(), 4u);
+  EXPECT_EQ(inventory.free_memory_bytes(), 1024 * kMiB);
+}
+
+TEST(CoreInventory, SaysWhatWasAskedAndWhatIsFree) {
+  CoreInventory inventory(four_cores());
+  const auto cores = inventory.reserve(5, 0);
+  ASSERT_FALSE(cores);
+  EXPECT_EQ(cores.error().kind(), ErrorKind::kOverloaded);
+  EXPECT_STREQ(cores.error().what(),
+               "asked for 5 cores and 0 MiB of this node; free are 4 cores and 1024 MiB");
+  EXPECT_FALSE(inventory.reserve(1, 1025 * kMiB));
+  EXPECT_FALSE(inventory.reserve(0, 0));
+}
+
+TEST(CoreInventory, OffersEachCoreAsOftenAsSaid) {
+  CoreInventory inventory(four_cores(2));
+  EXPECT_EQ(inventory.cores(), 8u);
+  const auto first = inventory.reserve(3, 0);
+  const auto second = inventory.reserve(5, 0);
+  ASSERT_TRUE(first && second);
+  std::multiset<std::uint32_t> cores(first->cores().begin(), first->cores().end());
+  cores.insert(second->cores().begin(), second->cores().end());
+  for (std::uint32_t core = 0; core < 4; ++core) EXPECT_EQ(cores.count(core), 2u);
+  EXPECT_FALSE(inventory.reserve(1, 0));
+}
+
+TEST(CoreInventory, SharesACoreOnlyWhenNoOtherIsFree) {
+  CoreInventory inventory(four_cores(2));
+  std::optional<CoreInventory::Reservation> first = std::move(*inventory.reserve(2, 0));
+  const auto second = inventory.reserve(2, 0);
+  first.reset();
+  const auto third = inventory.reserve(2, 0);
+  ASSERT_TRUE(second && third);
+  for (const std::uint32_t core : third->cores()) {
+    EXPECT_EQ(std::count(second->cores().begin(), second->cores().end(), core), 0);
+  }
+}
+
+}  // namespace
+}  // namespace sublet::manager

@@ -1,0 +1,353 @@
+#include <resource_manager/lease_book.hpp>
+#include <resource_manager/refusal_text.hpp>
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace sublet::manager {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint64_t kMiB = 1u << 20;
+
+class LeaseBookTest : public testing::Test {
+ protected:
+  LeaseBookTest() : book_(LeaseBook::Limits{}, LeaseId{1000}, random_bytes()) {}
+
+  static LeaseBook::Random random_bytes() {
+    return [engine = std::mt19937_64(7)](std::span<std::byte> bytes) mutable {
+      for (std::byte& byte : bytes) byte = static_cast<std::byte>(engine());
+    };
+  }
+
+  static NodeOffer offer(const std::string& name, std::uint32_t cores,
+                         std::uint64_t memory = 1024 * kMiB) {
+    return {name, "boot/" + name, cores, memory, "0", {"unix:@" + name}};
+  }
+
+  NodeNumber join(const std::string& name, std::uint32_t cores,
+                  std::uint64_t memory = 1024 * kMiB) {
+    return book_.register_node(offer(name, cores, memory), {}, now_)->node;
+  }
+
+  static LeaseAsk ask(std::uint32_t cores, std::uint32_t parts = 1, std::uint64_t memory = 0) {
+    LeaseAsk wanted;
+    wanted.cores = cores;
+    wanted.parts = parts;
+    wanted.memory_bytes = memory;
+    wanted.duration = 60s;
+    wanted.owner = "someone@somewhere";
+    return wanted;
+  }
+
+  std::vector<GrantTerms> grant(const LeaseAsk& wanted) {
+    auto grants = book_.reserve(wanted, now_);
+    EXPECT_TRUE(grants) << grants.error().what();
+    for (const GrantTerms& terms : *grants) book_.confirmed(terms.key, now_);
+    return *grants;
+  }
+
+  std::uint32_t free_cores() const {
+    std::uint32_t free = 0;
+    for (const NodeView& node : book_.nodes(now_)) free += node.free_cores;
+    return free;
+  }
+
+  /// Time passes with heartbeats of all nodes that are up.
+  LeaseBook::Due pass(milliseconds time) {
+    now_ += time;
+    for (const NodeView& node : book_.nodes(now_)) {
+      if (node.state == "lost") continue;
+      EXPECT_TRUE(book_.heartbeat(node.number, now_));
+    }
+    return book_.tick(now_);
+  }
+
+  LeaseState state() const { return book_.leases(true).front().state; }
+
+  Time now_{1'700'000'000'000ms};
+  LeaseBook book_;
+};
+
+TEST_F(LeaseBookTest, RefusalSaysWhatWasAskedAndWhatIsFree) {
+  join("c1", 2, 900 * kMiB);
+  join("c2", 1, 4096 * kMiB);
+  const auto grants = book_.reserve(ask(2, 4, 1024 * kMiB), now_);
+  ASSERT_FALSE(grants);
+  EXPECT_EQ(grants.error().kind(), ErrorKind::kOverloaded);
+  EXPECT_STREQ(grants.error().what(),
+               "asked for 8 cores in 4 parts of 2 and 1 GiB each; free are 3 cores on 2 nodes: "
+               "c1 2 cores 900 MiB, c2 1 core 4 GiB; no node is lost");
+}
+
+TEST_F(LeaseBookTest, RefusalCountsLostAndDrainingNodes) {
+  join("c1", 2);
+  book_.node_disconnected(join("c2", 2), now_);
+  join("c3", 2);
+  ASSERT_TRUE(book_.set_draining("c3", true));
+  const auto grants = book_.reserve(ask(3), now_);
+  ASSERT_FALSE(grants);
+  EXPECT_STREQ(grants.error().what(),
+               "asked for 3 cores and 0 bytes; free are 2 cores on 1 node: c1 2 cores 1 GiB; "
+               "1 node is lost; 1 node is draining");
+}
+
+TEST_F(LeaseBookTest, RefusalWithoutAnyNodeSaysSo) {
+  const auto grants = book_.reserve(ask(1, 1, 1536 * kMiB), now_);
+  ASSERT_FALSE(grants);
+  EXPECT_STREQ(grants.error().what(), "asked for 1 core and 1.5 GiB; no node has registered");
+}
+
+TEST_F(LeaseBookTest, AllPartsOrNothing) {
+  join("c1", 3);
+  EXPECT_FALSE(book_.reserve(ask(1, 4), now_));
+  EXPECT_EQ(free_cores(), 3u);
+  EXPECT_EQ(book_.live_grants(), 0u);
+}
+
+TEST_F(LeaseBookTest, CoresStayTakenUntilTheNodeSaysTheyAreFree) {
+  join("c1", 4);
+  const auto grants = grant(ask(4));
+  book_.claimed(grants[0].key);
+  EXPECT_EQ(state(), LeaseState::kActive);
+  EXPECT_EQ(book_.withdraw(grants[0].key.lease, now_).size(), 1u);
+  EXPECT_EQ(free_cores(), 0u);
+  book_.ended(grants[0].key, {});
+  EXPECT_EQ(free_cores(), 4u);
+}
+
+TEST_F(LeaseBookTest, DroppedHandleEndsOnlyWhatNobodyClaimed) {
+  join("c1", 4);
+  const auto grants = grant(ask(1, 2));
+  book_.claimed(grants[0].key);
+  const auto revocations = book_.handle_dropped(grants[0].key.lease, now_);
+  ASSERT_EQ(revocations.size(), 1u);
+  EXPECT_EQ(revocations[0].key, grants[1].key);
+  EXPECT_TRUE(revocations[0].unclaimed_only);
+  EXPECT_EQ(book_.state(grants[0].key), GrantState::kClaimed);
+}
+
+TEST_F(LeaseBookTest, ClaimThatCrossesTheRevocationWins) {
+  join("c1", 4);
+  const auto grants = grant(ask(1));
+  book_.handle_dropped(grants[0].key.lease, now_);
+  EXPECT_EQ(book_.state(grants[0].key), GrantState::kLapsing);
+  book_.claimed(grants[0].key);
+  EXPECT_EQ(book_.state(grants[0].key), GrantState::kClaimed);
+}
+
+TEST_F(LeaseBookTest, UnclaimedGrantLapsesAfterItsNodeDidNotAct) {
+  join("c1", 1);
+  const auto grants = grant(ask(1));
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(pass(1s).revocations.empty());
+  const auto due = pass(1s).revocations;
+  ASSERT_EQ(due.size(), 1u);
+  EXPECT_TRUE(due[0].unclaimed_only);
+}
+
+TEST_F(LeaseBookTest, ExpiredGrantIsRevokedAndRevokedAgain) {
+  join("c1", 1);
+  const auto grants = grant(ask(1));
+  book_.claimed(grants[0].key);
+  for (int i = 0; i < 65; ++i) EXPECT_TRUE(pass(1s).revocations.empty());
+  EXPECT_EQ(pass(1s).revocations.size(), 1u);
+  EXPECT_EQ(state(), LeaseState::kEnding);
+  EXPECT_EQ(pass(1s).revocations.size(), 0u);
+  EXPECT_EQ(pass(3s).revocations.size(), 1u);
+  book_.ended(grants[0].key, {});
+  EXPECT_EQ(state(), LeaseState::kEnded);
+}
+
+TEST_F(LeaseBookTest, ExtensionCountsFromNowAndNeverShortens) {
+  join("c1", 1);
+  const auto grants = grant(ask(1));
+  book_.claimed(grants[0].key);
+  pass(10s);
+  const LeaseId lease = grants[0].key.lease;
+  EXPECT_EQ(book_.extend(lease, grants[0].token, 1s, now_)->expires, grants[0].expires);
+  EXPECT_EQ(book_.extend(lease, grants[0].token, 100s, now_)->expires, now_ + 100s);
+}
+
+TEST_F(LeaseBookTest, ExtensionNeedsATokenOfTheLease) {
+  join("c1", 2);
+  const auto first = grant(ask(1));
+  const auto second = grant(ask(1));
+  const auto result = book_.extend(first[0].key.lease, second[0].token, 100s, now_);
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().kind(), ErrorKind::kDenied);
+  EXPECT_FALSE(book_.extend(first[0].key.lease, std::span(first[0].token).first(15), 1s, now_));
+  EXPECT_FALSE(book_.extend(LeaseId{5}, first[0].token, 1s, now_));
+}
+
+TEST_F(LeaseBookTest, SilentNodeIsLostWithItsGrants) {
+  const NodeNumber node = join("c1", 2);
+  grant(ask(2));
+  now_ += 4s;
+  EXPECT_TRUE(book_.tick(now_).notes.empty());
+  now_ += 2s;
+  EXPECT_EQ(book_.tick(now_).notes.size(), 1u);
+  EXPECT_EQ(book_.nodes(now_)[0].state, "lost");
+  EXPECT_EQ(state(), LeaseState::kEnded);
+  EXPECT_FALSE(book_.heartbeat(node, now_));
+}
+
+TEST_F(LeaseBookTest, LostNodeComesBackWithItsGrants) {
+  join("c1", 2);
+  auto grants = grant(ask(2));
+  now_ += 6s;
+  book_.tick(now_);
+  ASSERT_EQ(book_.live_grants(), 0u);
+  grants[0].claimed = true;
+  const auto back = book_.register_node(offer("c1", 2), grants, now_);
+  ASSERT_TRUE(back);
+  EXPECT_TRUE(back->notes.empty());
+  EXPECT_EQ(state(), LeaseState::kActive);
+  EXPECT_EQ(book_.leases(true).front().cores, 2u);
+  EXPECT_EQ(free_cores(), 0u);
+}
+
+TEST_F(LeaseBookTest, RestartedManagerTakesOverWhatNodesHold) {
+  join("c1", 4);
+  auto grants = grant(ask(2, 2));
+  grants[0].claimed = true;
+  LeaseBook again(LeaseBook::Limits{}, LeaseId{grants[0].key.lease}, random_bytes());
+  const auto back = again.register_node(offer("c1", 4), grants, now_);
+  ASSERT_TRUE(back);
+  EXPECT_TRUE(back->revocations.empty());
+  EXPECT_EQ(again.leases(false).front().state, LeaseState::kActive);
+  EXPECT_EQ(again.leases(false).front().owner, "someone@somewhere");
+  EXPECT_FALSE(again.reserve(ask(1), now_));
+  EXPECT_TRUE(again.extend(grants[1].key.lease, grants[1].token, 100s, now_));
+}
+
+TEST_F(LeaseBookTest, NumbersOfNewLeasesAreNotThoseThatNodesHold) {
+  join("c1", 4);
+  const auto grants = grant(ask(1));
+  LeaseBook again(LeaseBook::Limits{}, grants[0].key.lease, random_bytes());
+  ASSERT_TRUE(again.register_node(offer("c1", 4), grants, now_));
+  EXPECT_NE(again.reserve(ask(1), now_)->front().key.lease, grants[0].key.lease);
+}
+
+TEST_F(LeaseBookTest, RefusesWhatANodeClaimsToHoldBeyondItsCores) {
+  join("c1", 4);
+  auto held = grant(ask(2, 2));
+  held[1].cores = 3;
+  LeaseBook again(LeaseBook::Limits{}, LeaseId{5000}, random_bytes());
+  const auto back = again.register_node(offer("c1", 4), held, now_);
+  ASSERT_TRUE(back);
+  ASSERT_EQ(back->revocations.size(), 1u);
+  EXPECT_EQ(back->revocations[0].key.part, 1u);
+  ASSERT_EQ(back->notes.size(), 1u);
+  EXPECT_NE(back->notes[0].find("its 3 cores are more than the 2"), std::string::npos);
+}
+
+TEST_F(LeaseBookTest, RefusesATokenThatTwoNodesHold) {
+  join("c1", 1);
+  const auto held = grant(ask(1));
+  auto forged = held;
+  forged[0].key.lease = LeaseId{77};
+  const auto other = book_.register_node(offer("c2", 1), forged, now_);
+  ASSERT_TRUE(other);
+  ASSERT_EQ(other->notes.size(), 1u);
+  EXPECT_NE(other->notes[0].find("another grant has the same token"), std::string::npos);
+  EXPECT_EQ(book_.state(held[0].key), GrantState::kGranted);
+}
+
+TEST_F(LeaseBookTest, RefusesAGrantThatHadEnded) {
+  const NodeNumber node = join("c1", 1);
+  const auto held = grant(ask(1));
+  book_.ended(held[0].key, {});
+  const auto back = book_.register_node(offer("c1", 1), held, now_);
+  ASSERT_EQ(back->revocations.size(), 1u);
+  EXPECT_EQ(back->revocations[0].key, held[0].key);
+  EXPECT_EQ(back->node, node);
+}
+
+TEST_F(LeaseBookTest, RevokesWhatANodeHoldsOnOtherTerms) {
+  join("c1", 2);
+  auto held = grant(ask(1));
+  held[0].token[0] ^= std::byte{1};
+  const auto back = book_.register_node(offer("c1", 2), held, now_);
+  ASSERT_EQ(back->revocations.size(), 1u);
+  EXPECT_EQ(book_.state(held[0].key), GrantState::kEnding);
+}
+
+TEST_F(LeaseBookTest, DrainingNodeKeepsItsGrantsAndGetsNone) {
+  join("c1", 4);
+  const auto grants = grant(ask(1));
+  ASSERT_TRUE(book_.set_draining("c1", true));
+  EXPECT_FALSE(book_.reserve(ask(1), now_));
+  EXPECT_EQ(book_.state(grants[0].key), GrantState::kGranted);
+  ASSERT_TRUE(book_.set_draining("c1", false));
+  EXPECT_TRUE(book_.reserve(ask(1), now_));
+  EXPECT_FALSE(book_.set_draining("c9", true));
+}
+
+TEST_F(LeaseBookTest, WithdrawnLeaseLeavesNoTrace) {
+  join("c1", 2);
+  const auto grants = book_.reserve(ask(1, 2), now_);
+  book_.withdraw(grants->front().key.lease, now_);
+  book_.refused((*grants)[0].key);
+  EXPECT_TRUE(book_.leases(true).empty());
+  book_.ended((*grants)[1].key, {});
+  EXPECT_TRUE(book_.leases(true).empty());
+  EXPECT_EQ(free_cores(), 2u);
+}
+
+TEST_F(LeaseBookTest, ExcludedNodesAreNotUsed) {
+  const NodeNumber node = join("c1", 2);
+  join("c2", 2);
+  const auto grants = book_.reserve(ask(2), now_, {node});
+  ASSERT_TRUE(grants);
+  EXPECT_NE(grants->front().key.node, node);
+  EXPECT_FALSE(book_.reserve(ask(1), now_, {grants->front().key.node, node}));
+}
+
+TEST_F(LeaseBookTest, UsageOutlivesTheGrantsAndIsSummed) {
+  join("c1", 2);
+  const auto grants = grant(ask(1, 2));
+  UsageRecord usage;
+  usage.invocations = 3;
+  usage.core_ms = 1000;
+  book_.usage(grants[0].key, usage);
+  book_.ended(grants[1].key, usage);
+  EXPECT_EQ(book_.leases(false).front().usage.invocations, 6u);
+  book_.ended(grants[0].key, usage);
+  EXPECT_EQ(book_.leases(true).front().usage.core_ms, 2000u);
+}
+
+TEST_F(LeaseBookTest, KeepsOnlySoManyEndedLeases) {
+  join("c1", 1);
+  for (int i = 0; i < 1010; ++i) {
+    const auto grants = grant(ask(1));
+    book_.ended(grants[0].key, {});
+  }
+  EXPECT_EQ(book_.leases(true).size(), 1000u);
+}
+
+TEST_F(LeaseBookTest, NodeThatLeavesTakesItsGrantsAlong) {
+  const NodeNumber node = join("c1", 1);
+  grant(ask(1));
+  book_.node_left(node);
+  EXPECT_EQ(book_.live_grants(), 0u);
+  EXPECT_TRUE(book_.nodes(now_).empty());
+}
+
+TEST_F(LeaseBookTest, RefusesOffersThatAreNone) {
+  EXPECT_FALSE(book_.register_node(offer("", 1), {}, now_));
+  EXPECT_FALSE(book_.register_node(offer("c1", 0), {}, now_));
+  EXPECT_FALSE(book_.register_node(offer(std::string(300, 'x'), 1), {}, now_));
+}
+
+TEST(BytesText, IsShort) {
+  EXPECT_EQ(bytes_text(0), "0 bytes");
+  EXPECT_EQ(bytes_text(1023), "1023 bytes");
+  EXPECT_EQ(bytes_text(1536), "1.5 KiB");
+  EXPECT_EQ(bytes_text(900 * kMiB), "900 MiB");
+  EXPECT_EQ(bytes_text(~std::uint64_t{0}), "16777215.9 TiB");
+}
+
+}  // namespace
+}  // namespace sublet::manager

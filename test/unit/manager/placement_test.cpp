@@ -1,0 +1,169 @@
+#include <resource_manager/placement.hpp>
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <numeric>
+#include <random>
+#include <set>
+
+namespace sublet::manager {
+namespace {
+
+constexpr std::uint64_t kMiB = 1u << 20;
+
+Capacity node(std::uint32_t number, std::uint32_t cores, std::uint64_t memory = 1024 * kMiB) {
+  return {NodeNumber{number}, cores, memory};
+}
+
+PlacementAsk ask(std::uint32_t cores, std::uint32_t parts, std::uint64_t memory,
+                 Placement placement) {
+  PlacementAsk wanted;
+  wanted.cores = cores;
+  wanted.parts = parts;
+  wanted.memory_bytes = memory;
+  wanted.placement = placement;
+  return wanted;
+}
+
+std::set<NodeNumber> nodes_of(const std::vector<Share>& shares) {
+  std::set<NodeNumber> nodes;
+  for (const Share& share : shares) nodes.insert(share.node);
+  return nodes;
+}
+
+/// Every part has exactly what was asked, no node gives more than it has, and no part has two
+/// shares on one node.
+void expect_sound(const PlacementAsk& wanted, const std::vector<Capacity>& free,
+                  const std::vector<Share>& shares) {
+  std::map<std::uint32_t, std::uint64_t> part_cores;
+  std::map<std::uint32_t, std::uint64_t> part_memory;
+  std::map<NodeNumber, std::uint64_t> node_cores;
+  std::map<NodeNumber, std::uint64_t> node_memory;
+  std::set<std::pair<std::uint32_t, NodeNumber>> seen;
+  for (const Share& share : shares) {
+    ASSERT_GT(share.cores, 0u);
+    ASSERT_LE(share.cores, wire::kMaxWorkersPerExecutor);
+    ASSERT_TRUE(seen.emplace(share.part, share.node).second);
+    part_cores[share.part] += share.cores;
+    part_memory[share.part] += share.memory_bytes;
+    node_cores[share.node] += share.cores;
+    node_memory[share.node] += share.memory_bytes;
+  }
+  ASSERT_EQ(part_cores.size(), wanted.parts);
+  for (std::uint32_t part = 0; part < wanted.parts; ++part) {
+    ASSERT_EQ(part_cores[part], wanted.cores) << "part " << part;
+    ASSERT_EQ(part_memory[part], wanted.memory_bytes) << "part " << part;
+  }
+  for (const Capacity& capacity : free) {
+    ASSERT_LE(node_cores[capacity.node], capacity.cores);
+    ASSERT_LE(node_memory[capacity.node], capacity.memory_bytes);
+  }
+}
+
+TEST(Placement, PacksOntoTheSmallestNodeThatHoldsAll) {
+  const std::vector<Capacity> free = {node(1, 16), node(2, 4), node(3, 8)};
+  const auto shares = place(ask(2, 2, 0, Placement::kPack), free);
+  ASSERT_TRUE(shares);
+  EXPECT_EQ(nodes_of(*shares), std::set<NodeNumber>{NodeNumber{2}});
+}
+
+TEST(Placement, PacksOntoAsFewNodesAsPossible) {
+  const std::vector<Capacity> free = {node(1, 3), node(2, 3), node(3, 3), node(4, 2)};
+  const PlacementAsk wanted = ask(2, 3, 6 * kMiB, Placement::kPack);
+  const auto shares = place(wanted, free);
+  ASSERT_TRUE(shares);
+  EXPECT_EQ(nodes_of(*shares).size(), 2u);
+  expect_sound(wanted, free, *shares);
+}
+
+TEST(Placement, KeepsPartsWholeWhereNodesAllow) {
+  const auto shares = place(ask(2, 2, 0, Placement::kPack), {node(1, 3), node(2, 3)});
+  ASSERT_TRUE(shares);
+  EXPECT_EQ(shares->size(), 2u);
+}
+
+TEST(Placement, SpreadsOverAllNodes) {
+  const std::vector<Capacity> free = {node(1, 16), node(2, 16), node(3, 16), node(4, 16)};
+  for (const auto& [cores, parts] : {std::pair{4u, 1u}, {1u, 4u}, {2u, 2u}, {2u, 4u}, {3u, 5u}}) {
+    const PlacementAsk wanted = ask(cores, parts, 10 * kMiB, Placement::kSpread);
+    const auto shares = place(wanted, free);
+    ASSERT_TRUE(shares);
+    EXPECT_EQ(nodes_of(*shares).size(), 4u) << cores << " cores in each of " << parts;
+    expect_sound(wanted, free, *shares);
+  }
+}
+
+TEST(Placement, SpreadKeepsPartsWholeWhenThereAreEnoughOfThem) {
+  const auto shares = place(ask(2, 4, 0, Placement::kSpread), {node(1, 8), node(2, 8), node(3, 8)});
+  ASSERT_TRUE(shares);
+  EXPECT_EQ(shares->size(), 4u);
+}
+
+TEST(Placement, TakesTheClientsNodeFirst) {
+  PlacementAsk wanted = ask(1, 3, 0, Placement::kNear);
+  wanted.own_node = NodeNumber{2};
+  const auto shares = place(wanted, {node(1, 16), node(2, 2), node(3, 8)});
+  ASSERT_TRUE(shares);
+  EXPECT_EQ(std::count_if(shares->begin(), shares->end(),
+                          [](const Share& share) { return share.node == NodeNumber{2}; }),
+            2);
+}
+
+TEST(Placement, NearWorksForAClientOnNoNode) {
+  EXPECT_TRUE(place(ask(1, 1, 0, Placement::kNear), {node(1, 1)}));
+}
+
+TEST(Placement, DividesMemoryInProportionToCores) {
+  const PlacementAsk wanted = ask(4, 1, 1000, Placement::kPack);
+  const auto shares = place(wanted, {node(1, 3), node(2, 1)});
+  ASSERT_TRUE(shares);
+  for (const Share& share : *shares) EXPECT_EQ(share.memory_bytes, share.cores * 250u);
+}
+
+TEST(Placement, FitsExactlyWhenTheMemoryDoesNotDivideByTheCores) {
+  const std::uint64_t memory = 1024 * kMiB;
+  const PlacementAsk wanted = ask(3, 1, memory, Placement::kPack);
+  EXPECT_TRUE(place(wanted, {node(1, 3, memory)}));
+  EXPECT_FALSE(place(wanted, {node(1, 3, memory - 1)}));
+}
+
+TEST(Placement, RefusesWhenOnlyMemoryIsShort) {
+  EXPECT_FALSE(place(ask(1, 4, 300 * kMiB, Placement::kPack), {node(1, 8, 1024 * kMiB)}));
+}
+
+TEST(Placement, SplitsAPartThatNoExecutorHolds) {
+  const PlacementAsk wanted = ask(1500, 1, kMiB, Placement::kPack);
+  const std::vector<Capacity> free = {node(1, 4096), node(2, 4096)};
+  const auto shares = place(wanted, free);
+  ASSERT_TRUE(shares);
+  expect_sound(wanted, free, *shares);
+}
+
+TEST(Placement, RefusesNothingThatFitsAndOversellsNothing) {
+  std::mt19937 random(20240517);
+  const auto pick = [&random](unsigned low, unsigned high) {
+    return std::uniform_int_distribution<unsigned>(low, high)(random);
+  };
+  for (int round = 0; round < 20000; ++round) {
+    std::vector<Capacity> free;
+    std::uint64_t cores = 0;
+    for (unsigned i = 0, count = pick(0, 6); i < count; ++i) {
+      free.push_back(node(i + 1, pick(0, 9), pick(0, 5000)));
+      cores += free.back().cores;
+    }
+    PlacementAsk wanted =
+        ask(pick(1, 6), pick(1, 6), pick(0, 3) * pick(0, 700), static_cast<Placement>(pick(0, 2)));
+    if (pick(0, 1) == 1) wanted.own_node = NodeNumber{pick(1, 7)};
+    const auto shares = place(wanted, free);
+    if (shares) {
+      expect_sound(wanted, free, *shares);
+    } else if (wanted.memory_bytes == 0) {
+      ASSERT_LT(cores, std::uint64_t{wanted.cores} * wanted.parts) << "round " << round;
+    }
+    if (HasFatalFailure()) FAIL() << "in round " << round;
+  }
+}
+
+}  // namespace
+}  // namespace sublet::manager

@@ -1,0 +1,151 @@
+#include <wire/convert.hpp>
+#include <wire/limits.hpp>
+
+#include <capnp/message.h>
+#include <gtest/gtest.h>
+
+namespace sublet::wire {
+namespace {
+
+template <class T>
+class Message {
+ public:
+  typename T::Builder builder() { return root_; }
+  typename T::Reader reader() { return root_.asReader(); }
+
+ private:
+  capnp::MallocMessageBuilder message_;
+  typename T::Builder root_ = message_.initRoot<T>();
+};
+
+sublet::Grant sample_grant() {
+  sublet::Grant grant;
+  grant.lease_id = 12345678901234;
+  grant.part = 3;
+  grant.cores = 2;
+  grant.slots = 64;
+  grant.arena_bytes = 1u << 30;
+  grant.node_name = "c1";
+  grant.node_id = "boot/c1";
+  grant.addresses = {"unix:@x", "tcp:c1:7000"};
+  grant.token.assign(kTokenBytes, std::byte{0xA5});
+  grant.expires_unix_ms = 1'700'000'000'123;
+  return grant;
+}
+
+TEST(Convert, GrantComesBackAsItWas) {
+  Message<Grant> message;
+  const sublet::Grant grant = sample_grant();
+  write(message.builder(), grant);
+  const auto back = read(message.reader());
+  ASSERT_TRUE(back) << back.error().what();
+  EXPECT_EQ(back->lease_id, grant.lease_id);
+  EXPECT_EQ(back->part, grant.part);
+  EXPECT_EQ(back->cores, grant.cores);
+  EXPECT_EQ(back->slots, grant.slots);
+  EXPECT_EQ(back->arena_bytes, grant.arena_bytes);
+  EXPECT_EQ(back->node_name, grant.node_name);
+  EXPECT_EQ(back->node_id, grant.node_id);
+  EXPECT_EQ(back->addresses, grant.addresses);
+  EXPECT_EQ(back->token, grant.token);
+  EXPECT_EQ(back->expires_unix_ms, grant.expires_unix_ms);
+}
+
+TEST(Convert, RefusesAGrantThatBreaksALimit) {
+  const auto refused = [](auto&& change) {
+    Message<Grant> message;
+    write(message.builder(), sample_grant());
+    change(message.builder());
+    const auto grant = read(message.reader());
+    return !grant && grant.error().kind() == ErrorKind::kInvalid;
+  };
+  EXPECT_FALSE(refused([](Grant::Builder) {}));
+  EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setCores(0); }));
+  EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setCores(kMaxWorkersPerExecutor + 1); }));
+  EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setPart(kMaxParts); }));
+  EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setSlots(0); }));
+  EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setSlots(3); }));
+  EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setSlots(2 * kMaxSlots); }));
+  EXPECT_TRUE(refused([](Grant::Builder grant) { grant.initToken(15); }));
+  EXPECT_TRUE(refused([](Grant::Builder grant) { grant.initAddresses(17); }));
+  EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setNodeName(std::string(256, 'n')); }));
+}
+
+TEST(Convert, FailureKeepsKindAndText) {
+  Message<Failure> message;
+  write(message.builder(), Error(ErrorKind::kDenied, "no"));
+  EXPECT_EQ(read(message.reader()).kind(), ErrorKind::kDenied);
+  EXPECT_STREQ(read(message.reader()).what(), "no");
+}
+
+TEST(Convert, FailureOfAnUnknownKindIsInternal) {
+  Message<Failure> message;
+  message.builder().setKind(200);
+  EXPECT_EQ(read(message.reader()).kind(), ErrorKind::kInternal);
+}
+
+TEST(Convert, LeaseRequestComesBackAsItWas) {
+  Message<LeaseRequest> message;
+  sublet::LeaseRequest request;
+  request.cores = 4;
+  request.parts = 8;
+  request.memory_bytes = 123456;
+  request.duration = std::chrono::seconds(77);
+  request.placement = sublet::Placement::kSpread;
+  request.hot_timeout = std::chrono::milliseconds(0);
+  request.slots = 128;
+  write(message.builder(), request, "boot/me", "someone@me");
+  const auto back = read(message.reader());
+  ASSERT_TRUE(back) << back.error().what();
+  EXPECT_EQ(back->cores, 4u);
+  EXPECT_EQ(back->parts, 8u);
+  EXPECT_EQ(back->memory_bytes, 123456u);
+  EXPECT_EQ(back->duration, std::chrono::seconds(77));
+  EXPECT_EQ(back->placement, sublet::Placement::kSpread);
+  EXPECT_EQ(back->hot_timeout.count(), 0);
+  EXPECT_EQ(back->slots, 128u);
+  EXPECT_EQ(to_string(message.reader().getClientNodeId()), "boot/me");
+  EXPECT_EQ(to_string(message.reader().getOwner()), "someone@me");
+}
+
+TEST(Convert, RefusesALeaseRequestAndNamesTheField) {
+  const auto refused = [](auto&& change, const std::string& field) {
+    Message<LeaseRequest> message;
+    write(message.builder(), sublet::LeaseRequest{}, "", "");
+    change(message.builder());
+    const auto request = read(message.reader());
+    return !request && std::string(request.error().what()).find(field) != std::string::npos;
+  };
+  using Builder = LeaseRequest::Builder;
+  EXPECT_TRUE(refused([](Builder request) { request.setCores(0); }, "cores"));
+  EXPECT_TRUE(refused([](Builder request) { request.setCores(kMaxCoresPerPart + 1); }, "cores"));
+  EXPECT_TRUE(refused([](Builder request) { request.setParts(0); }, "parts"));
+  EXPECT_TRUE(refused([](Builder request) { request.setParts(kMaxParts + 1); }, "parts"));
+  EXPECT_TRUE(refused([](Builder request) { request.setMemoryBytes(~0ull); }, "memory"));
+  EXPECT_TRUE(refused([](Builder request) { request.setDurationMs(0); }, "duration"));
+  EXPECT_TRUE(refused([](Builder request) { request.setDurationMs(~0ull); }, "duration"));
+  EXPECT_TRUE(refused([](Builder request) { request.setHotTimeoutMs(-2); }, "hot_timeout"));
+  EXPECT_TRUE(refused([](Builder request) { request.setSlots(24); }, "slots"));
+  EXPECT_TRUE(refused([](Builder request) { request.setPlacement(static_cast<Placement>(9)); },
+                      "placement"));
+}
+
+TEST(Convert, ADurationThatOverflowsIsRefusedAndNotWrapped) {
+  Message<LeaseRequest> message;
+  sublet::LeaseRequest request;
+  request.duration = std::chrono::seconds::max();
+  write(message.builder(), request, "", "");
+  EXPECT_FALSE(read(message.reader()));
+  request.duration = std::chrono::seconds(-1);
+  write(message.builder(), request, "", "");
+  EXPECT_FALSE(read(message.reader()));
+}
+
+TEST(Convert, CutsTextsBetweenCharacters) {
+  EXPECT_EQ(cut_text("abc", 3), "abc");
+  EXPECT_EQ(cut_text("abcd", 3), "abc");
+  EXPECT_EQ(cut_text("ab\xC3\xA9", 3), "ab");
+}
+
+}  // namespace
+}  // namespace sublet::wire
