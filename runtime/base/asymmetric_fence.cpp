@@ -1,8 +1,8 @@
+#include <base/asymmetric_fence.hpp>
+
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <base/asymmetric_fence.hpp>
 
 namespace sublet::base {
 namespace {

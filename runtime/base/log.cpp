@@ -1,6 +1,7 @@
+#include <base/log.hpp>
+
 #include <spdlog/sinks/stdout_color_sinks.h>
 
-#include <base/log.hpp>
 #include <cstdlib>
 #include <cstring>
 

@@ -1,8 +1,9 @@
+#include <base/shared_memory.hpp>
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include <base/shared_memory.hpp>
 #include <cerrno>
 #include <cstring>
 #include <fstream>

@@ -1,10 +1,11 @@
+#include <base/unix_socket.hpp>
+
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include <algorithm>
 #include <array>
-#include <base/unix_socket.hpp>
 #include <cerrno>
 #include <climits>
 #include <cstring>

@@ -1,13 +1,14 @@
 #pragma once
 
+#include <base/fd.hpp>
+#include <sublet/result.hpp>
+
 #include <sys/types.h>
 
-#include <base/fd.hpp>
 #include <chrono>
 #include <cstddef>
 #include <span>
 #include <string>
-#include <sublet/result.hpp>
 #include <utility>
 #include <vector>
 

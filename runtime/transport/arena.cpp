@@ -1,6 +1,7 @@
+#include <transport/arena.hpp>
+
 #include <algorithm>
 #include <new>
-#include <transport/arena.hpp>
 
 namespace sublet::transport {
 namespace {

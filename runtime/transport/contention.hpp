@@ -1,8 +1,9 @@
 #pragma once
 
 #include <base/clock.hpp>
-#include <cstdint>
 #include <transport/tuning.hpp>
+
+#include <cstdint>
 
 namespace sublet::transport {
 

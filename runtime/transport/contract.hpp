@@ -14,13 +14,14 @@
 // log or virtual call. Waking a sleeping peer, errors and peer death are off the hot path.
 
 #include <base/clock.hpp>
+#include <sublet/status.hpp>
+#include <transport/tuning.hpp>
+
 #include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
-#include <sublet/status.hpp>
-#include <transport/tuning.hpp>
 
 namespace sublet::transport {
 
@@ -107,8 +108,8 @@ struct Invocation {
   bool traced = false;
   /// The output is the worker's own scratch memory, copied to the reply when the call ends.
   bool out_is_inline = false;
-  /// kOk, or why the request must be refused without being run: then it has no input and no
-  /// room for output.
+  /// kOk, or why the request must be refused without being run: then `in` and `out` are null, and
+  /// the sizes say what the client claimed.
   Status verdict = Status::kOk;
 };
 

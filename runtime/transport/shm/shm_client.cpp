@@ -1,10 +1,11 @@
 // The client's slow paths: waiting long, failures, the channel's end.
 
+#include <base/unix_socket.hpp>
+#include <transport/shm/shm_client_datapath.hpp>
+
 #include <sched.h>
 
 #include <algorithm>
-#include <base/unix_socket.hpp>
-#include <transport/shm/shm_client_datapath.hpp>
 #include <utility>
 
 namespace sublet::transport::shm {

@@ -6,12 +6,13 @@
 
 #include <base/fd.hpp>
 #include <base/shared_memory.hpp>
-#include <cstring>
-#include <memory>
 #include <transport/arena.hpp>
 #include <transport/contention.hpp>
 #include <transport/contract.hpp>
 #include <transport/shm/shm_sleep.hpp>
+
+#include <cstring>
+#include <memory>
 #include <vector>
 
 namespace sublet::transport::shm {

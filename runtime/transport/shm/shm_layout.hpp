@@ -15,11 +15,12 @@
 // Everything here is hostile: the other side may write anything at any time. Each side copies a
 // line once and checks the copy.
 
+#include <transport/contract.hpp>
+
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <transport/contract.hpp>
 
 namespace sublet::transport::shm {
 

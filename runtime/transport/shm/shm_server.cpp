@@ -1,6 +1,7 @@
 // The worker's slow paths: sleeping, failures, the channel's end.
 
 #include <transport/shm/shm_server_datapath.hpp>
+
 #include <utility>
 
 namespace sublet::transport::shm {
@@ -25,9 +26,8 @@ ServerChannel::ServerChannel(std::shared_ptr<base::SharedMemory> memory,
 
 void ServerChannel::reject(Invocation& invocation) noexcept {
   invocation.in = nullptr;
-  invocation.in_size = 0;
-  invocation.out_capacity = 0;
-  if (!invocation.out_is_inline) invocation.out = nullptr;  // complete() copies the scratch line
+  invocation.out = nullptr;
+  invocation.out_is_inline = false;  // complete() has nothing to copy
 }
 
 std::uint16_t ServerChannel::write_error(std::uint32_t slot, std::string_view error) noexcept {

@@ -4,13 +4,14 @@
 // written (the reply), one line read that nobody else writes (the client's sleep word). No
 // allocation, lock, system call or virtual call.
 
-#include <algorithm>
-#include <atomic>
 #include <base/shared_memory.hpp>
-#include <cstring>
-#include <memory>
 #include <transport/contract.hpp>
 #include <transport/shm/shm_sleep.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <memory>
 
 namespace sublet::transport::shm {
 

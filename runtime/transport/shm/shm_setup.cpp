@@ -1,17 +1,18 @@
+#include <base/asymmetric_fence.hpp>
+#include <base/unix_socket.hpp>
+#include <transport/shm/shm_greeting.hpp>
+#include <transport/shm/shm_setup.hpp>
+#include <wire/limits.hpp>
+
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <base/asymmetric_fence.hpp>
-#include <base/unix_socket.hpp>
 #include <bit>
 #include <cerrno>
 #include <cstring>
-#include <transport/shm/shm_greeting.hpp>
-#include <transport/shm/shm_setup.hpp>
 #include <utility>
-#include <wire/limits.hpp>
 
 namespace sublet::transport::shm {
 namespace {

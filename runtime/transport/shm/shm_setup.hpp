@@ -10,20 +10,21 @@
 //
 // LIMITS    kMaxPending connections may wait to send their Hello, each at most kHelloTimeout.
 
-#include <poll.h>
-
-#include <array>
 #include <base/fd.hpp>
-#include <chrono>
-#include <cstdint>
-#include <functional>
-#include <memory>
-#include <string>
 #include <sublet/result.hpp>
 #include <transport/arena.hpp>
 #include <transport/shm/shm_client_datapath.hpp>
 #include <transport/shm/shm_greeting.hpp>
 #include <transport/shm/shm_server_datapath.hpp>
+
+#include <poll.h>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
 #include <vector>
 
 namespace sublet::transport::shm {

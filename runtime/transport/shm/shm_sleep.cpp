@@ -1,9 +1,10 @@
+#include <transport/shm/shm_sleep.hpp>
+
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <ctime>
-#include <transport/shm/shm_sleep.hpp>
 
 namespace sublet::transport::shm {
 

@@ -1,10 +1,11 @@
 #pragma once
 
-#include <algorithm>
 #include <base/asymmetric_fence.hpp>
-#include <chrono>
 #include <transport/shm/shm_layout.hpp>
 #include <transport/shm/shm_terms.hpp>
+
+#include <algorithm>
+#include <chrono>
 
 namespace sublet::transport::shm {
 

@@ -1,3 +1,6 @@
+#include <base/asymmetric_fence.hpp>
+#include <base/clock.hpp>
+
 #include <gtest/gtest.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -10,8 +13,6 @@
 
 #include <array>
 #include <atomic>
-#include <base/asymmetric_fence.hpp>
-#include <base/clock.hpp>
 #include <cerrno>
 #include <cstddef>
 #include <new>

@@ -1,6 +1,7 @@
+#include <base/clock.hpp>
+
 #include <gtest/gtest.h>
 
-#include <base/clock.hpp>
 #include <limits>
 
 namespace sublet::base {

@@ -1,8 +1,9 @@
+#include <base/fd.hpp>
+
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
 
-#include <base/fd.hpp>
 #include <cerrno>
 
 namespace sublet::base {

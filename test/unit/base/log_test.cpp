@@ -1,6 +1,7 @@
+#include <base/log.hpp>
+
 #include <gtest/gtest.h>
 
-#include <base/log.hpp>
 #include <cstdlib>
 
 namespace sublet::base {

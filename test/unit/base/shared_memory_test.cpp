@@ -1,9 +1,10 @@
+#include <base/shared_memory.hpp>
+
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include <base/shared_memory.hpp>
 #include <cstring>
 #include <string>
 #include <vector>

@@ -1,9 +1,10 @@
+#include <sublet/result.hpp>
+#include <sublet/status.hpp>
+
 #include <gtest/gtest.h>
 
 #include <set>
 #include <string>
-#include <sublet/result.hpp>
-#include <sublet/status.hpp>
 
 namespace sublet {
 namespace {

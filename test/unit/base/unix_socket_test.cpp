@@ -1,3 +1,5 @@
+#include <base/unix_socket.hpp>
+
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
@@ -7,7 +9,6 @@
 
 #include <array>
 #include <atomic>
-#include <base/unix_socket.hpp>
 #include <csignal>
 #include <cstring>
 #include <thread>

@@ -1,8 +1,9 @@
+#include <transport/any_channel.hpp>
+
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 #include <string>
-#include <transport/any_channel.hpp>
 
 namespace sublet::transport {
 namespace {

@@ -1,3 +1,5 @@
+#include <transport/arena.hpp>
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -6,7 +8,6 @@
 #include <map>
 #include <memory_resource>
 #include <random>
-#include <transport/arena.hpp>
 #include <vector>
 
 namespace sublet::transport {

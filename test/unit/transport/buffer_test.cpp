@@ -1,9 +1,10 @@
+#include <sublet/buffer.hpp>
+#include <transport/arena.hpp>
+
 #include <gtest/gtest.h>
 
 #include <limits>
 #include <numeric>
-#include <sublet/buffer.hpp>
-#include <transport/arena.hpp>
 
 namespace sublet {
 namespace {

@@ -1,7 +1,7 @@
-#include <gtest/gtest.h>
-
 #include <base/clock.hpp>
 #include <transport/contention.hpp>
+
+#include <gtest/gtest.h>
 
 namespace sublet::transport {
 namespace {

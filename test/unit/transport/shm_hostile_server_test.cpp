@@ -1,6 +1,8 @@
 // An executor that answers with nonsense. The client must never write beyond the output it gave,
 // never read beyond the channel's memory, and always end the call.
 
+#include "shm_pair.hpp"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,8 +12,6 @@
 #include <random>
 #include <thread>
 #include <vector>
-
-#include "shm_pair.hpp"
 
 namespace sublet::transport::shm {
 namespace {

@@ -1,11 +1,12 @@
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <base/unix_socket.hpp>
-#include <memory>
 #include <transport/shm/shm_client_datapath.hpp>
 #include <transport/shm/shm_server_datapath.hpp>
+
+#include <gtest/gtest.h>
+
+#include <memory>
 #include <utility>
 
 namespace sublet::transport::shm {

@@ -1,3 +1,5 @@
+#include "shm_pair.hpp"
+
 #include <gtest/gtest.h>
 
 #include <array>
@@ -5,8 +7,6 @@
 #include <random>
 #include <string>
 #include <thread>
-
-#include "shm_pair.hpp"
 
 namespace sublet::transport::shm {
 namespace {

@@ -1,3 +1,6 @@
+#include <base/unix_socket.hpp>
+#include <transport/shm/shm_setup.hpp>
+
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
@@ -5,7 +8,6 @@
 #include <sys/socket.h>
 
 #include <atomic>
-#include <base/unix_socket.hpp>
 #include <cstring>
 #include <fstream>
 #include <functional>
@@ -13,7 +15,6 @@
 #include <map>
 #include <string>
 #include <thread>
-#include <transport/shm/shm_setup.hpp>
 #include <vector>
 
 namespace sublet::transport::shm {

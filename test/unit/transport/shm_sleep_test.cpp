@@ -1,3 +1,5 @@
+#include "shm_pair.hpp"
+
 #include <gtest/gtest.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -13,8 +15,6 @@
 #include <fstream>
 #include <future>
 #include <thread>
-
-#include "shm_pair.hpp"
 
 namespace sublet::transport::shm {
 namespace {
