@@ -1,5 +1,6 @@
 #include <cli/daemon.hpp>
 
+#include <kj/async-unix.h>
 #include <unistd.h>
 
 #include <array>

@@ -43,7 +43,11 @@ void add_value(po::parsed_options& parsed, const std::string& name, const std::s
   if (is_list) {
     for (std::size_t begin = 0; begin <= value.size();) {
       const std::size_t end = std::min(value.find(',', begin), value.size());
-      if (end > begin) option.value.push_back(value.substr(begin, end - begin));
+      const std::size_t first = value.find_first_not_of(' ', begin);
+      if (first < end) {
+        const std::size_t last = value.find_last_not_of(' ', end - 1);
+        option.value.push_back(value.substr(first, last + 1 - first));
+      }
       begin = end + 1;
     }
   } else {
@@ -124,8 +128,8 @@ Result<po::parsed_options> from_file(const CommandLine& line, const std::string&
   return parsed;
 }
 
-Result<void> store(const po::parsed_options& parsed, po::variables_map& values,
-                   const std::string& source) {
+Result<void> add_source(const po::parsed_options& parsed, po::variables_map& values,
+                        const std::string& source) {
   try {
     po::store(parsed, values);
     return {};
@@ -166,19 +170,19 @@ Result<po::variables_map> parse_options(const CommandLine& line,
   // The first source that sets an option wins, so the strongest comes first.
   const auto flags = from_flags(line, words);
   if (!flags) return tl::unexpected<Error>(flags.error());
-  if (auto ok = store(*flags, values, "the command line"); !ok) {
+  if (auto ok = add_source(*flags, values, "the command line"); !ok) {
     return tl::unexpected<Error>(ok.error());
   }
   const auto environment = from_environment(line);
   if (!environment) return tl::unexpected<Error>(environment.error());
-  if (auto ok = store(*environment, values, "the environment"); !ok) {
+  if (auto ok = add_source(*environment, values, "the environment"); !ok) {
     return tl::unexpected<Error>(ok.error());
   }
   if (line.configurable) {
     const auto [path, named] = config_path(values);
     const auto file = from_file(line, path, named);
     if (!file) return tl::unexpected<Error>(file.error());
-    if (auto ok = store(*file, values, "'" + path + "'"); !ok) {
+    if (auto ok = add_source(*file, values, "'" + path + "'"); !ok) {
       return tl::unexpected<Error>(ok.error());
     }
   }
@@ -221,7 +225,7 @@ Result<std::uint64_t> parse_size(const std::string& text) {
   const std::size_t power = unit.empty() ? 0 : units.find(unit) + 1;
   const bool known = unit.empty() || (unit.size() == 1 && power > 0);
   const double bytes = number * std::pow(1024.0, static_cast<double>(power));
-  if (error != std::errc() || rest == text.data() || !known || number < 0 || bytes >= 0x1p63) {
+  if (error != std::errc() || rest == text.data() || !known || !(number >= 0 && bytes < 0x1p63)) {
     return fail(
         ErrorKind::kInvalid,
         "'" + text + "' is no size; write for instance 512MiB, 1.5GiB or a number of bytes");

@@ -118,7 +118,10 @@ std::vector<Room> fewest(const std::vector<Room>& rooms, std::uint64_t wanted,
   for (std::size_t i = 0; i < rooms.size() && wanted > 0; ++i) {
     if (rooms[i].cores(per_part) >= wanted) {
       std::size_t last = i;
-      while (last + 1 < rooms.size() && rooms[last + 1].cores(per_part) >= wanted) ++last;
+      for (std::size_t next = i + 1; next < rooms.size(); ++next) {
+        if (rooms[next].cores(per_part) < wanted) break;
+        if (rooms[next].cores(per_part) < rooms[last].cores(per_part)) last = next;
+      }
       chosen.push_back(rooms[last]);
       return chosen;
     }

@@ -46,9 +46,10 @@ struct ResourceManagerService::Attempt {
   bool failed = false;  ///< In the current placement.
 };
 
-ResourceManagerService::ResourceManagerService(kj::Timer& timer)
+ResourceManagerService::ResourceManagerService(kj::Timer& timer, Clock clock)
     : timer_(timer),
-      book_(LeaseBook::Limits{}, first_lease(clock_.now()), fill_random),
+      clock_(std::move(clock)),
+      book_(LeaseBook::Limits{}, first_lease(clock_()), fill_random),
       tasks_(*this) {
   tasks_.add(tick_loop());
 }

@@ -8,6 +8,7 @@
 #include <kj/async.h>
 #include <kj/refcount.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -29,7 +30,10 @@ struct RegistrationId {
 /// thread only.
 class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
  public:
-  explicit ResourceManagerService(kj::Timer& timer);
+  using Clock = std::function<Time()>;
+
+  explicit ResourceManagerService(
+      kj::Timer& timer, Clock clock = [clock = ManagerClock()] { return clock.now(); });
   ~ResourceManagerService() noexcept(false);
   KJ_DISALLOW_COPY(ResourceManagerService);
 
@@ -41,7 +45,7 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   kj::Promise<Result<Time>> extend(LeaseId lease, Token token, milliseconds duration);
   void handle_dropped(LeaseId lease);
   [[nodiscard]] const LeaseBook& book() const { return book_; }
-  [[nodiscard]] Time now() const { return clock_.now(); }
+  [[nodiscard]] Time now() const { return clock_(); }
 
   // ---- for executor managers ----
 
@@ -79,7 +83,7 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   void taskFailed(kj::Exception&& exception) override;
 
   kj::Timer& timer_;
-  ManagerClock clock_;
+  Clock clock_;
   LeaseBook book_;
   std::map<NodeNumber, Link> links_;
   std::uint64_t next_serial_ = 1;

@@ -4,6 +4,7 @@
 #include <transport/tuning.hpp>
 
 #include <algorithm>
+#include <cstdint>
 
 namespace sublet::transport {
 
@@ -26,7 +27,9 @@ class Contention {
 
   /// Call it every few spins with the time. True while cores seem to be short.
   bool observe(base::Ticks now) noexcept {
-    if (now - last_ > gap_) {
+    // Signed: the counters of two cores may differ by a few ticks, and a step back is no gap.
+    const auto away = static_cast<std::int64_t>(now - last_);
+    if (away > static_cast<std::int64_t>(gap_)) {
       const bool again = now < short_until_ + kSoon * memory_;
       memory_ = again ? std::min(2 * memory_, longest_) : shortest_;
       short_until_ = now + memory_;

@@ -1,0 +1,194 @@
+#include <cli/exit_codes.hpp>
+#include <cli/options.hpp>
+#include <cli/output.hpp>
+#include <cli/private_directory.hpp>
+
+#include <boost/program_options.hpp>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+namespace sublet::cli {
+namespace {
+
+namespace po = boost::program_options;
+namespace fs = std::filesystem;
+
+/// Sets variables for one test, and a directory that goes with it.
+class CliTest : public testing::Test {
+ protected:
+  CliTest() {
+    std::string pattern = (fs::temp_directory_path() / "sublet-test-XXXXXX").string();
+    directory_ = ::mkdtemp(pattern.data());
+    set("XDG_CONFIG_HOME", directory_ + "/config");
+    set("XDG_RUNTIME_DIR", directory_);
+  }
+  ~CliTest() override {
+    for (const auto& [name, value] : before_) {
+      value ? ::setenv(name.c_str(), value->c_str(), 1) : ::unsetenv(name.c_str());
+    }
+    std::error_code ignored;
+    fs::remove_all(directory_, ignored);
+  }
+
+  void set(const std::string& name, const std::string& value) {
+    const char* old = std::getenv(name.c_str());
+    before_.emplace_back(name, old == nullptr ? std::nullopt : std::optional<std::string>(old));
+    ::setenv(name.c_str(), value.c_str(), 1);
+  }
+
+  std::string file(const std::string& content) {
+    const std::string path = directory_ + "/manager.conf";
+    std::ofstream(path) << content;
+    return path;
+  }
+
+  static CommandLine line() {
+    CommandLine made;
+    made.name = "test-manager";
+    made.options.add_options()("cores", po::value<std::uint32_t>()->default_value(1), "")(
+        "name", po::value<std::string>()->default_value("nobody"), "")(
+        "listen", po::value<std::vector<std::string>>(), "")("config", po::value<std::string>(),
+                                                             "");
+    made.lists = {"listen"};
+    made.configurable = true;
+    made.aliases = {{"SUBLET_TEST_ALIAS", "name"}};
+    return made;
+  }
+
+  static void expect_refused(const Result<po::variables_map>& values, const std::string& part) {
+    ASSERT_FALSE(values);
+    EXPECT_EQ(values.error().kind(), ErrorKind::kInvalid);
+    EXPECT_NE(std::string(values.error().what()).find(part), std::string::npos)
+        << values.error().what();
+  }
+
+  std::string directory_;
+  std::vector<std::pair<std::string, std::optional<std::string>>> before_;
+};
+
+TEST_F(CliTest, LaterSourcesWin) {
+  const std::string path = file("[test-manager]\ncores = 2\nname = file\n[other]\ncores = 9\n");
+  EXPECT_EQ((*parse_options(line(), {}))["cores"].as<std::uint32_t>(), 1u);
+  auto values = parse_options(line(), {"--config", path});
+  ASSERT_TRUE(values) << values.error().what();
+  EXPECT_EQ((*values)["cores"].as<std::uint32_t>(), 2u);
+  set("SUBLET_TEST_MANAGER_CORES", "3");
+  values = parse_options(line(), {"--config", path});
+  EXPECT_EQ((*values)["cores"].as<std::uint32_t>(), 3u);
+  EXPECT_EQ((*values)["name"].as<std::string>(), "file");
+  values = parse_options(line(), {"--config", path, "--cores=4"});
+  EXPECT_EQ((*values)["cores"].as<std::uint32_t>(), 4u);
+}
+
+TEST_F(CliTest, ListsComeFromEverySourceButAreNotMixed) {
+  const std::string path = file("[test-manager]\nlisten = unix:a, unix:b\n");
+  using List = std::vector<std::string>;
+  auto values = parse_options(line(), {"--config", path});
+  ASSERT_TRUE(values) << values.error().what();
+  EXPECT_EQ((*values)["listen"].as<List>(), (List{"unix:a", "unix:b"}));
+  values = parse_options(line(), {"--config", path, "--listen", "unix:c", "--listen", "unix:d"});
+  EXPECT_EQ((*values)["listen"].as<List>(), (List{"unix:c", "unix:d"}));
+}
+
+TEST_F(CliTest, VariablesWithNamesOfTheirOwnSetOptions) {
+  set("SUBLET_TEST_ALIAS", "somebody");
+  EXPECT_EQ((*parse_options(line(), {}))["name"].as<std::string>(), "somebody");
+  EXPECT_EQ((*parse_options(line(), {"--name", "me"}))["name"].as<std::string>(), "me");
+}
+
+TEST_F(CliTest, ErrorsNameTheOptionAndTheSource) {
+  expect_refused(parse_options(line(), {"--core", "1"}), "--core");
+  expect_refused(parse_options(line(), {"--cores", "many"}), "command line");
+  expect_refused(parse_options(line(), {"word"}), "positional");
+  expect_refused(parse_options(line(), {"--config", directory_ + "/none"}), "cannot be read");
+  expect_refused(parse_options(line(), {"--config", file("[test-manager]\ncolour = red\n")}),
+                 "colour");
+  expect_refused(parse_options(line(), {"--config", file("[test-manager]\ncores = red\n")}),
+                 "manager.conf");
+  expect_refused(parse_options(line(), {"--config", file("[test-manager\n")}), "manager.conf");
+  set("SUBLET_TEST_MANAGER_COLOUR", "red");
+  expect_refused(parse_options(line(), {}), "SUBLET_TEST_MANAGER_COLOUR");
+}
+
+TEST_F(CliTest, HelpIsAnsweredWhateverElseIsWrong) {
+  const auto values = parse_options(line(), {"--nonsense", "--help"});
+  ASSERT_TRUE(values);
+  EXPECT_EQ(values->count("help"), 1u);
+}
+
+TEST(ParseSize, ReadsUnits) {
+  EXPECT_EQ(*parse_size("0"), 0u);
+  EXPECT_EQ(*parse_size("4096"), 4096u);
+  EXPECT_EQ(*parse_size("512MiB"), 512u << 20);
+  EXPECT_EQ(*parse_size("1.5GiB"), std::uint64_t{3} << 29);
+  EXPECT_EQ(*parse_size("2K"), 2048u);
+  EXPECT_EQ(*parse_size("2TB"), std::uint64_t{2} << 40);
+  EXPECT_EQ(*parse_size("10B"), 10u);
+}
+
+TEST(ParseSize, RefusesWhatIsNone) {
+  for (const char* text : {"", "GiB", "-1", "1 GiB", "1Q", "1KM", "1e3", "nan", "9999999999TiB"}) {
+    EXPECT_FALSE(parse_size(text)) << text;
+  }
+}
+
+TEST(FormatTable, AlignsNumbersRightAndTextLeft) {
+  EXPECT_EQ(format_table({{"NODE", "CORES"}, {"a-long-name", "8"}, {"b", "128"}}),
+            "NODE         CORES\n"
+            "a-long-name      8\n"
+            "b              128\n");
+  EXPECT_EQ(format_table({{"NODE", "STATE"}}), "NODE  STATE\n");
+}
+
+TEST(FormatTable, CountsCharactersNotBytes) {
+  EXPECT_EQ(format_table({{"A", "B"}, {"\xC3\xA9", "x"}}), "A  B\n\xC3\xA9  x\n");
+}
+
+TEST(ExitCode, SaysWhoseNoItWas) {
+  EXPECT_EQ(exit_code(ErrorKind::kDisconnected), kExitUnreachable);
+  EXPECT_EQ(exit_code(ErrorKind::kOverloaded), kExitRefused);
+  EXPECT_EQ(exit_code(ErrorKind::kDenied), kExitRefused);
+  EXPECT_EQ(exit_code(ErrorKind::kInvalid), kExitUsage);
+  EXPECT_EQ(exit_code(ErrorKind::kInternal), kExitFailure);
+}
+
+TEST_F(CliTest, PrivateDirectoryGoesWithItsOwner) {
+  std::string path;
+  {
+    const auto directory = PrivateDirectory::make();
+    ASSERT_TRUE(directory) << directory.error().what();
+    path = directory->path();
+    struct stat info {};
+    ASSERT_EQ(::stat(path.c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 0777, 0700u);
+  }
+  EXPECT_FALSE(fs::exists(path));
+}
+
+TEST_F(CliTest, PrivateDirectoryOfAKilledProcessIsRemovedByTheNext) {
+  const auto living = PrivateDirectory::make();
+  ASSERT_TRUE(living);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const auto abandoned = PrivateDirectory::make();
+    ::raise(SIGKILL);
+  }
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  const auto count = [this] {
+    return std::distance(fs::directory_iterator(directory_ + "/sublet"), fs::directory_iterator());
+  };
+  ASSERT_EQ(count(), 2);
+  const auto next = PrivateDirectory::make();
+  ASSERT_TRUE(next);
+  EXPECT_EQ(count(), 2);
+  EXPECT_TRUE(fs::exists(living->path()));
+}
+
+}  // namespace
+}  // namespace sublet::cli

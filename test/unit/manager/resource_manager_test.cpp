@@ -1,0 +1,338 @@
+// The resource manager's service against executor managers and clients of this test, on one event
+// loop and a timer that the test moves.
+
+#include <common/async.hpp>
+#include <common/grant_spec.hpp>
+#include <resource_manager/resource_manager_server.hpp>
+#include <wire/convert.hpp>
+#include <wire/limits.hpp>
+
+#include <gtest/gtest.h>
+#include <kj/async.h>
+#include <kj/timer.h>
+
+#include <cstring>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace sublet::manager {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// What an executor manager of this test does when it is told of a grant.
+enum class Mood { kAccept, kRefuse, kSilent };
+
+struct FakeNode {
+  explicit FakeNode(Mood its_mood = Mood::kAccept) : mood(its_mood) {}
+
+  Mood mood;
+  std::vector<GrantTerms> granted;
+  std::vector<GrantKey> revoked;
+  std::vector<bool> revoked_unclaimed_only;
+  bool holds_on = false;  ///< Answers a conditional revocation with `held`.
+  std::map<std::uint64_t, std::int64_t> extended;
+};
+
+class FakeControl final : public wire::NodeControl::Server {
+ public:
+  explicit FakeControl(FakeNode& node) : node_(node) {}
+
+ protected:
+  kj::Promise<void> grant(GrantContext context) override {
+    auto terms = read(context.getParams().getSpec());
+    EXPECT_TRUE(terms) << terms.error().what();
+    if (node_.mood == Mood::kSilent) return kj::NEVER_DONE;
+    if (node_.mood == Mood::kRefuse) {
+      wire::write(context.getResults().initFailure(),
+                  Error(ErrorKind::kOverloaded, "my cores are busy"));
+      return kj::READY_NOW;
+    }
+    node_.granted.push_back(*terms);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> revoke(RevokeContext context) override {
+    const auto params = context.getParams();
+    node_.revoked.push_back({LeaseId{params.getLeaseId()}, params.getPart(), NodeNumber{}});
+    node_.revoked_unclaimed_only.push_back(params.getUnclaimedOnly());
+    context.getResults().setHeld(params.getUnclaimedOnly() && node_.holds_on);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> extend(ExtendContext context) override {
+    const auto params = context.getParams();
+    node_.extended[params.getLeaseId()] = params.getExpiresUnixMs();
+    return kj::READY_NOW;
+  }
+
+ private:
+  FakeNode& node_;
+};
+
+class ResourceManagerTest : public testing::Test {
+ protected:
+  ResourceManagerTest()
+      : scope_(loop_),
+        timer_(kj::origin<kj::TimePoint>()),
+        service_(kj::refcounted<ResourceManagerService>(timer_, [this] { return now_; })),
+        manager_(make_resource_manager(kj::addRef(*service_), nullptr)) {}
+  ~ResourceManagerTest() noexcept override {}
+
+  wire::NodeRegistration::Client join(FakeNode& node, const std::string& name, std::uint32_t cores,
+                                      std::vector<GrantTerms> held = {}) {
+    const NodeOffer offer{name, "boot/" + name, cores, 1u << 30, "0", {"unix:@" + name}};
+    auto request = manager_.registerRequest();
+    write(request.initNode(), offer);
+    auto list = request.initHeld(static_cast<unsigned>(held.size()));
+    for (unsigned i = 0; i < list.size(); ++i) write(list[i], held[i], offer);
+    request.setControl(kj::heap<FakeControl>(node));
+    auto response = request.send().wait(scope_);
+    EXPECT_FALSE(wire::failure_of(response)) << wire::failure_of(response)->what();
+    EXPECT_EQ(response.getHeartbeatMs(), 1000u);
+    return response.getRegistration();
+  }
+
+  auto ask(std::uint32_t cores, std::uint32_t parts = 1) {
+    auto request = manager_.leaseRequest();
+    sublet::LeaseRequest wanted;
+    wanted.cores = cores;
+    wanted.parts = parts;
+    wanted.memory_bytes = 0;
+    wanted.placement = Placement::kPack;
+    wire::write(request.initRequest(), wanted, "boot/me", "someone@here");
+    return request.send();
+  }
+
+  /// Lets time pass and everything that is due happen.
+  void pass(milliseconds time) {
+    for (milliseconds done{0}; done < time; done += 100ms) {
+      now_ += 100ms;
+      elapsed_ += 100ms;
+      timer_.advanceTo(kj::origin<kj::TimePoint>() + to_kj(elapsed_));
+      turn();
+    }
+  }
+  void turn() { scope_.poll(); }
+
+  std::uint32_t free_cores() {
+    std::uint32_t free = 0;
+    for (const NodeView& node : service_->book().nodes(now_)) free += node.free_cores;
+    return free;
+  }
+
+  kj::EventLoop loop_;
+  kj::WaitScope scope_;
+  Time now_{1'800'000'000'000ms};
+  milliseconds elapsed_{0};
+  kj::TimerImpl timer_;
+  kj::Own<ResourceManagerService> service_;
+  wire::ResourceManager::Client manager_;
+};
+
+TEST_F(ResourceManagerTest, TellsTheNodesBeforeItAnswersTheClient) {
+  FakeNode node;
+  auto registration = join(node, "c1", 4);
+  auto response = ask(2, 2).wait(scope_);
+  ASSERT_FALSE(wire::failure_of(response));
+  ASSERT_EQ(response.getGrants().size(), 2u);
+  ASSERT_EQ(node.granted.size(), 2u);
+  const auto grant = wire::read(response.getGrants()[0]);
+  ASSERT_TRUE(grant) << grant.error().what();
+  EXPECT_EQ(grant->node_name, "c1");
+  EXPECT_EQ(grant->addresses, std::vector<std::string>{"unix:@c1"});
+  EXPECT_EQ(std::memcmp(grant->token.data(), node.granted[0].token.data(), wire::kTokenBytes), 0);
+  EXPECT_NE(node.granted[0].token, node.granted[1].token);
+  EXPECT_EQ(node.granted[0].owner, "someone@here");
+}
+
+TEST_F(ResourceManagerTest, TriesTheRemainingNodesWhenOneRefuses) {
+  FakeNode refusing(Mood::kRefuse);
+  FakeNode accepting;
+  auto first = join(refusing, "c1", 8);
+  auto second = join(accepting, "c2", 8);
+  auto response = ask(8).wait(scope_);
+  ASSERT_FALSE(wire::failure_of(response));
+  EXPECT_EQ(wire::to_string(response.getGrants()[0].getNodeName()), "c2");
+  EXPECT_EQ(refusing.revoked.size(), 0u);
+  EXPECT_EQ(service_->book().leases(true).size(), 1u);
+}
+
+TEST_F(ResourceManagerTest, RefusesAndUndoesWhenTooFewNodesAccept) {
+  FakeNode refusing(Mood::kRefuse);
+  FakeNode accepting;
+  auto first = join(refusing, "c1", 4);
+  auto second = join(accepting, "c2", 4);
+  auto response = ask(8).wait(scope_);
+  const auto failure = wire::failure_of(response);
+  ASSERT_TRUE(failure);
+  EXPECT_EQ(failure->kind(), ErrorKind::kOverloaded);
+  EXPECT_NE(std::string(failure->what()).find("node c1 did not take its share: my cores are busy"),
+            std::string::npos)
+      << failure->what();
+  turn();
+  EXPECT_EQ(accepting.revoked.size(), 1u);
+  EXPECT_EQ(free_cores(), 8u);
+  EXPECT_TRUE(service_->book().leases(true).empty());
+}
+
+TEST_F(ResourceManagerTest, GoesOnWithoutANodeThatDoesNotAnswer) {
+  FakeNode silent(Mood::kSilent);
+  FakeNode accepting;
+  auto first = join(silent, "c1", 8);
+  auto second = join(accepting, "c2", 8);
+  auto answer = ask(8);
+  turn();
+  EXPECT_TRUE(accepting.granted.empty());
+  pass(2100ms);
+  auto response = answer.wait(scope_);
+  ASSERT_FALSE(wire::failure_of(response));
+  EXPECT_EQ(wire::to_string(response.getGrants()[0].getNodeName()), "c2");
+  EXPECT_EQ(silent.revoked.size(), 1u);
+}
+
+TEST_F(ResourceManagerTest, DroppingTheHandleEndsWhatNobodyClaimed) {
+  FakeNode node;
+  auto registration = join(node, "c1", 2);
+  {
+    auto response = ask(2).wait(scope_);
+    auto handle = response.getHandle();
+    turn();
+    EXPECT_TRUE(node.revoked.empty());
+  }
+  turn();
+  ASSERT_EQ(node.revoked.size(), 1u);
+  EXPECT_TRUE(node.revoked_unclaimed_only[0]);
+  EXPECT_EQ(free_cores(), 2u);
+}
+
+TEST_F(ResourceManagerTest, DroppingTheHandleLeavesAGrantThatIsClaimed) {
+  FakeNode node;
+  auto registration = join(node, "c1", 2);
+  node.holds_on = true;  // the news of the claim comes after the revocation has been sent
+  { auto response = ask(2).wait(scope_); }
+  turn();
+  ASSERT_EQ(node.revoked.size(), 1u);
+  EXPECT_EQ(free_cores(), 0u);
+  EXPECT_EQ(service_->book().leases(false)[0].state, LeaseState::kActive);
+}
+
+TEST_F(ResourceManagerTest, NodesThatSayNothingAreLostAndMustRegisterAgain) {
+  FakeNode node;
+  auto registration = join(node, "c1", 2);
+  for (int i = 0; i < 10; ++i) {
+    pass(1s);
+    registration.heartbeatRequest().send().wait(scope_);
+  }
+  EXPECT_EQ(service_->book().nodes(now_)[0].state, "up");
+  pass(6s);
+  EXPECT_EQ(service_->book().nodes(now_)[0].state, "lost");
+  try {
+    registration.heartbeatRequest().send().wait(scope_);
+    FAIL() << "a void registration must say so";
+  } catch (const kj::Exception& exception) {
+    EXPECT_EQ(exception.getType(), kj::Exception::Type::DISCONNECTED);
+  }
+}
+
+TEST_F(ResourceManagerTest, ANodeThatRegistersAgainMakesItsOlderRegistrationVoid) {
+  FakeNode node;
+  auto older = join(node, "c1", 2);
+  auto response = ask(1).wait(scope_);
+  auto newer = join(node, "c1", 2, node.granted);
+  older = nullptr;  // must not make the node leave
+  turn();
+  EXPECT_EQ(service_->book().nodes(now_)[0].state, "up");
+  EXPECT_EQ(free_cores(), 1u);
+  newer = nullptr;
+  turn();
+  EXPECT_TRUE(service_->book().nodes(now_).empty());
+}
+
+TEST_F(ResourceManagerTest, RefusesASecondExecutorManagerOfALivingNode) {
+  FakeNode node;
+  auto registration = join(node, "c1", 2);
+  auto request = manager_.registerRequest();
+  write(request.initNode(), NodeOffer{"c1", "boot/c1", 2, 0, "0", {"unix:@another"}});
+  FakeNode other;
+  request.setControl(kj::heap<FakeControl>(other));
+  auto response = request.send().wait(scope_);
+  const auto failure = wire::failure_of(response);
+  ASSERT_TRUE(failure);
+  EXPECT_NE(std::string(failure->what()).find("--node-name"), std::string::npos);
+}
+
+TEST_F(ResourceManagerTest, TakesOverClaimedGrantsAfterARestart) {
+  FakeNode node;
+  auto registration = join(node, "c1", 2);
+  auto response = ask(2).wait(scope_);
+  auto held = node.granted;
+  held[0].claimed = true;
+  auto again = kj::refcounted<ResourceManagerService>(timer_, [this] { return now_; });
+  manager_ = make_resource_manager(kj::addRef(*again), nullptr);
+  auto second = join(node, "c1", 2, held);
+  ASSERT_EQ(again->book().leases(false).size(), 1u);
+  EXPECT_EQ(again->book().leases(false)[0].state, LeaseState::kActive);
+  second = nullptr;
+}
+
+TEST_F(ResourceManagerTest, ExtensionReachesTheNodes) {
+  FakeNode node;
+  auto registration = join(node, "c1", 2);
+  auto response = ask(1).wait(scope_);
+  const auto grant = wire::read(response.getGrants()[0]);
+  ASSERT_TRUE(grant);
+  auto request = manager_.extendRequest();
+  request.setLeaseId(grant->lease_id);
+  request.setToken(wire::to_data(grant->token));
+  request.setDurationMs(7200'000);
+  auto extended = request.send().wait(scope_);
+  ASSERT_FALSE(wire::failure_of(extended));
+  EXPECT_EQ(extended.getExpiresUnixMs(), to_unix_ms(now_) + 7200'000);
+  EXPECT_EQ(node.extended[grant->lease_id], extended.getExpiresUnixMs());
+}
+
+TEST_F(ResourceManagerTest, ExtensionNeedsAToken) {
+  FakeNode node;
+  auto registration = join(node, "c1", 2);
+  auto lease = ask(1).wait(scope_);
+  auto request = manager_.extendRequest();
+  request.setLeaseId(lease.getGrants()[0].getLeaseId());
+  request.initToken(wire::kTokenBytes);
+  request.setDurationMs(1000);
+  EXPECT_EQ(wire::failure_of(request.send().wait(scope_))->kind(), ErrorKind::kDenied);
+  auto shorter = manager_.extendRequest();
+  shorter.initToken(3);
+  EXPECT_EQ(wire::failure_of(shorter.send().wait(scope_))->kind(), ErrorKind::kInvalid);
+}
+
+TEST_F(ResourceManagerTest, MalformedRequestsAreRefusedWithTheirField) {
+  auto request = manager_.leaseRequest();
+  const auto failure = wire::failure_of(request.send().wait(scope_));
+  ASSERT_TRUE(failure);
+  EXPECT_EQ(failure->kind(), ErrorKind::kInvalid);
+  EXPECT_NE(std::string(failure->what()).find("cores"), std::string::npos);
+}
+
+TEST_F(ResourceManagerTest, UsageOfEndedGrantsIsKept) {
+  FakeNode node;
+  auto registration = join(node, "c1", 2);
+  auto response = ask(2).wait(scope_);
+  auto ended = registration.endedRequest();
+  ended.setLeaseId(response.getGrants()[0].getLeaseId());
+  UsageRecord usage;
+  usage.invocations = 42;
+  usage.core_ms = 3000;
+  write(ended.initUsage(), usage, 2);
+  ended.send().wait(scope_);
+  auto request = manager_.leasesRequest();
+  request.setIncludeEnded(true);
+  auto leases = request.send().wait(scope_);
+  ASSERT_EQ(leases.getLeases().size(), 1u);
+  const LeaseInfo info = wire::read(leases.getLeases()[0]);
+  EXPECT_EQ(info.state, "ended");
+  EXPECT_EQ(info.usage.invocations, 42u);
+  EXPECT_DOUBLE_EQ(info.usage.core_seconds, 3.0);
+}
+
+}  // namespace
+}  // namespace sublet::manager
