@@ -92,7 +92,7 @@ TEST(Zygote, RefusesOrdersThatMakeNoSense) {
   ZygoteUnderTest zygote;
   const auto error_of = [&](const SpawnOptions& options) {
     const ExecutorUnderTest executor = zygote.order(options, 99);
-    const auto spawned = zygote.receive().as<wire::Spawned>();
+    const auto spawned = zygote.receive_spawned().as<wire::Spawned>();
     EXPECT_TRUE(spawned && spawned->request == 99);
     return spawned->error;
   };

@@ -13,6 +13,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -74,7 +75,7 @@ class ZygoteUnderTest {
   ExecutorUnderTest spawn(const SpawnOptions& options = {});
   /// Sends kSpawn only; the answers are to be fetched by the caller.
   ExecutorUnderTest order(const SpawnOptions& options, std::uint64_t request);
-  wire::ReceivedMessage receive();
+  wire::ReceivedMessage receive_spawned();
   /// The wait status with which `pid` ended, as the zygote reports it.
   int exit_of(pid_t pid);
 
@@ -90,6 +91,7 @@ class ZygoteUnderTest {
   pid_t pid_ = -1;
   double ticks_per_ns_ = 0;
   std::uint64_t next_request_ = 1;
+  std::map<pid_t, int> exits_;  ///< Reported and not asked for yet.
 };
 
 /// True once the process behind a pidfd has ended.
