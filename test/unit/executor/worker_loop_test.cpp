@@ -49,7 +49,7 @@ class ScriptedChannel {
     ended.push_back({invocation.sequence, completion, std::string(completion.error), output});
   }
   void complete_dying(std::uint32_t, Status, std::string_view) noexcept { ADD_FAILURE(); }
-  void sleep(std::chrono::nanoseconds limit) noexcept {
+  void sleep(std::chrono::nanoseconds limit) noexcept {  // tidy-allow: the contract's method
     EXPECT_LE(limit, std::chrono::seconds(1));
     ++sleeps;
     if (next_ < steps.size()) steps[next_].after_sleep = false;

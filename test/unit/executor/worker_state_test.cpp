@@ -29,8 +29,7 @@ TEST(WorkerState, GivesEachCallToTheWorkerOrToTheWatchdog) {
     while (!done.load()) {
       std::uint64_t call = state.watch.load(std::memory_order_acquire);
       if (call < WorkerState::kFirstCall) continue;
-      const std::uint32_t sequence = state.sequence.load(std::memory_order_relaxed);
-      std::atomic_thread_fence(std::memory_order_acquire);
+      const std::uint32_t sequence = state.sequence.load(std::memory_order_acquire);
       if (!state.watch.compare_exchange_strong(call, WorkerState::kTakenByWatchdog)) continue;
       // What was read belongs to the call that was taken: the worker's numbers begin together.
       if (sequence + WorkerState::kFirstCall != call) wrong.fetch_add(1);

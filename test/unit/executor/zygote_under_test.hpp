@@ -21,6 +21,14 @@
 
 namespace sublet::executor {
 
+/// A sanitizer has terabytes of shadow memory, its own end when memory runs out, and takes its time
+/// to start and to unwind: some of what an executor promises cannot be seen with it.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kSanitizer = true;
+#else
+inline constexpr bool kSanitizer = false;
+#endif
+
 /// How long a test waits for anything that should come at once.
 inline constexpr std::chrono::milliseconds kPatience{20000};
 
