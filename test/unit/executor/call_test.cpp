@@ -134,21 +134,6 @@ TEST_F(CallTest, StopsAnOverflowAtTheGuard) {
       << result.error;
 }
 
-TEST_F(CallTest, DoesNotLeakAnEarlierClientsOutput) {
-  start({"echo", "nothing"});
-  const std::string secret(40, 'S');
-  std::string out(40, '\0');
-  ASSERT_EQ(call(*channel_, 0, secret.data(), 40, out.data(), 40).status, Status::kOk);
-  channel_->close();
-  // The worker takes the next client once it has seen the first one go.
-  Result<ClientChannel> next = fail(ErrorKind::kDenied, "not tried");
-  const auto deadline = base::Deadline::after(kPatience);
-  while (!next && !deadline.passed()) next = executor_.connect(0, arena_);
-  ASSERT_TRUE(next) << next.error().what();
-  ASSERT_EQ(call(*next, 1, nullptr, 0, out.data(), 40).status, Status::kOk);
-  EXPECT_EQ(out, secret);  // untouched: nothing was returned
-}
-
 TEST_F(CallTest, RefusesNumbersThatNameNoFunction) {
   start({"nothing"});
   for (const unsigned index : {1u, 7u, 1023u, 1024u, 65535u}) {

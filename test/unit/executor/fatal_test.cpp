@@ -120,12 +120,21 @@ TEST_F(FatalCall, BlamesAThreadThatAFunctionStarted) {
   EXPECT_EQ(WEXITSTATUS(zygote_.exit_of(executor_.pid)), 128 + SIGSEGV);
 }
 
-TEST_F(FatalCall, ReportsAnExitAlthoughTheFunctionsOwnHandlerWouldCrash) {
+TEST_F(FatalCall, ReportsAnExitBeforeTheLibrarysExitHandlers) {
+  executor_ = zygote_.spawn();
+  executor_.open_all(ATEXIT_ON_LOAD_LIBRARY, {"leave"});
+  auto channel = executor_.connect(0, Arena::create(1u << 20).value_or_throw()).value_or_throw();
+  const CallResult result = call(channel, 0, nullptr, 0);
+  EXPECT_EQ(result.status, Status::kExited);
+  EXPECT_EQ(result.error, "function 'leave' called exit(6)");
+}
+
+TEST_F(FatalCall, ReportsTheCrashOfAnExitHandlerThatAFunctionRegistered) {
   auto channel = start({"exit_with_bad_handler", "call_exit"});
   ASSERT_EQ(call(channel, 0, nullptr, 0).status, Status::kOk);
   const std::uint32_t code = 5;
   const CallResult result = call(channel, 1, &code, sizeof(code));
-  // The handler that the function registered runs first: its crash is what ends the process.
+  // It is newer than ours and runs first, so its crash is what ends the process.
   EXPECT_EQ(result.status, Status::kCrashed);
   EXPECT_TRUE(result.error.starts_with("function 'call_exit' raised SIGSEGV")) << result.error;
 }

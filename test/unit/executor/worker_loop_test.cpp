@@ -72,11 +72,17 @@ std::uint32_t echo(void* args, std::uint32_t size, void* res) {
   return size;
 }
 
+std::uint32_t say_nothing(void*, std::uint32_t, void*) {
+  return 0;
+}
+
 class WorkerLoopTest : public testing::Test {
  protected:
   WorkerLoopTest() {
     EXPECT_TRUE(functions_.add(0, "echo", reinterpret_cast<void*>(&echo), FunctionForm::kRfaas,
                                std::chrono::milliseconds(0)));
+    EXPECT_TRUE(functions_.add(1, "say_nothing", reinterpret_cast<void*>(&say_nothing),
+                               FunctionForm::kRfaas, std::chrono::milliseconds(0)));
     state_.functions = &functions_;
     state_.counters = &counters_;
     state_.rate = base::TickRate::get();
@@ -131,7 +137,7 @@ TEST_F(WorkerLoopTest, RefusesWithoutRunning) {
   auto malformed = call();
   malformed.invocation.verdict = Status::kInvalid;
   auto unknown = call();
-  unknown.invocation.function = 1;
+  unknown.invocation.function = 2;
   auto both = unknown;
   both.invocation.verdict = Status::kInvalid;
   channel_.steps = {malformed, unknown, both};
@@ -156,6 +162,17 @@ TEST_F(WorkerLoopTest, RefusesInputsThatTheRfaasFormCannotTake) {
   EXPECT_EQ(channel_.ended[0].error,
             "function 'echo' has the rFaaS form, whose input has at most 4294967295 bytes; it was "
             "given 4294967296");
+}
+
+TEST_F(WorkerLoopTest, ShowsAClientNothingOfTheOneBefore) {
+  channel_.steps = {call()};
+  serve();
+  ScriptedChannel next;
+  next.steps = {call()};
+  next.steps[0].invocation.function = 1;
+  WorkerLoop(next, state_).serve();
+  ASSERT_EQ(next.ended.size(), 1u);
+  EXPECT_EQ(next.ended[0].output, std::string(5, '\0'));  // what the reply's line would carry
 }
 
 TEST_F(WorkerLoopTest, SpinsForAsLongAsItMay) {
