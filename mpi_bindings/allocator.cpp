@@ -20,6 +20,7 @@ struct Allocator::State final : Attached {
   ~State() override { release(); }
 
   void communicator_ends() noexcept override { release(); }
+  [[nodiscard]] bool has_ended() const noexcept override { return released; }
   void release() noexcept {
     released = true;
     if (lease.valid()) lease.release();
@@ -68,22 +69,23 @@ Error with_context(const std::string& context, const Error& error) {
 }
 
 bool is_private(const Session& session) {
-  return session.manager_address().find("private") != std::string::npos;
+  return session.manager_address().ends_with(" (private)");
 }
 
 /// One create() under way. Every rank walks through all steps whatever goes wrong on it, because
 /// each is, or is followed by, a message that others wait for.
 class Creation {
  public:
-  Creation(const Attachment& attachment, const AllocatorOptions& options)
-      : options_(options),
+  Creation(Attachment& attachment, const AllocatorOptions& options)
+      : attachment_(attachment),
+        options_(options),
         comm_(attachment.comm()),
         rank_(attachment.rank()),
         size_(attachment.size()) {}
 
   Result<void> run() {
     // Grants lapse when nobody claims them for some seconds: ask once all ranks are here.
-    outcome_.note_mpi(MPI_Barrier(comm_), "waiting for all ranks to ask for workers");
+    attachment_.forget_ended(outcome_);
     if (rank_ == 0) outcome_.attempt("asking for workers", [this] { return request_for_all(); });
     scatter();
     if (has_grants_) outcome_.attempt("claiming workers", [this] { return claim(); });
@@ -193,6 +195,7 @@ class Creation {
   };
   static_assert(sizeof(Parcel) == 2 * sizeof(int));
 
+  Attachment& attachment_;
   const AllocatorOptions& options_;
   MPI_Comm comm_;
   int rank_;
@@ -219,14 +222,12 @@ Result<Allocator> Allocator::create(MPI_Comm comm, const AllocatorOptions& optio
     if (creation.lease.valid()) creation.lease.release();
     return tl::unexpected<Error>(std::move(done.error()));
   }
-  if (creation.private_manager) {
-    attachment.keep_until_all_have_ended(attachment.rank() == 0 ? creation.session : Session());
-  }
   auto state = std::make_shared<State>();
   state->attachment = std::move(*attached);
   state->session = std::move(creation.session);
   state->lease = std::move(creation.lease);
-  attachment.add(state);
+  const bool keeps_manager = creation.private_manager && attachment.rank() == 0;
+  attachment.add(state, creation.private_manager, keeps_manager ? state->session : Session());
   return Allocator(std::move(state));
 }
 
