@@ -56,15 +56,14 @@ Result<manager::ExecutorManagerOptions> executor_manager_options(const po::varia
 }
 
 Result<void> serve(const po::variables_map& values, manager::ZygoteProcess zygote,
-                   manager::ExecutorManagerOptions options) {
+                   const manager::ExecutorManagerOptions& options) {
   Daemon daemon;
-  auto started = manager::ExecutorManager::start(daemon.io(), std::move(zygote), std::move(options))
-                     .wait(daemon.wait_scope());
+  auto started = manager::ExecutorManager::start(daemon.io(), std::move(zygote), options);
   if (!started) return tl::unexpected<Error>(started.error());
   AddressFile file;
   if (values.count("address-file") != 0) {
     auto written =
-        AddressFile::write(values["address-file"].as<std::string>(), (*started)->addresses());
+        AddressFile::write(values["address-file"].as<std::string>(), (*started)->offer().addresses);
     if (!written) return tl::unexpected<Error>(written.error());
     file = std::move(*written);
   }
@@ -92,7 +91,7 @@ int executor_manager_command(const std::vector<std::string>& words) {
   if (!zygote) return complain(line.name, zygote.error().what(), exit_code(zygote.error().kind()));
   if (::sodium_init() < 0) return complain(line.name, "libsodium does not start", kExitFailure);
   try {
-    if (auto served = serve(*values, std::move(*zygote), std::move(*options)); !served) {
+    if (auto served = serve(*values, std::move(*zygote), *options); !served) {
       return complain(line.name, served.error().what(), exit_code(served.error().kind()));
     }
   } catch (const kj::Exception& exception) {

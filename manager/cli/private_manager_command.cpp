@@ -14,7 +14,6 @@
 #include <sodium/core.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -65,20 +64,6 @@ kj::Promise<std::string> end_of(kj::AsyncInputStream& lifeline, std::shared_ptr<
           });
 }
 
-bool has_node(const ResourceManagerService& service) {
-  const auto nodes = service.book().nodes(service.now());
-  return std::any_of(nodes.begin(), nodes.end(),
-                     [](const manager::NodeView& node) { return node.state == "up"; });
-}
-
-/// The first lease must find the node.
-kj::Promise<void> until_registered(kj::Timer& timer, const ResourceManagerService& service) {
-  if (has_node(service)) return kj::READY_NOW;
-  return timer.afterDelay(1 * kj::MILLISECONDS).then([&timer, &service] {
-    return until_registered(timer, service);
-  });
-}
-
 Result<void> announce(base::Fd fd, const std::string& address) {
   const std::string line = address + "\n";
   // Shorter than PIPE_BUF: written whole or not at all.
@@ -106,10 +91,10 @@ Result<void> serve(base::Fd lifeline, base::Fd address_fd, manager::ZygoteProces
         return manager::make_resource_manager(kj::addRef(*service), std::move(peer));
       });
   options.manager_address = listener.address().to_string();
-  auto started = manager::ExecutorManager::start(daemon.io(), std::move(zygote), std::move(options))
-                     .wait(daemon.wait_scope());
+  auto started = manager::ExecutorManager::start(daemon.io(), std::move(zygote), options);
   if (!started) return tl::unexpected<Error>(started.error());
-  manager::within(daemon.timer(), kStartLimit, until_registered(daemon.timer(), *service),
+  // The first lease must find the node.
+  manager::within(daemon.timer(), kStartLimit, (*started)->registered(),
                   "the executor manager's registration")
       .wait(daemon.wait_scope());
   if (auto told = announce(std::move(address_fd), listener.address().to_string()); !told) {

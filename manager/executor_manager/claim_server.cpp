@@ -1,9 +1,8 @@
-#include <sublet/version.hpp>
-#include <wire/convert.hpp>
-
 #include <common/grant_spec.hpp>
 #include <executor_manager/claim_server.hpp>
 #include <executor_manager/executor_manager.hpp>
+#include <sublet/version.hpp>
+#include <wire/convert.hpp>
 
 namespace sublet::manager {
 namespace {

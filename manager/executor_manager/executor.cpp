@@ -1,6 +1,6 @@
 #include <base/log.hpp>
-
 #include <executor_manager/executor.hpp>
+
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>

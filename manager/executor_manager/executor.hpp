@@ -1,10 +1,9 @@
 #pragma once
 
 #include <base/shared_memory.hpp>
-#include <sublet/session.hpp>
-
 #include <executor_manager/memory_cgroup.hpp>
 #include <executor_manager/zygote.hpp>
+#include <sublet/session.hpp>
 
 #include <deque>
 #include <memory>

@@ -1,10 +1,10 @@
 #include <base/log.hpp>
 #include <base/node_identity.hpp>
-#include <topology/topology.hpp>
-
 #include <common/async.hpp>
 #include <executor_manager/claim_server.hpp>
 #include <executor_manager/executor_manager.hpp>
+#include <topology/topology.hpp>
+
 #include <pwd.h>
 #include <sodium.h>
 #include <unistd.h>
@@ -14,6 +14,9 @@
 
 namespace sublet::manager {
 namespace {
+
+/// Tokens that are remembered after their grants have ended, to say so to who comes late.
+constexpr std::size_t kMaxEndedTokens = 256;
 
 /// The cores and memory that the options leave of this node, and their names for people.
 Result<CoreInventory::Offer> make_offer(const ExecutorManagerOptions& options,
@@ -43,6 +46,15 @@ Result<CoreInventory::Offer> make_offer(const ExecutorManagerOptions& options,
   }
   cpuset = topology->cpuset().to_list();
   return offer;
+}
+
+/// An abstract name: it leaves no file behind, however this process ends.
+std::string local_address() {
+  std::array<unsigned char, 8> bytes{};
+  randombytes_buf(bytes.data(), bytes.size());
+  std::array<char, 2 * bytes.size() + 1> hex{};
+  sodium_bin2hex(hex.data(), hex.size(), bytes.data(), bytes.size());
+  return std::string("unix:@sublet-executor-manager-") + hex.data();
 }
 
 struct User {
@@ -92,7 +104,13 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
   manager->offer_.cores = manager->inventory_.cores();
   manager->offer_.memory_bytes = manager->inventory_.memory_bytes();
   manager->offer_.cpuset = cpuset;
-  if (auto listening = manager->listen(io, options.listen); !listening) {
+  std::vector<std::string> listen = options.listen;
+  if (listen.empty()) {
+    listen.push_back(local_address());
+    // Who reaches the resource manager from other nodes must reach this one too.
+    if (address->kind == wire::Address::Kind::kTcp) listen.emplace_back("tcp:*:0");
+  }
+  if (auto listening = manager->listen(io, listen); !listening) {
     return tl::unexpected<Error>(listening.error());
   }
   manager->link_ = std::make_unique<ResourceManagerLink>(
@@ -115,15 +133,12 @@ ExecutorManager::ExecutorManager(kj::AsyncIoContext& io, ZygoteProcess zygote,
 
 Result<void> ExecutorManager::listen(kj::AsyncIoContext& io,
                                      const std::vector<std::string>& addresses) {
-  std::vector<std::string> texts = addresses;
-  if (texts.empty()) {
-    std::array<unsigned char, 8> bytes{};
-    randombytes_buf(bytes.data(), bytes.size());
-    std::array<char, 2 * bytes.size() + 1> hex{};
-    sodium_bin2hex(hex.data(), hex.size(), bytes.data(), bytes.size());
-    texts.push_back(std::string("unix:@sublet-executor-manager-") + hex.data());
+  if (addresses.size() > wire::kMaxAddresses) {
+    return fail(ErrorKind::kInvalid, "an executor manager listens at " +
+                                         std::to_string(wire::kMaxAddresses) +
+                                         " addresses at most");
   }
-  for (const std::string& text : texts) {
+  for (const std::string& text : addresses) {
     auto address = wire::Address::parse(text);
     if (!address) return tl::unexpected<Error>(address.error());
     auto socket = ListeningSocket::open(*address, "executor manager");
@@ -166,17 +181,24 @@ Result<kj::Own<HeldGrant>> ExecutorManager::claim(std::span<const std::byte> tok
       match = grant.get();
     }
   }
+  std::string why_ended = match != nullptr && match->over() ? match->end_reason() : "";
+  for (const auto& [ended, reason] : ended_) {
+    if (token.size() == ended.size() &&
+        sodium_memcmp(token.data(), ended.data(), token.size()) == 0) {
+      why_ended = reason;
+    }
+  }
+  if (!why_ended.empty()) {
+    return fail(ErrorKind::kDenied, "the grant with this token has ended: " + why_ended);
+  }
   if (match == nullptr) {
     return fail(ErrorKind::kDenied,
-                "no grant on this node has that token: it is wrong, or the grant has lapsed "
-                "(grants must be claimed within " +
-                    std::to_string(std::chrono::seconds(wire::kClaimTimeout).count()) + " s)");
-  }
-  if (match->over()) {
-    return fail(ErrorKind::kDenied, "the grant has ended: " + match->end_reason());
+                "no grant on this node has this token: it is wrong, or the grant ended long ago");
   }
   if (match->state() == HeldGrant::State::kClaimed) {
-    return fail(ErrorKind::kDenied, "the grant has been claimed already");
+    return fail(ErrorKind::kDenied,
+                "the grant with this token has been claimed already; each "
+                "grant is claimed once");
   }
   match->claim(kj::mv(notices));
   link_->claimed(*match);
@@ -188,8 +210,14 @@ HeldGrant* ExecutorManager::find(LeaseId lease, std::uint32_t part) {
   return entry == grants_.end() ? nullptr : entry->second.get();
 }
 
-void ExecutorManager::revoke(LeaseId lease, std::uint32_t part, const std::string& reason) {
-  if (HeldGrant* grant = find(lease, part)) grant->end(reason, true);
+kj::Promise<bool> ExecutorManager::revoke(LeaseId lease, std::uint32_t part,
+                                          const std::string& reason, bool unclaimed_only) {
+  HeldGrant* const grant = find(lease, part);
+  if (grant == nullptr) return false;
+  if (unclaimed_only && grant->state() == HeldGrant::State::kClaimed) return true;
+  auto gone = grant->gone();
+  grant->end(reason, true);
+  return gone.then([] { return false; });
 }
 
 Result<void> ExecutorManager::extend(LeaseId lease, std::uint32_t part, Time expires) {
@@ -208,6 +236,8 @@ std::vector<HeldGrant*> ExecutorManager::held() {
 void ExecutorManager::grant_ended(HeldGrant& grant, const std::string& reason) {
   if (link_) link_->ended(grant, reason);
   const Key key{grant.terms().key.lease, grant.terms().key.part};
+  ended_.emplace_back(grant.terms().token, reason);
+  if (ended_.size() > kMaxEndedTokens) ended_.pop_front();
   // Not now: the grant is still on the stack.
   tasks_.add(kj::evalLater([this, key] {
     grants_.erase(key);
@@ -224,8 +254,7 @@ kj::Promise<void> ExecutorManager::stop(const std::string& reason) {
   if (grants_.empty()) paf.fulfiller->fulfill();
   all_gone_ = kj::mv(paf.fulfiller);
   for (auto& [key, grant] : grants_) grant->end(reason, true);
-  // The last messages leave before the connections do.
-  return paf.promise.then([this] { return kj::evalLater([this] { link_->leave(); }); });
+  return paf.promise.then([this] { return link_->leave(); });
 }
 
 void ExecutorManager::taskFailed(kj::Exception&& exception) {

@@ -6,6 +6,7 @@
 #include <executor_manager/resource_manager_link.hpp>
 #include <executor_manager/zygote_process.hpp>
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -57,7 +58,10 @@ class ExecutorManager : private kj::TaskSet::ErrorHandler {
   /// The grant that `token` opens, claimed for the caller.
   Result<kj::Own<HeldGrant>> claim(std::span<const std::byte> token,
                                    wire::LeaseNotices::Client notices);
-  void revoke(LeaseId lease, std::uint32_t part, const std::string& reason);
+  /// Resolves with false once the grant is gone and its cores are free, at once with true when
+  /// `unclaimed_only` and a client has it.
+  kj::Promise<bool> revoke(LeaseId lease, std::uint32_t part, const std::string& reason,
+                           bool unclaimed_only);
   Result<void> extend(LeaseId lease, std::uint32_t part, Time expires);
   [[nodiscard]] std::vector<HeldGrant*> held();
   LibraryCache& libraries() noexcept { return libraries_; }
@@ -78,6 +82,7 @@ class ExecutorManager : private kj::TaskSet::ErrorHandler {
   NodeServices services_;
   NodeOffer offer_;
   std::map<Key, kj::Own<HeldGrant>> grants_;
+  std::deque<std::pair<Token, std::string>> ended_;  ///< Tokens of late, and why they ended.
   std::string stopping_;  ///< Why no grant is taken any more; empty while they are.
   kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> all_gone_;
   std::unique_ptr<ResourceManagerLink> link_;

@@ -1,7 +1,7 @@
 #include <base/log.hpp>
-
 #include <common/async.hpp>
 #include <executor_manager/held_grant.hpp>
+
 #include <sodium.h>
 
 #include <algorithm>
@@ -278,14 +278,23 @@ void HeldGrant::end(const std::string& reason, bool tell_client) {
   if (!running) finish();
 }
 
+kj::Promise<void> HeldGrant::gone() {
+  if (state_ == State::kEnded) return kj::READY_NOW;
+  auto paf = kj::newPromiseAndFulfiller<void>();
+  waiting_for_end_.push_back({0, kj::mv(paf.fulfiller)});
+  return kj::mv(paf.promise);
+}
+
 void HeldGrant::finish() {
   if (state_ == State::kEnded) return;
+  const UsageRecord used = usage();
   state_ = State::kEnded;
   wake_waiters();
-  const UsageRecord used = usage();
   past_usage_ = used;
   reservation_ = {};
   on_ended_(*this, end_reason_);
+  for (Waiter& waiter : waiting_for_end_) waiter.fulfiller->fulfill();
+  waiting_for_end_.clear();
 }
 
 UsageRecord HeldGrant::usage() const {

@@ -10,13 +10,12 @@
 // In granted and claimed an executor that dies is replaced on the same cores, and the functions
 // that were open are opened again, in the same order.
 
-#include <wire/control.capnp.h>
-
 #include <common/grant_terms.hpp>
 #include <common/manager_clock.hpp>
 #include <executor_manager/core_inventory.hpp>
 #include <executor_manager/executor.hpp>
 #include <executor_manager/library_cache.hpp>
+#include <wire/control.capnp.h>
 
 #include <deque>
 #include <functional>
@@ -77,6 +76,9 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
 
   [[nodiscard]] Result<void> extend(Time expires);
 
+  /// Resolves once it has ended: the process is gone and the cores are free.
+  kj::Promise<void> gone();
+
   /// Ends it. The client is told unless it is the one who wants it. Idempotent.
   void end(const std::string& reason, bool tell_client);
 
@@ -115,6 +117,7 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   };
   std::vector<Waiter> waiting_for_up_;
   std::vector<Waiter> waiting_for_fate_;
+  std::vector<Waiter> waiting_for_end_;
   std::uint64_t expiry_arming_ = 0;  ///< Only the newest timer counts.
   kj::TaskSet tasks_;
 };

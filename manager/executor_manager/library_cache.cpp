@@ -1,7 +1,7 @@
 #include <base/shared_memory.hpp>
 #include <executor/library/elf_functions.hpp>
-
 #include <executor_manager/library_cache.hpp>
+
 #include <sodium.h>
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 #include <base/fd.hpp>
-
 #include <executor_manager/memory_cgroup.hpp>
+
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>

@@ -1,6 +1,6 @@
 #include <base/log.hpp>
-
 #include <executor_manager/message_socket.hpp>
+
 #include <fcntl.h>
 
 #include <utility>

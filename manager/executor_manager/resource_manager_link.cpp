@@ -1,10 +1,9 @@
 #include <base/log.hpp>
-#include <wire/convert.hpp>
-
 #include <common/async.hpp>
 #include <common/grant_spec.hpp>
 #include <executor_manager/executor_manager.hpp>
 #include <executor_manager/resource_manager_link.hpp>
+#include <wire/convert.hpp>
 
 #include <algorithm>
 
@@ -14,6 +13,7 @@ namespace {
 constexpr auto kConnectLimit = std::chrono::milliseconds(5000);
 constexpr auto kRegisterLimit = std::chrono::milliseconds(5000);
 constexpr auto kHeartbeatLimit = std::chrono::milliseconds(5000);
+constexpr auto kGoodbyeLimit = std::chrono::milliseconds(1000);
 
 /// What the resource manager tells this node.
 class NodeControlServer final : public wire::NodeControl::Server {
@@ -34,9 +34,11 @@ class NodeControlServer final : public wire::NodeControl::Server {
 
   kj::Promise<void> revoke(RevokeContext context) override {
     const auto params = context.getParams();
-    node_.revoke(LeaseId{params.getLeaseId()}, params.getPart(),
-                 wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText));
-    return kj::READY_NOW;
+    return node_
+        .revoke(LeaseId{params.getLeaseId()}, params.getPart(),
+                wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText),
+                params.getUnclaimedOnly())
+        .then([context](bool held) mutable { context.getResults().setHeld(held); });
   }
 
   kj::Promise<void> extend(ExtendContext context) override {
@@ -80,6 +82,7 @@ kj::Promise<void> ResourceManagerLink::run(kj::Duration back_off) {
       })
       .then([this, back_off]() mutable {
         registration_ = nullptr;
+        manager_ = nullptr;
         if (was_registered_) back_off = to_kj(wire::kReconnectMin);
         was_registered_ = false;
         return timer_.afterDelay(back_off);
@@ -88,8 +91,9 @@ kj::Promise<void> ResourceManagerLink::run(kj::Duration back_off) {
 }
 
 kj::Promise<void> ResourceManagerLink::serve(kj::Own<RpcConnection> connection) {
-  auto request = connection->bootstrap().castAs<wire::ResourceManager>().registerRequest();
-  write(request.initNode(), node_.offer());
+  auto manager = connection->bootstrap().castAs<wire::ResourceManager>();
+  auto request = manager.registerRequest();
+  write(request.initNode(), offer_to(*connection));
   const auto held = node_.held();
   auto list = request.initHeld(static_cast<unsigned>(held.size()));
   for (unsigned i = 0; i < list.size(); ++i) write(list[i], held[i]->terms(), node_.offer());
@@ -98,7 +102,7 @@ kj::Promise<void> ResourceManagerLink::serve(kj::Own<RpcConnection> connection) 
   return within(timer_, kRegisterLimit,
                 request.send().then([](auto&& response) { return kj::mv(response); }),
                 "registering")
-      .then([this, gone = kj::mv(gone)](
+      .then([this, manager, gone = kj::mv(gone)](
                 capnp::Response<wire::ResourceManager::RegisterResults>&& results) mutable
             -> kj::Promise<void> {
         if (auto failure = wire::failure_of(results)) {
@@ -106,6 +110,7 @@ kj::Promise<void> ResourceManagerLink::serve(kj::Own<RpcConnection> connection) 
         }
         base::log().info("registered with the resource manager at {}", address_.to_string());
         registration_ = results.getRegistration();
+        manager_ = manager;
         was_registered_ = true;
         said_ = false;
         first_time_fulfiller_->fulfill();
@@ -155,9 +160,33 @@ void ResourceManagerLink::ended(const HeldGrant& grant, const std::string& reaso
   }
 }
 
-void ResourceManagerLink::leave() {
-  registration_ = nullptr;
+kj::Promise<void> ResourceManagerLink::leave() {
+  KJ_IF_MAYBE (manager, manager_) {
+    // Answered after all that was said before: the ends of the grants, and the registration's.
+    registration_ = nullptr;
+    auto heard = manager->versionRequest().send().ignoreResult();
+    manager_ = nullptr;
+    return within(timer_, kGoodbyeLimit, kj::mv(heard), "leaving")
+        .catch_([this](kj::Exception&& exception) { taskFailed(kj::mv(exception)); })
+        .then([this] { running_ = nullptr; });
+  }
   running_ = nullptr;
+  return kj::READY_NOW;
+}
+
+/// The node as clients of that manager reach it: where "every interface" is listened to, the
+/// address that this node has on the way to the manager.
+NodeOffer ResourceManagerLink::offer_to(const RpcConnection& connection) const {
+  NodeOffer offer = node_.offer();
+  std::string host = connection.peer().local_host();
+  if (host.empty()) host = "127.0.0.1";  // a manager on this node, by its Unix socket
+  for (std::string& text : offer.addresses) {
+    auto address = wire::Address::parse(text);
+    if (!address || address->kind != wire::Address::Kind::kTcp || address->host != "*") continue;
+    address->host = host;
+    text = address->to_string();
+  }
+  return offer;
 }
 
 void ResourceManagerLink::taskFailed(kj::Exception&& exception) {

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <wire/control.capnp.h>
-
+#include <common/grant_terms.hpp>
 #include <common/rpc_connection.hpp>
+#include <wire/control.capnp.h>
 
 #include <string>
 
@@ -31,13 +31,15 @@ class ResourceManagerLink : private kj::TaskSet::ErrorHandler {
   void claimed(const HeldGrant& grant);
   void ended(const HeldGrant& grant, const std::string& reason);
 
-  /// Drops the registration: the node is leaving.
-  void leave();
+  /// Gives the registration back: the node is leaving. Resolves once the resource manager knows, or
+  /// does not answer.
+  kj::Promise<void> leave();
 
  private:
   kj::Promise<void> run(kj::Duration back_off);
   kj::Promise<void> serve(kj::Own<RpcConnection> connection);
   kj::Promise<void> heartbeat(kj::Duration period);
+  [[nodiscard]] NodeOffer offer_to(const RpcConnection& connection) const;
   void taskFailed(kj::Exception&& exception) override;
 
   ExecutorManager& node_;
@@ -46,6 +48,7 @@ class ResourceManagerLink : private kj::TaskSet::ErrorHandler {
   wire::Address address_;
   bool was_registered_ = false;
   bool said_ = false;  ///< That the resource manager is away, since it last was not.
+  kj::Maybe<wire::ResourceManager::Client> manager_;  ///< While registered.
   kj::Maybe<wire::NodeRegistration::Client> registration_;
   kj::Own<kj::PromiseFulfiller<void>> first_time_fulfiller_;
   kj::ForkedPromise<void> first_time_;

@@ -1,6 +1,6 @@
 #include <base/log.hpp>
-
 #include <executor_manager/zygote.hpp>
+
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>

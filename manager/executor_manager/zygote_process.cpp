@@ -1,7 +1,7 @@
 #include <base/unix_socket.hpp>
+#include <executor_manager/zygote_process.hpp>
 #include <wire/executor_packets.hpp>
 
-#include <executor_manager/zygote_process.hpp>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
