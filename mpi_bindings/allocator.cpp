@@ -1,9 +1,11 @@
 #include "agreement.hpp"
 #include "attachment.hpp"
 #include "grant_parcel.hpp"
+#include "job_cores.hpp"
 #include "trace_file.hpp"
 #include <sublet/mpi.hpp>
 
+#include <algorithm>
 #include <array>
 #include <climits>
 #include <cstddef>
@@ -86,6 +88,7 @@ class Creation {
   Result<void> run() {
     // Grants lapse when nobody claims them for some seconds: ask once all ranks are here.
     attachment_.forget_ended(outcome_);
+    job_cores_ = gather_job_cores(comm_, outcome_);
     if (rank_ == 0) outcome_.attempt("asking for workers", [this] { return request_for_all(); });
     scatter();
     if (has_grants_) outcome_.attempt("claiming workers", [this] { return claim(); });
@@ -97,8 +100,26 @@ class Creation {
   bool private_manager = false;  ///< The same on all ranks.
 
  private:
+  [[nodiscard]] std::uint64_t workers() const {
+    return std::uint64_t{options_.workers_per_rank} * static_cast<std::uint64_t>(size_);
+  }
+  [[nodiscard]] std::uint64_t oversubscribe() const {
+    return std::max(options_.session.private_oversubscribe, 1u);
+  }
+
+  /// Rank 0's session. If it starts a private manager, that is to use the cores of the whole job.
+  Result<Session> open_session() {
+    SessionOptions options = options_.session;
+    if (options.private_cpuset.empty()) {
+      const std::uint64_t cores = (workers() + oversubscribe() - 1) / oversubscribe();
+      options.private_cpuset = job_cores_.idle_list(cores);
+    }
+    const AffinityScope scope(job_cores_.allowed);
+    return Session::open(options);
+  }
+
   Result<void> request_for_all() {
-    auto opened = Session::open(options_.session);
+    auto opened = open_session();
     if (!opened) return tl::unexpected<Error>(std::move(opened.error()));
     session = std::move(*opened);
 
@@ -111,13 +132,25 @@ class Creation {
     request.hot_timeout = options_.hot_timeout;
     request.arena_bytes = options_.arena_bytes;
     auto grants = session.request(request);
-    if (!grants) {
-      return tl::unexpected<Error>(with_context("no workers for the communicator of " +
-                                                    std::to_string(size_) +
-                                                    (size_ == 1 ? " rank" : " ranks"),
-                                                grants.error()));
-    }
+    if (!grants) return tl::unexpected<Error>(refused(grants.error()));
     return pack(*grants);
+  }
+
+  Error refused(const Error& why) {
+    const Error error = with_context("no workers for the communicator of " + std::to_string(size_) +
+                                         (size_ == 1 ? " rank" : " ranks"),
+                                     why);
+    if (!is_private(session)) return error;
+    std::uint64_t cores = 0;
+    if (const auto nodes = session.nodes()) {
+      for (const NodeInfo& node : *nodes) cores += node.cores;
+    }
+    if (cores == 0 || cores >= workers()) return error;
+    return Error(error.kind(),
+                 std::string(error.what()) +
+                     "; to share this node's cores, set SUBLET_PRIVATE_OVERSUBSCRIBE to " +
+                     std::to_string((workers() * oversubscribe() + cores - 1) / cores),
+                 error.system_errno());
   }
 
   Result<void> pack(std::vector<Grant>& grants) {
@@ -201,6 +234,7 @@ class Creation {
   int rank_;
   int size_;
   Outcome outcome_;
+  JobCores job_cores_;           ///< Rank 0.
   std::vector<Parcel> parcels_;  ///< Rank 0: one for each rank.
   std::vector<std::byte> all_;   ///< Rank 0: their contents, one after the other.
   std::vector<std::byte> mine_;
