@@ -4,11 +4,14 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <optional>
 #include <string>
+#include <thread>
+#include <vector>
 
 namespace sublet::mpi {
 namespace {
@@ -126,6 +129,29 @@ TEST(Lifetime, LeasesAgainAndAgainOnOneCommunicator) {
   MPI_Comm_free(&comm);
   auto twice = first->lease().function(SUBLET_TEST_FUNCTIONS, "twice");
   EXPECT_FALSE(twice.has_value());
+}
+
+TEST(Lifetime, BeginsAndEndsOnSeveralThreadsAtOnce) {
+  int level = MPI_THREAD_SINGLE;
+  MPI_Query_thread(&level);
+  if (level < MPI_THREAD_MULTIPLE) GTEST_SKIP() << "this MPI has no MPI_THREAD_MULTIPLE";
+  std::array<MPI_Comm, 3> comms{};
+  for (MPI_Comm& comm : comms) MPI_Comm_dup(MPI_COMM_WORLD, &comm);
+  std::vector<std::thread> threads;
+  for (MPI_Comm& comm : comms) {
+    threads.emplace_back([&comm] {
+      for (int i = 0; i < 3; ++i) {
+        MPI_Comm mine = MPI_COMM_NULL;
+        MPI_Comm_dup(comm, &mine);
+        auto workers = Allocator::create(mine, options_for_any_machine());
+        ASSERT_TRUE(workers.has_value()) << workers.error().what();
+        expect_works(*workers);
+        MPI_Comm_free(&mine);
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  for (MPI_Comm& comm : comms) MPI_Comm_free(&comm);
 }
 
 TEST(Lifetime, IsNotInheritedByADuplicateOfTheCommunicator) {
