@@ -5,9 +5,10 @@
 // processor's counter. The counters are written after the reply. No allocation, lock, system call,
 // log or virtual call; a function with a timeout costs one atomic exchange more.
 //
-// TIME  A call starts at the stamp taken just before the poll that found it: while the worker is
-// idle the spin loop reads the counter anyway, and a request that is there at once after the last
-// reply starts when that call ended. So one stamp per call is enough.
+// TIME  A call starts at the last stamp before the poll that found it: while the worker is idle the
+// spin loop reads the counter anyway (every kPollsPerClock polls, some 50 ns), and a request that
+// is there at once after the last reply starts when that call ended. So one stamp per call is
+// enough.
 
 #include <base/clock.hpp>
 #include <executor/fatal.hpp>
@@ -180,14 +181,20 @@ class WorkerLoop {
     const base::Ticks idle_since = now;
     base::Ticks counted = now;  // what of the spinning is in the counters already
     contention_.restart(now);
-    for (std::uint32_t spins = 1;; ++spins) {
+    for (;;) {
+      const bool eager = now - idle_since < eager_ticks_;
+      for (std::uint32_t i = 0; i < transport::tuning::kPollsPerClock; ++i) {
+        if (channel_.poll(invocation)) {
+          detail::count(worker_.counters->hot_poll_ticks, now - counted);
+          return true;
+        }
+        if (!eager) {
+          base::cpu_pause();
+          now = base::ticks();
+        }
+      }
       base::cpu_pause();
       now = base::ticks();
-      if (channel_.poll(invocation)) {
-        detail::count(worker_.counters->hot_poll_ticks, now - counted);
-        return true;
-      }
-      if (spins % transport::tuning::kSpinsPerClock != 0) continue;
       detail::count(worker_.counters->hot_poll_ticks, now - counted);
       counted = now;
       if (!channel_.is_open()) return false;
@@ -215,6 +222,7 @@ class WorkerLoop {
   Channel& channel_;
   WorkerState& worker_;
   transport::Contention contention_;
+  base::Ticks eager_ticks_ = worker_.rate.from(transport::tuning::kEagerSpin);
   base::Ticks contended_ticks_ = worker_.rate.from(transport::tuning::kContendedSpin);
 };
 

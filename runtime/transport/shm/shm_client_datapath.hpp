@@ -184,19 +184,22 @@ inline Status ClientChannel::poll(Ticket ticket, ReplyView& reply) noexcept {
 
 inline Status ClientChannel::wait(Ticket ticket, ReplyView& reply,
                                   base::Deadline deadline) noexcept {
-  // A round trip of a small call ends within these spins; the clock is not read before.
-  for (std::uint32_t i = 0; i < tuning::kSpinsPerClock; ++i) {
+  // A round trip of a small call ends within these polls; the clock is not read before.
+  for (std::uint32_t i = 0; i < tuning::kPollsPerClock; ++i) {
     if (const Status status = poll(ticket, reply); status != Status::kAgain) return status;
   }
-  base::Ticks spin_since = base::ticks();
-  base::Ticks checked = spin_since;
-  contention_.restart(spin_since);
+  const base::Ticks eager = base::TickRate::get().from(tuning::kEagerSpin);
+  base::Ticks now = base::ticks();
+  base::Ticks spin_since = now;
+  base::Ticks checked = now;
+  contention_.restart(now);
   for (;;) {
-    for (std::uint32_t i = 0; i < tuning::kSpinsPerClock; ++i) {
+    for (std::uint32_t i = 0; i < tuning::kPollsPerClock; ++i) {
       if (const Status status = poll(ticket, reply); status != Status::kAgain) return status;
-      base::cpu_pause();
+      if (now - spin_since >= eager) base::cpu_pause();
     }
-    const base::Ticks now = base::ticks();
+    base::cpu_pause();
+    now = base::ticks();
     if (deadline.passed(now)) return Status::kDeadline;
     wait_step(ticket, now, spin_since, checked, deadline);
   }
