@@ -184,6 +184,9 @@ class WorkerLoop {
       base::cpu_pause();
       now = base::ticks();
       if (channel_.poll(invocation)) {
+        // Where cores are short the request is there when this thread gets its core back: such a
+        // gap counts too, or it would never be noticed.
+        (void)contention_.observe(now);
         detail::count(worker_.counters->hot_poll_ticks, now - counted);
         return true;
       }
