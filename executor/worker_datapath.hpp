@@ -125,7 +125,11 @@ class WorkerLoop {
     transport::Invocation invocation;
     base::Ticks now = base::ticks();
     while (channel_.is_open()) {
-      if (channel_.poll(invocation) || wait(invocation, now)) now = run(invocation, now);
+      if (channel_.poll(invocation) || wait(invocation, now)) {
+        const base::Ticks ended = run(invocation, now);
+        look_for_gaps_ = contention_.is_gap(now, ended);
+        now = ended;
+      }
     }
   }
 
@@ -185,6 +189,10 @@ class WorkerLoop {
       const bool eager = now - idle_since < eager_ticks_;
       for (std::uint32_t i = 0; i < transport::tuning::kPollsPerClock; ++i) {
         if (channel_.poll(invocation)) {
+          if (look_for_gaps_) [[unlikely]] {
+            now = base::ticks();
+            (void)contention_.observe(now);
+          }
           detail::count(worker_.counters->hot_poll_ticks, now - counted);
           return true;
         }
@@ -222,6 +230,10 @@ class WorkerLoop {
   Channel& channel_;
   WorkerState& worker_;
   transport::Contention contention_;
+  /// The last call took so long that this thread may have lost its core while it polled: where cores
+  /// are short, the request is there when it gets the core back. Then the next call is worth a stamp
+  /// of its own to find out.
+  bool look_for_gaps_ = false;
   base::Ticks eager_ticks_ = worker_.rate.from(transport::tuning::kEagerSpin);
   base::Ticks contended_ticks_ = worker_.rate.from(transport::tuning::kContendedSpin);
 };

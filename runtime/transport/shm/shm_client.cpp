@@ -83,7 +83,11 @@ bool ClientChannel::wait_step(Ticket ticket, base::Ticks now, base::Ticks& spin_
     // A sleeper hears only of replies: the peer's death ends the sleep with its slice.
     const auto limit = std::min(deadline.left(), policy_.sleep_slice);
     sleep_unless(*client_sleep_, fences_, limit, [&] { return replied(ticket); });
-    contention_.restart(base::ticks());
+    const base::Ticks awake = base::ticks();
+    if (policy_.spin >= tuning::kDescheduledGap && replied(ticket)) {
+      contention_.served_asleep(now, awake);
+    }
+    contention_.restart(awake);
   }
   return true;
 }
