@@ -26,8 +26,7 @@ ClientChannel::ClientChannel(base::Fd connection, std::shared_ptr<base::SharedMe
       arena_(std::move(arena)),
       pending_storage_(terms.slots) {
   const Layout layout{terms.slots};
-  requests_ = at<RequestSlot>(memory_->data(), layout.requests());
-  replies_ = at<ReplySlot>(memory_->data(), layout.replies());
+  ring_ = at<Slot>(memory_->data(), layout.ring());
   worker_sleep_ = at<SleepWord>(memory_->data(), layout.worker_sleep());
   client_sleep_ = at<SleepWord>(memory_->data(), layout.client_sleep());
   pending_ = pending_storage_.data();

@@ -43,9 +43,9 @@ class ClientChannel {
     bool traced = false;
   };
 
-  [[nodiscard]] RequestSlot& request_slot(std::uint32_t i) noexcept { return requests_[i]; }
   [[nodiscard]] bool replied(Ticket ticket) noexcept {
-    return load_acquire(replies_[ticket.sequence & mask_].line.sequence) == ticket.sequence;
+    return load_acquire(ring_[ticket.sequence & mask_].reply.sequence) ==
+           (ticket.sequence ^ kReplyMark);
   }
   void collect(Pending& pending, ReplyView& reply) noexcept;
   void collect_failure(const ReplyLine& line, std::uint32_t slot, ReplyView& reply) noexcept;
@@ -54,8 +54,7 @@ class ClientChannel {
                  base::Deadline deadline) noexcept;
 
   // What the hot path reads, together.
-  RequestSlot* requests_;
-  ReplySlot* replies_;
+  Slot* ring_;
   SleepWord* worker_sleep_;
   std::byte* arena_base_;
   std::uint64_t arena_size_;
@@ -99,7 +98,7 @@ inline Status ClientChannel::submit(const Request& request, Ticket& ticket) noex
   if (end_ != Status::kOk) [[unlikely]]
     return Status::kClosed;
 
-  RequestLine& line = request_slot(slot).line;
+  RequestLine& line = ring_[slot].request;
   std::uint16_t flags = request.traced ? std::uint16_t{kTraced} : std::uint16_t{0};
   std::size_t inline_room = kInlineBytes;
   if (request.out_capacity <= kInlineBytes) {
@@ -145,8 +144,8 @@ inline Status ClientChannel::submit(const Request& request, Ticket& ticket) noex
 }
 
 inline void ClientChannel::collect(Pending& pending, ReplyView& reply) noexcept {
-  ReplySlot& slot = replies_[pending.sequence & mask_];
-  const ReplyLine& line = slot.line;
+  const Slot& slot = ring_[pending.sequence & mask_];
+  const ReplyLine& line = slot.reply;
   const std::uint64_t size = load_once(line.size);
   reply.status = static_cast<Status>(load_once(line.status));
   reply.size = size;

@@ -46,8 +46,7 @@ class ServerChannel {
   }
   [[nodiscard]] std::uint16_t write_error(std::uint32_t slot, std::string_view error) noexcept;
 
-  RequestSlot* requests_;
-  ReplySlot* replies_;
+  Slot* ring_;
   SleepWord* client_sleep_;
   std::byte* arena_base_;
   std::uint64_t arena_size_;
@@ -64,7 +63,7 @@ class ServerChannel {
 };
 
 inline bool ServerChannel::poll(Invocation& invocation) noexcept {
-  RequestLine& line = requests_[next_ & mask_].line;
+  RequestLine& line = ring_[next_ & mask_].request;
   if (load_acquire(line.sequence) != next_) return false;
   std::memcpy(&request_, &line, sizeof(request_));
   // The compiler knows that the copy equals its source and could read the source again after the
@@ -119,8 +118,8 @@ inline void copy_words(std::byte* to, const std::byte* from, std::uint64_t size)
 inline void ServerChannel::complete(const Invocation& invocation,
                                     const Completion& completion) noexcept {
   const std::uint32_t index = invocation.sequence & mask_;
-  ReplySlot& slot = replies_[index];
-  ReplyLine& line = slot.line;
+  Slot& slot = ring_[index];
+  ReplyLine& line = slot.reply;
   line.status = static_cast<std::uint8_t>(completion.status);
   line.size = completion.size;
   line.exec_ns = completion.exec_ns;
@@ -136,7 +135,7 @@ inline void ServerChannel::complete(const Invocation& invocation,
     slot.started = completion.started;
     slot.ended = completion.ended;
   }
-  store_release(line.sequence, invocation.sequence);
+  store_release(line.sequence, invocation.sequence ^ kReplyMark);
   wake_if_sleeping(*client_sleep_, fences_);
 }
 
