@@ -5,10 +5,9 @@
 // processor's counter. The counters are written after the reply. No allocation, lock, system call,
 // log or virtual call; a function with a timeout costs one atomic exchange more.
 //
-// TIME  A call starts at the last stamp before the poll that found it: while the worker is idle the
-// spin loop reads the counter anyway (every kPollsPerClock polls, some 50 ns), and a request that
-// is there at once after the last reply starts when that call ended. So one stamp per call is
-// enough.
+// TIME  A call starts at the stamp taken just before the poll that found it: while the worker is
+// idle the spin loop reads the counter anyway, and a request that is there at once after the last
+// reply starts when that call ended. So one stamp per call is enough.
 
 #include <base/clock.hpp>
 #include <executor/fatal.hpp>
@@ -75,8 +74,10 @@ inline void run_typed(const FunctionEntry& function, void* code,
 }
 
 /// Runs the function; whatever leaves it by a throw ends in `completion`.
-inline void run_function(const FunctionEntry& function, const transport::Invocation& invocation,
-                         WorkerState& worker, transport::Completion& completion) noexcept {
+[[gnu::always_inline]] inline void run_function(const FunctionEntry& function,
+                                                const transport::Invocation& invocation,
+                                                WorkerState& worker,
+                                                transport::Completion& completion) noexcept {
   void* code = function.code.load(std::memory_order_relaxed);
   try {
     if (function.form == FunctionForm::kRfaas) {
@@ -140,11 +141,12 @@ class WorkerLoop {
   }
 
   /// One invocation, from just after its poll. Returns when its function ended.
-  base::Ticks run(transport::Invocation& invocation, base::Ticks started) noexcept {
+  [[gnu::always_inline]] base::Ticks run(transport::Invocation& invocation,
+                                         base::Ticks started) noexcept {
     transport::Completion completion;
     const FunctionEntry* function = worker_.functions->find(invocation.function);
     if (invocation.verdict != Status::kOk || function == nullptr) [[unlikely]] {
-      return refuse(invocation, completion);
+      return refuse(invocation);
     }
     if (invocation.out_is_inline) invocation.out = worker_.scratch;
     worker_.enter(*function, invocation.sequence, started);
@@ -159,14 +161,15 @@ class WorkerLoop {
 
     wire::WorkerCounters& counters = *worker_.counters;
     detail::count(counters.invocations, 1);
+    count_polling();
     detail::count(counters.compute_ticks, ended - started);
     detail::count(counters.bytes_in, invocation.in_size);
     if (completion.status == Status::kOk) detail::count(counters.bytes_out, completion.size);
     return ended;
   }
 
-  base::Ticks refuse(const transport::Invocation& invocation,
-                     transport::Completion& completion) noexcept {
+  [[gnu::cold, gnu::noinline]] base::Ticks refuse(transport::Invocation invocation) noexcept {
+    transport::Completion completion;
     if (invocation.verdict != Status::kOk) {
       completion.status = invocation.verdict;
       completion.error = describe_refusal(worker_, invocation);
@@ -186,28 +189,29 @@ class WorkerLoop {
     base::Ticks counted = now;  // what of the spinning is in the counters already
     contention_.restart(now);
     for (;;) {
-      const bool eager = now - idle_since < eager_ticks_;
-      for (std::uint32_t i = 0; i < transport::tuning::kPollsPerClock; ++i) {
-        if (channel_.poll(invocation)) {
+      for (std::uint32_t i = 0; i < transport::tuning::kPollsPerClock; i += 2) {
+        base::cpu_pause();
+        now = base::ticks();
+        if (channel_.poll(invocation) || channel_.poll(invocation)) {
           if (look_for_gaps_) [[unlikely]] {
             now = base::ticks();
             (void)contention_.observe(now);
           }
-          detail::count(worker_.counters->hot_poll_ticks, now - counted);
+          polled_ticks_ += now - counted;
           return true;
         }
-        if (!eager) {
-          base::cpu_pause();
-          now = base::ticks();
-        }
       }
-      base::cpu_pause();
-      now = base::ticks();
-      detail::count(worker_.counters->hot_poll_ticks, now - counted);
+      polled_ticks_ += now - counted;
       counted = now;
+      count_polling();
       if (!channel_.is_open()) return false;
       if (patience_is_over(now, idle_since)) return sleep(invocation, now);
     }
+  }
+
+  void count_polling() noexcept {
+    detail::count(worker_.counters->hot_poll_ticks, polled_ticks_);
+    polled_ticks_ = 0;
   }
 
   /// Every few spins: time to sleep instead?
@@ -230,11 +234,11 @@ class WorkerLoop {
   Channel& channel_;
   WorkerState& worker_;
   transport::Contention contention_;
-  /// The last call took so long that this thread may have lost its core while it polled: where cores
-  /// are short, the request is there when it gets the core back. Then the next call is worth a stamp
-  /// of its own to find out.
+  /// The last call took so long that this thread may have lost its core while it polled: where
+  /// cores are short, the request is there when it gets the core back. Then the next call is worth
+  /// a stamp of its own to find out.
   bool look_for_gaps_ = false;
-  base::Ticks eager_ticks_ = worker_.rate.from(transport::tuning::kEagerSpin);
+  base::Ticks polled_ticks_ = 0;  ///< Of idle spinning, not in the counters yet.
   base::Ticks contended_ticks_ = worker_.rate.from(transport::tuning::kContendedSpin);
 };
 

@@ -66,6 +66,22 @@ void ClientChannel::close() noexcept {
   connection_.reset();
 }
 
+Status ClientChannel::wait_long(Ticket ticket, ReplyView& reply, base::Deadline deadline) noexcept {
+  base::Ticks now = base::ticks();
+  base::Ticks spin_since = now;
+  base::Ticks checked = now;
+  contention_.restart(now);
+  for (;;) {
+    for (std::uint32_t i = 0; i < tuning::kPollsPerClock; ++i) {
+      if (const Status status = poll(ticket, reply); status != Status::kAgain) return status;
+      base::cpu_pause();
+    }
+    now = base::ticks();
+    if (deadline.passed(now)) return Status::kDeadline;
+    wait_step(ticket, now, spin_since, checked, deadline);
+  }
+}
+
 bool ClientChannel::wait_step(Ticket ticket, base::Ticks now, base::Ticks& spin_since,
                               base::Ticks& checked, base::Deadline deadline) noexcept {
   const base::TickRate& rate = base::TickRate::get();

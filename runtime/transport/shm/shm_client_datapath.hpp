@@ -50,6 +50,7 @@ class ClientChannel {
   void collect(Pending& pending, ReplyView& reply) noexcept;
   void collect_failure(const ReplyLine& line, std::uint32_t slot, ReplyView& reply) noexcept;
   Status end_of_channel(Pending& pending, ReplyView& reply) noexcept;
+  Status wait_long(Ticket ticket, ReplyView& reply, base::Deadline deadline) noexcept;
   bool wait_step(Ticket ticket, base::Ticks now, base::Ticks& spin_since, base::Ticks& checked,
                  base::Deadline deadline) noexcept;
 
@@ -183,25 +184,20 @@ inline Status ClientChannel::poll(Ticket ticket, ReplyView& reply) noexcept {
 
 inline Status ClientChannel::wait(Ticket ticket, ReplyView& reply,
                                   base::Deadline deadline) noexcept {
+  Pending& pending = pending_[ticket.sequence & mask_];
+  if (!pending.busy || pending.sequence != ticket.sequence) [[unlikely]]
+    return Status::kInvalid;
+  std::uint32_t& word = ring_[ticket.sequence & mask_].reply.sequence;
+  const std::uint32_t expected = ticket.sequence ^ kReplyMark;
   // A round trip of a small call ends within these polls; the clock is not read before.
   for (std::uint32_t i = 0; i < tuning::kPollsPerClock; ++i) {
-    if (const Status status = poll(ticket, reply); status != Status::kAgain) return status;
-  }
-  const base::Ticks eager = base::TickRate::get().from(tuning::kEagerSpin);
-  base::Ticks now = base::ticks();
-  base::Ticks spin_since = now;
-  base::Ticks checked = now;
-  contention_.restart(now);
-  for (;;) {
-    for (std::uint32_t i = 0; i < tuning::kPollsPerClock; ++i) {
-      if (const Status status = poll(ticket, reply); status != Status::kAgain) return status;
-      if (now - spin_since >= eager) base::cpu_pause();
+    if (load_acquire(word) == expected) {
+      collect(pending, reply);
+      return Status::kOk;
     }
     base::cpu_pause();
-    now = base::ticks();
-    if (deadline.passed(now)) return Status::kDeadline;
-    wait_step(ticket, now, spin_since, checked, deadline);
   }
+  return wait_long(ticket, reply, deadline);
 }
 
 }  // namespace sublet::transport::shm
