@@ -21,6 +21,11 @@ inline constexpr auto kDescheduledGap = 200us;
 /// next slice, short enough to notice that a neighbour has gone.
 inline constexpr auto kContentionMemory = 20ms;
 
+/// And no longer than this when it happens again and again: finding it out costs a slice (some ms),
+/// which is then below one per cent. Four spinning workers and two clients on two cores: 5 to 10
+/// times the calls of a memory of always 20 ms.
+inline constexpr auto kContentionMemoryMax = 1s;
+
 /// With short cores a thread spins (yielding) for so long before it sleeps: about what being woken
 /// costs, so that waiting never costs more than twice the best choice.
 inline constexpr auto kContendedSpin = 20us;

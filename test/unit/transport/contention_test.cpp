@@ -35,6 +35,33 @@ TEST_F(ContentionTest, SeesAGapAndRemembersItForAWhile) {
   EXPECT_FALSE(contention_.observe(now + step));
 }
 
+TEST_F(ContentionTest, RemembersLongerWhatComesBackAndForgetsInTheEnd) {
+  contention_.restart(start_);
+  base::Ticks now = start_;
+  // Found out again whenever it has just been forgotten.
+  for (auto memory = in(tuning::kContentionMemory); memory < in(tuning::kContentionMemoryMax);
+       memory *= 2) {
+    now += 2 * in(tuning::kDescheduledGap);
+    ASSERT_TRUE(contention_.observe(now));
+    contention_.restart(now + memory - 2);
+    ASSERT_TRUE(contention_.observe(now + memory - 1));
+    ASSERT_FALSE(contention_.observe(now + memory + 1));
+    now += memory + 1;
+  }
+  // Never longer than the longest.
+  now += 2 * in(tuning::kDescheduledGap);
+  ASSERT_TRUE(contention_.observe(now));
+  contention_.restart(now + in(tuning::kContentionMemoryMax) + 1);
+  ASSERT_FALSE(contention_.observe(now + in(tuning::kContentionMemoryMax) + 2));
+  // Long after, it begins from the start.
+  now += 10 * in(tuning::kContentionMemoryMax);
+  contention_.restart(now);
+  now += 2 * in(tuning::kDescheduledGap);
+  ASSERT_TRUE(contention_.observe(now));
+  contention_.restart(now + in(tuning::kContentionMemory));
+  EXPECT_FALSE(contention_.observe(now + in(tuning::kContentionMemory) + 1));
+}
+
 TEST_F(ContentionTest, DoesNotHoldTheTimeBeforeARestartAgainstIt) {
   contention_.restart(start_);
   contention_.restart(start_ + 100 * in(tuning::kDescheduledGap));
