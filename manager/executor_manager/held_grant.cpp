@@ -158,6 +158,7 @@ void HeldGrant::executor_ended(std::uint32_t generation, std::string fate) {
 
 void HeldGrant::claim(wire::LeaseNotices::Client notices) {
   state_ = State::kClaimed;
+  terms_.claimed = true;  // for a resource manager that is told of it again
   notices_ = kj::mv(notices);
 }
 
