@@ -50,8 +50,6 @@ Result<std::unique_ptr<ExecutorProcess>> ExecutorProcess::start(ExecutorStart st
   if (!accounting) return tl::unexpected<Error>(accounting.error());
   process->accounting_ = std::move(*accounting);
   auto started = process->start_workers(start);
-  // What the executor itself has by now is not the lease's.
-  if (started && start.order.memory_bytes != 0) started = limit_memory(start.order.memory_bytes);
   if (started) return process;
   // Threads of it may run: from here on it can only end with the process.
   (void)process.release();

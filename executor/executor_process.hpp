@@ -18,7 +18,7 @@
 
 namespace sublet::executor {
 
-/// What a new executor is made of.
+/// What a new executor is made of. What it refers to lives as long as the process.
 struct ExecutorStart {
   const wire::Spawn& order;
   const std::vector<topology::Cpuset>& cores;  ///< One per worker.
@@ -61,7 +61,7 @@ class ExecutorProcess {
   [[nodiscard]] bool is_free(std::uint32_t worker) const;
   void take_client(transport::shm::Accepted accepted);
 
-  const wire::Spawn order_;
+  const wire::Spawn& order_;
   FunctionTable& functions_;
   LibraryLoader libraries_;
   const int control_;

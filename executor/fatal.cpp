@@ -173,6 +173,13 @@ LoadingGuard::~LoadingGuard() {
   t_loading = nullptr;
 }
 
+void die_before_start(std::string_view why) noexcept {
+  SignalSafeText text;
+  text.add("the executor does not start: ").add(why);
+  report(Status::kLost, text.view());
+  ::_exit(EXIT_FAILURE);
+}
+
 void die_by_thread_end(WorkerState& worker) noexcept {
   SignalSafeText text;
   add_culprit(text, worker.running.load(std::memory_order_relaxed))

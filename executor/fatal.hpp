@@ -35,6 +35,9 @@ class LoadingGuard {
   LoadingGuard& operator=(const LoadingGuard&) = delete;
 };
 
+/// The executor cannot begin its work.
+[[noreturn]] void die_before_start(std::string_view why) noexcept;
+
 /// The function that runs on the calling thread ends this thread (pthread_exit, cancellation).
 [[noreturn]] void die_by_thread_end(WorkerState& worker) noexcept;
 

@@ -7,10 +7,13 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <array>
 #include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 namespace {
 
@@ -36,7 +39,35 @@ bool open_standard_descriptors() {
   return true;
 }
 
-int run_zygote(const char* fd_text) {
+/// How the dynamic linker and hwloc are to behave in a zygote.
+constexpr std::array<std::pair<const char*, const char*>, 2> kEnvironment{{
+    // Every symbol is bound now. Bound when first used, each executor would do it again, and the
+    // first
+    // start.
+    {"LD_BIND_NOW", "1"},
+    // hwloc would load all its plugins: the X, OpenCL and GPU libraries of the machine, with
+    // threads of
+    // their own. They triple what a fork has to copy, and only look at devices.
+    {"HWLOC_PLUGINS_PATH", "/dev/null"},
+}};
+constexpr const char* kPrepared = "SUBLET_ZYGOTE_PREPARED";
+
+/// The dynamic linker reads its environment once, so the zygote starts itself again. Functions see
+/// none of it.
+void prepare_environment(char** argv) {
+  if (std::getenv(kPrepared) == nullptr) {
+    ::setenv(kPrepared, "1", 1);
+    for (const auto& [name, value] : kEnvironment) ::setenv(name, value, 1);
+    ::execv("/proc/self/exe", argv);  // should it fail, the zygote works, only slower
+  }
+}
+
+void forget_environment() {
+  ::unsetenv(kPrepared);
+  for (const auto& [name, value] : kEnvironment) ::unsetenv(name);
+}
+
+int run_zygote(const char* fd_text, char** argv) {
   int fd = -1;
   const char* end = fd_text + std::strlen(fd_text);
   const auto [rest, error] = std::from_chars(fd_text, end, fd);
@@ -44,8 +75,10 @@ int run_zygote(const char* fd_text) {
     std::fprintf(stderr, "sublet-executor: '%s' is no open descriptor above 2\n", fd_text);
     return kUsageError;
   }
+  prepare_environment(argv);
   ::fcntl(fd, F_SETFD, FD_CLOEXEC);
   auto zygote = sublet::executor::Zygote::start(sublet::base::Fd(fd));
+  forget_environment();
   const auto ran = zygote ? (*zygote)->run() : tl::unexpected<sublet::Error>(zygote.error());
   if (!ran) {
     std::fprintf(stderr, "sublet-executor: %s\n", ran.error().what());
@@ -62,7 +95,9 @@ int main(int argc, char** argv) {
     std::puts("sublet-executor " SUBLET_VERSION);
     return 0;
   }
-  if (argc == 3 && std::string_view(argv[1]) == "--zygote") return run_zygote(argv[2]);
+  if (argc == 3 && std::string_view(argv[1]) == "--zygote") {
+    return run_zygote(argv[2], argv);
+  }
   if (argc == 2 && std::string_view(argv[1]) == "--help") {
     usage();
     return 0;

@@ -21,6 +21,8 @@ Result<void> Worker::start(const WorkerMemory& memory, const topology::Topology&
   state_.stack = memory.stack(state_.index);
   state_.scratch = memory.scratch(state_.index);
   handler_stack_ = memory.handler_stack(state_.index);
+  topology_ = &topology;
+  cores_ = &cores;
   pthread_attr_t attributes;
   ::pthread_attr_init(&attributes);
   ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
@@ -34,7 +36,7 @@ Result<void> Worker::start(const WorkerMemory& memory, const topology::Topology&
                     std::strerror(error),
                 error);
   }
-  return topology.bind_thread(thread, cores);
+  return {};
 }
 
 void Worker::serve(ServerLink link) {
@@ -60,6 +62,9 @@ void Worker::run() noexcept {
   const stack_t stack{handler_stack_, 0, kHandlerStack};
   ::sigaltstack(&stack, nullptr);
   set_this_worker(&state_);
+  if (const auto bound = topology_->bind_this_thread(*cores_); !bound) {
+    die_before_start(bound.error().what());
+  }
   for (;;) {
     const ServerLink link = next_link();
     if (const auto* channel = std::get_if<std::shared_ptr<transport::shm::ServerChannel>>(&link)) {

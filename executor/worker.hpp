@@ -30,7 +30,8 @@ class Worker {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  /// Starts the thread on its own stack and binds it to `cores`.
+  /// Starts the thread on its own stack. The thread binds itself to `cores`, which outlive it,
+  /// before it serves anybody; if it cannot, the process ends with a report.
   Result<void> start(const WorkerMemory& memory, const topology::Topology& topology,
                      const topology::Cpuset& cores);
 
@@ -45,6 +46,8 @@ class Worker {
 
   WorkerState& state_;
   std::byte* handler_stack_ = nullptr;
+  const topology::Topology* topology_ = nullptr;
+  const topology::Cpuset* cores_ = nullptr;
   std::mutex mutex_;
   std::condition_variable arrived_;
   ServerLink next_;

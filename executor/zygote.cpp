@@ -49,13 +49,18 @@ Result<base::Fd> open_signals() {
 }
 
 /// One set of cores per worker.
-Result<std::vector<topology::Cpuset>> parse_cores(const wire::Spawn& order) {
+Result<std::vector<topology::Cpuset>> parse_cores(const wire::Spawn& order,
+                                                  const topology::Topology& topology) {
   std::vector<topology::Cpuset> cores;
   std::string_view rest = wire::text_of(order.cpusets);
   while (!rest.empty() && cores.size() <= order.workers) {
     const std::size_t end = std::min(rest.find(';'), rest.size());
     auto set = topology::Cpuset::parse(rest.substr(0, end));
     if (!set) return tl::unexpected<Error>(set.error());
+    if (set->empty() || !topology.machine().contains(*set)) {
+      return fail(ErrorKind::kInvalid, "an order names the cores '" + set->to_list() +
+                                           "'; there are " + topology.machine().to_list());
+    }
     cores.push_back(std::move(*set));
     rest.remove_prefix(std::min(rest.size(), end + 1));
   }
@@ -67,7 +72,8 @@ Result<std::vector<topology::Cpuset>> parse_cores(const wire::Spawn& order) {
 }
 
 Result<std::vector<topology::Cpuset>> check_order(const wire::ReceivedMessage& message,
-                                                  const wire::Spawn& order) {
+                                                  const wire::Spawn& order,
+                                                  const topology::Topology& topology) {
   if (order.workers == 0 || order.workers > wire::kMaxWorkersPerExecutor ||
       !std::has_single_bit(order.slots) || order.slots > wire::kMaxSlots ||
       message.fds.size() != 3) {
@@ -76,7 +82,7 @@ Result<std::vector<topology::Cpuset>> check_order(const wire::ReceivedMessage& m
                                          " slots and " + std::to_string(message.fds.size()) +
                                          " descriptors is not to be fulfilled");
   }
-  return parse_cores(order);
+  return parse_cores(order, topology);
 }
 
 }  // namespace
@@ -132,7 +138,7 @@ void Zygote::spawn(wire::ReceivedMessage message) {
   }
   wire::Spawned spawned{order->request, -1, EINVAL};
   base::Fd pidfd;
-  if (auto cores = check_order(message, *order); !cores) {
+  if (auto cores = check_order(message, *order, topology_); !cores) {
     complain(cores.error().what());
   } else if (auto pid = fork_executor(*order, *cores, std::move(message.fds)); !pid) {
     complain(pid.error().what());
@@ -176,14 +182,9 @@ void Zygote::become_executor(const wire::Spawn& order, const std::vector<topolog
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
 
-  const auto give_up = [&](const Error& error) {
-    wire::Dying dying{};
-    dying.status = static_cast<std::uint8_t>(Status::kLost);
-    wire::set_text(dying.text, std::string("the executor does not start: ") + error.what());
-    (void)wire::send_message(control, wire::MessageType::kDying, dying);
-    ::_exit(EXIT_FAILURE);
-  };
-  if (auto changed = change_identity(order.uid, order.gid); !changed) give_up(changed.error());
+  if (auto changed = change_identity(order.uid, order.gid); !changed) {
+    die_before_start(changed.error().what());
+  }
   if (!die_with_parent(zygote)) ::_exit(0);
   // While there is one thread: later, registering takes the kernel milliseconds.
   if (order.hot_timeout_ms != 0) base::register_asymmetric_fence();
@@ -195,9 +196,15 @@ void Zygote::become_executor(const wire::Spawn& order, const std::vector<topolog
                                          .control = control,
                                          .data = std::move(fds[1]),
                                          .accounting = std::move(fds[2])});
-  if (!process) give_up(process.error());
+  if (!process) die_before_start(process.error().what());
   (void)wire::send_message(control, wire::MessageType::kReady, wire::Ready{order.workers});
-  // Nobody waits for the rest.
+  // While the news travels; no function runs before run() opens one. What the executor itself has
+  // by now is not the lease's.
+  if (order.memory_bytes != 0) {
+    if (auto limited = limit_memory(order.memory_bytes); !limited) {
+      die_before_start(limited.error().what());
+    }
+  }
   prefer_for_out_of_memory_kill();
   const std::string name = "sublet-" + std::to_string(order.lease_id);
   ::prctl(PR_SET_NAME, name.c_str(), 0, 0, 0);

@@ -1,8 +1,8 @@
+#include <base/asymmetric_fence.hpp>
+
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <base/asymmetric_fence.hpp>
 
 namespace sublet::base {
 namespace {
@@ -22,9 +22,9 @@ bool register_asymmetric_fence() noexcept {
   return registered;
 }
 
-void heavy_fence() noexcept {
+bool heavy_fence() noexcept {
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED);
+  return membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED) == 0;
 }
 
 }  // namespace sublet::base

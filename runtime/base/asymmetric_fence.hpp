@@ -16,8 +16,10 @@ namespace sublet::base {
 /// false when the kernel cannot.
 bool register_asymmetric_fence() noexcept;
 
-/// The rare side's half: after its store, before its load.
-void heavy_fence() noexcept;
+/// The rare side's half: after its store, before its load. Always a full fence of the caller's own;
+/// false when the system refused the other half (a seccomp filter, no memory): then the peer's
+/// light fence counts for nothing, and the caller must soon look again by itself.
+[[nodiscard]] bool heavy_fence() noexcept;
 
 /// The frequent side's half; only after register_asymmetric_fence() said true in both processes.
 inline void light_fence() noexcept {

@@ -49,17 +49,22 @@ class TickRate {
   static const TickRate& get();
 
   [[nodiscard]] double ticks_per_ns() const noexcept { return ticks_per_ns_; }
+  /// The conversions saturate: what does not fit becomes the largest value, never a small one.
   [[nodiscard]] std::uint64_t to_ns(Ticks t) const noexcept {
-    return static_cast<std::uint64_t>(static_cast<double>(t) * ns_per_tick_);
+    return saturated(static_cast<double>(t) * ns_per_tick_);
   }
   [[nodiscard]] Ticks from_ns(std::uint64_t ns) const noexcept {
-    return static_cast<Ticks>(static_cast<double>(ns) * ticks_per_ns_);
+    return saturated(static_cast<double>(ns) * ticks_per_ns_);
   }
+  /// Zero for a duration that is not positive.
   [[nodiscard]] Ticks from(std::chrono::nanoseconds d) const noexcept {
     return d.count() <= 0 ? 0 : from_ns(static_cast<std::uint64_t>(d.count()));
   }
 
  private:
+  [[nodiscard]] static std::uint64_t saturated(double value) noexcept {
+    return value < 0x1p64 ? static_cast<std::uint64_t>(value) : ~std::uint64_t{0};
+  }
   double ticks_per_ns_;
   double ns_per_tick_;
 };
@@ -67,8 +72,11 @@ class TickRate {
 /// A point in tick time after which a wait ends.
 class Deadline {
  public:
+  /// A duration that reaches beyond the counter's end means none().
   [[nodiscard]] static Deadline after(std::chrono::nanoseconds d) {
-    return Deadline(ticks() + TickRate::get().from(d));
+    const Ticks now = ticks();
+    const Ticks wait = TickRate::get().from(d);
+    return Deadline(wait < ~now ? now + wait : ~Ticks{0});
   }
   /// Only for waits that something else bounds, named where it is used.
   [[nodiscard]] static Deadline none() noexcept { return Deadline(~Ticks{0}); }

@@ -1,7 +1,9 @@
+#include <base/log.hpp>
+
 #include <spdlog/sinks/stdout_color_sinks.h>
 
-#include <base/log.hpp>
 #include <cstdlib>
+#include <cstring>
 
 namespace sublet::base {
 namespace {
@@ -12,10 +14,15 @@ std::shared_ptr<spdlog::logger> make_logger(const std::string& name,
       name, std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
   logger->set_pattern("%H:%M:%S.%f %n[%P] %^%l%$: %v");
   logger->set_level(default_level);
-  if (const char* level = std::getenv("SUBLET_LOG"); level != nullptr && *level != '\0') {
-    logger->set_level(spdlog::level::from_str(level));
-  }
   logger->flush_on(spdlog::level::info);
+  if (const char* text = std::getenv("SUBLET_LOG"); text != nullptr && *text != '\0') {
+    const auto level = spdlog::level::from_str(text);
+    if (level != spdlog::level::off || std::strcmp(text, "off") == 0) {
+      logger->set_level(level);
+    } else {  // spdlog takes an unknown word for "off", which would hide every error
+      logger->warn("SUBLET_LOG is '{}'; it can be trace, debug, info, warn, error or off", text);
+    }
+  }
   return logger;
 }
 

@@ -1,8 +1,9 @@
+#include <base/shared_memory.hpp>
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include <base/shared_memory.hpp>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -40,8 +41,9 @@ void SharedMemory::swap(SharedMemory& other) noexcept {
 }
 
 Result<SharedMemory> SharedMemory::map_fd(Fd fd, std::size_t size) {
-  void* address =
-      ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd.get(), 0);
+  // Not MAP_NORESERVE: a memfd is sparse without it, and huge pages that nobody has reserved raise
+  // SIGBUS when the pool runs dry between mapping and touching them.
+  void* address = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
   if (address == MAP_FAILED) {
     return system_error("mapping " + std::to_string(size) + " bytes of shared memory");
   }

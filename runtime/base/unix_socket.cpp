@@ -1,17 +1,51 @@
+#include <base/unix_socket.hpp>
+
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <array>
-#include <base/unix_socket.hpp>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 
 namespace sublet::base {
 namespace {
 
+using std::chrono::steady_clock;
+
+/// Longer waits are cut to this, so that the arithmetic on them cannot overflow.
+constexpr std::chrono::milliseconds kLongestWait = std::chrono::hours(24 * 365);
+
+steady_clock::time_point time_after(std::chrono::milliseconds timeout) noexcept {
+  return steady_clock::now() + std::min(timeout, kLongestWait);
+}
+
 std::string errno_text(const std::string& attempted) {
   return attempted + ": " + std::strerror(errno);
+}
+
+/// Zero: sends wait for ever.
+void set_send_timeout(int socket, std::int64_t us) noexcept {
+  timeval value{};
+  value.tv_sec = us / 1'000'000;
+  value.tv_usec = us % 1'000'000;
+  ::setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &value, sizeof(value));
+}
+
+/// Waits until `socket` is readable: 1, or 0 when `timeout` is over, or -1 with errno.
+int await_readable(int socket, std::chrono::milliseconds timeout) noexcept {
+  const auto end = time_after(timeout);
+  auto left = std::min(timeout, kLongestWait);
+  for (;;) {
+    pollfd entry{socket, POLLIN, 0};
+    const int ready =
+        ::poll(&entry, 1, static_cast<int>(std::min<std::int64_t>(left.count(), INT_MAX)));
+    if (ready > 0 || (ready < 0 && errno != EINTR)) return ready;
+    left = std::chrono::ceil<std::chrono::milliseconds>(end - steady_clock::now());
+    if (left.count() <= 0) return 0;
+  }
 }
 
 Result<sockaddr_un> abstract_address(const std::string& name, socklen_t& length) {
@@ -50,16 +84,27 @@ Result<Fd> listen_abstract(const std::string& name, int backlog) {
   return fd;
 }
 
-Result<Fd> connect_abstract(const std::string& name) {
+Result<Fd> connect_abstract(const std::string& name, std::chrono::milliseconds timeout) {
   socklen_t length = 0;
   auto address = abstract_address(name, length);
   if (!address) return tl::unexpected<Error>(address.error());
+  const std::string attempted = "connecting to abstract socket '" + name + "'";
   Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  if (!fd.valid() ||
-      ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&*address), length) != 0) {
-    return fail(ErrorKind::kDisconnected,
-                errno_text("connecting to abstract socket '" + name + "'"), errno);
+  if (!fd.valid()) return fail(ErrorKind::kInternal, errno_text(attempted), errno);
+
+  // connect(2) waits for room in the listener's queue as long as a send may wait.
+  const auto end = time_after(std::max(timeout, std::chrono::milliseconds(1)));
+  for (;;) {
+    const auto left =
+        std::chrono::ceil<std::chrono::microseconds>(end - steady_clock::now()).count();
+    set_send_timeout(fd.get(), std::max<std::int64_t>(left, 1));
+    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&*address), length) == 0) break;
+    if (errno == EINTR && left > 0) continue;
+    const bool full = errno == EAGAIN || errno == EINTR;
+    return fail(full ? ErrorKind::kOverloaded : ErrorKind::kDisconnected, errno_text(attempted),
+                errno);
   }
+  set_send_timeout(fd.get(), 0);
   return fd;
 }
 
@@ -94,11 +139,10 @@ Result<void> send_packet(int socket, std::span<const std::byte> bytes, std::span
 Result<Packet> receive_packet(int socket, std::span<std::byte> buffer,
                               std::chrono::milliseconds timeout) {
   if (timeout.count() >= 0) {
-    pollfd entry{socket, POLLIN, 0};
-    int ready;
-    do {
-      ready = ::poll(&entry, 1, static_cast<int>(timeout.count()));
-    } while (ready < 0 && errno == EINTR);
+    const int ready = await_readable(socket, timeout);
+    if (ready < 0) {
+      return fail(ErrorKind::kInternal, errno_text("waiting for a packet"), errno);
+    }
     if (ready == 0) {
       return fail(ErrorKind::kOverloaded,
                   "no packet came within " + std::to_string(timeout.count()) + " ms");

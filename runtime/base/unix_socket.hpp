@@ -1,13 +1,14 @@
 #pragma once
 
+#include <base/fd.hpp>
+#include <sublet/result.hpp>
+
 #include <sys/types.h>
 
-#include <base/fd.hpp>
 #include <chrono>
 #include <cstddef>
 #include <span>
 #include <string>
-#include <sublet/result.hpp>
 #include <utility>
 #include <vector>
 
@@ -23,8 +24,10 @@ Result<std::pair<Fd, Fd>> make_socketpair();
 /// zero byte, at most 107 bytes.
 Result<Fd> listen_abstract(const std::string& name, int backlog);
 
-/// Connects to an abstract address; kDisconnected when nobody listens there.
-Result<Fd> connect_abstract(const std::string& name);
+/// Connects to an abstract address; kDisconnected when nobody listens there, kOverloaded when the
+/// listener's queue stayed full for `timeout` (it does not accept: stopped, or flooded).
+Result<Fd> connect_abstract(const std::string& name,
+                            std::chrono::milliseconds timeout = std::chrono::seconds(5));
 
 /// Sends one packet. kDisconnected when the peer is gone; EAGAIN of a non-blocking socket is
 /// reported as kOverloaded.

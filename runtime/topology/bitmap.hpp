@@ -2,10 +2,11 @@
 
 // Private to runtime/topology: what a Cpuset holds.
 
+#include <topology/cpuset.hpp>
+
 #include <hwloc.h>
 
 #include <new>
-#include <topology/cpuset.hpp>
 
 namespace sublet::topology {
 

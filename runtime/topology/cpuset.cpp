@@ -1,7 +1,8 @@
-#include <charconv>
-#include <cstdlib>
 #include <topology/bitmap.hpp>
 #include <topology/cpuset.hpp>
+
+#include <charconv>
+#include <cstdlib>
 #include <utility>
 
 namespace sublet::topology {

@@ -1,10 +1,11 @@
 #pragma once
 
+#include <sublet/result.hpp>
+
 #include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <sublet/result.hpp>
 
 namespace sublet::topology {
 

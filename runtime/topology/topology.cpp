@@ -1,7 +1,8 @@
-#include <cerrno>
-#include <cstring>
 #include <topology/bitmap.hpp>
 #include <topology/topology.hpp>
+
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
 namespace sublet::topology {
@@ -70,6 +71,7 @@ Result<Topology> Topology::finish(std::unique_ptr<Handle> handle, const std::str
   if (hwloc_topology_load(handle->value) != 0) return hwloc_error(ErrorKind::kInvalid, what);
   Topology topology(std::move(handle));
   hwloc_topology_t value = topology.handle_->value;
+  hwloc_bitmap_copy(topology.machine_.bits_->value, hwloc_topology_get_topology_cpuset(value));
   hwloc_bitmap_copy(topology.usable_.bits_->value, hwloc_topology_get_allowed_cpuset(value));
   topology.find_nodes();
   topology.find_cores();
@@ -170,8 +172,7 @@ Result<void> Topology::bind_thread(pthread_t thread, const Cpuset& cpuset) const
   if (hwloc_topology_is_thissystem(handle_->value) == 0) {
     return fail(ErrorKind::kUnsupported, what + ": the topology is not this machine's");
   }
-  const hwloc_const_cpuset_t machine = hwloc_topology_get_topology_cpuset(handle_->value);
-  if (cpuset.empty() || hwloc_bitmap_isincluded(cpuset.bits_->value, machine) == 0) {
+  if (cpuset.empty() || !machine_.contains(cpuset)) {
     return fail(ErrorKind::kInvalid,
                 what + ": not all of them are cores of this machine that may be used");
   }

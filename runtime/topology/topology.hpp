@@ -1,5 +1,8 @@
 #pragma once
 
+#include <sublet/result.hpp>
+#include <topology/cpuset.hpp>
+
 #include <pthread.h>
 
 #include <cstddef>
@@ -7,8 +10,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <sublet/result.hpp>
-#include <topology/cpuset.hpp>
 #include <vector>
 
 namespace sublet::topology {
@@ -50,6 +51,8 @@ class Topology {
   [[nodiscard]] const std::vector<Core>& cores() const noexcept { return cores_; }
   /// All usable processing units.
   [[nodiscard]] const Cpuset& cpuset() const noexcept { return usable_; }
+  /// All processing units that a thread can be bound to, whatever the affinity of this process.
+  [[nodiscard]] const Cpuset& machine() const noexcept { return machine_; }
   [[nodiscard]] const std::vector<NumaNode>& numa_nodes() const noexcept { return nodes_; }
   /// Of the whole machine, whatever the process may use.
   [[nodiscard]] std::uint64_t total_memory_bytes() const noexcept;
@@ -76,6 +79,7 @@ class Topology {
   void find_cores();
 
   std::unique_ptr<Handle> handle_;
+  Cpuset machine_;
   Cpuset usable_;
   std::vector<NumaNode> nodes_;
   std::vector<Core> cores_;

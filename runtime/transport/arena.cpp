@@ -1,6 +1,7 @@
+#include <transport/arena.hpp>
+
 #include <algorithm>
 #include <new>
-#include <transport/arena.hpp>
 
 namespace sublet::transport {
 namespace {
@@ -49,9 +50,10 @@ void* Arena::do_allocate(std::size_t bytes, std::size_t alignment) {
   const std::lock_guard lock(mutex_);
   for (auto range = free_.begin(); range != free_.end(); ++range) {
     const auto [start, available] = *range;
-    // The mapping itself starts on a page; larger alignments hold within it only up to that.
-    const std::size_t aligned = (start + alignment - 1) / alignment * alignment;
-    const std::size_t skipped = aligned - start;
+    // Of the address, not of the offset: the mapping itself is only aligned to a page.
+    const auto address = reinterpret_cast<std::uintptr_t>(memory_.data()) + start;
+    const std::size_t skipped = (alignment - address % alignment) % alignment;
+    const std::size_t aligned = start + skipped;
     if (available < skipped || available - skipped < length) continue;
     free_.erase(range);
     if (skipped > 0) free_.emplace(start, skipped);

@@ -3,6 +3,8 @@
 #include <base/clock.hpp>
 #include <transport/tuning.hpp>
 
+#include <cstdint>
+
 namespace sublet::transport {
 
 /// Notices that cores are short. A spin loop that was away for longer than an interrupt takes lost
@@ -19,7 +21,9 @@ class Contention {
 
   /// Call it every few spins with the time. True while cores seem to be short.
   bool observe(base::Ticks now) noexcept {
-    if (now - last_ > gap_) short_until_ = now + memory_;
+    // Signed: the counters of two cores may differ by a few ticks, and a step back is no gap.
+    const auto away = static_cast<std::int64_t>(now - last_);
+    if (away > static_cast<std::int64_t>(gap_)) short_until_ = now + memory_;
     last_ = now;
     return now < short_until_;
   }

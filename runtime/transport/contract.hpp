@@ -14,12 +14,14 @@
 // log or virtual call. Waking a sleeping peer, errors and peer death are off the hot path.
 
 #include <base/clock.hpp>
+#include <sublet/status.hpp>
+#include <transport/tuning.hpp>
+
 #include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
-#include <sublet/status.hpp>
 
 namespace sublet::transport {
 
@@ -40,6 +42,14 @@ struct Request {
   std::uint64_t out_capacity = 0;
   std::uint16_t function = 0;
   bool traced = false;  ///< Ask the worker for its time stamps.
+};
+
+/// How a client waits. Chosen when its channel is made; the defaults suit a core of its own.
+struct WaitPolicy {
+  /// It spins for so long (less when cores are short), then it sleeps until the reply comes.
+  std::chrono::nanoseconds spin = tuning::kClientSpin;
+  /// It sleeps for so long before it asks whether its peer is alive.
+  std::chrono::nanoseconds sleep_slice = tuning::kPeerCheck;
 };
 
 /// Names a call under way on its channel.
@@ -66,10 +76,12 @@ template <class C>
 concept ClientChannel = requires(C c, const C& cc, const Request& request, Ticket& ticket,
                                  ReplyView& reply, base::Deadline deadline) {
   /// kOk and a ticket; kAgain when the next slot is taken; kInvalid for a request that breaks
-  /// the rules above; kClosed once the channel has ended.
+  /// the rules above; kClosed once the channel has ended. Only kOk changes anything.
   { c.submit(request, ticket) } noexcept -> std::same_as<Status>;
   /// kOk when the call has ended: `reply` is filled and the slot is free (ask once per ticket).
-  /// kAgain when it has not. A channel that has ended answers kOk with status kLost.
+  /// kAgain when it has not; kInvalid for a ticket that is not under way. A channel that has
+  /// ended answers kOk with the reply that came before its end, or with status kLost (kClosed
+  /// when this side ended it).
   { c.poll(ticket, reply) } noexcept -> std::same_as<Status>;
   /// Waits for the call: spins, backs off when cores are short, then sleeps. As poll, and
   /// kDeadline when `deadline` passes first. Sees a dead peer within a second.
@@ -96,7 +108,8 @@ struct Invocation {
   bool traced = false;
   /// The output is the worker's own scratch memory, copied to the reply when the call ends.
   bool out_is_inline = false;
-  /// kOk, or why the request must be refused without being run.
+  /// kOk, or why the request must be refused without being run: then `in` and `out` are null, and
+  /// the sizes say what the client claimed.
   Status verdict = Status::kOk;
 };
 

@@ -35,8 +35,9 @@ done
 pids=$(pids_left)
 if [[ -n $pids ]]; then
   echo "left behind after $patience s:" >&2
-  # shellcheck disable=SC2086 # one word per process
-  ps -o pid,ppid,stat,args -p ${pids//$'\n'/ } >&2 || true
+  for pid in $pids; do
+    printf '  %s %s\n' "$pid" "$(tr '\0' ' ' <"/proc/$pid/cmdline" || true)" >&2
+  done
   # shellcheck disable=SC2086
   kill -KILL $pids 2>/dev/null || true
   code=1

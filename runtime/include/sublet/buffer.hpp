@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstddef>
+#include <limits>
 #include <memory>
 #include <memory_resource>
+#include <new>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -22,7 +24,7 @@ class Buffer {
   Buffer() = default;
   Buffer(std::shared_ptr<std::pmr::memory_resource> arena, std::size_t count)
       : arena_(std::move(arena)),
-        data_(static_cast<T*>(arena_->allocate(count * sizeof(T), alignof(T)))),
+        data_(static_cast<T*>(arena_->allocate(bytes_for(count), alignof(T)))),
         count_(count) {}
   Buffer(Buffer&& other) noexcept { swap(other); }
   Buffer& operator=(Buffer&& other) noexcept {
@@ -55,6 +57,13 @@ class Buffer {
   }
 
  private:
+  static std::size_t bytes_for(std::size_t count) {
+    if (count > std::numeric_limits<std::size_t>::max() / sizeof(T)) {
+      throw std::bad_array_new_length();
+    }
+    return count * sizeof(T);
+  }
+
   std::shared_ptr<std::pmr::memory_resource> arena_;
   T* data_ = nullptr;
   std::size_t count_ = 0;

@@ -1,44 +1,50 @@
 // The client's slow paths: waiting long, failures, the channel's end.
 
+#include <base/unix_socket.hpp>
+#include <transport/shm/shm_client_datapath.hpp>
+
 #include <sched.h>
 
 #include <algorithm>
-#include <base/unix_socket.hpp>
-#include <transport/shm/shm_client_datapath.hpp>
 #include <utility>
 
 namespace sublet::transport::shm {
 
 static_assert(transport::ClientChannel<ClientChannel>);
 
-ClientChannel::ClientChannel(base::Fd connection, base::SharedMemory memory,
-                             std::shared_ptr<Arena> arena, std::uint32_t slots, FenceMode fences)
+ClientChannel::ClientChannel(base::Fd connection, std::shared_ptr<base::SharedMemory> memory,
+                             std::shared_ptr<Arena> arena, const Terms& terms,
+                             const WaitPolicy& policy)
     : arena_base_(arena->data()),
       arena_size_(arena->size()),
-      mask_(slots - 1),
-      fences_(fences),
+      mask_(terms.slots - 1),
+      next_(terms.first_sequence),
+      fences_(terms.fences),
+      policy_(policy),
       connection_(std::move(connection)),
       memory_(std::move(memory)),
       arena_(std::move(arena)),
-      pending_storage_(slots) {
-  const Layout layout{slots};
-  requests_ = at<RequestSlot>(memory_.data(), layout.requests());
-  replies_ = at<ReplySlot>(memory_.data(), layout.replies());
-  worker_sleep_ = at<SleepWord>(memory_.data(), layout.worker_sleep());
-  client_sleep_ = at<SleepWord>(memory_.data(), layout.client_sleep());
+      pending_storage_(terms.slots) {
+  const Layout layout{terms.slots};
+  requests_ = at<RequestSlot>(memory_->data(), layout.requests());
+  replies_ = at<ReplySlot>(memory_->data(), layout.replies());
+  worker_sleep_ = at<SleepWord>(memory_->data(), layout.worker_sleep());
+  client_sleep_ = at<SleepWord>(memory_->data(), layout.client_sleep());
   pending_ = pending_storage_.data();
 }
 
 void ClientChannel::collect_failure(const ReplyLine& line, std::uint32_t slot,
                                     ReplyView& reply) noexcept {
   const Layout layout{mask_ + 1};
-  const auto& text = at<ErrorText>(memory_.data(), layout.errors())[slot].text;
-  const std::size_t size = std::min<std::size_t>(line.error_size, error_.size());
+  const auto& text = at<ErrorText>(memory_->data(), layout.errors())[slot].text;
+  const std::size_t size = std::min<std::size_t>(load_once(line.error_size), error_.size());
   std::memcpy(error_.data(), text.data(), size);
   reply.error = {error_.data(), size};
-  if (reply.status == Status::kAgain || reply.status > Status::kDenied) {
+  // Those two say that a call has not ended, which a reply cannot mean.
+  if (reply.status == Status::kAgain || reply.status == Status::kDeadline ||
+      reply.status > Status::kDenied) {
     reply.status = Status::kLost;
-    reply.error = "the executor's reply has a status that does not exist";
+    reply.error = "the executor's reply has a status that no call can end with";
   }
   if (reply.status != Status::kOutputTooLarge) reply.size = 0;
 }
@@ -70,11 +76,12 @@ bool ClientChannel::wait_step(Ticket ticket, base::Ticks now, base::Ticks& spin_
   }
   const bool cores_short = contention_.observe(now);
   if (cores_short) ::sched_yield();
-  const auto patience = cores_short ? std::chrono::nanoseconds(tuning::kContendedSpin)
-                                    : std::chrono::nanoseconds(tuning::kClientSpin);
+  const auto patience =
+      cores_short ? std::min<std::chrono::nanoseconds>(tuning::kContendedSpin, policy_.spin)
+                  : policy_.spin;
   if (now - spin_since > rate.from(patience)) {
     // A sleeper hears only of replies: the peer's death ends the sleep with its slice.
-    const auto limit = std::min<std::chrono::nanoseconds>(deadline.left(), tuning::kPeerCheck);
+    const auto limit = std::min(deadline.left(), policy_.sleep_slice);
     sleep_unless(*client_sleep_, fences_, limit, [&] { return replied(ticket); });
     contention_.restart(base::ticks());
   }

@@ -6,12 +6,13 @@
 
 #include <base/fd.hpp>
 #include <base/shared_memory.hpp>
-#include <cstring>
-#include <memory>
 #include <transport/arena.hpp>
 #include <transport/contention.hpp>
 #include <transport/contract.hpp>
 #include <transport/shm/shm_sleep.hpp>
+
+#include <cstring>
+#include <memory>
 #include <vector>
 
 namespace sublet::transport::shm {
@@ -19,8 +20,10 @@ namespace sublet::transport::shm {
 /// The client's end of a channel. Owner: the lease's link to one worker. One thread at a time.
 class ClientChannel {
  public:
-  ClientChannel(base::Fd connection, base::SharedMemory memory, std::shared_ptr<Arena> arena,
-                std::uint32_t slots, FenceMode fences);
+  /// `connection` is readable (end of file) when the worker's process has gone. `memory` has
+  /// Layout{terms.slots}.size() bytes.
+  ClientChannel(base::Fd connection, std::shared_ptr<base::SharedMemory> memory,
+                std::shared_ptr<Arena> arena, const Terms& terms, const WaitPolicy& policy = {});
 
   [[nodiscard]] Status submit(const Request& request, Ticket& ticket) noexcept;
   [[nodiscard]] Status poll(Ticket ticket, ReplyView& reply) noexcept;
@@ -58,15 +61,16 @@ class ClientChannel {
   std::uint64_t arena_size_;
   Pending* pending_;
   std::uint32_t mask_;
-  std::uint32_t next_ = 1;
+  std::uint32_t next_;
   std::uint32_t in_flight_ = 0;
   FenceMode fences_;
   Status end_ = Status::kOk;  ///< kOk while open, then what calls under way get.
 
   SleepWord* client_sleep_;
+  WaitPolicy policy_;
   Contention contention_;
   base::Fd connection_;
-  base::SharedMemory memory_;
+  std::shared_ptr<base::SharedMemory> memory_;
   std::shared_ptr<Arena> arena_;
   std::vector<Pending> pending_storage_;
   std::array<char, kErrorBytes> error_{};
@@ -91,7 +95,7 @@ inline Status ClientChannel::submit(const Request& request, Ticket& ticket) noex
   const std::uint32_t sequence = next_;
   const std::uint32_t slot = sequence & mask_;
   Pending& pending = pending_[slot];
-  if (pending.busy) return Status::kAgain;
+  if (pending.busy) return end_ == Status::kOk ? Status::kAgain : Status::kClosed;
   if (end_ != Status::kOk) [[unlikely]]
     return Status::kClosed;
 
@@ -143,10 +147,10 @@ inline Status ClientChannel::submit(const Request& request, Ticket& ticket) noex
 inline void ClientChannel::collect(Pending& pending, ReplyView& reply) noexcept {
   ReplySlot& slot = replies_[pending.sequence & mask_];
   const ReplyLine& line = slot.line;
-  const std::uint64_t size = line.size;
-  reply.status = static_cast<Status>(line.status);
+  const std::uint64_t size = load_once(line.size);
+  reply.status = static_cast<Status>(load_once(line.status));
   reply.size = size;
-  reply.exec_ns = line.exec_ns;
+  reply.exec_ns = load_once(line.exec_ns);
   reply.error = {};
   pending.busy = false;
   --in_flight_;
@@ -162,8 +166,8 @@ inline void ClientChannel::collect(Pending& pending, ReplyView& reply) noexcept 
     collect_failure(line, pending.sequence & mask_, reply);
   }
   if (pending.traced) {
-    reply.started = slot.started;
-    reply.ended = slot.ended;
+    reply.started = load_once(slot.started);
+    reply.ended = load_once(slot.ended);
   }
 }
 

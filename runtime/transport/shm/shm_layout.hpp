@@ -1,24 +1,26 @@
 #pragma once
 
 // PROTOCOL  The memory that a client and a worker of one node share, one per channel: a memfd made
-// by the
-//           executor. Call n (a 32-bit sequence number, from 1) uses slot n mod N of each ring. The
-//           client writes the body of a request line, then its sequence; the worker waits for the
-//           sequence it expects next, copies the line, and answers the same way in the reply line.
-//           Payloads up to kInlineBytes travel in the line; others lie in the arena, and the line
-//           holds their offsets.
+//           by the executor. Call n (a 32-bit sequence number, from 1, wrapping) uses slot n mod N
+//           of each ring. The client writes the body of a request line, then its sequence; the
+//           worker waits for the sequence it expects next, copies the line, and answers the same
+//           way in the reply line. Payloads up to kInlineBytes travel in the line; others lie in
+//           the arena, and the line holds their offsets.
+//
 // STATES    A slot: free -> submitted (request sequence written) -> done (reply sequence written)
 //           -> free (the client has collected the reply; known to the client alone).
+//
 // LIMITS    Slots: a power of two up to wire::kMaxSlots. Error text: kErrorBytes.
 //
 // Everything here is hostile: the other side may write anything at any time. Each side copies a
 // line once and checks the copy.
 
+#include <transport/contract.hpp>
+
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <transport/contract.hpp>
 
 namespace sublet::transport::shm {
 
@@ -67,7 +69,7 @@ struct alignas(kPair) RequestSlot {
 
 struct alignas(kPair) ReplySlot {
   ReplyLine line;
-  std::uint64_t started;  ///< Only with kTraced; written before the sequence.
+  std::uint64_t started;  ///< Only read with kTraced; written before the sequence.
   std::uint64_t ended;
 };
 static_assert(sizeof(RequestSlot) == kPair && sizeof(ReplySlot) == kPair);
@@ -105,6 +107,13 @@ struct Layout {
 template <class T>
 [[nodiscard]] T* at(std::byte* base, std::size_t offset) noexcept {
   return reinterpret_cast<T*>(base + offset);
+}
+
+/// Reads what the other side may change at any time. Volatile: the compiler must not read it once
+/// more after it has been checked.
+template <class T>
+[[nodiscard]] T load_once(const T& value) noexcept {
+  return *static_cast<const volatile T*>(&value);
 }
 
 [[nodiscard]] inline std::uint32_t load_acquire(std::uint32_t& word) noexcept {

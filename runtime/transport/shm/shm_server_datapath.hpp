@@ -4,13 +4,14 @@
 // written (the reply), one line read that nobody else writes (the client's sleep word). No
 // allocation, lock, system call or virtual call.
 
-#include <algorithm>
-#include <atomic>
 #include <base/shared_memory.hpp>
-#include <cstring>
-#include <memory>
 #include <transport/contract.hpp>
 #include <transport/shm/shm_sleep.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <memory>
 
 namespace sublet::transport::shm {
 
@@ -18,8 +19,9 @@ namespace sublet::transport::shm {
 /// any.
 class ServerChannel {
  public:
-  ServerChannel(base::SharedMemory memory, std::shared_ptr<base::SharedMemory> arena,
-                std::uint32_t slots, FenceMode fences);
+  /// `memory` has Layout{terms.slots}.size() bytes.
+  ServerChannel(std::shared_ptr<base::SharedMemory> memory,
+                std::shared_ptr<const base::SharedMemory> arena, const Terms& terms);
 
   [[nodiscard]] bool poll(Invocation& invocation) noexcept;
   void complete(const Invocation& invocation, const Completion& completion) noexcept;
@@ -31,6 +33,8 @@ class ServerChannel {
 
  private:
   void decode(Invocation& invocation) noexcept;
+  /// A request that breaks the rules names no memory: nobody can use it by mistake.
+  static void reject(Invocation& invocation) noexcept;
   /// Where the offset at `where` in the request points; a bad one turns the verdict to kInvalid.
   [[nodiscard]] std::byte* in_arena(std::size_t where, std::uint64_t size,
                                     Status& verdict) const noexcept {
@@ -48,21 +52,24 @@ class ServerChannel {
   std::byte* arena_base_;
   std::uint64_t arena_size_;
   std::uint32_t mask_;
-  std::uint32_t next_ = 1;
+  std::uint32_t next_;
   FenceMode fences_;
   std::atomic<bool> open_{true};
   RequestLine request_{};  ///< The copy that is checked and used.
   alignas(64) std::array<std::byte, 64> scratch_{};
 
   SleepWord* worker_sleep_;
-  base::SharedMemory memory_;
-  std::shared_ptr<base::SharedMemory> arena_;
+  std::shared_ptr<base::SharedMemory> memory_;
+  std::shared_ptr<const base::SharedMemory> arena_;
 };
 
 inline bool ServerChannel::poll(Invocation& invocation) noexcept {
   RequestLine& line = requests_[next_ & mask_].line;
   if (load_acquire(line.sequence) != next_) return false;
   std::memcpy(&request_, &line, sizeof(request_));
+  // The compiler knows that the copy equals its source and could read the source again after the
+  // checks; this forbids it.
+  std::atomic_signal_fence(std::memory_order_seq_cst);
   decode(invocation);
   ++next_;
   return true;
@@ -91,6 +98,8 @@ inline void ServerChannel::decode(Invocation& invocation) noexcept {
   } else {
     invocation.in = in_arena(kInputOffsetAt, request_.in_size, invocation.verdict);
   }
+  if (invocation.verdict != Status::kOk) [[unlikely]]
+    reject(invocation);
 }
 
 inline void ServerChannel::complete(const Invocation& invocation,

@@ -1,37 +1,21 @@
+#include <base/asymmetric_fence.hpp>
+#include <base/unix_socket.hpp>
+#include <transport/shm/shm_greeting.hpp>
+#include <transport/shm/shm_setup.hpp>
+#include <wire/limits.hpp>
+
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <base/unix_socket.hpp>
 #include <bit>
+#include <cerrno>
 #include <cstring>
-#include <transport/shm/shm_setup.hpp>
 #include <utility>
 
 namespace sublet::transport::shm {
 namespace {
-
-constexpr std::uint32_t kMagic = 0x5342'4c54;
-constexpr std::uint32_t kVersion = 1;
-
-struct Hello {
-  std::uint32_t magic;
-  std::uint32_t version;
-  Token token;
-  std::uint32_t worker;
-  std::uint32_t slots;
-  std::uint64_t arena_size;
-  std::uint32_t asymmetric;  ///< 1: the client is registered for asymmetric fences.
-  std::uint32_t unused;
-};
-
-struct Welcome {
-  std::uint32_t magic;
-  std::uint8_t status;  ///< sublet::Status; kOk comes with the channel's memfd.
-  std::uint8_t asymmetric;
-  std::array<char, 250> text;
-};
 
 template <class T>
 std::span<const std::byte> bytes_of(const T& value) {
@@ -43,6 +27,13 @@ bool same_token(const Token& a, const Token& b) noexcept {
   unsigned difference = 0;
   for (std::size_t i = 0; i < a.size(); ++i) difference |= static_cast<unsigned>(a[i] ^ b[i]);
   return difference == 0;
+}
+
+/// Not negative, which would mean for ever.
+std::chrono::milliseconds left_until(std::chrono::steady_clock::time_point end) {
+  const auto left =
+      std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+  return std::max(left, std::chrono::milliseconds(0));
 }
 
 bool usable_slots(std::uint32_t slots, std::uint32_t most) noexcept {
@@ -61,8 +52,18 @@ void refuse(int socket, Status status, const std::string& text) {
 }  // namespace
 
 Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Arena> arena) {
-  auto socket = base::connect_abstract(options.socket);
-  if (!socket) return tl::unexpected<Error>(socket.error());
+  if (!usable_slots(options.slots, wire::kMaxSlots)) {
+    return fail(ErrorKind::kInvalid, "a channel has a power of two of slots up to " +
+                                         std::to_string(wire::kMaxSlots) + "; asked for were " +
+                                         std::to_string(options.slots));
+  }
+  const auto end = std::chrono::steady_clock::now() + options.timeout;
+  auto socket = base::connect_abstract(options.socket, options.timeout);
+  if (!socket) {
+    const bool invalid = socket.error().kind() == ErrorKind::kInvalid;
+    return fail(invalid ? ErrorKind::kInvalid : ErrorKind::kDisconnected, socket.error().what(),
+                socket.error().system_errno());
+  }
   Hello hello{};
   hello.magic = kMagic;
   hello.version = kVersion;
@@ -77,7 +78,7 @@ Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Are
   }
   Welcome welcome{};
   auto packet = base::receive_packet(
-      socket->get(), std::as_writable_bytes(std::span<Welcome, 1>(&welcome, 1)), options.timeout);
+      socket->get(), std::as_writable_bytes(std::span<Welcome, 1>(&welcome, 1)), left_until(end));
   if (!packet) {
     return fail(ErrorKind::kDisconnected,
                 "worker " + std::to_string(options.worker) +
@@ -101,8 +102,9 @@ Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Are
   }
   auto memory = base::SharedMemory::map(std::move(packet->fds[0]), Layout{options.slots}.size());
   if (!memory) return tl::unexpected<Error>(memory.error());
-  return ClientChannel(std::move(*socket), std::move(*memory), std::move(arena), options.slots,
-                       welcome.asymmetric != 0 ? FenceMode::kAsymmetric : FenceMode::kSymmetric);
+  const FenceMode fences = welcome.asymmetric != 0 ? FenceMode::kAsymmetric : FenceMode::kSymmetric;
+  return ClientChannel(std::move(*socket), std::make_shared<base::SharedMemory>(std::move(*memory)),
+                       std::move(arena), Terms{options.slots, fences}, options.wait);
 }
 
 Listener::Listener(base::Fd socket, ListenerOptions options)
@@ -111,23 +113,31 @@ Listener::Listener(base::Fd socket, ListenerOptions options)
 }
 
 void Listener::append_poll_fds(std::vector<pollfd>& fds) const {
-  if (pending_.size() < kMaxPending) fds.push_back({socket_.get(), POLLIN, 0});
+  const bool accepting =
+      pending_.size() < kMaxPending && std::chrono::steady_clock::now() >= accept_after_;
+  if (accepting) fds.push_back({socket_.get(), POLLIN, 0});
   for (const auto& pending : pending_) fds.push_back({pending.socket.get(), POLLIN, 0});
 }
 
 int Listener::poll_timeout_ms() const {
-  if (pending_.empty()) return -1;
-  auto first = pending_.front().deadline;
+  using Time = std::chrono::steady_clock::time_point;
+  Time first = accept_after_ == Time{} ? Time::max() : accept_after_;
   for (const auto& pending : pending_) first = std::min(first, pending.deadline);
-  const auto left =
-      std::chrono::ceil<std::chrono::milliseconds>(first - std::chrono::steady_clock::now());
-  return static_cast<int>(std::max<std::int64_t>(0, left.count()));
+  return first == Time::max() ? -1 : static_cast<int>(left_until(first).count());
 }
 
 void Listener::accept_all() {
+  accept_after_ = {};
   while (pending_.size() < kMaxPending) {
     base::Fd socket(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket.valid()) return;
+    if (!socket.valid()) {
+      const bool none = errno == EAGAIN || errno == EWOULDBLOCK;
+      const bool gone = errno == ECONNABORTED || errno == EINTR;
+      if (gone) continue;
+      // Out of descriptors or memory: the connection waits, and its socket stays ready meanwhile.
+      if (!none) accept_after_ = std::chrono::steady_clock::now() + kAcceptPause;
+      return;
+    }
     pending_.push_back({std::move(socket), std::chrono::steady_clock::now() + kHelloTimeout});
   }
 }
@@ -156,15 +166,15 @@ Result<std::shared_ptr<base::SharedMemory>> Listener::map_arena(base::Fd fd, std
   }
   std::erase_if(arenas_, [](const KnownArena& arena) { return arena.memory.expired(); });
   for (const KnownArena& arena : arenas_) {
-    if (auto memory = arena.memory.lock();
-        memory && arena.inode == info.st_ino && memory->size() == size) {
+    if (auto memory = arena.memory.lock(); memory && arena.device == info.st_dev &&
+                                           arena.inode == info.st_ino && memory->size() == size) {
       return memory;
     }
   }
   auto mapped = base::SharedMemory::map(std::move(fd), size);
   if (!mapped) return tl::unexpected<Error>(mapped.error());
   auto memory = std::make_shared<base::SharedMemory>(std::move(*mapped));
-  arenas_.push_back({info.st_ino, memory});
+  arenas_.push_back({info.st_dev, info.st_ino, memory});
   return memory;
 }
 
@@ -174,8 +184,9 @@ bool Listener::greet(PendingConnection& pending, const std::function<bool(std::u
   const int socket = pending.socket.get();
   auto packet =
       base::receive_packet(socket, std::as_writable_bytes(std::span<Hello, 1>(&hello, 1)));
-  if (!packet) return packet.error().kind() != ErrorKind::kOverloaded;
-  if (packet->size != sizeof(hello) || hello.magic != kMagic || packet->fds.size() != 1) {
+  if (!packet && packet.error().kind() == ErrorKind::kOverloaded) return false;
+  if (!packet || packet->size != sizeof(hello) || hello.magic != kMagic ||
+      packet->fds.size() != 1) {
     refuse(socket, Status::kInvalid, "the greeting is malformed");
     return true;
   }
@@ -219,6 +230,7 @@ bool Listener::greet(PendingConnection& pending, const std::function<bool(std::u
   }
   const bool asymmetric =
       hello.asymmetric == 1 && !options_.mostly_warm && base::register_asymmetric_fence();
+  const Terms terms{hello.slots, asymmetric ? FenceMode::kAsymmetric : FenceMode::kSymmetric};
   Welcome welcome{};
   welcome.magic = kMagic;
   welcome.status = static_cast<std::uint8_t>(Status::kOk);
@@ -227,8 +239,8 @@ bool Listener::greet(PendingConnection& pending, const std::function<bool(std::u
   if (!base::send_packet(socket, bytes_of(welcome), {&memory_fd, 1})) return true;
   accepted(Accepted{
       hello.worker,
-      std::make_unique<ServerChannel>(std::move(*memory), std::move(*arena), hello.slots,
-                                      asymmetric ? FenceMode::kAsymmetric : FenceMode::kSymmetric),
+      std::make_unique<ServerChannel>(std::make_shared<base::SharedMemory>(std::move(*memory)),
+                                      std::move(*arena), terms),
       std::move(pending.socket)});
   return true;
 }

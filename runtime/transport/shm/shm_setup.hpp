@@ -1,42 +1,47 @@
 #pragma once
 
-// PROTOCOL  Set-up of shm channels over a SOCK_SEQPACKET Unix socket that stays open as long as the
-//           channel: its closing is how each side learns of the other's death. The client sends one
-//           Hello with the arena's memfd beside it; the executor answers with one Welcome, and with
-//           the channel's memfd unless it refuses.
-// STATES    Connection: accepted -> greeted (Hello received in time) -> welcomed | refused and
-// closed. LIMITS    kMaxPending connections may wait to send their Hello, each at most
-// kHelloTimeout.
+// PROTOCOL  Set-up of shm channels over a SOCK_SEQPACKET Unix socket that stays open as long as
+//           the channel: its closing is how each side learns of the other's death. The client sends
+//           one Hello with the arena's memfd beside it; the executor answers with one Welcome, and
+//           with the channel's memfd unless it refuses.
+//
+// STATES    Connection: accepted -> greeted (Hello received in time) -> welcomed, or refused and
+//           closed.
+//
+// LIMITS    kMaxPending connections may wait to send their Hello, each at most kHelloTimeout.
+
+#include <base/fd.hpp>
+#include <sublet/result.hpp>
+#include <transport/arena.hpp>
+#include <transport/shm/shm_client_datapath.hpp>
+#include <transport/shm/shm_greeting.hpp>
+#include <transport/shm/shm_server_datapath.hpp>
 
 #include <poll.h>
 
 #include <array>
-#include <base/fd.hpp>
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
-#include <sublet/result.hpp>
-#include <transport/arena.hpp>
-#include <transport/shm/shm_client_datapath.hpp>
-#include <transport/shm/shm_server_datapath.hpp>
 #include <vector>
 
 namespace sublet::transport::shm {
 
-inline constexpr std::size_t kTokenBytes = 16;
-using Token = std::array<std::uint8_t, kTokenBytes>;
-
 inline constexpr std::size_t kMaxPending = 64;
 inline constexpr auto kHelloTimeout = std::chrono::seconds(1);
+
+/// For so long no connection is accepted after one could not be for want of descriptors or memory.
+inline constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 
 struct ConnectOptions {
   std::string socket;  ///< Abstract name, without the leading zero byte.
   Token token{};
   std::uint32_t worker = 0;
   std::uint32_t slots = tuning::kDefaultSlots;
-  std::chrono::milliseconds timeout{5000};
+  std::chrono::milliseconds timeout{5000};  ///< Of the whole set-up.
+  WaitPolicy wait{};
 };
 
 /// Opens a channel to one worker. kDenied with the executor's reason when it refuses, kDisconnected
@@ -53,7 +58,8 @@ struct ListenerOptions {
 };
 
 /// A channel that has been set up. `connection` becomes readable (end of file) when the client
-/// closes or dies; the owner of the channel watches it and then calls channel->interrupt().
+/// closes or dies; the owner of the channel watches it and then calls channel->interrupt(). An
+/// honest client never sends on it again, so readable means the end in any case.
 struct Accepted {
   std::uint32_t worker = 0;
   std::unique_ptr<ServerChannel> channel;
@@ -92,8 +98,10 @@ class Listener {
   base::Fd socket_;
   ListenerOptions options_;
   std::vector<PendingConnection> pending_;
+  std::chrono::steady_clock::time_point accept_after_{};  ///< Unset: connections are accepted.
   /// Clients open one channel per worker, all with the same arena: mapped once.
   struct KnownArena {
+    std::uint64_t device;
     std::uint64_t inode;
     std::weak_ptr<base::SharedMemory> memory;
   };

@@ -1,17 +1,31 @@
+#include <transport/shm/shm_sleep.hpp>
+
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <ctime>
-#include <transport/shm/shm_sleep.hpp>
 
 namespace sublet::transport::shm {
+
+namespace {
+
+void futex_wake(SleepWord& word) noexcept {
+  ::syscall(SYS_futex, &word.sleeping, FUTEX_WAKE, 1, nullptr, nullptr, 0);
+}
+
+}  // namespace
 
 void wake_slow(SleepWord& word) noexcept {
   // Whoever turns the 1 into 0 makes the call, so that a burst of requests costs one.
   if (std::atomic_ref<std::uint32_t>(word.sleeping).exchange(0, std::memory_order_relaxed) != 0) {
-    ::syscall(SYS_futex, &word.sleeping, FUTEX_WAKE, 1, nullptr, nullptr, 0);
+    futex_wake(word);
   }
+}
+
+void wake_always(SleepWord& word) noexcept {
+  std::atomic_ref<std::uint32_t>(word.sleeping).store(0, std::memory_order_relaxed);
+  futex_wake(word);
 }
 
 void futex_wait(SleepWord& word, std::chrono::nanoseconds limit) noexcept {

@@ -1,19 +1,24 @@
 #pragma once
 
 #include <base/asymmetric_fence.hpp>
-#include <chrono>
 #include <transport/shm/shm_layout.hpp>
+#include <transport/shm/shm_terms.hpp>
+
+#include <algorithm>
+#include <chrono>
 
 namespace sublet::transport::shm {
 
-/// Whether the frequent side pays for the fence between "here is work" and "do you sleep?".
-enum class FenceMode : std::uint8_t {
-  kAsymmetric,  ///< The sleeper pays for both with a membarrier. For channels that are mostly hot.
-  kSymmetric,   ///< Both use a real fence: no membarrier here, or sleeping is the common case.
-};
+/// How long a side may sleep when the kernel refused the membarrier that its peer's light fence
+/// counts on: about what being woken costs, many times over.
+inline constexpr auto kUnfencedSleep = std::chrono::milliseconds(1);
 
 /// Wakes the sleeper on `word`. Off the hot path (one futex call). Async-signal-safe.
 void wake_slow(SleepWord& word) noexcept;
+
+/// As wake_slow, whatever the word says: for a wake-up that must not depend on what the other side
+/// has written there.
+void wake_always(SleepWord& word) noexcept;
 
 /// Waits until the word is not 1, or `limit` is over. The caller has set it to 1.
 void futex_wait(SleepWord& word, std::chrono::nanoseconds limit) noexcept;
@@ -39,7 +44,7 @@ void sleep_unless(SleepWord& word, FenceMode mode, std::chrono::nanoseconds limi
   std::atomic_ref<std::uint32_t> sleeping(word.sleeping);
   sleeping.store(1, std::memory_order_relaxed);
   if (mode == FenceMode::kAsymmetric) {
-    base::heavy_fence();
+    if (!base::heavy_fence()) limit = std::min<std::chrono::nanoseconds>(limit, kUnfencedSleep);
   } else {
     std::atomic_thread_fence(std::memory_order_seq_cst);
   }

@@ -137,10 +137,12 @@ ExecutorUnderTest ZygoteUnderTest::order(const SpawnOptions& options, std::uint6
   for (std::size_t i = 0; i < executor.token.size(); ++i) {
     executor.token[i] = static_cast<std::uint8_t>(request + 7 * i);
   }
-  executor.accounting =
-      base::SharedMemory::create("test-accounting", options.workers * sizeof(wire::WorkerCounters),
-                                 base::SharedMemory::Pages::kSmall)
-          .value_or_throw();
+  const std::size_t accounting_bytes = options.accounting_bytes != 0
+                                           ? options.accounting_bytes
+                                           : options.workers * sizeof(wire::WorkerCounters);
+  executor.accounting = base::SharedMemory::create("test-accounting", accounting_bytes,
+                                                   base::SharedMemory::Pages::kSmall)
+                            .value_or_throw();
   const base::Fd listening = base::listen_abstract(executor.socket, 16).value_or_throw();
   auto [ours, theirs] = base::make_socketpair().value_or_throw();
   executor.control = std::move(ours);

@@ -1,0 +1,84 @@
+#include <base/node_identity.hpp>
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <fstream>
+
+namespace sublet::base {
+namespace {
+
+/// Sets or clears a variable and puts back what was there.
+class Environment {
+ public:
+  Environment(const char* name, const char* value) : name_(name) {
+    if (const char* before = std::getenv(name)) {
+      had_value_ = true;
+      before_ = before;
+    }
+    value == nullptr ? ::unsetenv(name) : ::setenv(name, value, 1);
+  }
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
+  ~Environment() { had_value_ ? ::setenv(name_, before_.c_str(), 1) : ::unsetenv(name_); }
+
+ private:
+  const char* name_;
+  bool had_value_ = false;
+  std::string before_;
+};
+
+std::string host_name() {
+  std::array<char, 256> host{};
+  ::gethostname(host.data(), host.size() - 1);
+  return host.data();
+}
+
+TEST(NodeIdentity, IsTheHostNameUnlessConfigured) {
+  const Environment none("SUBLET_NODE_NAME", nullptr);
+  EXPECT_EQ(node_identity().name, host_name());
+  const Environment empty("SUBLET_NODE_NAME", "");
+  EXPECT_EQ(node_identity().name, host_name());
+}
+
+TEST(NodeIdentity, TakesTheConfiguredNameBeforeTheEnvironments) {
+  const Environment named("SUBLET_NODE_NAME", "virtual-3");
+  EXPECT_EQ(node_identity().name, "virtual-3");
+  EXPECT_EQ(node_identity("virtual-4").name, "virtual-4");
+}
+
+TEST(NodeIdentity, TellsVirtualNodesOfOneMachineApart) {
+  EXPECT_EQ(node_identity("a").id, node_identity("a").id);
+  EXPECT_NE(node_identity("a").id, node_identity("b").id);
+}
+
+TEST(NodeIdentity, HoldsTheBootId) {
+  std::string boot_id;
+  std::getline(std::ifstream("/proc/sys/kernel/random/boot_id"), boot_id);
+  ASSERT_FALSE(boot_id.empty());
+  EXPECT_EQ(node_identity("a").id, boot_id + "/a");
+}
+
+TEST(NodeIdentity, NamesTheUser) {
+  const std::string text = user_at_node(node_identity("n7"));
+  EXPECT_GT(text.size(), std::string("@n7").size());
+  EXPECT_EQ(text.substr(text.size() - 3), "@n7");
+}
+
+TEST(RuntimeDirectory, LiesInTheUsersOwn) {
+  const Environment set("XDG_RUNTIME_DIR", "/run/user/77");
+  EXPECT_EQ(runtime_directory(), "/run/user/77/sublet");
+}
+
+TEST(RuntimeDirectory, IgnoresARelativeDirectory) {
+  const std::string fallback = "/tmp/sublet-" + std::to_string(::getuid());
+  const Environment relative("XDG_RUNTIME_DIR", "run");
+  EXPECT_EQ(runtime_directory(), fallback);
+  const Environment unset("XDG_RUNTIME_DIR", nullptr);
+  EXPECT_EQ(runtime_directory(), fallback);
+}
+
+}  // namespace
+}  // namespace sublet::base

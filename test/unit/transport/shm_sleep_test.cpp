@@ -1,0 +1,176 @@
+#include "shm_pair.hpp"
+
+#include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <fstream>
+#include <future>
+#include <thread>
+
+namespace sublet::transport::shm {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kPatience = 20s;
+
+/// Waits until a thread of this process is blocked in the kernel.
+bool await_blocked(pid_t thread) {
+  const base::Deadline deadline = base::Deadline::after(kPatience);
+  while (!deadline.passed()) {
+    std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/stat");
+    std::string text;
+    std::getline(file, text);
+    const auto name_end = text.rfind(')');
+    if (name_end != std::string::npos && text[name_end + 2] == 'S') return true;
+    std::this_thread::yield();
+  }
+  return false;
+}
+
+/// A thread that sleeps as the worker of a channel, once.
+class Sleeper {
+ public:
+  Sleeper(ServerChannel& server, std::chrono::nanoseconds limit)
+      : ended_(std::async(std::launch::async, [this, &server, limit] {
+          thread_ = ::gettid();
+          server.sleep(limit);
+        })) {}
+  [[nodiscard]] bool await_asleep() {
+    while (thread_ == 0) std::this_thread::yield();
+    return await_blocked(thread_);
+  }
+  [[nodiscard]] bool woke() { return ended_.wait_for(kPatience) == std::future_status::ready; }
+
+ private:
+  std::atomic<pid_t> thread_{0};
+  std::future<void> ended_;
+};
+
+class ShmSleep : public ::testing::TestWithParam<FenceMode> {
+ protected:
+  void SetUp() override {
+    if (GetParam() == FenceMode::kAsymmetric && !base::register_asymmetric_fence()) {
+      GTEST_SKIP() << "this kernel has no expedited membarrier";
+    }
+  }
+  ShmPair pair_{{2, GetParam()}};
+  std::uint32_t& worker_word() {
+    return at<SleepWord>(pair_.memory->data(), pair_.layout.worker_sleep())->sleeping;
+  }
+};
+
+TEST_P(ShmSleep, EndsByItsLimit) {
+  pair_.server.sleep(1ms);
+  pair_.server.sleep(0ns);
+  pair_.server.sleep(-1s);
+  EXPECT_EQ(worker_word(), 0u) << "the wish to be woken outlived the sleep";
+}
+
+TEST_P(ShmSleep, DoesNotBeginWhenARequestIsThere) {
+  Ticket ticket;
+  ASSERT_EQ(pair_.client.submit({}, ticket), Status::kOk);
+  Sleeper sleeper(pair_.server, 1h);
+  EXPECT_TRUE(sleeper.woke());
+}
+
+TEST_P(ShmSleep, EndsWhenARequestComes) {
+  Sleeper sleeper(pair_.server, 1h);
+  ASSERT_TRUE(sleeper.await_asleep());
+  Ticket ticket;
+  ASSERT_EQ(pair_.client.submit({}, ticket), Status::kOk);
+  EXPECT_TRUE(sleeper.woke());
+  EXPECT_TRUE(pair_.serve());
+}
+
+TEST_P(ShmSleep, EndsWhenInterrupted) {
+  Sleeper sleeper(pair_.server, 1h);
+  ASSERT_TRUE(sleeper.await_asleep());
+  pair_.server.interrupt();
+  EXPECT_TRUE(sleeper.woke());
+  EXPECT_FALSE(pair_.server.is_open());
+  pair_.server.sleep(1h);  // and does not begin again
+}
+
+TEST_P(ShmSleep, EndsWhenInterruptedWhateverTheClientWroteToItsWord) {
+  for (const std::uint32_t value : {0u, 2u, ~0u}) {
+    ShmPair pair({2, GetParam()});
+    Sleeper sleeper(pair.server, 1h);
+    ASSERT_TRUE(sleeper.await_asleep());
+    store_release(at<SleepWord>(pair.memory->data(), pair.layout.worker_sleep())->sleeping, value);
+    pair.server.interrupt();
+    EXPECT_TRUE(sleeper.woke()) << value;
+  }
+}
+
+TEST_P(ShmSleep, LosesNoInterruptThatComesWhileItFallsAsleep) {
+  for (int i = 0; i < 2'000; ++i) {
+    ShmPair pair({1, GetParam()}, {}, 1);
+    std::atomic<bool> started{false};
+    std::thread interrupter([&] {
+      while (!started.load(std::memory_order_acquire)) base::cpu_pause();
+      for (int spin = 0; spin < i % 50; ++spin) base::cpu_pause();
+      pair.server.interrupt();
+    });
+    started.store(true, std::memory_order_release);
+    while (pair.server.is_open()) {
+      const base::Deadline deadline = base::Deadline::after(kPatience);
+      pair.server.sleep(kPatience);
+      if (deadline.passed()) {
+        ADD_FAILURE() << "interrupt " << i << " was lost";
+        break;
+      }
+    }
+    interrupter.join();
+    if (HasFailure()) break;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(EachFence, ShmSleep,
+                         ::testing::Values(FenceMode::kAsymmetric, FenceMode::kSymmetric),
+                         [](const auto& fence) {
+                           return fence.param == FenceMode::kAsymmetric ? "Asymmetric"
+                                                                        : "Symmetric";
+                         });
+
+/// From here on this process's membarrier calls fail, as under a filter that does not know them.
+bool forbid_membarrier() {
+  std::array<sock_filter, 4> program{{
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  }};
+  sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+TEST(ShmSleepUnfenced, LooksAgainSoonWhenTheSystemRefusesTheFence) {
+  ShmPair pair({2, FenceMode::kAsymmetric});
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    if (!forbid_membarrier()) ::_exit(2);
+    const base::Deadline deadline = base::Deadline::after(kPatience);
+    pair.server.sleep(kPatience);
+    ::_exit(deadline.passed() ? 1 : 0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 2) GTEST_SKIP() << "this system takes no seccomp filter";
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "it slept its full limit on a fence that did nothing";
+}
+
+}  // namespace
+}  // namespace sublet::transport::shm
