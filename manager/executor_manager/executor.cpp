@@ -15,6 +15,10 @@ namespace {
 
 constexpr int kBacklog = 128;
 
+/// Making a cgroup takes a core for 0.2 ms, which the first call of a cold start needs more. In
+/// this time a function can touch some 50 MiB of memory that RLIMIT_DATA does not count.
+constexpr kj::Duration kLimitAfter = 20 * kj::MILLISECONDS;
+
 /// From the end of a process to its zygote's word on how it ended.
 constexpr kj::Duration kToldWithin = 1 * kj::SECONDS;
 
@@ -78,7 +82,10 @@ void Executor::spawned(Result<Zygote::Child> child) {
   pidfd_observer_ = kj::heap<kj::UnixEventPort::FdObserver>(
       services_.port, pidfd_.get(), kj::UnixEventPort::FdObserver::OBSERVE_READ);
   if (services_.limiter != nullptr && order_.cgroup_bytes != 0) {
-    limit_ = services_.limiter->limit(pid_, pidfd_.get(), order_.cgroup_bytes);
+    tasks_.add(services_.timer.afterDelay(kLimitAfter).then([this] {
+      if (over_) return;
+      limit_ = services_.limiter->limit(pid_, pidfd_.get(), order_.cgroup_bytes);
+    }));
   }
   if (killed_) kill();  // given up before it was there
   tasks_.add(watch());

@@ -13,7 +13,8 @@ namespace sublet::manager {
 
 /// Puts executors into memory cgroups without making anybody wait: moving a process into a cgroup
 /// costs the kernel some 12 ms when it has not done so lately, many times a cold start. So an
-/// executor runs its first milliseconds under its RLIMIT_DATA alone.
+/// executor runs its first milliseconds under its RLIMIT_DATA alone. See kLimitAfter in
+/// executor.cpp.
 ///
 /// Owner: the executor manager; outlives what it limits. Called from the event loop's thread.
 class MemoryLimiter {
