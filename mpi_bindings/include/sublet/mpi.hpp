@@ -33,6 +33,10 @@ struct AllocatorOptions {
 /// grants are scattered, each rank connects its own channels; a failure anywhere becomes the same
 /// error on every rank, and the application may go on without workers or ask again for less.
 ///
+/// Without a running resource manager rank 0 starts a private one, which offers cores of its own
+/// node: those that the launcher of the job may use and no rank is bound to, when they are enough,
+/// else all of them (SessionOptions::private_cpuset overrides that).
+///
 /// All of Sublet's messages travel on a duplicate of the communicator, made by the first create()
 /// on it and freed with it: they never match a receive of the application's. That duplicate is made
 /// under the application's own error handler; on it MPI errors are returned and become Errors.
