@@ -237,7 +237,7 @@ TEST_F(CallTest, AnswersWarmWorkersAndThoseThatFallAsleep) {
       if (i % 50 == 0) {
         // Longer than hot_timeout: the next call finds the worker asleep.
         ::timespec pause{0, 3'000'000};
-        ::nanosleep(&pause, nullptr);
+        ::nanosleep(&pause, nullptr);  // tidy-allow: idle time is the subject
       }
     }
     // Asleep it does not spin: of these 20 ms at most the first one counts as hot.
@@ -248,7 +248,7 @@ TEST_F(CallTest, AnswersWarmWorkersAndThoseThatFallAsleep) {
     };
     const std::uint64_t before = hot();
     ::timespec pause{0, 20'000'000};
-    ::nanosleep(&pause, nullptr);
+    ::nanosleep(&pause, nullptr);  // tidy-allow: idle time is the subject
     const double hot_ns = static_cast<double>(hot() - before) / zygote_.ticks_per_ns();
     EXPECT_LT(hot_ns, 15e6) << "hot_timeout " << hot_ms << " ms";
     if (hot_ms == 0) {
