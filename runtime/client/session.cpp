@@ -1,19 +1,20 @@
+#include <base/log.hpp>
+#include <client/lease_impl.hpp>
+#include <client/private_manager.hpp>
+#include <sublet/session.hpp>
+#include <wire/control.capnp.h>
+#include <wire/convert.hpp>
+
 #include <capnp/message.h>
 #include <capnp/serialize.h>
 #include <sodium.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include <wire/control.capnp.h>
 
-#include <base/log.hpp>
-#include <client/lease_impl.hpp>
-#include <client/private_manager.hpp>
 #include <fstream>
 #include <mutex>
-#include <sublet/session.hpp>
 #include <utility>
-#include <wire/convert.hpp>
 
 namespace sublet {
 namespace client {

@@ -1,11 +1,12 @@
 #pragma once
 
+#include <sublet/lease.hpp>
+#include <sublet/result.hpp>
+
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <sublet/lease.hpp>
-#include <sublet/result.hpp>
 #include <vector>
 
 namespace sublet {
