@@ -85,7 +85,11 @@ class Creation {
         rank_(attachment.rank()),
         size_(attachment.size()) {}
 
-  Result<void> run() {
+  Result<void> run(const Result<SessionOptions>& loaded) {
+    outcome_.attempt("reading Sublet's options", [&]() -> Result<void> {
+      if (!loaded) return tl::unexpected<Error>(loaded.error());
+      return {};
+    });
     // Grants lapse when nobody claims them for some seconds: ask once all ranks are here.
     attachment_.forget_ended(outcome_);
     job_cores_ = gather_job_cores(comm_, outcome_);
@@ -244,6 +248,18 @@ class Creation {
 }  // namespace
 
 Result<Allocator> Allocator::create(MPI_Comm comm, const AllocatorOptions& options) {
+  return create(comm, options, options.session);
+}
+
+Result<Allocator> Allocator::create(MPI_Comm comm) {
+  AllocatorOptions options;
+  const auto loaded = SessionOptions::load();
+  if (loaded) options.session = *loaded;
+  return create(comm, options, loaded);
+}
+
+Result<Allocator> Allocator::create(MPI_Comm comm, const AllocatorOptions& options,
+                                    const Result<SessionOptions>& loaded) {
   if (auto usable = check_usable(comm); !usable) {
     return tl::unexpected<Error>(std::move(usable.error()));
   }
@@ -252,7 +268,7 @@ Result<Allocator> Allocator::create(MPI_Comm comm, const AllocatorOptions& optio
   Attachment& attachment = **attached;
 
   Creation creation(attachment, options);
-  if (auto done = creation.run(); !done) {
+  if (auto done = creation.run(loaded); !done) {
     if (creation.lease.valid()) creation.lease.release();
     return tl::unexpected<Error>(std::move(done.error()));
   }

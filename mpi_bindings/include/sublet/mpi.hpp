@@ -54,7 +54,9 @@ class Allocator {
 
   /// kInvalid when MPI is not initialised or has been finalised, and for MPI_COMM_NULL and
   /// intercommunicators.
-  static Result<Allocator> create(MPI_Comm comm, const AllocatorOptions& options = {});
+  static Result<Allocator> create(MPI_Comm comm, const AllocatorOptions& options);
+  /// With the session options that SessionOptions::load finds in file and environment.
+  static Result<Allocator> create(MPI_Comm comm);
 
   /// This rank's workers. Throws Error when the Allocator is empty.
   [[nodiscard]] Lease& lease();
@@ -76,6 +78,8 @@ class Allocator {
 
  private:
   struct State;
+  static Result<Allocator> create(MPI_Comm comm, const AllocatorOptions& options,
+                                  const Result<SessionOptions>& loaded);
   explicit Allocator(std::shared_ptr<State> state) : state_(std::move(state)) {}
   [[nodiscard]] Result<void> check_open(const char* attempted) const;
   std::shared_ptr<State> state_;
