@@ -141,9 +141,9 @@ class Creation {
   }
 
   Error refused(const Error& why) {
-    const Error error = with_context("no workers for the communicator of " + std::to_string(size_) +
-                                         (size_ == 1 ? " rank" : " ranks"),
-                                     why);
+    Error error = with_context("no workers for the communicator of " + std::to_string(size_) +
+                                   (size_ == 1 ? " rank" : " ranks"),
+                               why);
     if (!is_private(session)) return error;
     std::uint64_t cores = 0;
     if (const auto nodes = session.nodes()) {

@@ -138,6 +138,7 @@ TEST(Lifetime, BeginsAndEndsOnSeveralThreadsAtOnce) {
   std::array<MPI_Comm, 3> comms{};
   for (MPI_Comm& comm : comms) MPI_Comm_dup(MPI_COMM_WORLD, &comm);
   std::vector<std::thread> threads;
+  threads.reserve(comms.size());
   for (MPI_Comm& comm : comms) {
     threads.emplace_back([&comm] {
       for (int i = 0; i < 3; ++i) {
