@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <mutex>
 #include <utility>
@@ -98,6 +99,10 @@ Result<Session> Session::open(const SessionOptions& options) {
   if (!made) return tl::unexpected<Error>(made.error());
   client::SessionImpl& session = **made;
   session.manager_address = options.manager;
+  if (const char* named = std::getenv("SUBLET_MANAGER");
+      session.manager_address.empty() && named != nullptr) {
+    session.manager_address = named;
+  }
   if (session.manager_address.empty()) {
     const std::string local = base::runtime_directory() + "/manager.sock";
     if (client::answers(local)) {
