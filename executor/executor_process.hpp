@@ -3,7 +3,7 @@
 #include <base/fd.hpp>
 #include <base/shared_memory.hpp>
 #include <executor/function_table.hpp>
-#include <executor/library/library_loader.hpp>
+#include <executor/library_loader.hpp>
 #include <executor/worker.hpp>
 #include <topology/topology.hpp>
 #include <transport/shm/shm_setup.hpp>

@@ -4,6 +4,10 @@
 
 namespace sublet::executor {
 
+FunctionTable::~FunctionTable() {
+  for (const FunctionEntry& entry : entries_) delete[] entry.name;
+}
+
 Result<void> FunctionTable::add(std::uint16_t index, std::string_view name, void* code,
                                 FunctionForm form, std::chrono::milliseconds timeout) {
   if (index >= entries_.size()) {
@@ -16,7 +20,6 @@ Result<void> FunctionTable::add(std::uint16_t index, std::string_view name, void
     return fail(ErrorKind::kInvalid, "function number " + std::to_string(index) + " is taken by '" +
                                          std::string(entry.name) + "'");
   }
-  // Never freed: fatal handlers read it until the process is gone.
   auto* copy = new char[name.size() + 1];
   std::memcpy(copy, name.data(), name.size());
   copy[name.size()] = '\0';

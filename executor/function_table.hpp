@@ -33,6 +33,7 @@ struct FunctionEntry {
 class FunctionTable {
  public:
   FunctionTable() = default;
+  ~FunctionTable();
   FunctionTable(const FunctionTable&) = delete;
   FunctionTable& operator=(const FunctionTable&) = delete;
 

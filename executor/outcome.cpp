@@ -34,11 +34,12 @@ const char* type_name(const std::type_info& type, Name& storage) {
 }  // namespace
 
 std::string_view describe_refusal(WorkerState& worker, const transport::Invocation& invocation) {
-  return say(worker,
-             "the request is malformed (%s): its input of %llu or its output of %llu bytes "
-             "does not lie in the channel's arena",
-             to_string(invocation.verdict), static_cast<unsigned long long>(invocation.in_size),
-             static_cast<unsigned long long>(invocation.out_capacity));
+  return say(
+      worker,
+      "the request is malformed: its input of %llu or its output of %llu bytes does not lie in "
+      "the channel's arena",
+      static_cast<unsigned long long>(invocation.in_size),
+      static_cast<unsigned long long>(invocation.out_capacity));
 }
 
 std::string_view describe_unknown(WorkerState& worker, std::uint16_t index) {

@@ -16,12 +16,11 @@ void end_overrun_calls(std::span<WorkerState> workers, base::Ticks now) noexcept
   for (WorkerState& worker : workers) {
     std::uint64_t call = worker.watch.load(std::memory_order_acquire);
     if (call < WorkerState::kFirstCall) continue;
-    const base::Ticks started = worker.started.load(std::memory_order_relaxed);
-    const FunctionEntry* function = worker.running.load(std::memory_order_relaxed);
+    const base::Ticks started = worker.started.load(std::memory_order_acquire);
+    const FunctionEntry* function = worker.running.load(std::memory_order_acquire);
     if (function == nullptr || now < started || now - started < function->timeout) continue;
-    // What was read may be of a later call than `call`; then the exchange fails, because a number
-    // is never used again.
-    std::atomic_thread_fence(std::memory_order_acquire);
+    // What was read may be of a later call than `call`; then the exchange, which the loads' acquire
+    // keeps behind them, fails: a number is never used again.
     if (worker.watch.compare_exchange_strong(call, WorkerState::kTakenByWatchdog,
                                              std::memory_order_acq_rel)) {
       die_by_timeout(worker, *function);

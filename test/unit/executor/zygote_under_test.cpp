@@ -168,14 +168,20 @@ ExecutorUnderTest ZygoteUnderTest::order(const SpawnOptions& options, std::uint6
   return executor;
 }
 
-wire::ReceivedMessage ZygoteUnderTest::receive() {
-  return wire::receive_message(socket_.get(), kPatience).value_or_throw();
+wire::ReceivedMessage ZygoteUnderTest::receive_spawned() {
+  for (;;) {
+    auto message = wire::receive_message(socket_.get(), kPatience).value_or_throw();
+    if (message.type != wire::MessageType::kExited) return message;
+    // Of an executor that this test has let go before.
+    const auto exited = expect<wire::Exited>(message, wire::MessageType::kExited);
+    exits_[exited.pid] = exited.wait_status;
+  }
 }
 
 ExecutorUnderTest ZygoteUnderTest::spawn(const SpawnOptions& options) {
   const std::uint64_t request = next_request_++;
   ExecutorUnderTest executor = order(options, request);
-  wire::ReceivedMessage answer = receive();
+  wire::ReceivedMessage answer = receive_spawned();
   const auto spawned = expect<wire::Spawned>(answer, wire::MessageType::kSpawned);
   if (spawned.request != request || spawned.error != 0 || answer.fds.size() != 1) {
     throw std::runtime_error("the executor was not forked: " +
@@ -192,10 +198,11 @@ ExecutorUnderTest ZygoteUnderTest::spawn(const SpawnOptions& options) {
 }
 
 int ZygoteUnderTest::exit_of(pid_t pid) {
-  for (;;) {
-    const auto exited = expect<wire::Exited>(receive(), wire::MessageType::kExited);
-    if (exited.pid == pid) return exited.wait_status;
+  while (exits_.count(pid) == 0) {
+    const auto exited = receive_as<wire::Exited>(socket_.get(), wire::MessageType::kExited);
+    exits_[exited.pid] = exited.wait_status;
   }
+  return exits_.extract(pid).mapped();
 }
 
 bool ended_within(int pidfd, std::chrono::milliseconds limit) {

@@ -13,12 +13,21 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace sublet::executor {
+
+/// A sanitizer has terabytes of shadow memory, its own end when memory runs out, and takes its time
+/// to start and to unwind: some of what an executor promises cannot be seen with it.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kSanitizer = true;
+#else
+inline constexpr bool kSanitizer = false;
+#endif
 
 /// How long a test waits for anything that should come at once.
 inline constexpr std::chrono::milliseconds kPatience{20000};
@@ -74,7 +83,7 @@ class ZygoteUnderTest {
   ExecutorUnderTest spawn(const SpawnOptions& options = {});
   /// Sends kSpawn only; the answers are to be fetched by the caller.
   ExecutorUnderTest order(const SpawnOptions& options, std::uint64_t request);
-  wire::ReceivedMessage receive();
+  wire::ReceivedMessage receive_spawned();
   /// The wait status with which `pid` ended, as the zygote reports it.
   int exit_of(pid_t pid);
 
@@ -90,6 +99,7 @@ class ZygoteUnderTest {
   pid_t pid_ = -1;
   double ticks_per_ns_ = 0;
   std::uint64_t next_request_ = 1;
+  std::map<pid_t, int> exits_;  ///< Reported and not asked for yet.
 };
 
 /// True once the process behind a pidfd has ended.

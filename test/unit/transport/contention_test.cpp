@@ -35,10 +35,68 @@ TEST_F(ContentionTest, SeesAGapAndRemembersItForAWhile) {
   EXPECT_FALSE(contention_.observe(now + step));
 }
 
+TEST_F(ContentionTest, RemembersLongerWhatComesBackAndForgetsInTheEnd) {
+  contention_.restart(start_);
+  base::Ticks now = start_;
+  // Found out again whenever it has just been forgotten.
+  for (auto memory = in(tuning::kContentionMemory); memory < in(tuning::kContentionMemoryMax);
+       memory *= 2) {
+    now += 2 * in(tuning::kDescheduledGap);
+    ASSERT_TRUE(contention_.observe(now));
+    contention_.restart(now + memory - 2);
+    ASSERT_TRUE(contention_.observe(now + memory - 1));
+    ASSERT_FALSE(contention_.observe(now + memory + 1));
+    now += memory + 1;
+  }
+  // Never longer than the longest.
+  now += 2 * in(tuning::kDescheduledGap);
+  ASSERT_TRUE(contention_.observe(now));
+  contention_.restart(now + in(tuning::kContentionMemoryMax) + 1);
+  ASSERT_FALSE(contention_.observe(now + in(tuning::kContentionMemoryMax) + 2));
+  // Long after, it begins from the start.
+  now += 10 * in(tuning::kContentionMemoryMax);
+  contention_.restart(now);
+  now += 2 * in(tuning::kDescheduledGap);
+  ASSERT_TRUE(contention_.observe(now));
+  contention_.restart(now + in(tuning::kContentionMemory));
+  EXPECT_FALSE(contention_.observe(now + in(tuning::kContentionMemory) + 1));
+}
+
 TEST_F(ContentionTest, DoesNotHoldTheTimeBeforeARestartAgainstIt) {
   contention_.restart(start_);
   contention_.restart(start_ + 100 * in(tuning::kDescheduledGap));
   EXPECT_FALSE(contention_.observe(start_ + 100 * in(tuning::kDescheduledGap) + 1));
+}
+
+TEST_F(ContentionTest, TakesBeingServedAsSoonAsItSleepsForASign) {
+  contention_.restart(start_);
+  const base::Ticks soon = start_ + in(tuning::kDescheduledGap) / 4;
+  contention_.served_asleep(start_, soon);
+  contention_.restart(soon);
+  EXPECT_TRUE(contention_.observe(soon + 1));
+}
+
+TEST_F(ContentionTest, TakesALongSleepForNone) {
+  contention_.restart(start_);
+  const base::Ticks late = start_ + 2 * in(tuning::kDescheduledGap);
+  contention_.served_asleep(start_, late);
+  contention_.restart(late);
+  EXPECT_FALSE(contention_.observe(late + 1));
+}
+
+TEST_F(ContentionTest, ForgetsThoughItSleepsEarlyMeanwhile) {
+  // With short cores it hardly spins before it sleeps: that it is served then says nothing.
+  contention_.restart(start_);
+  base::Ticks now = start_ + 2 * in(tuning::kDescheduledGap);
+  ASSERT_TRUE(contention_.observe(now));
+  const base::Ticks forgotten = now + in(tuning::kContentionMemory);
+  while (now + in(tuning::kDescheduledGap) / 4 < forgotten) {
+    contention_.served_asleep(now, now + in(tuning::kDescheduledGap) / 4);
+    now += in(tuning::kDescheduledGap) / 4;
+    contention_.restart(now);
+  }
+  contention_.restart(forgotten);
+  EXPECT_FALSE(contention_.observe(forgotten + 1));
 }
 
 TEST_F(ContentionTest, TakesAStepBackForNoGap) {

@@ -1,6 +1,6 @@
 #include <executor/fatal.hpp>
 #include <executor/library/elf_functions.hpp>
-#include <executor/library/library_loader.hpp>
+#include <executor/library_loader.hpp>
 #include <sublet/function_abi.h>
 
 #include <dlfcn.h>
