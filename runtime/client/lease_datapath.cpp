@@ -134,6 +134,7 @@ bool LeaseImpl::retry(PendingCall& call) noexcept {
   if (!call.in_flight) {
     call.reply.status = Status::kLost;
     call.error = lost + "; and it could not be run again: " + call.error;
+    call.attempts = kMaxAttempts;
   }
   return true;
 }

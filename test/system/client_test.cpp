@@ -1,6 +1,6 @@
 // The client library against real managers and executors.
 
-#include "managers.hpp"
+#include "support/managers.hpp"
 #include <sublet/sublet.hpp>
 
 #include <gtest/gtest.h>
@@ -308,13 +308,17 @@ TEST_F(Client, NamesWhatIsWrongWithALibraryOrFunction) {
   EXPECT_TRUE(function("echo").call("x", 1, nullptr, 0).status == Status::kOutputTooLarge);
 }
 
-TEST_F(Client, SpansNodesAndGoesOnWithWhatIsLeft) {
-  open({TestNode{.name = "n1", .oversubscribe = 1}, TestNode{.name = "n2", .oversubscribe = 1}},
-       {.cores = 1});
-  // The second node's memory is not ours to map: only shm is there, so a lease that needs both
-  // fails with a reason, and gives everything back.
-  auto both = session_.lease({.cores = 2});
-  ASSERT_FALSE(both);
+TEST_F(Client, SaysWhyItCannotReachAWorkerOnAnotherNode) {
+  TestNode first;
+  TestNode second;
+  first.oversubscribe = second.oversubscribe = 1;
+  second.name = "n2";
+  open({first, second}, {.cores = 1});
+  // Only shm is there, and the second node's memory is not ours to map: the lease fails with a
+  // reason, and gives everything back.
+  auto other = session_.lease({.cores = 1});
+  ASSERT_FALSE(other);
+  EXPECT_NE(std::string(other.error().what()).find("n2"), std::string::npos);
   managers_->wait_for_free_cores(1);
 }
 
@@ -353,6 +357,8 @@ TEST_F(Client, CountsWhatItUses) {
   char in[100] = {};
   char out[100];
   for (int i = 0; i < 250; ++i) ASSERT_TRUE(echo.call(in, 100, out, 100).ok());
+  // A worker counts a call after it has replied to it.
+  EXPECT_TRUE(eventually([&] { return lease_.usage().value_or_throw().bytes_out == 25'000; }));
   auto usage = lease_.usage();
   ASSERT_TRUE(usage) << usage.error().what();
   EXPECT_EQ(usage->invocations, 250u);
