@@ -70,10 +70,12 @@ class TickRate {
   __extension__ using Wide = unsigned __int128;
 
   [[nodiscard]] static std::uint64_t fixed(double value) noexcept {
-    return static_cast<std::uint64_t>(value * static_cast<double>(std::uint64_t{1} << kPlaces));
+    return static_cast<std::uint64_t>(value * static_cast<double>(std::uint64_t{1} << kPlaces) +
+                                      0.5);
   }
   [[nodiscard]] static std::uint64_t multiply(std::uint64_t value, std::uint64_t by) noexcept {
-    const Wide product = (Wide{value} * by) >> kPlaces;
+    constexpr Wide kHalf = Wide{1} << (kPlaces - 1);
+    const Wide product = (Wide{value} * by + kHalf) >> kPlaces;
     return (product >> 64) == 0 ? static_cast<std::uint64_t>(product) : ~std::uint64_t{0};
   }
 
@@ -87,8 +89,8 @@ class Deadline {
  public:
   /// A duration that reaches beyond the counter's end means none().
   [[nodiscard]] static Deadline after(std::chrono::nanoseconds d) {
+    const Ticks wait = TickRate::get().from(d);  // measured first when it never was
     const Ticks now = ticks();
-    const Ticks wait = TickRate::get().from(d);
     return Deadline(wait < ~now ? now + wait : ~Ticks{0});
   }
   /// Only for waits that something else bounds, named where it is used.

@@ -29,11 +29,7 @@ class Contention {
   [[nodiscard]] bool observe(base::Ticks now) noexcept {
     // Signed: the counters of two cores may differ by a few ticks, and a step back is no gap.
     const auto away = static_cast<std::int64_t>(now - last_);
-    if (away > static_cast<std::int64_t>(gap_)) {
-      const bool again = now < short_until_ + kSoon * memory_;
-      memory_ = again ? std::min(2 * memory_, longest_) : shortest_;
-      short_until_ = now + memory_;
-    }
+    if (away > static_cast<std::int64_t>(gap_)) found_out(now);
     last_ = now;
     return now < short_until_;
   }
@@ -42,10 +38,16 @@ class Contention {
   /// vain and then being served at once means that the spinning kept the server away: it must not
   /// have been short already, or giving up early would be its own reason.
   void served_asleep(base::Ticks slept_since, base::Ticks now) noexcept {
-    if (slept_since >= short_until_ && now - slept_since < gap_) short_until_ = now + memory_;
+    if (slept_since >= short_until_ && now - slept_since < gap_) found_out(now);
   }
 
  private:
+  void found_out(base::Ticks now) noexcept {
+    const bool again = now < short_until_ + kSoon * memory_;
+    memory_ = again ? std::min(2 * memory_, longest_) : shortest_;
+    short_until_ = now + memory_;
+  }
+
   /// Soon: within so many times the last memory after its end.
   static constexpr base::Ticks kSoon = 4;
 

@@ -78,13 +78,13 @@ class WorkerLoop {
         if (cores_short) ::sched_yield();
         if (now - idle_since < (cores_short ? std::min(hot, contended_spin) : hot)) continue;
       }
-      sleep();
+      fall_asleep();
       contention_.restart(base::ticks());
     }
   }
 
  private:
-  void sleep() {
+  void fall_asleep() {
     view_.sleeps.fetch_add(1, std::memory_order_relaxed);
     view_.in_sleep.store(true, std::memory_order_relaxed);
     channel_.sleep(options_.sleep_limit);

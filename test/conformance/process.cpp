@@ -39,7 +39,7 @@ bool await(const std::function<bool()>& done, std::chrono::nanoseconds patience)
     if (round < 100) {
       std::this_thread::yield();
     } else {
-      std::this_thread::sleep_for(std::chrono::microseconds(200));
+      std::this_thread::sleep_for(std::chrono::microseconds(200));  // tidy-allow: between looks
     }
   }
   return true;
