@@ -23,12 +23,14 @@ room=$(mktemp -d "${TMPDIR:-/tmp}/sublet-demo-XXXXXX")
 export SUBLET_DEMO_ROOM=$room
 export SUBLET_MANAGER=unix:$room/manager.sock
 # Neither the user's configuration nor a manager that already runs has a part in this.
-export XDG_CONFIG_HOME=$room XDG_RUNTIME_DIR=$room
+export XDG_CONFIG_HOME=$room XDG_RUNTIME_DIR=$room SUBLET_MANAGER_CONFIG=$room/manager.conf
+: >"$SUBLET_MANAGER_CONFIG"
 unset SUBLET_CONFIG
 if ((EUID == 0)); then
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
 daemons=()
+failed=
 
 # start_daemon NAME ARGS...: in the background, its output in a file.
 start_daemon() {
@@ -45,7 +47,11 @@ stop_daemons() {
   local i pid
   for ((i = ${#daemons[@]} - 1; i >= 0; --i)); do
     pid=${daemons[i]}
-    kill -TERM "$pid" 2>/dev/null || continue
+    if ! kill -TERM "$pid" 2>/dev/null; then
+      echo "demo: a manager (process $pid) has ended before it was asked to" >&2
+      failed=1
+      continue
+    fi
     if ! ends "$pid"; then
       echo "demo: process $pid did not end when asked to; killing it" >&2
       kill -KILL "$pid" 2>/dev/null || true
@@ -67,6 +73,8 @@ left_behind() {
 clean_up() {
   local code=$? pid
   trap - EXIT INT TERM
+  stop_daemons
+  [[ -z $failed || $code != 0 ]] || code=1
   if ((code != 0)); then
     for log in "$room"/*.log; do
       [[ -s $log ]] || continue
@@ -74,7 +82,6 @@ clean_up() {
       tail -n 20 "$log" >&2
     done
   fi
-  stop_daemons
   for pid in $(left_behind); do
     [[ $pid != "$$" ]] || continue
     if ! ends "$pid"; then
@@ -107,6 +114,26 @@ await_node() {
   done
 }
 
+# The processors that are left when mpirun has given each rank a core, as a list; empty when there are
+# not enough for a core for each worker, too.
+idle_processors() {
+  local allowed
+  allowed=$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status)
+  lscpu -p=CPU,CORE,SOCKET | grep -v '^#' | sort -t, -k3n -k2n -k1n |
+    awk -F, -v ranks="$ranks" -v allowed="$allowed" '
+      BEGIN {
+        n = split(allowed, parts, ",")
+        for (i = 1; i <= n; ++i) {
+          m = split(parts[i], ends, "-")
+          for (cpu = ends[1] + 0; cpu <= ends[m] + 0; ++cpu) mine[cpu]
+        }
+      }
+      !($1 in mine) { next }
+      !(($3, $2) in order) { order[$3, $2] = cores++ }
+      order[$3, $2] >= ranks { list = list (list == "" ? "" : ",") $1 }
+      END { if (cores >= 2 * ranks) print list }'
+}
+
 for program in sublet option_generator black_scholes; do
   [[ -x $build/bin/$program ]] || die "$build/bin/$program is missing: build first (./dev build)"
 done
@@ -115,10 +142,15 @@ say "A portfolio of options, written to disk"
 "$build/bin/option_generator" --output "$room/portfolio.bin" --seed 2024 --count "$options" |
   sed "s|$room/||"
 
-say "A resource manager, and an executor manager that offers this machine's cores"
+say "A resource manager, and an executor manager that offers cores of this machine"
 cores=$(nproc)
+idle=$(idle_processors)
 offer=()
-if ((cores < ranks)); then offer=(--oversubscribe "$ranks"); fi
+if [[ -n $idle ]]; then
+  offer=(--cpuset "$idle")
+elif ((cores < ranks)); then
+  offer=(--oversubscribe "$ranks")
+fi
 start_daemon resource-manager --listen "$SUBLET_MANAGER"
 start_daemon executor-manager --manager "$SUBLET_MANAGER" "${offer[@]}"
 await_node

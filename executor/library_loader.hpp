@@ -1,14 +1,15 @@
 #pragma once
 
-#include <array>
 #include <base/fd.hpp>
+#include <executor/function_table.hpp>
+#include <sublet/result.hpp>
+#include <wire/limits.hpp>
+
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <executor/function_table.hpp>
 #include <string>
-#include <sublet/result.hpp>
 #include <vector>
-#include <wire/limits.hpp>
 
 namespace sublet::executor {
 

@@ -77,8 +77,10 @@ inline void run_typed(const FunctionEntry& function, void* code,
 }
 
 /// Runs the function; whatever leaves it by a throw ends in `completion`.
-inline void run_function(const FunctionEntry& function, const transport::Invocation& invocation,
-                         WorkerState& worker, transport::Completion& completion) noexcept {
+[[gnu::always_inline]] inline void run_function(const FunctionEntry& function,
+                                                const transport::Invocation& invocation,
+                                                WorkerState& worker,
+                                                transport::Completion& completion) noexcept {
   void* code = function.code.load(std::memory_order_relaxed);
   try {
     if (function.form == FunctionForm::kRfaas) {
@@ -127,7 +129,9 @@ class WorkerLoop {
     transport::Invocation invocation;
     base::Ticks now = base::ticks();
     while (channel_.is_open()) {
-      if (channel_.poll(invocation) || wait(invocation, now)) now = run(invocation, now);
+      if (channel_.poll(invocation) || wait(invocation, now)) {
+        now = run(invocation, now);
+      }
     }
   }
 
@@ -138,11 +142,12 @@ class WorkerLoop {
   }
 
   /// One invocation, from just after its poll. Returns when its function ended.
-  base::Ticks run(transport::Invocation& invocation, base::Ticks started) noexcept {
+  [[gnu::always_inline]] base::Ticks run(transport::Invocation& invocation,
+                                         base::Ticks started) noexcept {
     transport::Completion completion;
     const FunctionEntry* function = worker_.functions->find(invocation.function);
     if (invocation.verdict != Status::kOk || function == nullptr) [[unlikely]] {
-      return refuse(invocation, completion);
+      return refuse(invocation);
     }
     if (invocation.out_is_inline) invocation.out = worker_.scratch;
     worker_.enter(*function, invocation.sequence, started);
@@ -164,8 +169,8 @@ class WorkerLoop {
     return ended;
   }
 
-  base::Ticks refuse(const transport::Invocation& invocation,
-                     transport::Completion& completion) noexcept {
+  [[gnu::cold, gnu::noinline]] base::Ticks refuse(transport::Invocation invocation) noexcept {
+    transport::Completion completion;
     if (invocation.verdict != Status::kOk) {
       completion.status = invocation.verdict;
       completion.error = describe_refusal(worker_, invocation);
@@ -184,14 +189,18 @@ class WorkerLoop {
     const base::Ticks idle_since = now;
     base::Ticks counted = now;  // what of the spinning is in the counters already
     contention_.restart(now);
-    for (std::uint32_t spins = 1;; ++spins) {
-      base::cpu_pause();
-      if (channel_.poll(invocation)) {
-        now = base::ticks();
-        spun_ = now - counted;  // counted after the reply
-        return true;
+    for (;;) {
+      for (std::uint32_t i = 0; i < transport::tuning::kPollsPerClock; i += 2) {
+        base::cpu_pause();
+        if (channel_.poll(invocation) || channel_.poll(invocation)) {
+          now = base::ticks();
+          // Where cores are short the request is there when this thread gets its core back: such a
+          // gap counts too, or it would never be noticed.
+          (void)contention_.observe(now);
+          spun_ = now - counted;  // counted after the reply
+          return true;
+        }
       }
-      if (spins % transport::tuning::kSpinsPerClock != 0) continue;
       now = base::ticks();
       detail::count(worker_.counters->hot_poll_ticks, now - counted);
       counted = now;

@@ -1,9 +1,11 @@
 #include "agreement.hpp"
 #include "attachment.hpp"
 #include "grant_parcel.hpp"
+#include "job_cores.hpp"
 #include "trace_file.hpp"
 #include <sublet/mpi.hpp>
 
+#include <algorithm>
 #include <array>
 #include <climits>
 #include <cstddef>
@@ -20,6 +22,7 @@ struct Allocator::State final : Attached {
   ~State() override { release(); }
 
   void communicator_ends() noexcept override { release(); }
+  [[nodiscard]] bool has_ended() const noexcept override { return released; }
   void release() noexcept {
     released = true;
     if (lease.valid()) lease.release();
@@ -68,22 +71,28 @@ Error with_context(const std::string& context, const Error& error) {
 }
 
 bool is_private(const Session& session) {
-  return session.manager_address().find("private") != std::string::npos;
+  return session.manager_address().ends_with(" (private)");
 }
 
 /// One create() under way. Every rank walks through all steps whatever goes wrong on it, because
 /// each is, or is followed by, a message that others wait for.
 class Creation {
  public:
-  Creation(const Attachment& attachment, const AllocatorOptions& options)
-      : options_(options),
+  Creation(Attachment& attachment, const AllocatorOptions& options)
+      : attachment_(attachment),
+        options_(options),
         comm_(attachment.comm()),
         rank_(attachment.rank()),
         size_(attachment.size()) {}
 
-  Result<void> run() {
+  Result<void> run(const Result<SessionOptions>& loaded) {
+    outcome_.attempt("reading Sublet's options", [&]() -> Result<void> {
+      if (!loaded) return tl::unexpected<Error>(loaded.error());
+      return {};
+    });
     // Grants lapse when nobody claims them for some seconds: ask once all ranks are here.
-    outcome_.note_mpi(MPI_Barrier(comm_), "waiting for all ranks to ask for workers");
+    attachment_.forget_ended(outcome_);
+    job_cores_ = gather_job_cores(comm_, outcome_);
     if (rank_ == 0) outcome_.attempt("asking for workers", [this] { return request_for_all(); });
     scatter();
     if (has_grants_) outcome_.attempt("claiming workers", [this] { return claim(); });
@@ -95,8 +104,26 @@ class Creation {
   bool private_manager = false;  ///< The same on all ranks.
 
  private:
+  [[nodiscard]] std::uint64_t workers() const {
+    return std::uint64_t{options_.workers_per_rank} * static_cast<std::uint64_t>(size_);
+  }
+  [[nodiscard]] std::uint64_t oversubscribe() const {
+    return std::max(options_.session.private_oversubscribe, 1u);
+  }
+
+  /// Rank 0's session. If it starts a private manager, that is to use the cores of the whole job.
+  Result<Session> open_session() {
+    SessionOptions options = options_.session;
+    if (options.private_cpuset.empty()) {
+      const std::uint64_t cores = (workers() + oversubscribe() - 1) / oversubscribe();
+      options.private_cpuset = job_cores_.idle_list(cores);
+    }
+    const AffinityScope scope(job_cores_.allowed);
+    return Session::open(options);
+  }
+
   Result<void> request_for_all() {
-    auto opened = Session::open(options_.session);
+    auto opened = open_session();
     if (!opened) return tl::unexpected<Error>(std::move(opened.error()));
     session = std::move(*opened);
 
@@ -109,13 +136,25 @@ class Creation {
     request.hot_timeout = options_.hot_timeout;
     request.arena_bytes = options_.arena_bytes;
     auto grants = session.request(request);
-    if (!grants) {
-      return tl::unexpected<Error>(with_context("no workers for the communicator of " +
-                                                    std::to_string(size_) +
-                                                    (size_ == 1 ? " rank" : " ranks"),
-                                                grants.error()));
-    }
+    if (!grants) return tl::unexpected<Error>(refused(grants.error()));
     return pack(*grants);
+  }
+
+  Error refused(const Error& why) {
+    Error error = with_context("no workers for the communicator of " + std::to_string(size_) +
+                                   (size_ == 1 ? " rank" : " ranks"),
+                               why);
+    if (!is_private(session)) return error;
+    std::uint64_t cores = 0;
+    if (const auto nodes = session.nodes()) {
+      for (const NodeInfo& node : *nodes) cores += node.cores;
+    }
+    if (cores == 0 || cores >= workers()) return error;
+    return Error(error.kind(),
+                 std::string(error.what()) +
+                     "; to share this node's cores, set SUBLET_PRIVATE_OVERSUBSCRIBE to " +
+                     std::to_string((workers() * oversubscribe() + cores - 1) / cores),
+                 error.system_errno());
   }
 
   Result<void> pack(std::vector<Grant>& grants) {
@@ -193,11 +232,13 @@ class Creation {
   };
   static_assert(sizeof(Parcel) == 2 * sizeof(int));
 
+  Attachment& attachment_;
   const AllocatorOptions& options_;
   MPI_Comm comm_;
   int rank_;
   int size_;
   Outcome outcome_;
+  JobCores job_cores_;           ///< Rank 0.
   std::vector<Parcel> parcels_;  ///< Rank 0: one for each rank.
   std::vector<std::byte> all_;   ///< Rank 0: their contents, one after the other.
   std::vector<std::byte> mine_;
@@ -207,6 +248,18 @@ class Creation {
 }  // namespace
 
 Result<Allocator> Allocator::create(MPI_Comm comm, const AllocatorOptions& options) {
+  return create(comm, options, options.session);
+}
+
+Result<Allocator> Allocator::create(MPI_Comm comm) {
+  AllocatorOptions options;
+  const auto loaded = SessionOptions::load();
+  if (loaded) options.session = *loaded;
+  return create(comm, options, loaded);
+}
+
+Result<Allocator> Allocator::create(MPI_Comm comm, const AllocatorOptions& options,
+                                    const Result<SessionOptions>& loaded) {
   if (auto usable = check_usable(comm); !usable) {
     return tl::unexpected<Error>(std::move(usable.error()));
   }
@@ -215,18 +268,16 @@ Result<Allocator> Allocator::create(MPI_Comm comm, const AllocatorOptions& optio
   Attachment& attachment = **attached;
 
   Creation creation(attachment, options);
-  if (auto done = creation.run(); !done) {
+  if (auto done = creation.run(loaded); !done) {
     if (creation.lease.valid()) creation.lease.release();
     return tl::unexpected<Error>(std::move(done.error()));
-  }
-  if (creation.private_manager) {
-    attachment.keep_until_all_have_ended(attachment.rank() == 0 ? creation.session : Session());
   }
   auto state = std::make_shared<State>();
   state->attachment = std::move(*attached);
   state->session = std::move(creation.session);
   state->lease = std::move(creation.lease);
-  attachment.add(state);
+  const bool keeps_manager = creation.private_manager && attachment.rank() == 0;
+  attachment.add(state, creation.private_manager, keeps_manager ? state->session : Session());
   return Allocator(std::move(state));
 }
 

@@ -172,29 +172,38 @@ Result<std::shared_ptr<Attachment>> Attachment::of(MPI_Comm comm) {
   return attachment;
 }
 
-void Attachment::add(std::weak_ptr<Attached> member) {
-  std::erase_if(members_, [](const auto& old) { return old.expired(); });
-  members_.push_back(std::move(member));
+void Attachment::add(std::weak_ptr<Attached> member, bool shares_private_manager, Session keep) {
+  members_.push_back({std::move(member), shares_private_manager, std::move(keep)});
 }
 
-void Attachment::keep_until_all_have_ended(Session session) {
-  farewell_ = true;
-  if (session.valid()) kept_.push_back(std::move(session));
+void Attachment::forget_ended(Outcome& outcome) {
+  std::vector<int> alive(members_.size() + 1);  // never empty, so that all ranks wait here
+  for (std::size_t i = 0; i < members_.size(); ++i) {
+    const auto attached = members_[i].attached.lock();
+    alive[i] = attached && !attached->has_ended() ? 1 : 0;
+  }
+  const int code = MPI_Allreduce(MPI_IN_PLACE, alive.data(), static_cast<int>(alive.size()),
+                                 MPI_INT, MPI_MAX, comm_);
+  outcome.note_mpi(code, "waiting for all ranks to ask for workers");
+  if (code != MPI_SUCCESS) return;
+  std::size_t i = 0;
+  std::erase_if(members_, [&](const Member&) { return alive[i++] == 0; });
 }
 
 void Attachment::close() noexcept {
   if (!is_open()) return;
-  for (const auto& weak : members_) {
-    if (const auto member = weak.lock()) member->communicator_ends();
+  bool farewell = false;
+  for (const Member& member : members_) {
+    farewell = farewell || member.shares_private_manager;
+    if (const auto attached = member.attached.lock()) attached->communicator_ends();
   }
-  members_.clear();
   // A barrier that another rank has not entered cannot be withdrawn, so its communicator must stay.
-  if (!farewell_ || all_ranks_have_ended()) {
+  if (!farewell || all_ranks_have_ended()) {
     MPI_Comm_free(&comm_);
   } else {
     comm_ = MPI_COMM_NULL;
   }
-  kept_.clear();
+  members_.clear();
 }
 
 bool Attachment::all_ranks_have_ended() noexcept {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "agreement.hpp"
 #include <sublet/session.hpp>
 
 #include <mpi.h>
@@ -15,6 +16,8 @@ class Attached {
   virtual ~Attached() = default;
   /// Called once, in MPI_Comm_free or MPI_Finalize. No MPI calls.
   virtual void communicator_ends() noexcept = 0;
+  /// True when it has ended on this rank, whoever ended it.
+  [[nodiscard]] virtual bool has_ended() const noexcept = 0;
 };
 
 /// What Sublet keeps with one of the application's communicators: a duplicate of it, so that
@@ -38,11 +41,14 @@ class Attachment {
   /// False once the communicator has been freed or MPI is finalising: no MPI calls any more.
   [[nodiscard]] bool is_open() const noexcept { return comm_ != MPI_COMM_NULL; }
 
-  void add(std::weak_ptr<Attached> member);
+  /// Adds what one collective operation has made: called on all ranks or on none. When all ranks
+  /// use a private manager of rank 0, that must outlive the leases of all of them: `keep` holds it
+  /// there (and is empty on the other ranks).
+  void add(std::weak_ptr<Attached> member, bool shares_private_manager, Session keep);
 
-  /// The ranks use a resource manager that lives in this process (rank 0), or in rank 0's: it must
-  /// outlive the leases of all of them. Called on all ranks or on none.
-  void keep_until_all_have_ended(Session session);
+  /// Collective: forgets, and stops keeping alive, what has ended on all ranks by now. No rank
+  /// returns before all have called it.
+  void forget_ended(Outcome& outcome);
 
   /// Ends what is attached, and the duplicate. Collective, and bounded in time even when another
   /// rank never comes.
@@ -56,9 +62,12 @@ class Attachment {
   MPI_Comm comm_;
   int rank_ = 0;
   int size_ = 0;
-  bool farewell_ = false;
-  std::vector<std::weak_ptr<Attached>> members_;
-  std::vector<Session> kept_;
+  struct Member {
+    std::weak_ptr<Attached> attached;
+    bool shares_private_manager;
+    Session keep;
+  };
+  std::vector<Member> members_;  ///< As many, in the same order, on all ranks.
 };
 
 }  // namespace sublet::mpi

@@ -14,6 +14,10 @@ class Balance {
 
   [[nodiscard]] double share() const noexcept { return share_; }
 
+  /// The share is an estimate: a rank that has finished its part may price what it has not sent
+  /// yet.
+  [[nodiscard]] bool is_estimate() const noexcept { return adaptive_; }
+
   /// Options a second of the rank itself and of all its workers together; 0 where one had no work.
   void observe(double own_rate, double workers_rate) noexcept {
     if (!adaptive_ || own_rate <= 0 || workers_rate <= 0) return;

@@ -34,7 +34,7 @@ namespace {
 /// the amounts on the right.
 constexpr double kParityTolerance = 1e-13;
 
-/// Calls made one at a time at the start, to see what a single round trip takes.
+/// Calls made one at a time at the start, at most, to see what a single round trip takes.
 constexpr std::size_t kSingleCalls = 2000;
 
 /// The options [first, first + count) are this rank's.
@@ -176,7 +176,8 @@ class Application {
 
     Balance balance(settings_.offload_share, settings_.workers_per_rank);
     const auto price = [&](std::uint32_t) {
-      const StepReport step = offloader->step(options, prices, balance.share());
+      const StepReport step =
+          offloader->step(options, prices, balance.share(), balance.is_estimate());
       balance.observe(step.own_rate(), step.workers_rate());
       steps_.push_back(step);
     };

@@ -13,6 +13,9 @@ constexpr std::size_t kChunksPerWorker = 4;
 /// The rank looks after its workers each time it has priced so many options itself (0.1 ms or so).
 constexpr std::size_t kOwnPiece = 512;
 
+/// With more busy threads than cores a call can take a scheduler's slice.
+constexpr auto kSingleCallsLimit = std::chrono::milliseconds(500);
+
 double seconds(std::chrono::steady_clock::duration d) {
   return std::chrono::duration<double>(d).count();
 }
@@ -29,7 +32,8 @@ Offloader::Offloader(sublet::Lease& lease, std::size_t chunk)
       chunk_(chunk),
       window_(kChunksPerWorker * lease.workers()) {}
 
-StepReport Offloader::step(std::span<const Option> options, std::span<Price> prices, double share) {
+StepReport Offloader::step(std::span<const Option> options, std::span<Price> prices, double share,
+                           bool may_take_back) {
   StepReport report;
   const auto n = options.size();
   const auto offloaded =
@@ -42,28 +46,38 @@ StepReport Offloader::step(std::span<const Option> options, std::span<Price> pri
   send(options, prices, report);
   for (std::size_t own = 0; own < own_end;) {
     const std::size_t piece = std::min(kOwnPiece, own_end - own);
-    const auto from = Clock::now();
-    price_options(&options[own], piece, &prices[own]);
-    report.own_seconds += seconds(Clock::now() - from);
-    report.own += piece;
+    price_here(options, prices, own, piece, report);
     own += piece;
     collect(options, prices, report, false);
     send(options, prices, report);
   }
   while (next_ < n || !in_flight_.empty()) {
-    collect(options, prices, report, true);
+    const bool take_back = may_take_back && next_ < n;
+    if (take_back) {
+      const std::size_t piece = std::min(kOwnPiece, n - next_);
+      price_here(options, prices, next_, piece, report);
+      next_ += piece;
+    }
+    collect(options, prices, report, !take_back);
     send(options, prices, report);
   }
   report.workers_seconds = seconds(last_back_ - began);
   return report;
 }
 
+void Offloader::price_here(std::span<const Option> options, std::span<Price> prices,
+                           std::size_t first, std::size_t count, StepReport& report) {
+  const auto from = Clock::now();
+  price_options(&options[first], count, &prices[first]);
+  report.own_seconds += seconds(Clock::now() - from);
+  report.own += count;
+}
+
 void Offloader::send(std::span<const Option> options, std::span<Price> prices, StepReport& report) {
   while (next_ < options.size() && (lost_ || in_flight_.size() < window_)) {
     const std::size_t count = std::min(chunk_, options.size() - next_);
     if (lost_) {
-      price_options(&options[next_], count, &prices[next_]);
-      report.own += count;
+      price_here(options, prices, next_, count, report);
     } else {
       const auto sent = Clock::now();
       in_flight_.push_back({price_.async(&options[next_], count * sizeof(Option), &prices[next_],
@@ -100,8 +114,7 @@ void Offloader::finish(InFlight& chunk, const sublet::Reply& reply, std::span<co
   if (reply.status == sublet::Status::kClosed || reply.status == sublet::Status::kLost) {
     lost_ = true;
   }
-  price_options(&options[chunk.first], chunk.count, &prices[chunk.first]);
-  report.own += chunk.count;
+  price_here(options, prices, chunk.first, chunk.count, report);
 }
 
 void Offloader::note_failure(std::string text) {
@@ -111,8 +124,9 @@ void Offloader::note_failure(std::string text) {
 void Offloader::measure_single_calls(const Option& option, std::size_t count) {
   Price price{};
   single_us_.reserve(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    const auto sent = Clock::now();
+  const auto end = Clock::now() + kSingleCallsLimit;
+  auto sent = Clock::now();
+  for (std::size_t i = 0; i < count && sent < end; ++i, sent = Clock::now()) {
     const sublet::Reply reply = price_.call(&option, sizeof option, &price, sizeof price);
     const auto back = Clock::now();
     if (!reply.ok()) {

@@ -37,7 +37,10 @@ class Offloader {
  public:
   Offloader(sublet::Lease& lease, std::size_t chunk);
 
-  StepReport step(std::span<const Option> options, std::span<Price> prices, double share);
+  /// `share` of the options is for the workers. With `may_take_back`, the rank prices those of them
+  /// that are not sent when it has finished with its own.
+  StepReport step(std::span<const Option> options, std::span<Price> prices, double share,
+                  bool may_take_back);
 
   /// Prices one option at a time, synchronously: what a call costs when there is nothing to hide
   /// it.
@@ -57,6 +60,8 @@ class Offloader {
     Clock::time_point sent;
   };
 
+  void price_here(std::span<const Option> options, std::span<Price> prices, std::size_t first,
+                  std::size_t count, StepReport& report);
   void send(std::span<const Option> options, std::span<Price> prices, StepReport& report);
   void collect(std::span<const Option> options, std::span<Price> prices, StepReport& report,
                bool wait);

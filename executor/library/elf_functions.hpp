@@ -1,10 +1,11 @@
 #pragma once
 
+#include <sublet/result.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
-#include <sublet/result.hpp>
 #include <vector>
 
 namespace sublet::executor {

@@ -2,6 +2,8 @@
 
 // Private to executor/library: reading an ELF file that may be anything.
 
+#include <sublet/result.hpp>
+
 #include <elf.h>
 
 #include <cstddef>
@@ -10,7 +12,6 @@
 #include <optional>
 #include <span>
 #include <string_view>
-#include <sublet/result.hpp>
 #include <vector>
 
 namespace sublet::executor {

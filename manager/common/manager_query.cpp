@@ -6,29 +6,40 @@
 #include <wire/convert.hpp>
 
 #include <cstdlib>
+#include <thread>
 
 namespace sublet::manager {
 namespace {
 
 /// Runs `ask(manager)` on an event loop of its own.
 template <class Answer, class Ask>
-Result<Answer> query(const std::string& address, std::chrono::milliseconds limit, Ask&& ask) {
-  const auto where = wire::Address::parse(address);
-  if (!where) return tl::unexpected<Error>(where.error());
+Result<Answer> query_here(const wire::Address& address, std::chrono::milliseconds limit,
+                          const Ask& ask) {
   try {
     auto io = kj::setupAsyncIo();
     auto& timer = io.provider->getTimer();
-    auto answer = RpcConnection::connect(io.provider->getNetwork(), timer, *where, limit)
+    auto answer = RpcConnection::connect(io.provider->getNetwork(), timer, address, limit)
                       .then([&ask](kj::Own<RpcConnection> connection) {
                         auto manager = connection->bootstrap().castAs<wire::ResourceManager>();
                         return ask(kj::mv(manager)).attach(kj::mv(connection));
                       });
     return within(timer, limit, kj::mv(answer), "the answer").wait(io.waitScope);
   } catch (const kj::Exception& exception) {
-    return fail(ErrorKind::kDisconnected, "asking the resource manager at " + address + ": " +
-                                              text_of(exception) +
+    return fail(ErrorKind::kDisconnected, "asking the resource manager at " + address.to_string() +
+                                              ": " + text_of(exception) +
                                               "; is it running, and is this its address?");
   }
+}
+
+/// On a thread of its own: the caller's may have an event loop already.
+template <class Answer, class Ask>
+Result<Answer> query(const std::string& text, std::chrono::milliseconds limit, const Ask& ask) {
+  const auto address = wire::Address::parse(text);
+  if (!address) return tl::unexpected<Error>(address.error());
+  Result<Answer> answer = fail(ErrorKind::kInternal, "nothing was asked");
+  std::thread asking([&] { answer = query_here<Answer>(*address, limit, ask); });
+  asking.join();
+  return answer;
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ struct NodeReport {
 std::string default_manager_address();
 
 /// Each connects, asks and closes, within `limit` altogether; blocks. kDisconnected when nobody
-/// answers. Not on a thread that has a KJ event loop.
+/// answers.
 Result<std::vector<NodeReport>> query_nodes(const std::string& address,
                                             std::chrono::milliseconds limit);
 Result<std::vector<LeaseInfo>> query_leases(const std::string& address, bool include_ended,

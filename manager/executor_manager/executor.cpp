@@ -1,10 +1,13 @@
 #include <base/log.hpp>
+#include <common/async.hpp>
 #include <executor_manager/executor.hpp>
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace sublet::manager {
@@ -12,14 +15,20 @@ namespace {
 
 constexpr int kBacklog = 128;
 
+/// Making a cgroup takes a core for 0.2 ms, which the first call of a cold start needs more. In
+/// this time a function can touch some 50 MiB of memory that RLIMIT_DATA does not count.
+constexpr kj::Duration kLimitAfter = 20 * kj::MILLISECONDS;
+
+/// From the end of a process to its zygote's word on how it ended.
+constexpr kj::Duration kToldWithin = 1 * kj::SECONDS;
+
 }  // namespace
 
-Executor::Executor(kj::UnixEventPort& port, Zygote& zygote, base::SharedMemory accounting,
-                   std::uint32_t workers)
-    : port_(port),
-      zygote_(zygote),
+Executor::Executor(const ExecutorServices& services, base::SharedMemory accounting,
+                   ExecutorOrder order)
+    : services_(services),
+      order_(std::move(order)),
       accounting_(std::move(accounting)),
-      workers_(workers),
       ready_(nullptr),
       ended_(nullptr),
       tasks_(*this) {
@@ -35,8 +44,7 @@ Executor::~Executor() {
   if (!over_) kill();
 }
 
-Result<kj::Own<Executor>> Executor::start(kj::UnixEventPort& port, Zygote& zygote,
-                                          const MemoryCgroupParent* cgroups, ExecutorOrder order) {
+Result<kj::Own<Executor>> Executor::start(const ExecutorServices& services, ExecutorOrder order) {
   auto data = base::listen_abstract(order.data_socket, kBacklog);
   if (!data) return tl::unexpected<Error>(data.error());
   auto control = base::make_socketpair();
@@ -47,40 +55,65 @@ Result<kj::Own<Executor>> Executor::start(kj::UnixEventPort& port, Zygote& zygot
   if (!accounting) return tl::unexpected<Error>(accounting.error());
   const int fds[] = {control->second.get(), data->get(), accounting->fd()};
 
-  auto executor =
-      kj::refcounted<Executor>(port, zygote, std::move(*accounting), order.spawn.workers);
-  executor->control_ = std::make_unique<MessageSocket>(port, std::move(control->first));
-  auto spawning = zygote.spawn(order.spawn, fds);
-  if (cgroups != nullptr) {
-    // While the zygote forks. Without one the executor still has its RLIMIT_DATA.
-    if (auto cgroup = MemoryCgroup::create(*cgroups, order.cgroup_bytes)) {
-      executor->cgroup_.emplace(std::move(*cgroup));
-    } else {
-      base::log().warn("{}", cgroup.error().what());
-    }
-  }
+  auto executor = kj::refcounted<Executor>(services, std::move(*accounting), std::move(order));
+  Executor& self = *executor;
+  self.control_ = std::make_unique<MessageSocket>(services.port, std::move(control->first));
+  auto spawning = services.zygote.spawn(self.order_.spawn, fds);
   // Our copies of its descriptors close here: then the data socket lives exactly as long as the
   // executor, and a client of a dead one is refused instead of waiting.
-  Executor& self = *executor;
-  executor->tasks_.add(spawning.then([&self](Result<Zygote::Child> child) {
-    if (!child) {
-      self.end(child.error().what());
-      return;
-    }
-    self.pid_ = child->pid;
-    self.pidfd_ = std::move(child->pidfd);
-    if (self.cgroup_) {
-      if (auto added = self.cgroup_->add(self.pid_); !added) {
-        base::log().warn("executor {}: {}", self.pid_, added.error().what());
-      }
-    }
-    if (self.over_) self.kill();  // stopped before it was there
-    self.tasks_.add(
-        self.zygote_.ended(self.pid_).then([&self](std::string fate) { self.end("it " + fate); }));
-  }));
-  executor->tasks_.add(executor->control_->serve(
+  self.tasks_.add(
+      spawning.then([&self](Result<Zygote::Child> child) { self.spawned(std::move(child)); }));
+  self.tasks_.add(self.control_->serve(
       [&self](wire::ReceivedMessage message) { self.receive(std::move(message)); }));
+  self.tasks_.add(services.timer.afterDelay(to_kj(wire::kExecutorStart)).then([&self] {
+    if (!self.ready_to_serve_) self.abandon("it did not become ready in time");
+  }));
   return kj::mv(executor);
+}
+
+void Executor::spawned(Result<Zygote::Child> child) {
+  if (over_) return;
+  if (!child) {
+    end(child.error().what());
+    return;
+  }
+  pid_ = child->pid;
+  pidfd_ = std::move(child->pidfd);
+  pidfd_observer_ = kj::heap<kj::UnixEventPort::FdObserver>(
+      services_.port, pidfd_.get(), kj::UnixEventPort::FdObserver::OBSERVE_READ);
+  if (services_.limiter != nullptr && order_.cgroup_bytes != 0) {
+    tasks_.add(services_.timer.afterDelay(kLimitAfter).then([this] {
+      if (over_) return;
+      limit_ = services_.limiter->limit(pid_, pidfd_.get(), order_.cgroup_bytes);
+    }));
+  }
+  if (killed_) kill();  // given up before it was there
+  tasks_.add(watch());
+}
+
+/// Ends with the process. How it ended is the zygote's to say; should it say nothing, or die
+/// itself, the pidfd tells that the process is gone.
+kj::Promise<void> Executor::watch() {
+  auto gone = until_gone().fork();
+  auto told = services_.zygote.ended(pid_);
+  auto untold =
+      gone.addBranch().then([this] { return services_.timer.afterDelay(kToldWithin); }).then([] {
+        return std::string("ended, and its zygote did not say how");
+      });
+  return told.exclusiveJoin(kj::mv(untold))
+      .then([this, gone = kj::mv(gone)](std::string fate) mutable {
+        kill();  // its zygote may have died before it
+        return gone.addBranch().then([this, fate = std::move(fate)] { end("it " + fate); });
+      });
+}
+
+kj::Promise<void> Executor::until_gone() {
+  pollfd entry{pidfd_.get(), POLLIN, 0};
+  if (::poll(&entry, 1, 0) > 0) return kj::READY_NOW;
+  KJ_IF_MAYBE (observer, pidfd_observer_) {
+    return (*observer)->whenBecomesReadable();
+  }
+  return kj::READY_NOW;
 }
 
 kj::Promise<Result<void>> Executor::open(const wire::Open& open, int library) {
@@ -96,6 +129,7 @@ kj::Promise<Result<void>> Executor::open(const wire::Open& open, int library) {
 void Executor::receive(wire::ReceivedMessage message) {
   // From a process that runs foreign code: only what fits is believed.
   if (message.type == wire::MessageType::kReady) {
+    ready_to_serve_ = true;
     ready_fulfiller_->fulfill();
   } else if (message.type == wire::MessageType::kOpened) {
     const auto opened = message.as<wire::Opened>();
@@ -116,14 +150,15 @@ void Executor::receive(wire::ReceivedMessage message) {
 }
 
 void Executor::end(std::string fate) {
-  if (pid_ >= 0 && cgroup_ && cgroup_->oom_kills() > 0) {
+  if (over_) return;
+  if (limit_ && limit_->was_exceeded()) {
     fate = "it was killed because the lease's memory limit was reached";
   } else if (!dying_words_.empty()) {
     fate = dying_words_;
   }
   over_ = true;
   pid_ = -1;
-  cgroup_.reset();
+  limit_.reset();
   ready_fulfiller_->fulfill();
   for (auto& pending : opens_) {
     pending.fulfiller->fulfill(
@@ -133,32 +168,45 @@ void Executor::end(std::string fate) {
   ended_fulfiller_->fulfill(std::string(fate));
 }
 
-void Executor::stop(kj::Timer& timer) {
+void Executor::stop() {
   if (over_) return;
   if (auto asked = control_->send(wire::MessageType::kStop); !asked) kill();
-  constexpr auto kPatience = wire::kExecutorStop;
-  tasks_.add(timer.afterDelay(std::chrono::milliseconds(kPatience).count() * kj::MILLISECONDS)
-                 .then([this] {
-                   if (!over_) kill();
-                 }));
+  tasks_.add(services_.timer.afterDelay(to_kj(wire::kExecutorStop)).then([this] { kill(); }));
+}
+
+void Executor::abandon(const std::string& reason) {
+  if (over_) return;
+  if (dying_words_.empty()) dying_words_ = reason;
+  kill();
+  // Without a process there is nothing to wait for: one that the zygote still forks finds its
+  // control socket closed and ends.
+  if (pid_ < 0) end(reason);
 }
 
 void Executor::kill() noexcept {
+  killed_ = true;
   // Through the pidfd: a number might belong to somebody else by now.
   if (pidfd_.valid()) ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
 }
 
 Usage Executor::usage() const {
+  // The executor runs foreign code, which can write anything into the counters. Time at least is
+  // limited by what has passed.
+  const double ns_per_tick = 1.0 / services_.zygote.ticks_per_ns();
+  const auto elapsed = std::chrono::duration_cast<std::chrono::nanoseconds>(
+      std::chrono::steady_clock::now() - started_);
+  const auto most = static_cast<double>(elapsed.count());
   Usage sum;
-  const double ns_per_tick = 1.0 / zygote_.ticks_per_ns();
-  for (std::uint32_t i = 0; i < workers_; ++i) {
+  for (std::uint32_t i = 0; i < order_.spawn.workers; ++i) {
     wire::WorkerCounters counters;
     std::memcpy(&counters, accounting_.data() + i * sizeof(counters), sizeof(counters));
+    const double compute =
+        std::min(static_cast<double>(counters.compute_ticks) * ns_per_tick, most);
+    const double hot =
+        std::min(static_cast<double>(counters.hot_poll_ticks) * ns_per_tick, most - compute);
     sum.invocations += counters.invocations;
-    sum.compute_ns +=
-        static_cast<std::uint64_t>(static_cast<double>(counters.compute_ticks) * ns_per_tick);
-    sum.hot_poll_ns +=
-        static_cast<std::uint64_t>(static_cast<double>(counters.hot_poll_ticks) * ns_per_tick);
+    sum.compute_ns += static_cast<std::uint64_t>(compute);
+    sum.hot_poll_ns += static_cast<std::uint64_t>(hot);
     sum.bytes_in += counters.bytes_in;
     sum.bytes_out += counters.bytes_out;
   }
@@ -166,7 +214,7 @@ Usage Executor::usage() const {
 }
 
 void Executor::taskFailed(kj::Exception&& exception) {
-  base::log().error("serving executor {}: {}", pid_, exception.getDescription().cStr());
+  base::log().error("serving executor {}: {}", pid_, text_of(exception));
 }
 
 }  // namespace sublet::manager

@@ -1,10 +1,11 @@
 #pragma once
 
 #include <base/shared_memory.hpp>
-#include <executor_manager/memory_cgroup.hpp>
+#include <executor_manager/memory_limiter.hpp>
 #include <executor_manager/zygote.hpp>
 #include <sublet/session.hpp>
 
+#include <chrono>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -12,6 +13,14 @@
 #include <vector>
 
 namespace sublet::manager {
+
+/// What executors need of their manager. Outlives them.
+struct ExecutorServices {
+  kj::UnixEventPort& port;
+  kj::Timer& timer;
+  Zygote& zygote;
+  MemoryLimiter* limiter = nullptr;  ///< Null: RLIMIT_DATA alone.
+};
 
 /// What an executor is started with.
 struct ExecutorOrder {
@@ -28,10 +37,8 @@ class Executor : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
  public:
   /// Orders it from the zygote. Its data socket exists when this returns, so clients may connect at
   /// once.
-  static Result<kj::Own<Executor>> start(kj::UnixEventPort& port, Zygote& zygote,
-                                         const MemoryCgroupParent* cgroups, ExecutorOrder order);
-  Executor(kj::UnixEventPort& port, Zygote& zygote, base::SharedMemory accounting,
-           std::uint32_t workers);
+  static Result<kj::Own<Executor>> start(const ExecutorServices& services, ExecutorOrder order);
+  Executor(const ExecutorServices& services, base::SharedMemory accounting, ExecutorOrder order);
   ~Executor();
   KJ_DISALLOW_COPY(Executor);
 
@@ -45,25 +52,34 @@ class Executor : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   kj::Promise<std::string> ended() { return ended_.addBranch(); }
 
   /// Asks it to end, and kills it after wire::kExecutorStop.
-  void stop(kj::Timer& timer);
+  void stop();
 
-  /// Summed over its workers, as far as it has counted.
+  /// Kills it now; `reason` is what ended() will say.
+  void abandon(const std::string& reason);
+
+  /// Summed over its workers, as far as it has counted, and no more than can have been.
   [[nodiscard]] Usage usage() const;
 
  private:
+  void spawned(Result<Zygote::Child> child);
+  kj::Promise<void> watch();
+  kj::Promise<void> until_gone();
   void receive(wire::ReceivedMessage message);
   void end(std::string fate);
   void kill() noexcept;
   void taskFailed(kj::Exception&& exception) override;
 
-  kj::UnixEventPort& port_;
-  Zygote& zygote_;
+  ExecutorServices services_;
+  ExecutorOrder order_;
   base::SharedMemory accounting_;
-  std::uint32_t workers_;
+  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   std::unique_ptr<MessageSocket> control_;
-  std::optional<MemoryCgroup> cgroup_;
+  std::unique_ptr<MemoryLimiter::Limit> limit_;
   pid_t pid_ = -1;
   base::Fd pidfd_;
+  kj::Maybe<kj::Own<kj::UnixEventPort::FdObserver>> pidfd_observer_;
+  bool ready_to_serve_ = false;
+  bool killed_ = false;
   bool over_ = false;
   std::string dying_words_;
   struct PendingOpen {

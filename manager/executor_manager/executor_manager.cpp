@@ -122,13 +122,17 @@ ExecutorManager::ExecutorManager(kj::AsyncIoContext& io, ZygoteProcess zygote,
                                  CoreInventory::Offer offer, const ExecutorManagerOptions& options)
     : inventory_(std::move(offer)),
       zygote_(io.unixEventPort, std::move(zygote)),
-      services_{io.unixEventPort, io.provider->getTimer(), zygote_, nullptr, libraries_, clock_},
+      services_{{io.unixEventPort, io.provider->getTimer(), zygote_}, libraries_, clock_},
       tasks_(*this) {
   if (!options.cgroup) return;
   std::string why;
-  cgroups_ = MemoryCgroupParent::find(why);
-  services_.cgroups = cgroups_.get();
-  if (!cgroups_) base::log().info("memory limits are by rlimit alone: {}", why);
+  auto parent = MemoryCgroupParent::find(why);
+  if (!parent) {
+    base::log().info("memory limits are by rlimit alone: {}", why);
+    return;
+  }
+  limiter_ = std::make_unique<MemoryLimiter>(std::move(parent));
+  services_.executors.limiter = limiter_.get();
 }
 
 Result<void> ExecutorManager::listen(kj::AsyncIoContext& io,

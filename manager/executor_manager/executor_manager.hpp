@@ -77,7 +77,7 @@ class ExecutorManager : private kj::TaskSet::ErrorHandler {
   ManagerClock clock_;
   CoreInventory inventory_;
   LibraryCache libraries_;
-  std::unique_ptr<MemoryCgroupParent> cgroups_;
+  std::unique_ptr<MemoryLimiter> limiter_;
   Zygote zygote_;
   NodeServices services_;
   NodeOffer offer_;

@@ -59,7 +59,7 @@ HeldGrant::HeldGrant(NodeServices& services, GrantTerms terms,
 
 Result<void> HeldGrant::start() {
   if (auto started = start_executor(); !started) return started;
-  tasks_.add(services_.timer.afterDelay(to_kj(wire::kClaimTimeout)).then([this] {
+  tasks_.add(services_.executors.timer.afterDelay(to_kj(wire::kClaimTimeout)).then([this] {
     if (state_ == State::kGranted) end("nobody claimed it in time", false);
   }));
   arm_expiry();
@@ -93,8 +93,7 @@ Result<void> HeldGrant::start_executor() {
   wire::set_text(spawn.cpusets, cpusets);
 
   data_socket_ = order.data_socket;
-  auto executor =
-      Executor::start(services_.port, services_.zygote, services_.cgroups, std::move(order));
+  auto executor = Executor::start(services_.executors, std::move(order));
   if (!executor) return tl::unexpected<Error>(executor.error());
   const std::uint32_t generation = ++generation_;
   tasks_.add((*executor)->ended().then(
@@ -158,6 +157,7 @@ void HeldGrant::executor_ended(std::uint32_t generation, std::string fate) {
 
 void HeldGrant::claim(wire::LeaseNotices::Client notices) {
   state_ = State::kClaimed;
+  terms_.claimed = true;  // for a resource manager that is told of it again
   notices_ = kj::mv(notices);
 }
 
@@ -184,9 +184,15 @@ kj::Promise<Result<void>> HeldGrant::open(FunctionRequest request) {
       }
       return result;
     });
-    return within(services_.timer, wire::kLibraryLoad, kj::mv(recorded), "loading a library")
-        .catch_([](kj::Exception&& exception) -> Result<void> {
-          return fail(ErrorKind::kInvalid, text_of(exception));
+    return within(services_.executors.timer, wire::kLibraryLoad, kj::mv(recorded),
+                  "loading a library")
+        .catch_([this, generation](kj::Exception&& exception) -> Result<void> {
+          // It may never come out of the library's code: the next function needs another executor.
+          const std::string text = text_of(exception);
+          KJ_IF_MAYBE (stuck, executor_) {
+            if (generation == generation_) (*stuck)->abandon(text);
+          }
+          return fail(ErrorKind::kInvalid, text);
         });
   }
   return Result<void>(fail(ErrorKind::kDisconnected, over() ? end_reason_ : "no executor runs"));
@@ -235,25 +241,26 @@ void HeldGrant::arm_expiry() {
   const auto left =
       std::clamp(terms_.expires - services_.clock.now(), milliseconds(0), kLongestTimer);
   const auto notice = std::min<milliseconds>(wire::kEndingNotice, left / 2);
-  tasks_.add(services_.timer.afterDelay(to_kj(left - notice))
-                 .then([this, arming, notice] {
-                   if (arming != expiry_arming_ || over()) return;
-                   KJ_IF_MAYBE (notices, notices_) {
-                     auto request = notices->endingRequest();
-                     request.setLeftMs(static_cast<std::uint64_t>(notice.count()));
-                     request.setReason("the lease expires");
-                     tasks_.add(request.send().ignoreResult());
-                   }
-                 })
-                 .then([this, notice] { return services_.timer.afterDelay(to_kj(notice)); })
-                 .then([this, arming] {
-                   if (arming != expiry_arming_) return;
-                   if (services_.clock.now() < terms_.expires) {
-                     arm_expiry();
-                   } else {
-                     end("the lease expired", true);
-                   }
-                 }));
+  tasks_.add(
+      services_.executors.timer.afterDelay(to_kj(left - notice))
+          .then([this, arming, notice] {
+            if (arming != expiry_arming_ || over()) return;
+            KJ_IF_MAYBE (notices, notices_) {
+              auto request = notices->endingRequest();
+              request.setLeftMs(static_cast<std::uint64_t>(notice.count()));
+              request.setReason("the lease expires");
+              tasks_.add(request.send().ignoreResult());
+            }
+          })
+          .then([this, notice] { return services_.executors.timer.afterDelay(to_kj(notice)); })
+          .then([this, arming] {
+            if (arming != expiry_arming_) return;
+            if (services_.clock.now() < terms_.expires) {
+              arm_expiry();
+            } else {
+              end("the lease expired", true);
+            }
+          }));
 }
 
 void HeldGrant::end(const std::string& reason, bool tell_client) {
@@ -273,7 +280,7 @@ void HeldGrant::end(const std::string& reason, bool tell_client) {
   bool running = false;
   KJ_IF_MAYBE (executor, executor_) {
     running = true;
-    (*executor)->stop(services_.timer);
+    (*executor)->stop();
   }
   if (!running) finish();
 }

@@ -27,10 +27,7 @@ namespace sublet::manager {
 
 /// What grants need of their executor manager. Outlives them.
 struct NodeServices {
-  kj::UnixEventPort& port;
-  kj::Timer& timer;
-  Zygote& zygote;
-  const MemoryCgroupParent* cgroups;  ///< Null: none.
+  ExecutorServices executors;
   LibraryCache& libraries;
   const ManagerClock& clock;
   std::uint32_t uid = ~std::uint32_t{0};  ///< For executors; ~0: as this process.

@@ -2,6 +2,7 @@
 #include <executor_manager/memory_cgroup.hpp>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,6 +19,8 @@
 namespace sublet::manager {
 namespace {
 
+constexpr int kRemoveAttempts = 50;
+constexpr int kRemovePauseMs = 10;
 constexpr const char* kPrefix = "sublet-";  ///< Then the manager's pid, "-" and a number.
 
 Result<void> write_file(const std::string& path, const std::string& text) {
@@ -159,7 +162,12 @@ MemoryCgroup::MemoryCgroup(MemoryCgroup&& other) noexcept
     : directory_(std::exchange(other.directory_, {})), version_(other.version_) {}
 
 MemoryCgroup::~MemoryCgroup() {
-  if (!directory_.empty()) ::rmdir(directory_.c_str());
+  if (directory_.empty()) return;
+  // The kernel may take a moment to let go of a process that has been reaped.
+  for (int attempt = 0; attempt < kRemoveAttempts; ++attempt) {
+    if (::rmdir(directory_.c_str()) == 0 || errno != EBUSY) return;
+    ::poll(nullptr, 0, kRemovePauseMs);
+  }
 }
 
 Result<void> MemoryCgroup::add(pid_t pid) const {

@@ -31,6 +31,7 @@ class MemoryCgroupParent {
 };
 
 /// A memory cgroup for one executor. Removed on destruction: its processes must have ended by then.
+/// All of this may block for milliseconds.
 class MemoryCgroup {
  public:
   static Result<MemoryCgroup> create(const MemoryCgroupParent& parent, std::uint64_t limit_bytes);

@@ -4,6 +4,7 @@
 #include <sodium/utils.h>
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 namespace sublet::manager {
@@ -477,6 +478,9 @@ std::vector<NodeView> LeaseBook::nodes(Time now) const {
     view.heartbeat_age = std::max(milliseconds(0), milliseconds(now - node.heard));
     views.push_back(std::move(view));
   }
+  std::sort(views.begin(), views.end(), [](const NodeView& a, const NodeView& b) {
+    return std::tie(a.offer.name, a.number) < std::tie(b.offer.name, b.number);
+  });
   return views;
 }
 

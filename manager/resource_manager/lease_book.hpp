@@ -153,6 +153,7 @@ class LeaseBook {
   /// What is due: silent nodes, overdue and unclaimed grants. Call it a few times a second.
   Due tick(Time now);
 
+  /// By name.
   [[nodiscard]] std::vector<NodeView> nodes(Time now) const;
   [[nodiscard]] std::vector<LeaseView> leases(bool include_ended) const;
   [[nodiscard]] std::optional<NodeNumber> find_node(const std::string& node_id) const;

@@ -43,7 +43,9 @@ inline void cpu_pause() noexcept {
 class TickRate {
  public:
   explicit TickRate(double ticks_per_ns) noexcept
-      : ticks_per_ns_(ticks_per_ns), ns_per_tick_(1.0 / ticks_per_ns) {}
+      : ticks_per_ns_(ticks_per_ns),
+        ns_per_tick_fixed_(fixed(1.0 / ticks_per_ns)),
+        ticks_per_ns_fixed_(fixed(ticks_per_ns)) {}
 
   /// The process's rate. Thread-safe.
   static const TickRate& get();
@@ -51,10 +53,10 @@ class TickRate {
   [[nodiscard]] double ticks_per_ns() const noexcept { return ticks_per_ns_; }
   /// The conversions saturate: what does not fit becomes the largest value, never a small one.
   [[nodiscard]] std::uint64_t to_ns(Ticks t) const noexcept {
-    return saturated(static_cast<double>(t) * ns_per_tick_);
+    return multiply(t, ns_per_tick_fixed_);
   }
   [[nodiscard]] Ticks from_ns(std::uint64_t ns) const noexcept {
-    return saturated(static_cast<double>(ns) * ticks_per_ns_);
+    return multiply(ns, ticks_per_ns_fixed_);
   }
   /// Zero for a duration that is not positive.
   [[nodiscard]] Ticks from(std::chrono::nanoseconds d) const noexcept {
@@ -62,11 +64,24 @@ class TickRate {
   }
 
  private:
-  [[nodiscard]] static std::uint64_t saturated(double value) noexcept {
-    return value < 0x1p64 ? static_cast<std::uint64_t>(value) : ~std::uint64_t{0};
+  // Integers with 32 binary places: one multiplication where floating point takes three
+  // conversions, on the way of every reply. Exact to 1e-9.
+  static constexpr unsigned kPlaces = 32;
+  __extension__ using Wide = unsigned __int128;
+
+  [[nodiscard]] static std::uint64_t fixed(double value) noexcept {
+    return static_cast<std::uint64_t>(value * static_cast<double>(std::uint64_t{1} << kPlaces) +
+                                      0.5);
   }
+  [[nodiscard]] static std::uint64_t multiply(std::uint64_t value, std::uint64_t by) noexcept {
+    constexpr Wide kHalf = Wide{1} << (kPlaces - 1);
+    const Wide product = (Wide{value} * by + kHalf) >> kPlaces;
+    return (product >> 64) == 0 ? static_cast<std::uint64_t>(product) : ~std::uint64_t{0};
+  }
+
   double ticks_per_ns_;
-  double ns_per_tick_;
+  std::uint64_t ns_per_tick_fixed_;
+  std::uint64_t ticks_per_ns_fixed_;
 };
 
 /// A point in tick time after which a wait ends.
@@ -74,8 +89,8 @@ class Deadline {
  public:
   /// A duration that reaches beyond the counter's end means none().
   [[nodiscard]] static Deadline after(std::chrono::nanoseconds d) {
+    const Ticks wait = TickRate::get().from(d);  // measured first when it never was
     const Ticks now = ticks();
-    const Ticks wait = TickRate::get().from(d);
     return Deadline(wait < ~now ? now + wait : ~Ticks{0});
   }
   /// Only for waits that something else bounds, named where it is used.

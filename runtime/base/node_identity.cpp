@@ -1,8 +1,9 @@
+#include <base/node_identity.hpp>
+
 #include <pwd.h>
 #include <unistd.h>
 
 #include <array>
-#include <base/node_identity.hpp>
 #include <cstdlib>
 #include <fstream>
 #include <vector>

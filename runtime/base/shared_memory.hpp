@@ -1,10 +1,11 @@
 #pragma once
 
 #include <base/fd.hpp>
+#include <sublet/result.hpp>
+
 #include <cstddef>
 #include <span>
 #include <string>
-#include <sublet/result.hpp>
 
 namespace sublet::base {
 

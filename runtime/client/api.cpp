@@ -3,6 +3,7 @@
 #include <client/lease_impl.hpp>
 #include <sublet/call.hpp>
 #include <sublet/lease.hpp>
+
 #include <utility>
 
 namespace sublet {

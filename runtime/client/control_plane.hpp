@@ -2,9 +2,10 @@
 
 #include <base/node_identity.hpp>
 #include <client/node_link.hpp>
+#include <sublet/session.hpp>
+
 #include <memory>
 #include <string>
-#include <sublet/session.hpp>
 #include <vector>
 
 namespace sublet::client {

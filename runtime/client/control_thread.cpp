@@ -1,9 +1,9 @@
-#include <pthread.h>
-#include <signal.h>
-
 #include <base/log.hpp>
 #include <client/control_thread.hpp>
 #include <wire/address.hpp>
+
+#include <pthread.h>
+#include <signal.h>
 
 namespace sublet::client {
 

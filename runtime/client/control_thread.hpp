@@ -1,14 +1,15 @@
 #pragma once
 
+#include <base/fd.hpp>
+#include <sublet/result.hpp>
+
 #include <capnp/rpc-twoparty.h>
 #include <kj/async-io.h>
 
 #include <atomic>
-#include <base/fd.hpp>
 #include <chrono>
 #include <memory>
 #include <string>
-#include <sublet/result.hpp>
 #include <thread>
 #include <utility>
 

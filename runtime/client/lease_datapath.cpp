@@ -1,7 +1,6 @@
-// HOT-PATH BUDGET  call: pick a worker (one load with a single worker), submit, wait; the
-// PendingCall is on the stack. async: one from the pool, which grows only when more handles are
-// held than ever before. No lock, system call, log or virtual call while the worker is awake and
-// the call succeeds.
+// HOT-PATH BUDGET  call: pick a worker, submit, wait; nothing is kept of a call that ends well.
+// async: a PendingCall from the pool, which grows only when more handles are held than ever before.
+// No lock, system call, log or virtual call while the worker is awake and the call succeeds.
 
 #include <client/lease_impl.hpp>
 #include <client/worker_link_datapath.hpp>
@@ -70,11 +69,32 @@ void LeaseImpl::submit_anywhere(PendingCall& call) noexcept {
 
 Reply LeaseImpl::call(std::uint16_t function, bool idempotent, const void* in, std::size_t in_size,
                       void* out, std::size_t out_capacity) noexcept {
+  if (WorkerLink* link = pick(); link != nullptr && continuations_.empty()) [[likely]] {
+    const transport::Request request{in, in_size, out, out_capacity, function, false};
+    transport::Ticket ticket;
+    transport::ReplyView view;
+    if (link->call_in_place(request, ticket, view) == Status::kOk) [[likely]] {
+      if (view.status == Status::kOk) [[likely]] {
+        return {Status::kOk, link->index(), view.size, view.exec_ns};
+      }
+      return end_in_place(*link, request, idempotent, ticket, view);
+    }
+  }
   PendingCall call;
   fill(call, function, idempotent, in, in_size, out, out_capacity);
   submit_anywhere(call);
   (void)wait(call,
              base::Deadline::none());  // bounded by the function's timeout and the lease's end
+  return call.reply;
+}
+
+Reply LeaseImpl::end_in_place(WorkerLink& link, const transport::Request& request, bool idempotent,
+                              transport::Ticket ticket, const transport::ReplyView& view) noexcept {
+  PendingCall call;
+  fill(call, request.function, idempotent, request.in, request.in_size, request.out,
+       request.out_capacity);
+  link.finish_in_place(call, ticket, view);
+  (void)wait(call, base::Deadline::none());
   return call.reply;
 }
 
@@ -114,6 +134,7 @@ bool LeaseImpl::retry(PendingCall& call) noexcept {
   if (!call.in_flight) {
     call.reply.status = Status::kLost;
     call.error = lost + "; and it could not be run again: " + call.error;
+    call.attempts = kMaxAttempts;
   }
   return true;
 }

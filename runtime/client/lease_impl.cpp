@@ -1,15 +1,16 @@
+#include <base/log.hpp>
+#include <client/lease_impl.hpp>
+#include <client/worker_link_datapath.hpp>
+#include <wire/limits.hpp>
+
 #include <fcntl.h>
 #include <sodium.h>
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <base/log.hpp>
 #include <cerrno>
-#include <client/lease_impl.hpp>
-#include <client/worker_link_datapath.hpp>
 #include <cstring>
 #include <utility>
-#include <wire/limits.hpp>
 
 namespace sublet::client {
 namespace {

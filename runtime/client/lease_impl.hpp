@@ -1,12 +1,13 @@
 #pragma once
 
-#include <atomic>
 #include <client/control_plane.hpp>
 #include <client/worker_link.hpp>
+#include <sublet/lease.hpp>
+
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <string>
-#include <sublet/lease.hpp>
 #include <vector>
 
 namespace sublet::client {
@@ -86,6 +87,9 @@ class LeaseImpl {
   /// Brings workers whose executors were replaced up again; false when none is up afterwards.
   bool recover() noexcept;
   bool recover(WorkerLink& link) noexcept;
+  /// The end of a synchronous call that went wrong: the error is noted, a lost one may run again.
+  Reply end_in_place(WorkerLink& link, const transport::Request& request, bool idempotent,
+                     transport::Ticket ticket, const transport::ReplyView& view) noexcept;
   /// Submits to some worker, waiting for a slot when all are taken. Ends the call itself when it
   /// cannot be submitted at all.
   void submit_anywhere(PendingCall& call) noexcept;

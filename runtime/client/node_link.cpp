@@ -1,7 +1,8 @@
-#include <algorithm>
 #include <client/node_remote.hpp>
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
+
+#include <algorithm>
 
 namespace sublet::client {
 

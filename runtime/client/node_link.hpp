@@ -1,5 +1,8 @@
 #pragma once
 
+#include <sublet/lease.hpp>
+#include <transport/any_channel.hpp>
+
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -11,8 +14,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <sublet/lease.hpp>
-#include <transport/any_channel.hpp>
 #include <vector>
 
 namespace sublet::client {

@@ -1,9 +1,8 @@
 #pragma once
 
-#include <wire/control.capnp.h>
-
 #include <client/control_thread.hpp>
 #include <client/node_link.hpp>
+#include <wire/control.capnp.h>
 
 // Only for control_plane.cpp and node_link.cpp.
 namespace sublet::client {

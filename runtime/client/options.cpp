@@ -1,10 +1,12 @@
 // SessionOptions::load: the defaults, then the file, then the environment, then the flags.
 
+#include <sublet/session.hpp>
+
 #include <boost/program_options.hpp>
+
 #include <cstdlib>
 #include <fstream>
 #include <string>
-#include <sublet/session.hpp>
 #include <vector>
 
 namespace sublet {

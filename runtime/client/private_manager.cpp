@@ -1,3 +1,6 @@
+#include <base/log.hpp>
+#include <client/private_manager.hpp>
+
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -7,10 +10,8 @@
 #include <unistd.h>
 
 #include <array>
-#include <base/log.hpp>
 #include <cerrno>
 #include <chrono>
-#include <client/private_manager.hpp>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>

@@ -1,11 +1,12 @@
 #pragma once
 
+#include <base/fd.hpp>
+#include <sublet/session.hpp>
+
 #include <sys/types.h>
 
-#include <base/fd.hpp>
 #include <memory>
 #include <string>
-#include <sublet/session.hpp>
 
 namespace sublet::client {
 

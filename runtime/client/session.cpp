@@ -1,19 +1,21 @@
+#include <base/log.hpp>
+#include <client/lease_impl.hpp>
+#include <client/private_manager.hpp>
+#include <sublet/session.hpp>
+#include <wire/control.capnp.h>
+#include <wire/convert.hpp>
+
 #include <capnp/message.h>
 #include <capnp/serialize.h>
 #include <sodium.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include <wire/control.capnp.h>
 
-#include <base/log.hpp>
-#include <client/lease_impl.hpp>
-#include <client/private_manager.hpp>
+#include <cstdlib>
 #include <fstream>
 #include <mutex>
-#include <sublet/session.hpp>
 #include <utility>
-#include <wire/convert.hpp>
 
 namespace sublet {
 namespace client {
@@ -97,6 +99,10 @@ Result<Session> Session::open(const SessionOptions& options) {
   if (!made) return tl::unexpected<Error>(made.error());
   client::SessionImpl& session = **made;
   session.manager_address = options.manager;
+  if (const char* named = std::getenv("SUBLET_MANAGER");
+      session.manager_address.empty() && named != nullptr) {
+    session.manager_address = named;
+  }
   if (session.manager_address.empty()) {
     const std::string local = base::runtime_directory() + "/manager.sock";
     if (client::answers(local)) {

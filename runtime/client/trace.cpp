@@ -1,7 +1,8 @@
+#include <client/trace.hpp>
+
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <client/trace.hpp>
 #include <ctime>
 #include <iterator>
 #include <string_view>

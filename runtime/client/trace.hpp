@@ -1,10 +1,11 @@
 #pragma once
 
 #include <base/clock.hpp>
+#include <sublet/status.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <sublet/status.hpp>
 #include <vector>
 
 namespace sublet::client {

@@ -1,4 +1,5 @@
 #include <client/worker_link_datapath.hpp>
+
 #include <cstring>
 #include <new>
 #include <utility>
@@ -70,6 +71,13 @@ Status WorkerLink::stage_and_submit(PendingCall& call, bool stage_in, bool stage
     release_staging(call);
   }
   return status;
+}
+
+void WorkerLink::finish_in_place(PendingCall& call, transport::Ticket ticket,
+                                 const transport::ReplyView& view) noexcept {
+  call.worker = this;
+  call.ticket = ticket;
+  finish(call, view);
 }
 
 void WorkerLink::release_staging(PendingCall& call) noexcept {

@@ -4,14 +4,15 @@
 
 #include <client/node_link.hpp>
 #include <client/trace.hpp>
+#include <sublet/call.hpp>
+#include <transport/any_channel.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
-#include <sublet/call.hpp>
-#include <transport/any_channel.hpp>
 #include <vector>
 
 namespace sublet::client {
@@ -69,6 +70,18 @@ class WorkerLink {
   /// kClosed: the link is down. kInvalid, kOutputTooLarge...: `call.error` says why.
   Status submit(PendingCall& call) noexcept;
 
+  /// A whole synchronous call whose memory is used in place, without a PendingCall. kOk: it has
+  /// ended as `view` says. kAgain: nothing was done, take the long way (no free slot, memory to be
+  /// staged, a timeline to be kept).
+  Status call_in_place(const transport::Request& request, transport::Ticket& ticket,
+                       transport::ReplyView& view) noexcept;
+
+  /// Makes `call` of a call_in_place that ended badly, as if it had gone the long way.
+  void finish_in_place(PendingCall& call, transport::Ticket ticket,
+                       const transport::ReplyView& view) noexcept;
+
+  [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
+
   /// True when the call has ended: its reply and error are set, its slot is free.
   bool poll(PendingCall& call) noexcept;
 
@@ -94,6 +107,9 @@ class WorkerLink {
   std::function<void(WorkerLink&, const std::string& reason)> on_executor_gone;
 
  private:
+  [[nodiscard]] bool input_in_place(const void* in, std::size_t size,
+                                    std::size_t out_capacity) const noexcept;
+  [[nodiscard]] bool output_in_place(const void* out, std::size_t capacity) const noexcept;
   Status submit_request(PendingCall& call, const void* in, void* out) noexcept;
   Status stage_and_submit(PendingCall& call, bool stage_in, bool stage_out) noexcept;
   void finish(PendingCall& call, const transport::ReplyView& view) noexcept;

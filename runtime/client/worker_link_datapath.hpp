@@ -28,18 +28,39 @@ inline Status WorkerLink::submit_request(PendingCall& call, const void* in, void
   return Status::kOk;
 }
 
+inline bool WorkerLink::input_in_place(const void* in, std::size_t size,
+                                       std::size_t out_capacity) const noexcept {
+  const std::size_t inline_room = out_capacity <= transport::kInlineBytes
+                                      ? transport::kInlineBytes
+                                      : transport::kInlineBytesBesideOffset;
+  return size <= inline_room || arena_->contains(in, size);
+}
+
+inline bool WorkerLink::output_in_place(const void* out, std::size_t capacity) const noexcept {
+  return capacity <= transport::kInlineBytes || arena_->contains(out, capacity);
+}
+
 inline Status WorkerLink::submit(PendingCall& call) noexcept {
   if (!channel_) [[unlikely]]
     return Status::kClosed;
-  const std::size_t inline_room = call.out_capacity <= transport::kInlineBytes
-                                      ? transport::kInlineBytes
-                                      : transport::kInlineBytesBesideOffset;
-  const bool in_place = call.in_size <= inline_room || arena_->contains(call.in, call.in_size);
-  const bool out_place =
-      call.out_capacity <= transport::kInlineBytes || arena_->contains(call.out, call.out_capacity);
-  if (in_place && out_place) [[likely]]
-    return submit_request(call, call.in, call.out);
-  return stage_and_submit(call, !in_place, !out_place);
+  const bool stage_in = !input_in_place(call.in, call.in_size, call.out_capacity);
+  const bool stage_out = !output_in_place(call.out, call.out_capacity);
+  if (stage_in || stage_out) [[unlikely]]
+    return stage_and_submit(call, stage_in, stage_out);
+  return submit_request(call, call.in, call.out);
+}
+
+inline Status WorkerLink::call_in_place(const transport::Request& request,
+                                        transport::Ticket& ticket,
+                                        transport::ReplyView& view) noexcept {
+  if (trace_ != nullptr || !input_in_place(request.in, request.in_size, request.out_capacity) ||
+      !output_in_place(request.out, request.out_capacity)) {
+    return Status::kAgain;
+  }
+  if (channel_->submit(request, ticket) != Status::kOk) return Status::kAgain;
+  next_sequence_ = ticket.sequence + 1;
+  // Bounded by the function's timeout and the end of the lease.
+  return channel_->wait(ticket, view, base::Deadline::none());
 }
 
 inline void WorkerLink::finish(PendingCall& call, const transport::ReplyView& view) noexcept {

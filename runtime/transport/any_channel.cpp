@@ -1,5 +1,6 @@
-#include <cstdlib>
 #include <transport/any_channel.hpp>
+
+#include <cstdlib>
 
 namespace sublet::transport {
 

@@ -2,11 +2,12 @@
 
 // The one file that names every transport of this build.
 
+#include <sublet/result.hpp>
+#include <transport/shm/shm_setup.hpp>
+
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <sublet/result.hpp>
-#include <transport/shm/shm_setup.hpp>
 #include <utility>
 #include <variant>
 

@@ -1,13 +1,14 @@
 #pragma once
 
 #include <base/shared_memory.hpp>
+#include <sublet/result.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <memory_resource>
 #include <mutex>
-#include <sublet/result.hpp>
 
 namespace sublet::transport {
 

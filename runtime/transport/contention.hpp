@@ -26,19 +26,28 @@ class Contention {
   void restart(base::Ticks now) noexcept { last_ = now; }
 
   /// Call it every few spins with the time. True while cores seem to be short.
-  bool observe(base::Ticks now) noexcept {
+  [[nodiscard]] bool observe(base::Ticks now) noexcept {
     // Signed: the counters of two cores may differ by a few ticks, and a step back is no gap.
     const auto away = static_cast<std::int64_t>(now - last_);
-    if (away > static_cast<std::int64_t>(gap_)) {
-      const bool again = now < short_until_ + kSoon * memory_;
-      memory_ = again ? std::min(2 * memory_, longest_) : shortest_;
-      short_until_ = now + memory_;
-    }
+    if (away > static_cast<std::int64_t>(gap_)) found_out(now);
     last_ = now;
     return now < short_until_;
   }
 
+  /// What the thread waited for came at `now`, after it had slept since `slept_since`. Spinning in
+  /// vain and then being served at once means that the spinning kept the server away: it must not
+  /// have been short already, or giving up early would be its own reason.
+  void served_asleep(base::Ticks slept_since, base::Ticks now) noexcept {
+    if (slept_since >= short_until_ && now - slept_since < gap_) found_out(now);
+  }
+
  private:
+  void found_out(base::Ticks now) noexcept {
+    const bool again = now < short_until_ + kSoon * memory_;
+    memory_ = again ? std::min(2 * memory_, longest_) : shortest_;
+    short_until_ = now + memory_;
+  }
+
   /// Soon: within so many times the last memory after its end.
   static constexpr base::Ticks kSoon = 4;
 

@@ -2,7 +2,16 @@
 
 #include "world.hpp"
 
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <optional>
+#include <string>
+#include <thread>
+#include <vector>
 
 namespace sublet::mpi {
 namespace {
@@ -11,6 +20,28 @@ Status status_of_a_call(Function& twice) {
   double in = 1;
   double out = 0;
   return twice.call(&in, sizeof in, &out, sizeof out).status;
+}
+
+/// How many processes this one has started that still run.
+std::size_t children_of_this_process() {
+  std::size_t children = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    std::ifstream stat(entry.path() / "stat");
+    std::string pid, name, state;
+    pid_t parent = 0;
+    if (stat >> pid >> name >> state >> parent && parent == ::getpid()) ++children;
+  }
+  return children;
+}
+
+/// Rank 0 waits until so many cores are free, which is once the executors that had them have ended.
+void await_free_cores(Allocator& workers, std::uint32_t cores) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  std::uint32_t seen = 0;
+  while (seen < cores && std::chrono::steady_clock::now() < deadline) {
+    seen = workers.session().nodes().value_or_throw().front().free_cores;
+  }
+  EXPECT_EQ(seen, cores);
 }
 
 TEST(Lifetime, EndsWithTheCommunicator) {
@@ -59,29 +90,36 @@ TEST(Lifetime, EndsWithTheLastHandle) {
 }
 
 TEST(Lifetime, EndsOnThisRankOnlyByRelease) {
-  // Rank 0 goes first, and with it the handle of the session whose private manager all ranks use.
   auto workers = Allocator::create(MPI_COMM_WORLD, options_for_any_machine());
   ASSERT_TRUE(workers.has_value()) << workers.error().what();
   auto twice = workers->lease().function(SUBLET_TEST_FUNCTIONS, "twice").value_or_throw();
-  const bool first = rank_of(MPI_COMM_WORLD) == 0;
-  if (first) {
+  if (rank_of(MPI_COMM_WORLD) == 0) {
     workers->release();
     workers->release();
+    EXPECT_EQ(status_of_a_call(twice), Status::kClosed);
+    // The last handles of the session whose private manager all ranks use.
     *workers = Allocator();
+    twice = Function();
   }
   MPI_Barrier(MPI_COMM_WORLD);
-  for (int i = 0; i < 20; ++i) {
-    EXPECT_EQ(status_of_a_call(twice), first ? Status::kClosed : Status::kOk);
+  if (rank_of(MPI_COMM_WORLD) != 0) {
+    for (int i = 0; i < 20; ++i) EXPECT_EQ(status_of_a_call(twice), Status::kOk);
   }
 }
 
 TEST(Lifetime, LeasesAgainAndAgainOnOneCommunicator) {
   MPI_Comm comm = MPI_COMM_NULL;
   MPI_Comm_dup(MPI_COMM_WORLD, &comm);
-  for (int i = 0; i < 3; ++i) {
+  std::size_t children = 0;
+  for (int i = 0; i < 6; ++i) {
     auto workers = Allocator::create(comm, options_for_any_machine());
     ASSERT_TRUE(workers.has_value()) << workers.error().what();
     expect_works(*workers);
+    // Private managers of leases that have ended do not pile up.
+    if (i == 1) children = children_of_this_process();
+    if (i == 5) {
+      EXPECT_EQ(children_of_this_process(), children);
+    }
   }
   auto first = Allocator::create(comm, options_for_any_machine());
   auto second = Allocator::create(comm, options_for_any_machine());
@@ -91,6 +129,30 @@ TEST(Lifetime, LeasesAgainAndAgainOnOneCommunicator) {
   MPI_Comm_free(&comm);
   auto twice = first->lease().function(SUBLET_TEST_FUNCTIONS, "twice");
   EXPECT_FALSE(twice.has_value());
+}
+
+TEST(Lifetime, BeginsAndEndsOnSeveralThreadsAtOnce) {
+  int level = MPI_THREAD_SINGLE;
+  MPI_Query_thread(&level);
+  if (level < MPI_THREAD_MULTIPLE) GTEST_SKIP() << "this MPI has no MPI_THREAD_MULTIPLE";
+  std::array<MPI_Comm, 3> comms{};
+  for (MPI_Comm& comm : comms) MPI_Comm_dup(MPI_COMM_WORLD, &comm);
+  std::vector<std::thread> threads;
+  threads.reserve(comms.size());
+  for (MPI_Comm& comm : comms) {
+    threads.emplace_back([&comm] {
+      for (int i = 0; i < 3; ++i) {
+        MPI_Comm mine = MPI_COMM_NULL;
+        MPI_Comm_dup(comm, &mine);
+        auto workers = Allocator::create(mine, options_for_any_machine());
+        ASSERT_TRUE(workers.has_value()) << workers.error().what();
+        expect_works(*workers);
+        MPI_Comm_free(&mine);
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  for (MPI_Comm& comm : comms) MPI_Comm_free(&comm);
 }
 
 TEST(Lifetime, IsNotInheritedByADuplicateOfTheCommunicator) {
@@ -108,16 +170,16 @@ TEST(Lifetime, IsNotInheritedByADuplicateOfTheCommunicator) {
 TEST(Lifetime, GivesTheCoresBackWhenTheCommunicatorIsFreed) {
   // All ranks use the manager of `keeper`, so that what one lease holds another cannot have.
   const MPI_Comm world = MPI_COMM_WORLD;
+  const bool asks = rank_of(world) == 0;
   auto options = options_for_any_machine();
   auto keeper = Allocator::create(world, options);
   ASSERT_TRUE(keeper.has_value()) << keeper.error().what();
-  if (rank_of(world) == 0) {
+  std::uint32_t free_cores = 0;
+  if (asks) {
     options.session.manager = keeper->session().manager_address();
     options.session.manager.erase(options.session.manager.find(" (private)"));
-    const auto nodes = keeper->session().nodes().value_or_throw();
-    ASSERT_EQ(nodes.size(), 1u);
-    options.workers_per_rank =
-        nodes.front().free_cores / static_cast<std::uint32_t>(size_of(world));
+    free_cores = keeper->session().nodes().value_or_throw().front().free_cores;
+    options.workers_per_rank = free_cores / static_cast<std::uint32_t>(size_of(world));
   }
   for (int i = 0; i < 2; ++i) {
     MPI_Comm comm = MPI_COMM_NULL;
@@ -127,8 +189,8 @@ TEST(Lifetime, GivesTheCoresBackWhenTheCommunicatorIsFreed) {
     const std::string text = expect_same_failure(world, Allocator::create(world, options));
     EXPECT_NE(text.find("no workers for the communicator"), std::string::npos) << text;
     MPI_Comm_free(&comm);
-    // Every rank has given its workers back once all have left MPI_Comm_free.
-    MPI_Barrier(world);
+    if (asks) await_free_cores(*keeper, free_cores);
+    MPI_Barrier(world);  // rank 0 counts while all ranks keep what `keeper` holds
   }
 }
 

@@ -109,9 +109,14 @@ TEST(Usage, AddsUpAllRanks) {
       workers->lease().function<double(double)>(SUBLET_TEST_FUNCTIONS, "twice").value_or_throw();
   for (int i = 0; i < kCalls; ++i) ASSERT_TRUE(twice(i).has_value());
 
-  const auto usage = workers->usage();
-  ASSERT_TRUE(usage.has_value()) << usage.error().what();
+  // A worker counts a call after it has replied, so the last one may be missing for a moment. The
+  // answer is the same on all ranks: they ask equally often.
   const auto ranks = static_cast<std::uint64_t>(size_of(MPI_COMM_WORLD));
+  auto usage = workers->usage();
+  for (int i = 0; i < 1000 && usage && usage->invocations < ranks * kCalls; ++i) {
+    usage = workers->usage();
+  }
+  ASSERT_TRUE(usage.has_value()) << usage.error().what();
   EXPECT_EQ(usage->invocations, ranks * kCalls);
   EXPECT_EQ(usage->bytes_in, ranks * kCalls * sizeof(double));
   EXPECT_EQ(usage->bytes_out, ranks * kCalls * sizeof(double));

@@ -33,6 +33,10 @@ struct AllocatorOptions {
 /// grants are scattered, each rank connects its own channels; a failure anywhere becomes the same
 /// error on every rank, and the application may go on without workers or ask again for less.
 ///
+/// Without a running resource manager rank 0 starts a private one, which offers cores of its own
+/// node: those that the launcher of the job may use and no rank is bound to, when they are enough,
+/// else all of them (SessionOptions::private_cpuset overrides that).
+///
 /// All of Sublet's messages travel on a duplicate of the communicator, made by the first create()
 /// on it and freed with it: they never match a receive of the application's. That duplicate is made
 /// under the application's own error handler; on it MPI errors are returned and become Errors.
@@ -50,7 +54,9 @@ class Allocator {
 
   /// kInvalid when MPI is not initialised or has been finalised, and for MPI_COMM_NULL and
   /// intercommunicators.
-  static Result<Allocator> create(MPI_Comm comm, const AllocatorOptions& options = {});
+  static Result<Allocator> create(MPI_Comm comm, const AllocatorOptions& options);
+  /// With the session options that SessionOptions::load finds in file and environment.
+  static Result<Allocator> create(MPI_Comm comm);
 
   /// This rank's workers. Throws Error when the Allocator is empty.
   [[nodiscard]] Lease& lease();
@@ -72,6 +78,8 @@ class Allocator {
 
  private:
   struct State;
+  static Result<Allocator> create(MPI_Comm comm, const AllocatorOptions& options,
+                                  const Result<SessionOptions>& loaded);
   explicit Allocator(std::shared_ptr<State> state) : state_(std::move(state)) {}
   [[nodiscard]] Result<void> check_open(const char* attempted) const;
   std::shared_ptr<State> state_;

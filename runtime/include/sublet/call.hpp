@@ -1,5 +1,8 @@
 #pragma once
 
+#include <sublet/result.hpp>
+#include <sublet/status.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -7,8 +10,6 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <sublet/result.hpp>
-#include <sublet/status.hpp>
 #include <type_traits>
 
 namespace sublet {

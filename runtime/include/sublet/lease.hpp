@@ -1,5 +1,9 @@
 #pragma once
 
+#include <sublet/buffer.hpp>
+#include <sublet/call.hpp>
+#include <sublet/result.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -7,9 +11,6 @@
 #include <memory>
 #include <memory_resource>
 #include <string>
-#include <sublet/buffer.hpp>
-#include <sublet/call.hpp>
-#include <sublet/result.hpp>
 #include <vector>
 
 namespace sublet {

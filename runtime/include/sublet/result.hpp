@@ -2,9 +2,10 @@
 
 // The one place that names tl::expected, so that std::expected can replace it.
 
+#include <tl/expected.hpp>
+
 #include <stdexcept>
 #include <string>
-#include <tl/expected.hpp>
 #include <utility>
 
 namespace sublet {

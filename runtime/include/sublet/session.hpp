@@ -1,11 +1,12 @@
 #pragma once
 
+#include <sublet/lease.hpp>
+#include <sublet/result.hpp>
+
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <sublet/lease.hpp>
-#include <sublet/result.hpp>
 #include <vector>
 
 namespace sublet {
@@ -14,8 +15,9 @@ namespace sublet {
 /// configuration file ($SUBLET_CONFIG, else $XDG_CONFIG_HOME/sublet/sublet.conf), then the
 /// environment (SUBLET_MANAGER, SUBLET_NODE_NAME, ...), then command-line flags.
 struct SessionOptions {
-  /// Address of the resource manager: unix:PATH or tcp:HOST:PORT. Empty: a running local one;
-  /// when there is none, a private one is started for this process and ends with it.
+  /// Address of the resource manager: unix:PATH or tcp:HOST:PORT. Empty: $SUBLET_MANAGER, else a
+  /// running local one; when there is none, a private one is started for this process and ends with
+  /// it.
   std::string manager;
   /// False: fail instead of starting a private manager.
   bool allow_private = true;

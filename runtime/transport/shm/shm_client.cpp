@@ -26,8 +26,7 @@ ClientChannel::ClientChannel(base::Fd connection, std::shared_ptr<base::SharedMe
       arena_(std::move(arena)),
       pending_storage_(terms.slots) {
   const Layout layout{terms.slots};
-  requests_ = at<RequestSlot>(memory_->data(), layout.requests());
-  replies_ = at<ReplySlot>(memory_->data(), layout.replies());
+  ring_ = at<Slot>(memory_->data(), layout.ring());
   worker_sleep_ = at<SleepWord>(memory_->data(), layout.worker_sleep());
   client_sleep_ = at<SleepWord>(memory_->data(), layout.client_sleep());
   pending_ = pending_storage_.data();
@@ -67,6 +66,22 @@ void ClientChannel::close() noexcept {
   connection_.reset();
 }
 
+Status ClientChannel::wait_long(Ticket ticket, ReplyView& reply, base::Deadline deadline) noexcept {
+  base::Ticks now = base::ticks();
+  base::Ticks spin_since = now;
+  base::Ticks checked = now;
+  contention_.restart(now);
+  for (;;) {
+    for (std::uint32_t i = 0; i < tuning::kPollsPerClock; ++i) {
+      if (const Status status = poll(ticket, reply); status != Status::kAgain) return status;
+      base::cpu_pause();
+    }
+    now = base::ticks();
+    if (deadline.passed(now)) return Status::kDeadline;
+    wait_step(ticket, now, spin_since, checked, deadline);
+  }
+}
+
 bool ClientChannel::wait_step(Ticket ticket, base::Ticks now, base::Ticks& spin_since,
                               base::Ticks& checked, base::Deadline deadline) noexcept {
   const base::TickRate& rate = base::TickRate::get();
@@ -83,7 +98,11 @@ bool ClientChannel::wait_step(Ticket ticket, base::Ticks now, base::Ticks& spin_
     // A sleeper hears only of replies: the peer's death ends the sleep with its slice.
     const auto limit = std::min(deadline.left(), policy_.sleep_slice);
     sleep_unless(*client_sleep_, fences_, limit, [&] { return replied(ticket); });
-    contention_.restart(base::ticks());
+    const base::Ticks awake = base::ticks();
+    if (policy_.spin >= tuning::kDescheduledGap && replied(ticket)) {
+      contention_.served_asleep(now, awake);
+    }
+    contention_.restart(awake);
   }
   return true;
 }

@@ -43,19 +43,19 @@ class ClientChannel {
     bool traced = false;
   };
 
-  [[nodiscard]] RequestSlot& request_slot(std::uint32_t i) noexcept { return requests_[i]; }
   [[nodiscard]] bool replied(Ticket ticket) noexcept {
-    return load_acquire(replies_[ticket.sequence & mask_].line.sequence) == ticket.sequence;
+    return load_acquire(ring_[ticket.sequence & mask_].reply.sequence) ==
+           (ticket.sequence ^ kReplyMark);
   }
   void collect(Pending& pending, ReplyView& reply) noexcept;
   void collect_failure(const ReplyLine& line, std::uint32_t slot, ReplyView& reply) noexcept;
   Status end_of_channel(Pending& pending, ReplyView& reply) noexcept;
+  Status wait_long(Ticket ticket, ReplyView& reply, base::Deadline deadline) noexcept;
   bool wait_step(Ticket ticket, base::Ticks now, base::Ticks& spin_since, base::Ticks& checked,
                  base::Deadline deadline) noexcept;
 
   // What the hot path reads, together.
-  RequestSlot* requests_;
-  ReplySlot* replies_;
+  Slot* ring_;
   SleepWord* worker_sleep_;
   std::byte* arena_base_;
   std::uint64_t arena_size_;
@@ -99,7 +99,7 @@ inline Status ClientChannel::submit(const Request& request, Ticket& ticket) noex
   if (end_ != Status::kOk) [[unlikely]]
     return Status::kClosed;
 
-  RequestLine& line = request_slot(slot).line;
+  RequestLine& line = ring_[slot].request;
   std::uint16_t flags = request.traced ? std::uint16_t{kTraced} : std::uint16_t{0};
   std::size_t inline_room = kInlineBytes;
   if (request.out_capacity <= kInlineBytes) {
@@ -145,8 +145,8 @@ inline Status ClientChannel::submit(const Request& request, Ticket& ticket) noex
 }
 
 inline void ClientChannel::collect(Pending& pending, ReplyView& reply) noexcept {
-  ReplySlot& slot = replies_[pending.sequence & mask_];
-  const ReplyLine& line = slot.line;
+  const Slot& slot = ring_[pending.sequence & mask_];
+  const ReplyLine& line = slot.reply;
   const std::uint64_t size = load_once(line.size);
   reply.status = static_cast<Status>(load_once(line.status));
   reply.size = size;
@@ -184,22 +184,20 @@ inline Status ClientChannel::poll(Ticket ticket, ReplyView& reply) noexcept {
 
 inline Status ClientChannel::wait(Ticket ticket, ReplyView& reply,
                                   base::Deadline deadline) noexcept {
-  // A round trip of a small call ends within these spins; the clock is not read before.
-  for (std::uint32_t i = 0; i < tuning::kSpinsPerClock; ++i) {
-    if (const Status status = poll(ticket, reply); status != Status::kAgain) return status;
-  }
-  base::Ticks spin_since = base::ticks();
-  base::Ticks checked = spin_since;
-  contention_.restart(spin_since);
-  for (;;) {
-    for (std::uint32_t i = 0; i < tuning::kSpinsPerClock; ++i) {
-      if (const Status status = poll(ticket, reply); status != Status::kAgain) return status;
-      base::cpu_pause();
+  Pending& pending = pending_[ticket.sequence & mask_];
+  if (!pending.busy || pending.sequence != ticket.sequence) [[unlikely]]
+    return Status::kInvalid;
+  std::uint32_t& word = ring_[ticket.sequence & mask_].reply.sequence;
+  const std::uint32_t expected = ticket.sequence ^ kReplyMark;
+  // A round trip of a small call ends within these polls; the clock is not read before.
+  for (std::uint32_t i = 0; i < tuning::kPollsPerClock; ++i) {
+    if (load_acquire(word) == expected) {
+      collect(pending, reply);
+      return Status::kOk;
     }
-    const base::Ticks now = base::ticks();
-    if (deadline.passed(now)) return Status::kDeadline;
-    wait_step(ticket, now, spin_since, checked, deadline);
+    base::cpu_pause();
   }
+  return wait_long(ticket, reply, deadline);
 }
 
 }  // namespace sublet::transport::shm

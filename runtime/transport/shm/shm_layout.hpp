@@ -2,10 +2,11 @@
 
 // PROTOCOL  The memory that a client and a worker of one node share, one per channel: a memfd made
 //           by the executor. Call n (a 32-bit sequence number, from 1, wrapping) uses slot n mod N
-//           of each ring. The client writes the body of a request line, then its sequence; the
-//           worker waits for the sequence it expects next, copies the line, and answers the same
-//           way in the reply line. Payloads up to kInlineBytes travel in the line; others lie in
-//           the arena, and the line holds their offsets.
+//           of the ring. The client writes the request's body into the slot's line, then its
+//           sequence; the worker waits for the sequence it expects next, copies the line, and
+//           answers in the same line: the body, then the sequence with kReplyMark. Payloads up to
+//           kInlineBytes travel in the line; others lie in the arena, and the line holds their
+//           offsets.
 //
 // STATES    A slot: free -> submitted (request sequence written) -> done (reply sequence written)
 //           -> free (the client has collected the reply; known to the client alone).
@@ -53,7 +54,8 @@ inline constexpr std::size_t kInputOffsetAt = 0;
 inline constexpr std::size_t kOutputOffsetAt = kInlineBytesBesideOffset;
 
 struct alignas(64) ReplyLine {
-  std::uint32_t sequence;  ///< Written last (release); pairs with the client's acquire in poll.
+  std::uint32_t
+      sequence;  ///< With kReplyMark. Written last (release); pairs with the client's acquire.
   std::uint8_t status;
   std::uint8_t unused;
   std::uint16_t error_size;
@@ -63,16 +65,22 @@ struct alignas(64) ReplyLine {
 };
 static_assert(sizeof(ReplyLine) == 64);
 
-struct alignas(kPair) RequestSlot {
-  RequestLine line;
-};
+/// Set in the sequence word of a reply. Call n + 2^31 is the only other one that it could be taken
+/// for, and no channel has so many slots.
+inline constexpr std::uint32_t kReplyMark = 0x8000'0000;
 
-struct alignas(kPair) ReplySlot {
-  ReplyLine line;
-  std::uint64_t started;  ///< Only read with kTraced; written before the sequence.
+/// Request and reply share one line: what has read a line is about to write it, and current
+/// processors notice and pass its ownership along with the data, which saves a transfer each way
+/// (measured: 0.60 to 0.67 of a flag ping-pong where two lines take 0.73 to 0.80).
+struct alignas(kPair) Slot {
+  union {
+    RequestLine request;
+    ReplyLine reply;
+  };
+  std::uint64_t started;  ///< Of the reply. Only read with kTraced; written before the sequence.
   std::uint64_t ended;
 };
-static_assert(sizeof(RequestSlot) == kPair && sizeof(ReplySlot) == kPair);
+static_assert(sizeof(Slot) == kPair);
 
 /// One side's wish to be woken: 1 while it sleeps or is about to. Written by its owner; the other
 /// side sets it back to 0 when it wakes it. See base/asymmetric_fence.hpp for how neither misses
@@ -91,13 +99,8 @@ struct Layout {
 
   [[nodiscard]] std::size_t worker_sleep() const noexcept { return 0; }
   [[nodiscard]] std::size_t client_sleep() const noexcept { return kPair; }
-  [[nodiscard]] std::size_t requests() const noexcept { return 2 * kPair; }
-  [[nodiscard]] std::size_t replies() const noexcept {
-    return requests() + slots * sizeof(RequestSlot);
-  }
-  [[nodiscard]] std::size_t errors() const noexcept {
-    return replies() + slots * sizeof(ReplySlot);
-  }
+  [[nodiscard]] std::size_t ring() const noexcept { return 2 * kPair; }
+  [[nodiscard]] std::size_t errors() const noexcept { return ring() + slots * sizeof(Slot); }
   [[nodiscard]] std::size_t size() const noexcept {
     constexpr std::size_t kPage = 4096;
     return (errors() + slots * sizeof(ErrorText) + kPage - 1) / kPage * kPage;

@@ -18,8 +18,7 @@ ServerChannel::ServerChannel(std::shared_ptr<base::SharedMemory> memory,
       memory_(std::move(memory)),
       arena_(std::move(arena)) {
   const Layout layout{terms.slots};
-  requests_ = at<RequestSlot>(memory_->data(), layout.requests());
-  replies_ = at<ReplySlot>(memory_->data(), layout.replies());
+  ring_ = at<Slot>(memory_->data(), layout.ring());
   worker_sleep_ = at<SleepWord>(memory_->data(), layout.worker_sleep());
   client_sleep_ = at<SleepWord>(memory_->data(), layout.client_sleep());
 }
@@ -41,22 +40,22 @@ std::uint16_t ServerChannel::write_error(std::uint32_t slot, std::string_view er
 void ServerChannel::complete_dying(std::uint32_t sequence, Status status,
                                    std::string_view error) noexcept {
   const std::uint32_t index = sequence & mask_;
-  ReplySlot& slot = replies_[index];
-  ReplyLine& line = slot.line;
+  Slot& slot = ring_[index];
+  ReplyLine& line = slot.reply;
   line.status = static_cast<std::uint8_t>(status);
   line.size = 0;
   line.exec_ns = 0;
   line.error_size = write_error(index, error);
   slot.started = 0;  // else a traced call would report those of an earlier one
   slot.ended = 0;
-  store_release(line.sequence, sequence);
+  store_release(line.sequence, sequence ^ kReplyMark);
   // A real fence pairs with either kind of sleeper.
   wake_if_sleeping(*client_sleep_, FenceMode::kSymmetric);
 }
 
 void ServerChannel::sleep(std::chrono::nanoseconds limit) noexcept {
   sleep_unless(*worker_sleep_, fences_, limit, [this] {
-    return !is_open() || load_acquire(requests_[next_ & mask_].line.sequence) == next_;
+    return !is_open() || load_acquire(ring_[next_ & mask_].request.sequence) == next_;
   });
 }
 

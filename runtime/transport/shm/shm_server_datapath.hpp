@@ -46,8 +46,7 @@ class ServerChannel {
   }
   [[nodiscard]] std::uint16_t write_error(std::uint32_t slot, std::string_view error) noexcept;
 
-  RequestSlot* requests_;
-  ReplySlot* replies_;
+  Slot* ring_;
   SleepWord* client_sleep_;
   std::byte* arena_base_;
   std::uint64_t arena_size_;
@@ -64,7 +63,7 @@ class ServerChannel {
 };
 
 inline bool ServerChannel::poll(Invocation& invocation) noexcept {
-  RequestLine& line = requests_[next_ & mask_].line;
+  RequestLine& line = ring_[next_ & mask_].request;
   if (load_acquire(line.sequence) != next_) return false;
   std::memcpy(&request_, &line, sizeof(request_));
   // The compiler knows that the copy equals its source and could read the source again after the
@@ -102,18 +101,31 @@ inline void ServerChannel::decode(Invocation& invocation) noexcept {
     reject(invocation);
 }
 
+namespace detail {
+
+/// Copies up to kInlineBytes, rounded up to whole words: both sides have room for that. In words
+/// because the function has just written them: a wider load would have to wait until its narrower
+/// stores have left the store buffer (15 to 20 cycles on every call).
+inline void copy_words(std::byte* to, const std::byte* from, std::uint64_t size) noexcept {
+  const std::uint64_t end = std::min<std::uint64_t>(size, kInlineBytes);
+  for (std::uint64_t at = 0; at < end; at += sizeof(std::uint64_t)) {
+    std::memcpy(to + at, from + at, sizeof(std::uint64_t));
+  }
+}
+
+}  // namespace detail
+
 inline void ServerChannel::complete(const Invocation& invocation,
                                     const Completion& completion) noexcept {
   const std::uint32_t index = invocation.sequence & mask_;
-  ReplySlot& slot = replies_[index];
-  ReplyLine& line = slot.line;
+  Slot& slot = ring_[index];
+  ReplyLine& line = slot.reply;
   line.status = static_cast<std::uint8_t>(completion.status);
   line.size = completion.size;
   line.exec_ns = completion.exec_ns;
-  if (invocation.out_is_inline) {
-    // All of the scratch line: its length is known to the compiler, and what else is in it comes
-    // from earlier calls of the same client.
-    std::memcpy(line.body.data(), invocation.out, kInlineBytes);
+  if (invocation.out_is_inline && completion.status == Status::kOk) {
+    detail::copy_words(line.body.data(), static_cast<const std::byte*>(invocation.out),
+                       completion.size);
   }
   line.error_size = 0;
   if (completion.status != Status::kOk) [[unlikely]] {
@@ -123,7 +135,7 @@ inline void ServerChannel::complete(const Invocation& invocation,
     slot.started = completion.started;
     slot.ended = completion.ended;
   }
-  store_release(line.sequence, invocation.sequence);
+  store_release(line.sequence, invocation.sequence ^ kReplyMark);
   wake_if_sleeping(*client_sleep_, fences_);
 }
 

@@ -1,6 +1,6 @@
-#include <gtest/gtest.h>
-
 #include <topology/cpuset.hpp>
+
+#include <gtest/gtest.h>
 
 namespace sublet::topology {
 namespace {

@@ -1,3 +1,5 @@
+#include <topology/topology.hpp>
+
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <unistd.h>
@@ -5,7 +7,6 @@
 #include <cstdlib>
 #include <fstream>
 #include <thread>
-#include <topology/topology.hpp>
 
 namespace sublet::topology {
 namespace {

@@ -68,6 +68,37 @@ TEST_F(ContentionTest, DoesNotHoldTheTimeBeforeARestartAgainstIt) {
   EXPECT_FALSE(contention_.observe(start_ + 100 * in(tuning::kDescheduledGap) + 1));
 }
 
+TEST_F(ContentionTest, TakesBeingServedAsSoonAsItSleepsForASign) {
+  contention_.restart(start_);
+  const base::Ticks soon = start_ + in(tuning::kDescheduledGap) / 4;
+  contention_.served_asleep(start_, soon);
+  contention_.restart(soon);
+  EXPECT_TRUE(contention_.observe(soon + 1));
+}
+
+TEST_F(ContentionTest, TakesALongSleepForNone) {
+  contention_.restart(start_);
+  const base::Ticks late = start_ + 2 * in(tuning::kDescheduledGap);
+  contention_.served_asleep(start_, late);
+  contention_.restart(late);
+  EXPECT_FALSE(contention_.observe(late + 1));
+}
+
+TEST_F(ContentionTest, ForgetsThoughItSleepsEarlyMeanwhile) {
+  // With short cores it hardly spins before it sleeps: that it is served then says nothing.
+  contention_.restart(start_);
+  base::Ticks now = start_ + 2 * in(tuning::kDescheduledGap);
+  ASSERT_TRUE(contention_.observe(now));
+  const base::Ticks forgotten = now + in(tuning::kContentionMemory);
+  while (now + in(tuning::kDescheduledGap) / 4 < forgotten) {
+    contention_.served_asleep(now, now + in(tuning::kDescheduledGap) / 4);
+    now += in(tuning::kDescheduledGap) / 4;
+    contention_.restart(now);
+  }
+  contention_.restart(forgotten);
+  EXPECT_FALSE(contention_.observe(forgotten + 1));
+}
+
 TEST_F(ContentionTest, TakesAStepBackForNoGap) {
   contention_.restart(start_);
   EXPECT_FALSE(contention_.observe(start_ - 100));

@@ -22,9 +22,9 @@ class HostileClient : public ::testing::Test {
   HostileClient()
       : pair_({kSlots, FenceMode::kSymmetric}),
         mapping_(pair_.hostile_mapping()),
-        rings_(at<RequestSlot>(mapping_.data(), pair_.layout.requests())) {}
+        rings_(at<Slot>(mapping_.data(), pair_.layout.ring())) {}
 
-  RequestLine& line(std::uint32_t sequence) { return rings_[sequence % kSlots].line; }
+  RequestLine& line(std::uint32_t sequence) { return rings_[sequence % kSlots].request; }
 
   static bool within(const void* pointer, std::uint64_t size, const std::byte* base,
                      std::size_t length) {
@@ -70,7 +70,7 @@ class HostileClient : public ::testing::Test {
 
   ShmPair pair_;
   base::SharedMemory mapping_;
-  RequestSlot* rings_;
+  Slot* rings_;
 };
 
 /// Values at which a check could be off by one, or could overflow.
@@ -176,7 +176,7 @@ TEST_F(HostileClient, GetsNoAnswerToASequenceThatIsNotNext) {
   Invocation invocation;
   for (const std::uint32_t sequence : {0u, 2u, 5u, ~0u, 0x8000'0000u}) {
     for (std::uint32_t slot = 0; slot < kSlots; ++slot) {
-      store_release(rings_[slot].line.sequence, sequence);
+      store_release(rings_[slot].request.sequence, sequence);
     }
     ASSERT_FALSE(pair_.server.poll(invocation)) << sequence;
   }

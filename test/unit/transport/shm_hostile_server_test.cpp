@@ -25,9 +25,9 @@ class HostileServer : public ::testing::Test {
   HostileServer()
       : pair_({kSlots, FenceMode::kSymmetric}),
         mapping_(pair_.hostile_mapping()),
-        rings_(at<ReplySlot>(mapping_.data(), pair_.layout.replies())) {}
+        rings_(at<Slot>(mapping_.data(), pair_.layout.ring())) {}
 
-  ReplySlot& slot(Ticket ticket) { return rings_[ticket.sequence % kSlots]; }
+  Slot& slot(Ticket ticket) { return rings_[ticket.sequence % kSlots]; }
 
   static void expect_valid(const ReplyView& reply, std::uint64_t capacity) {
     ASSERT_LE(reply.status, Status::kDenied);
@@ -42,7 +42,7 @@ class HostileServer : public ::testing::Test {
 
   ShmPair pair_;
   base::SharedMemory mapping_;
-  ReplySlot* rings_;
+  Slot* rings_;
 };
 
 TEST_F(HostileServer, NeverMakesTheClientWriteBeyondItsOutput) {
@@ -55,15 +55,15 @@ TEST_F(HostileServer, NeverMakesTheClientWriteBeyondItsOutput) {
     Ticket ticket;
     ASSERT_EQ(pair_.client.submit({nullptr, 0, out, capacity, 0, random() % 2 == 0}, ticket),
               Status::kOk);
-    ReplySlot& target = slot(ticket);
-    std::array<std::uint64_t, sizeof(ReplySlot) / 8> noise;
+    Slot& target = slot(ticket);
+    std::array<std::uint64_t, sizeof(Slot) / 8> noise;
     for (auto& word : noise) word = random();
     std::memcpy(&target, noise.data(), sizeof(target));
     if (random() % 2 == 0) {
-      target.line.status = static_cast<std::uint8_t>(random() % 16);
-      target.line.size = capacity + random() % 5 - 2;
+      target.reply.status = static_cast<std::uint8_t>(random() % 16);
+      target.reply.size = capacity + random() % 5 - 2;
     }
-    store_release(target.line.sequence, ticket.sequence);
+    store_release(target.reply.sequence, ticket.sequence ^ kReplyMark);
     ReplyView reply;
     ASSERT_EQ(pair_.client.poll(ticket, reply), Status::kOk);
     ASSERT_NO_FATAL_FAILURE(expect_valid(reply, capacity)) << "reply " << i;
@@ -80,7 +80,7 @@ TEST_F(HostileServer, CannotGrowAReplyThatHasBeenChecked) {
   std::thread scribbler([&] {
     std::mt19937_64 random(37);
     while (!stop.load(std::memory_order_relaxed)) {
-      volatile ReplyLine& target = rings_[random() % kSlots].line;
+      volatile ReplyLine& target = rings_[random() % kSlots].reply;
       const bool good = random() % 2 == 0;
       target.size = good ? 8 : 4000;
       target.status = good ? 0 : static_cast<std::uint8_t>(random());
@@ -100,7 +100,7 @@ TEST_F(HostileServer, CannotGrowAReplyThatHasBeenChecked) {
       ADD_FAILURE() << to_string(submitted);
       break;
     }
-    store_release(slot(ticket).line.sequence, ticket.sequence);
+    store_release(slot(ticket).reply.sequence, ticket.sequence ^ kReplyMark);
     ReplyView reply;
     EXPECT_EQ(pair_.client.poll(ticket, reply), Status::kOk);
     expect_valid(reply, 16);
@@ -123,7 +123,7 @@ TEST_F(HostileServer, EndsNoCallWithASequenceThatIsNotIts) {
   ASSERT_EQ(pair_.client.submit({}, ticket), Status::kOk);
   ReplyView reply;
   for (const std::uint32_t other : {0u, ticket.sequence - kSlots, ticket.sequence + kSlots, ~0u}) {
-    store_release(slot(ticket).line.sequence, other);
+    store_release(slot(ticket).reply.sequence, other ^ kReplyMark);
     EXPECT_EQ(pair_.client.poll(ticket, reply), Status::kAgain) << other;
   }
 }

@@ -1,0 +1,276 @@
+#pragma once
+
+#include "control.hpp"
+#include "functions.hpp"
+#include "process.hpp"
+#include "transport_under_test.hpp"
+#include <base/clock.hpp>
+#include <base/fd.hpp>
+#include <transport/contention.hpp>
+#include <transport/tuning.hpp>
+
+#include <sched.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <csignal>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace sublet::conformance {
+
+struct ExecutorOptions {
+  HostOptions host;
+  /// Idle for so long, a worker sleeps; negative: only when cores are short, 0: at once.
+  std::chrono::nanoseconds hot_timeout{-1};
+  std::chrono::nanoseconds sleep_limit = transport::tuning::kSleepSlice;
+  /// Which CPU each worker is bound to; empty: none.
+  std::vector<std::size_t> cpus;
+};
+
+/// What the signal handler of Function::kDie ends: the call that its thread runs.
+struct DyingCall {
+  void (*end)(const DyingCall&) noexcept = nullptr;
+  void* channel = nullptr;
+  std::uint32_t sequence = 0;
+  std::string_view text;
+};
+inline thread_local DyingCall dying_call;
+
+/// A worker's loop over one channel: spins, gives way when cores are short, sleeps; as executors'
+/// workers do.
+template <transport::ServerChannel Server>
+class WorkerLoop {
+ public:
+  WorkerLoop(Server& channel, const ExecutorOptions& options, Control& control, WorkerView& view)
+      : channel_(channel), options_(options), control_(control), view_(view) {}
+
+  void run() {
+    transport::Invocation invocation;
+    const base::TickRate& rate = base::TickRate::get();
+    const base::Ticks contended_spin = rate.from(transport::tuning::kContendedSpin);
+    const base::Ticks hot =
+        options_.hot_timeout.count() < 0 ? ~base::Ticks{0} : rate.from(options_.hot_timeout);
+    base::Ticks idle_since = base::ticks();
+    contention_.restart(idle_since);
+    for (std::uint32_t spins = 1; channel_.is_open(); ++spins) {
+      if (channel_.poll(invocation)) {
+        (void)contention_.observe(base::ticks());  // the core may have come back with the request
+        serve(invocation);
+        idle_since = base::ticks();
+        contention_.restart(idle_since);
+        continue;
+      }
+      if (hot != 0) {
+        base::cpu_pause();
+        if (spins % transport::tuning::kPollsPerClock != 0) continue;
+        const base::Ticks now = base::ticks();
+        const bool cores_short = contention_.observe(now);
+        if (cores_short) ::sched_yield();
+        if (now - idle_since < (cores_short ? std::min(hot, contended_spin) : hot)) continue;
+      }
+      fall_asleep();
+      contention_.restart(base::ticks());
+    }
+  }
+
+ private:
+  void fall_asleep() {
+    view_.sleeps.fetch_add(1, std::memory_order_relaxed);
+    view_.in_sleep.store(true, std::memory_order_relaxed);
+    channel_.sleep(options_.sleep_limit);
+    view_.in_sleep.store(false, std::memory_order_relaxed);
+  }
+
+  void serve(const transport::Invocation& invocation) {
+    const base::Ticks started = base::ticks();
+    transport::Completion completion;
+    if (invocation.verdict != Status::kOk) {
+      completion.status = invocation.verdict;
+      completion.error = "the request breaks the rules";
+    } else if (invocation.function == static_cast<std::uint16_t>(Function::kDie)) {
+      die(invocation);
+      view_.calls.fetch_add(1, std::memory_order_relaxed);
+      return;
+    } else {
+      completion = conformance::run(invocation, control_, view_);
+    }
+    completion.started = started;
+    completion.ended = base::ticks();
+    completion.exec_ns = base::TickRate::get().to_ns(completion.ended - started);
+    // Before the reply: who has the reply may rely on the count.
+    view_.calls.fetch_add(1, std::memory_order_relaxed);
+    channel_.complete(invocation, completion);
+  }
+
+  /// Ends the call from within a signal handler of this thread.
+  void die(const transport::Invocation& invocation) {
+    struct sigaction action {};
+    action.sa_handler = [](int) { dying_call.end(dying_call); };
+    ::sigaction(SIGUSR2, &action, nullptr);
+    dying_call = {[](const DyingCall& call) noexcept {
+                    static_cast<Server*>(call.channel)
+                        ->complete_dying(call.sequence, Status::kCrashed, call.text);
+                  },
+                  &channel_, invocation.sequence,
+                  std::string_view(static_cast<const char*>(invocation.in), invocation.in_size)};
+    ::pthread_kill(::pthread_self(), SIGUSR2);
+  }
+
+  Server& channel_;
+  const ExecutorOptions& options_;
+  Control& control_;
+  WorkerView& view_;
+  transport::Contention contention_;
+};
+
+/// A listener in a thread of its own and its workers, each a thread that serves one channel after
+/// the other. Any thread may ask it; destroying it ends all of them.
+template <TransportUnderTest T>
+class Executor {
+  using Server = typename T::Server;
+
+ public:
+  Executor(ExecutorOptions options, SharedControl& control)
+      : options_(std::move(options)),
+        control_(control),
+        host_(T::Host::open(options_.host).value_or_throw()),
+        stop_(::eventfd(0, EFD_CLOEXEC)),
+        workers_(options_.host.workers) {
+    for (std::uint32_t i = 0; i < options_.host.workers; ++i) {
+      workers_[i].thread = std::thread([this, i] { run_worker(i); });
+    }
+    listener_ = std::thread([this] { listen(); });
+  }
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+
+  ~Executor() {
+    ::eventfd_write(stop_.get(), 1);
+    listener_.join();
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+      for (Worker& worker : workers_) {
+        if (worker.channel) worker.channel->interrupt();
+      }
+    }
+    changed_.notify_all();
+    control_.open_gate(4096);  // whoever waits at it
+    for (Worker& worker : workers_) worker.thread.join();
+  }
+
+  [[nodiscard]] std::string address() const { return host_->address(); }
+
+  /// Waits until the worker has no channel and would take one.
+  [[nodiscard]] bool await_free(std::uint32_t worker) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, kPatience, [&] { return workers_[worker].channel == nullptr; });
+  }
+
+  /// How many channels have ended because their client closed or died.
+  [[nodiscard]] std::uint64_t clients_ended() const { return clients_ended_; }
+
+  /// Ends a worker's channel from this side, as an executor that stops does.
+  void interrupt(std::uint32_t worker) {
+    const std::lock_guard lock(mutex_);
+    if (workers_[worker].channel) workers_[worker].channel->interrupt();
+  }
+
+ private:
+  struct Worker {
+    std::unique_ptr<Server> channel;  ///< Guarded by mutex_; used by the thread while it is there.
+    std::thread thread;
+  };
+
+  void listen() {
+    for (;;) {
+      std::vector<pollfd> fds{{stop_.get(), POLLIN, 0}};
+      host_->append_poll_fds(fds);
+      ::poll(fds.data(), fds.size(), host_->poll_timeout_ms());
+      if (fds[0].revents != 0) return;
+      host_->service([this](std::uint32_t worker) { return may_take(worker); },
+                     [this](std::uint32_t worker, std::unique_ptr<Server> channel) {
+                       hand_over(worker, std::move(channel));
+                     },
+                     [this](std::uint32_t worker) {
+                       interrupt(worker);
+                       clients_ended_.fetch_add(1);
+                     });
+    }
+  }
+
+  bool may_take(std::uint32_t worker) {
+    const std::lock_guard lock(mutex_);
+    return workers_[worker].channel == nullptr;
+  }
+
+  void hand_over(std::uint32_t worker, std::unique_ptr<Server> channel) {
+    {
+      const std::lock_guard lock(mutex_);
+      workers_[worker].channel = std::move(channel);
+    }
+    changed_.notify_all();
+  }
+
+  void run_worker(std::uint32_t index) {
+    if (!options_.cpus.empty()) bind_this_thread(options_.cpus[index]);
+    Worker& worker = workers_[index];
+    WorkerView& view = control_->workers[index];
+    view.thread = ::gettid();
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      changed_.wait(lock, [&] { return stopping_ || worker.channel != nullptr; });
+      if (worker.channel == nullptr) return;
+      Server& channel = *worker.channel;
+      lock.unlock();
+      WorkerLoop<Server>(channel, options_, *control_, view).run();
+      lock.lock();
+      worker.channel.reset();
+      changed_.notify_all();
+    }
+  }
+
+  const ExecutorOptions options_;
+  SharedControl& control_;
+  std::unique_ptr<typename T::Host> host_;
+  base::Fd stop_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<Worker> workers_;
+  bool stopping_ = false;
+  std::atomic<std::uint64_t> clients_ended_{0};
+  std::thread listener_;
+};
+
+/// An executor in a process of its own, which a test may kill. As for Child: make it while the
+/// process has one thread.
+template <TransportUnderTest T>
+class ChildExecutor {
+ public:
+  ChildExecutor(const ExecutorOptions& options, SharedControl& control)
+      : child_([&](Child& self) {
+          const Executor<T> executor(options, control);
+          self.say(executor.address());
+          for (;;) ::pause();
+        }),
+        address_(child_.hear()) {}
+
+  [[nodiscard]] const std::string& address() const noexcept { return address_; }
+  [[nodiscard]] Child& process() noexcept { return child_; }
+
+ private:
+  Child child_;
+  std::string address_;
+};
+
+}  // namespace sublet::conformance

@@ -1,0 +1,172 @@
+#include "process.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <stdexcept>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+namespace sublet::conformance {
+
+using std::chrono::steady_clock;
+
+bool long_run() {
+  const char* value = std::getenv("SUBLET_TEST_LONG");
+  return value != nullptr && std::string_view(value) == "1";
+}
+
+bool await(const std::function<bool()>& done, std::chrono::nanoseconds patience) {
+  const auto end = steady_clock::now() + patience;
+  for (unsigned round = 0; !done(); ++round) {
+    if (steady_clock::now() >= end) return false;
+    // Soon when it takes microseconds, and leaving the core to others when it takes longer.
+    if (round < 100) {
+      std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(std::chrono::microseconds(200));  // tidy-allow: between looks
+    }
+  }
+  return true;
+}
+
+bool is_blocked(pid_t process, pid_t thread) {
+  std::ifstream file("/proc/" + std::to_string(process) + "/task/" + std::to_string(thread) +
+                     "/stat");
+  std::string text;
+  std::getline(file, text);
+  const auto name_end = text.rfind(')');
+  return name_end != std::string::npos && name_end + 2 < text.size() && text[name_end + 2] == 'S';
+}
+
+std::uint64_t times_slept() {
+  rusage usage{};
+  ::getrusage(RUSAGE_THREAD, &usage);
+  return static_cast<std::uint64_t>(usage.ru_nvcsw);
+}
+
+std::chrono::nanoseconds processor_time() {
+  timespec time{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
+namespace {
+
+std::vector<std::size_t> cpus_of_the_process() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  ::sched_getaffinity(::getpid(), sizeof(set), &set);
+  std::vector<std::size_t> cpus;
+  for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+  }
+  return cpus;
+}
+
+}  // namespace
+
+std::size_t usable_cpus() {
+  return cpus_of_the_process().size();
+}
+
+void bind_this_thread(std::size_t nth) {
+  const std::vector<std::size_t> cpus = cpus_of_the_process();
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpus.at(nth % cpus.size()), &set);
+  if (::sched_setaffinity(0, sizeof(set), &set) != 0) {
+    throw std::system_error(errno, std::generic_category(), "sched_setaffinity");
+  }
+}
+
+std::size_t open_descriptors() {
+  const std::filesystem::directory_iterator all("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(all), end(all))) - 1;  // not its own
+}
+
+std::size_t mappings_named(std::string_view part_of_name) {
+  std::ifstream maps("/proc/self/maps");
+  std::size_t count = 0;
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find(part_of_name) != std::string::npos) ++count;
+  }
+  return count;
+}
+
+Child::Child(const std::function<void(Child&)>& body) {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
+    throw std::system_error(errno, std::generic_category(), "pipe2");
+  }
+  base::Fd read_end(ends[0]);
+  base::Fd write_end(ends[1]);
+  const pid_t parent = ::getpid();
+  const pid_t child = ::fork();
+  if (child < 0) throw std::system_error(errno, std::generic_category(), "fork");
+  if (child > 0) {
+    pid_ = child;
+    pipe_ = std::move(read_end);
+    return;
+  }
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) ::_exit(3);  // it died before the line above
+  pipe_ = std::move(write_end);
+  read_end.reset();
+  try {
+    body(*this);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "in a child of the test: %s\n", error.what());
+    ::_exit(2);
+  }
+  ::_exit(0);
+}
+
+void Child::say(const std::string& line) {
+  const std::string text = line + '\n';
+  if (::write(pipe_.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+    throw std::runtime_error("the parent does not listen");
+  }
+}
+
+std::string Child::hear() {
+  const auto end = steady_clock::now() + kPatience;
+  std::string line;
+  for (char c = 0;;) {
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(end - steady_clock::now()).count();
+    pollfd entry{pipe_.get(), POLLIN, 0};
+    if (left <= 0 || ::poll(&entry, 1, static_cast<int>(left)) <= 0) return {};
+    if (::read(pipe_.get(), &c, 1) != 1) return {};
+    if (c == '\n') return line;
+    line += c;
+  }
+}
+
+steady_clock::time_point Child::kill() {
+  const auto now = steady_clock::now();
+  if (pid_ > 0) {
+    ::kill(pid_, SIGKILL);
+    while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+    }
+    pid_ = -1;
+  }
+  return now;
+}
+
+}  // namespace sublet::conformance

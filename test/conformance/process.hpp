@@ -1,0 +1,67 @@
+#pragma once
+
+#include <base/clock.hpp>
+#include <base/fd.hpp>
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace sublet::conformance {
+
+/// No wait of the suite is longer; a test that hangs fails instead.
+inline constexpr std::chrono::seconds kPatience{30};
+
+/// True when SUBLET_TEST_LONG=1 asks for the runs that look for rare events.
+bool long_run();
+
+/// Looks again and again until `done`, giving way to other threads. False when patience ends first.
+/// For what nothing announces: the state of a thread, a counter in shared memory.
+bool await(const std::function<bool()>& done, std::chrono::nanoseconds patience = kPatience);
+
+/// True while the thread is blocked in the kernel; `process` may be another one.
+bool is_blocked(pid_t process, pid_t thread);
+
+/// Context switches of the calling thread because it had nothing to do: it slept so many times.
+std::uint64_t times_slept();
+
+/// What the calling thread has had of the processors.
+std::chrono::nanoseconds processor_time();
+
+/// Binds the calling thread to one of the CPUs that the process may use, counted from 0.
+void bind_this_thread(std::size_t nth);
+std::size_t usable_cpus();
+
+std::size_t open_descriptors();
+std::size_t mappings_named(std::string_view part_of_name);
+
+/// A child made by fork: make it while the process has one thread. Killed with its owner, or when
+/// the process dies.
+class Child {
+ public:
+  /// `body` runs in the child; what it says with say() the parent hears. The child's end is
+  /// immediate: no destructors, no exit handlers.
+  explicit Child(const std::function<void(Child&)>& body);
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+  ~Child() { kill(); }
+
+  [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+
+  /// In the child: a line for the parent. In the parent: the next line, empty when none came.
+  void say(const std::string& line);
+  std::string hear();
+
+  /// SIGKILL, and the end is waited for. The time is taken just before.
+  std::chrono::steady_clock::time_point kill();
+
+ private:
+  pid_t pid_ = -1;
+  base::Fd pipe_;
+};
+
+}  // namespace sublet::conformance

@@ -1,0 +1,197 @@
+// The command as people and scripts meet it.
+
+#include "support/child_process.hpp"
+#include "support/managers.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+namespace sublet::test {
+namespace {
+
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+
+class CommandTest : public testing::Test {
+ protected:
+  CommandTest() {
+    std::string pattern = (fs::temp_directory_path() / "sublet-test-XXXXXX").string();
+    directory_ = ::mkdtemp(pattern.data());
+  }
+  ~CommandTest() override {
+    std::error_code ignored;
+    fs::remove_all(directory_, ignored);
+  }
+
+  struct Ended {
+    int code = -1;
+    std::string output;
+  };
+
+  Ended run(std::vector<std::string> words, std::vector<std::string> environment = {}) {
+    words.insert(words.begin(), built_program("sublet"));
+    environment.push_back("XDG_RUNTIME_DIR=" + directory_);
+    ChildProcess::Options options;
+    options.environment = environment;
+    options.output = directory_ + "/output";
+    std::error_code ignored;
+    fs::remove(options.output, ignored);
+    ChildProcess process(words, options);
+    const auto status = process.wait(20s);
+    Ended ended;
+    if (status && WIFEXITED(*status)) ended.code = WEXITSTATUS(*status);
+    std::ifstream file(options.output);
+    ended.output.assign(std::istreambuf_iterator<char>(file), {});
+    return ended;
+  }
+
+  std::string directory_;
+};
+
+void expect_contains(const std::string& text, const std::string& part) {
+  EXPECT_NE(text.find(part), std::string::npos) << text;
+}
+
+TEST_F(CommandTest, ExplainsItselfAndItsExitCodes) {
+  const Ended help = run({"--help"});
+  EXPECT_EQ(help.code, 0);
+  for (const char* part : {"resource-manager", "executor-manager", "nodes", "leases", "functions",
+                           "bench", "exit codes", "no manager answered"}) {
+    expect_contains(help.output, part);
+  }
+  EXPECT_EQ(help.output.find("private-manager"), std::string::npos);
+  EXPECT_EQ(run({}).code, 2);
+  expect_contains(run({"--version"}).output, "sublet ");
+  for (const char* command : {"resource-manager", "executor-manager", "private-manager", "nodes",
+                              "leases", "functions", "bench"}) {
+    const Ended each = run({command, "--help"});
+    EXPECT_EQ(each.code, 0) << command;
+    expect_contains(each.output, std::string("sage: sublet ") + command);
+  }
+}
+
+TEST_F(CommandTest, WrongUseIsToldAndCodeTwo) {
+  EXPECT_EQ(run({"frobnicate"}).code, 2);
+  EXPECT_EQ(run({"nodes", "--frobnicate"}).code, 2);
+  EXPECT_EQ(run({"nodes", "--output", "xml"}).code, 2);
+  EXPECT_EQ(run({"nodes", "--manager", "nowhere"}).code, 2);
+  EXPECT_EQ(run({"functions"}).code, 2);
+  EXPECT_EQ(run({"executor-manager", "--memory", "much"}).code, 2);
+  EXPECT_EQ(run({"executor-manager", "--oversubscribe", "0"}).code, 2);
+  EXPECT_EQ(run({"executor-manager", "--cpuset", "fish"}).code, 2);
+  EXPECT_EQ(run({"resource-manager", "--listen", "somewhere"}).code, 2);
+  EXPECT_EQ(run({"private-manager", "--lifeline-fd", "99", "--address-fd", "98"}).code, 2);
+}
+
+TEST_F(CommandTest, AManagerThatIsNotThereIsCodeThree) {
+  const Ended ended = run({"nodes"});
+  EXPECT_EQ(ended.code, 3);
+  expect_contains(ended.output, directory_ + "/sublet/manager.sock");
+  EXPECT_EQ(run({"leases", "--manager", "unix:" + directory_ + "/none"}).code, 3);
+}
+
+TEST_F(CommandTest, ListsNodesAndLeases) {
+  TestManagers managers;
+  const Ended table = run({"nodes"}, managers.environment());
+  EXPECT_EQ(table.code, 0);
+  expect_contains(table.output, "NODE");
+  expect_contains(table.output, "n1");
+  const Ended json = run({"nodes", "--output", "json"}, managers.environment());
+  EXPECT_EQ(json.code, 0);
+  expect_contains(json.output, "\"free_cores\": 4");
+  expect_contains(json.output, "\"state\": \"up\"");
+  const Ended leases = run({"leases", "--all", "--output", "json"}, managers.environment());
+  EXPECT_EQ(leases.code, 0);
+  expect_contains(leases.output, "\"leases\": []");
+}
+
+TEST_F(CommandTest, ListsTheFunctionsOfALibrary) {
+  const Ended table = run({"functions", SYSTEM_SAMPLE});
+  EXPECT_EQ(table.code, 0);
+  expect_contains(table.output, "twice");
+  const Ended json = run({"functions", SYSTEM_SAMPLE, "--output", "json"});
+  expect_contains(json.output, "\"form\": \"typed\"");
+  expect_contains(json.output, "\"input_size\": 8");
+  EXPECT_EQ(run({"functions", "/etc/passwd"}).code, 1);
+  EXPECT_EQ(run({"functions", "/no/such/file"}).code, 1);
+}
+
+TEST_F(CommandTest, ASecondResourceManagerAtTheSameAddressSaysWhoIsThere) {
+  TestManagers managers;
+  const Ended second =
+      run({"resource-manager", "--listen", managers.address()}, managers.environment());
+  EXPECT_EQ(second.code, 2);
+  expect_contains(second.output, "(pid " + std::to_string(managers.resource_manager().pid()) +
+                                     ") already listens");
+}
+
+class PrivateManagerTest : public CommandTest {
+ protected:
+  /// Starts one and reads its address; returns the end of the lifeline.
+  void start() {
+    std::array<int, 2> lifeline{};
+    std::array<int, 2> address{};
+    ASSERT_EQ(::pipe2(lifeline.data(), O_CLOEXEC), 0);
+    ASSERT_EQ(::pipe2(address.data(), O_CLOEXEC), 0);
+    ChildProcess::Options options;
+    options.environment = {"XDG_RUNTIME_DIR=" + directory_};
+    options.output = directory_ + "/private.log";
+    // Above what the pipes themselves may have.
+    options.fds = {{lifeline[0], 20}, {address[1], 21}};
+    process_ = std::make_unique<ChildProcess>(
+        std::vector<std::string>{built_program("sublet"), "private-manager", "--lifeline-fd", "20",
+                                 "--address-fd", "21", "--oversubscribe", "2"},
+        options);
+    ::close(lifeline[0]);
+    ::close(address[1]);
+    lifeline_ = lifeline[1];
+    std::array<char, 256> text{};
+    const ssize_t size = ::read(address[0], text.data(), text.size());
+    ::close(address[0]);
+    ASSERT_GT(size, 0);
+    address_.assign(text.data(), static_cast<std::size_t>(size));
+    ASSERT_EQ(address_.back(), '\n');
+    address_.pop_back();
+  }
+  ~PrivateManagerTest() override {
+    if (lifeline_ >= 0) ::close(lifeline_);
+  }
+
+  int lifeline_ = -1;
+  std::string address_;
+  std::unique_ptr<ChildProcess> process_;
+};
+
+TEST_F(PrivateManagerTest, IsReadyWhenItHasWrittenItsAddressAndEndsWithItsLifeline) {
+  start();
+  const Ended nodes = run({"nodes", "--manager", address_, "--output", "json"});
+  EXPECT_EQ(nodes.code, 0);
+  expect_contains(nodes.output, "\"state\": \"up\"");
+  ::close(std::exchange(lifeline_, -1));
+  const auto status = process_->wait(10s);
+  ASSERT_TRUE(status);
+  EXPECT_TRUE(WIFEXITED(*status) && WEXITSTATUS(*status) == 0);
+  EXPECT_TRUE(fs::is_empty(directory_ + "/sublet"));
+}
+
+TEST_F(PrivateManagerTest, LeavesNothingThatTheNextOneDoesNotRemove) {
+  start();
+  process_->signal(SIGKILL);
+  ASSERT_TRUE(process_->wait(5s));
+  ::close(std::exchange(lifeline_, -1));
+  EXPECT_FALSE(fs::is_empty(directory_ + "/sublet"));
+  start();
+  EXPECT_EQ(std::distance(fs::directory_iterator(directory_ + "/sublet"), fs::directory_iterator()),
+            1);
+}
+
+}  // namespace
+}  // namespace sublet::test

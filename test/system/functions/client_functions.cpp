@@ -1,0 +1,70 @@
+// What the client library's tests call.
+
+#include <sublet/function.hpp>
+
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdint>
+#include <cstdlib>
+#include <numeric>
+#include <stdexcept>
+#include <vector>
+
+SUBLET_CALL_FUNCTION(echo, sublet::FunctionCall& call) {
+  const auto in = call.input<char>();
+  std::memcpy(call.output<char>(in.size()).data(), in.data(), in.size());
+}
+
+struct Pair {
+  double a, b;
+};
+SUBLET_FUNCTION(multiply, const Pair& pair, double& product) {
+  product = pair.a * pair.b;
+}
+
+SUBLET_CALL_FUNCTION(add_one_in_place, sublet::FunctionCall& call) {
+  const auto in = call.input<std::uint64_t>();
+  const auto out = call.output<std::uint64_t>(in.size());
+  for (std::size_t i = 0; i < in.size(); ++i) out[i] = in[i] + 1;
+}
+
+SUBLET_FUNCTION(process, const std::uint8_t&, std::int32_t& pid) {
+  pid = ::getpid();
+}
+
+SUBLET_FUNCTION(refuse, const std::int32_t& code, std::int32_t&) {
+  throw sublet::FunctionError("code " + std::to_string(code) + " is refused", code);
+}
+
+SUBLET_FUNCTION(throw_up, const std::uint8_t&, std::uint8_t&) {
+  throw std::out_of_range("the seventh of six");
+}
+
+SUBLET_FUNCTION(crash, const std::uint8_t&, std::uint8_t&) {
+  ::raise(SIGSEGV);
+}
+
+SUBLET_FUNCTION(leave, const std::int32_t& status, std::uint8_t&) {
+  std::exit(status);
+}
+
+SUBLET_FUNCTION(spin_ms, const std::uint32_t& ms, std::uint32_t& done) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(ms);
+  while (std::chrono::steady_clock::now() < end) {
+  }
+  done = ms;
+}
+
+// Ends its own process the first time that it runs in a process with this number, so that a lost
+// call that is run again elsewhere succeeds there.
+SUBLET_FUNCTION(die_unless_generation, const std::int32_t& doomed_pid, std::int32_t& pid) {
+  pid = ::getpid();
+  if (pid == doomed_pid) ::kill(pid, SIGKILL);
+}
+
+SUBLET_FUNCTION(allocate, const std::uint64_t& bytes, std::uint64_t& sum) {
+  std::vector<unsigned char> memory(bytes, 1);
+  sum = std::accumulate(memory.begin(), memory.end(), std::uint64_t{0});
+}

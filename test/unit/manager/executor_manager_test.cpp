@@ -1,0 +1,158 @@
+// The parts of the executor manager that need no process.
+
+#include <executor_manager/background_thread.hpp>
+#include <executor_manager/library_cache.hpp>
+#include <executor_manager/memory_cgroup.hpp>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sodium/crypto_hash_sha256.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+namespace sublet::manager {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<std::byte> read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const auto bytes = std::as_bytes(std::span(text));
+  return {bytes.begin(), bytes.end()};
+}
+
+/// A library of this test, and as many variants of it as wanted: bytes behind the end are ignored.
+std::vector<std::byte> variant(std::size_t number) {
+  static const std::vector<std::byte> kLibrary = read_file(SAMPLE_LIBRARY);
+  std::vector<std::byte> content = kLibrary;
+  const auto bytes = std::as_bytes(std::span(&number, 1));
+  content.insert(content.end(), bytes.begin(), bytes.end());
+  return content;
+}
+
+TEST(LibraryCache, FindsWhatWasInstalledByItsHash) {
+  LibraryCache cache;
+  const auto content = variant(1);
+  const auto sha256 = cache.install(content);
+  ASSERT_TRUE(sha256) << sha256.error().what();
+  Sha256 expected{};
+  crypto_hash_sha256(expected.data(), reinterpret_cast<const unsigned char*>(content.data()),
+                     content.size());
+  EXPECT_EQ(*sha256, expected);
+  const auto memory = cache.find(*sha256);
+  ASSERT_TRUE(memory);
+  EXPECT_EQ(::lseek(memory->get(), 0, SEEK_END), static_cast<off_t>(content.size()));
+  EXPECT_EQ(::fcntl(memory->get(), F_GET_SEALS) & F_SEAL_WRITE, F_SEAL_WRITE);
+  expected[0] = static_cast<std::uint8_t>(expected[0] ^ 1);
+  EXPECT_FALSE(cache.find(expected));
+}
+
+TEST(LibraryCache, RefusesWhatIsNoLibrary) {
+  LibraryCache cache;
+  const std::string text = "#!/bin/sh\necho hello\n";
+  const auto refused = cache.install(std::as_bytes(std::span(text)));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind(), ErrorKind::kInvalid);
+  EXPECT_FALSE(cache.install({}));
+}
+
+TEST(LibraryCache, ForgetsTheLeastRecentlyUsedButNotWhatIsInUse) {
+  LibraryCache cache;
+  const auto first = cache.install(variant(0));
+  const auto second = cache.install(variant(1));
+  ASSERT_TRUE(first && second);
+  const auto in_use = cache.find(*second);
+  for (std::size_t i = 2; i <= wire::kMaxCachedLibraries; ++i) {
+    ASSERT_TRUE(cache.find(*first)) << "used again and again";
+    ASSERT_TRUE(cache.install(variant(i)));
+  }
+  EXPECT_TRUE(cache.find(*first));
+  EXPECT_FALSE(cache.find(*second));
+  EXPECT_GT(::lseek(in_use->get(), 0, SEEK_END), 0);
+}
+
+class MemoryCgroupTest : public testing::Test {
+ protected:
+  MemoryCgroupTest() {
+    std::string pattern = (fs::temp_directory_path() / "sublet-test-XXXXXX").string();
+    directory_ = ::mkdtemp(pattern.data());
+  }
+  ~MemoryCgroupTest() override {
+    std::error_code ignored;
+    fs::remove_all(directory_, ignored);
+  }
+  std::string directory_;
+};
+
+TEST_F(MemoryCgroupTest, IsRefusedWhereTheFilesAreNone) {
+  // A plain directory has no memory.limit_in_bytes.
+  const MemoryCgroupParent parent(directory_, 1);
+  const auto cgroup = MemoryCgroup::create(parent, 1 << 20);
+  ASSERT_FALSE(cgroup);
+  EXPECT_EQ(cgroup.error().kind(), ErrorKind::kUnsupported);
+  EXPECT_TRUE(fs::is_empty(directory_));
+}
+
+TEST_F(MemoryCgroupTest, RemovesWhatDeadManagersLeft) {
+  const pid_t dead = ::fork();
+  if (dead == 0) ::_exit(0);
+  ASSERT_EQ(::waitpid(dead, nullptr, 0), dead);
+  const auto name = [this](pid_t pid) {
+    return directory_ + "/sublet-" + std::to_string(pid) + "-0";
+  };
+  fs::create_directory(name(dead));
+  fs::create_directory(name(::getpid()));
+  fs::create_directory(directory_ + "/other");
+  MemoryCgroupParent(directory_, 1).remove_stale();
+  EXPECT_FALSE(fs::exists(name(dead)));
+  EXPECT_TRUE(fs::exists(name(::getpid())));
+  EXPECT_TRUE(fs::exists(directory_ + "/other"));
+}
+
+TEST_F(MemoryCgroupTest, KillsWhatExceedsItAndSaysSo) {
+  std::string why;
+  const auto parent = MemoryCgroupParent::find(why);
+  if (!parent) GTEST_SKIP() << why;
+  const std::string before = parent->directory();
+  auto cgroup = MemoryCgroup::create(*parent, 16u << 20);
+  ASSERT_TRUE(cgroup) << cgroup.error().what();
+  std::array<int, 2> gate{};
+  ASSERT_EQ(::pipe(gate.data()), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    char go = 0;
+    if (::read(gate[0], &go, 1) != 1) ::_exit(1);
+    constexpr std::size_t kSize = 64u << 20;
+    auto* memory = new char[kSize];
+    for (std::size_t i = 0; i < kSize; i += 4096) static_cast<volatile char*>(memory)[i] = 1;
+    ::_exit(0);
+  }
+  ASSERT_TRUE(cgroup->add(child));
+  EXPECT_EQ(cgroup->oom_kills(), 0u);
+  ASSERT_EQ(::write(gate[1], "g", 1), 1);
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  EXPECT_GT(cgroup->oom_kills(), 0u);
+  ::close(gate[0]);
+  ::close(gate[1]);
+}
+
+TEST(BackgroundThread, RunsAllJobsInOrderBeforeItGoes) {
+  std::vector<int> done;
+  {
+    BackgroundThread thread;
+    for (int i = 0; i < 1000; ++i) thread.post([&done, i] { done.push_back(i); });
+  }
+  ASSERT_EQ(done.size(), 1000u);
+  EXPECT_TRUE(std::is_sorted(done.begin(), done.end()));
+}
+
+}  // namespace
+}  // namespace sublet::manager

@@ -1,0 +1,5 @@
+#include <sublet/function.hpp>
+
+SUBLET_FUNCTION(sample, const double& in, double& out) {
+  out = in;
+}
