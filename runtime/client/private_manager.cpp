@@ -124,6 +124,7 @@ Result<std::unique_ptr<PrivateManager>> PrivateManager::start(const SessionOptio
     arguments.insert(arguments.end(), {"--node-name", options.node_name});
   }
   std::vector<char*> argv;
+  argv.reserve(arguments.size() + 1);
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
 

@@ -42,10 +42,10 @@ inline constexpr auto kPeerCheck = 20ms;
 inline constexpr auto kSleepSlice = 100ms;
 
 /// Polls between two looks at the clock, the deadline and the stop flag: reading the clock costs as
-/// much as ten polls. There is a pause instruction between polls: on current processors it takes 25 to
-/// 50 ns, and yet a call takes less with it (measured, cores that share a cache: 117 ns with a pause
-/// after each poll of the client and every second of the worker, 141 ns with one after 64). Polls in
-/// quick succession take the line away from the side that is about to write it.
+/// much as ten polls. There is a pause instruction between polls: on current processors it takes 25
+/// to 50 ns, and yet a call takes less with it (measured, cores that share a cache: 117 ns with a
+/// pause after each poll of the client and every second of the worker, 141 ns with one after 64).
+/// Polls in quick succession take the line away from the side that is about to write it.
 inline constexpr std::uint32_t kPollsPerClock = 32;
 
 /// Staging memory for each slot that a client thread fills from plain memory; larger payloads take
