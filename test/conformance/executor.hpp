@@ -177,6 +177,12 @@ class Executor {
     return changed_.wait_for(lock, kPatience, [&] { return workers_[worker].channel == nullptr; });
   }
 
+  /// Waits until the worker has a channel: a client may know of it a moment before the worker does.
+  [[nodiscard]] bool await_taken(std::uint32_t worker) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, kPatience, [&] { return workers_[worker].channel != nullptr; });
+  }
+
   /// How many channels have ended because their client closed or died.
   [[nodiscard]] std::uint64_t clients_ended() const { return clients_ended_; }
 

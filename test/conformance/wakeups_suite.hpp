@@ -150,6 +150,7 @@ TYPED_TEST_P(WakeUps, ByInterruptReachASleepingWorker) {
   for (int i = 0; i < 200; ++i) {
     ASSERT_TRUE(this->executor_->await_free(0));
     auto client = this->connect();
+    ASSERT_TRUE(this->executor_->await_taken(0));
     if (i % 2 == 0) {
       ASSERT_TRUE(this->await_worker_asleep());
     }
