@@ -21,6 +21,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <random>
 #include <string>
 #include <thread>
 #include <utility>
@@ -33,6 +34,9 @@ struct ExecutorOptions {
   /// Idle for so long, a worker sleeps; negative: only when cores are short, 0: at once.
   std::chrono::nanoseconds hot_timeout{-1};
   std::chrono::nanoseconds sleep_limit = transport::tuning::kSleepSlice;
+  /// Before it sleeps a worker dawdles for a random time up to this, deaf to requests: they then
+  /// come at every moment of its falling asleep.
+  std::chrono::nanoseconds drowsiness{0};
   /// Which CPU each worker is bound to; empty: none.
   std::vector<std::size_t> cpus;
 };
@@ -85,6 +89,12 @@ class WorkerLoop {
 
  private:
   void fall_asleep() {
+    if (options_.drowsiness.count() > 0) {
+      const base::Ticks most = base::TickRate::get().from(options_.drowsiness);
+      const base::Ticks end = base::ticks() + random_() % most;
+      while (base::ticks() < end) {
+      }
+    }
     view_.sleeps.fetch_add(1, std::memory_order_relaxed);
     view_.in_sleep.store(true, std::memory_order_relaxed);
     channel_.sleep(options_.sleep_limit);
@@ -131,6 +141,7 @@ class WorkerLoop {
   Control& control_;
   WorkerView& view_;
   transport::Contention contention_;
+  std::minstd_rand random_;
 };
 
 /// A listener in a thread of its own and its workers, each a thread that serves one channel after
@@ -170,6 +181,12 @@ class Executor {
   }
 
   [[nodiscard]] std::string address() const { return host_->address(); }
+
+  /// Waits until the worker has the channel that its client has already.
+  [[nodiscard]] bool await_taken(std::uint32_t worker) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, kPatience, [&] { return workers_[worker].channel != nullptr; });
+  }
 
   /// Waits until the worker has no channel and would take one.
   [[nodiscard]] bool await_free(std::uint32_t worker) {

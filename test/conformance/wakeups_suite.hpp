@@ -27,6 +27,7 @@ class WakeUps : public Fixture<T> {
     ExecutorOptions options;
     options.hot_timeout = hot_timeout;
     options.sleep_limit = kForEver;
+    options.drowsiness = std::chrono::microseconds(2);  // what the client takes between two calls
     return options;
   }
   static ClientOptions client_that_sleeps_after(std::chrono::nanoseconds spin) {
@@ -36,26 +37,45 @@ class WakeUps : public Fixture<T> {
     return options;
   }
 
-  /// Calls with pauses and running times drawn from 0 to `most`, so that requests and replies hit
-  /// the other side in every state between spinning and asleep.
-  void call_at_random_times(Client& client, std::uint64_t calls, std::chrono::nanoseconds most) {
-    const base::Ticks range = base::TickRate::get().from(most) + 1;
+  /// One call: `pause` after the last one, running for `running` ticks.
+  void call_after(Client& client, base::Ticks pause, std::uint64_t running) {
+    const base::Ticks resume = base::ticks() + pause;
+    while (base::ticks() < resume) {
+    }
+    std::uint64_t out = ~running;
+    const base::Deadline deadline = this->patience();
+    const Ticket ticket =
+        this->submit(client, this->request(Function::kDawdle, &running, 8, &out, 8));
+    ReplyView reply;
+    // A sleep that ends with the deadline finds the reply that it was not woken for.
+    ASSERT_EQ(client.wait(ticket, reply, deadline), Status::kOk) << "a wake-up was lost";
+    ASSERT_FALSE(deadline.passed()) << "a wake-up was lost";
+    ASSERT_EQ(out, running);
+  }
+
+  /// Calls that come and end just when the other side falls asleep, some before and some after.
+  /// When a worker does that its drowsiness decides. For a client it is found by trying: calls get
+  /// shorter while it has slept for them, and longer while it has not.
+  void call_at_the_brink(Client& client, std::uint64_t calls) {
+    const base::Ticks spread = base::TickRate::get().from(kBrink);
+    const base::Ticks step = 1 + spread / 64;
     std::mt19937_64 random(43);
+    base::Ticks brink = 0;
+    std::uint64_t slept = times_slept();
     for (std::uint64_t i = 0; i < calls; ++i) {
-      const base::Ticks resume = base::ticks() + random() % range;
-      while (base::ticks() < resume) base::cpu_pause();
-      const std::uint64_t running = random() % range;
-      std::uint64_t out = ~running;
-      const base::Deadline deadline = this->patience();
-      const Ticket ticket =
-          this->submit(client, this->request(Function::kDawdle, &running, 8, &out, 8));
-      ReplyView reply;
-      // A sleep that ends with the deadline finds the reply that it was not woken for.
-      ASSERT_EQ(client.wait(ticket, reply, deadline), Status::kOk) << "in call " << i;
-      ASSERT_FALSE(deadline.passed()) << "a wake-up was lost in call " << i;
-      ASSERT_EQ(out, running);
+      const base::Ticks running = brink + random() % (2 * spread);
+      call_after(client, random() % spread, running > spread ? running - spread : 0);
+      if (this->HasFatalFailure()) FAIL() << "in call " << i;
+      const std::uint64_t now_slept = times_slept();
+      // One that never sleeps, as it may be told to, has no brink.
+      brink =
+          now_slept == slept ? std::min(brink + step, 16 * spread) : brink - std::min(brink, step);
+      slept = now_slept;
     }
   }
+
+  /// What the places of a sleeping word and of a request differ by, many times over.
+  static constexpr std::chrono::nanoseconds kBrink{400};
 
   static std::uint64_t transitions() { return long_run() ? 1'000'000 : 100'000; }
 };
@@ -94,7 +114,7 @@ TYPED_TEST_P(WakeUps, ReachASleepingClient) {
 TYPED_TEST_P(WakeUps, AreNotLostByWorkersThatFallAsleep) {
   this->start(this->workers_that_sleep_after(std::chrono::nanoseconds(0)));
   auto client = this->connect(this->client_that_sleeps_after(this->kForEver));
-  this->call_at_random_times(client, this->transitions(), std::chrono::microseconds(2));
+  this->call_at_the_brink(client, this->transitions());
   EXPECT_GE(this->worker().sleeps, this->transitions() / 2) << "it hardly ever went to sleep";
 }
 
@@ -102,15 +122,27 @@ TYPED_TEST_P(WakeUps, AreNotLostByClientsThatFallAsleep) {
   this->start(this->workers_that_sleep_after(this->kForEver));
   auto client = this->connect(this->client_that_sleeps_after(std::chrono::nanoseconds(0)));
   const std::uint64_t slept = times_slept();
-  this->call_at_random_times(client, this->transitions(), std::chrono::microseconds(4));
+  this->call_at_the_brink(client, this->transitions());
   EXPECT_GE(times_slept() - slept, this->transitions() / 100) << "it hardly ever slept";
+}
+
+TYPED_TEST_P(WakeUps, AreNotLostWhenBothSidesFallAsleep) {
+  this->start(this->workers_that_sleep_after(std::chrono::nanoseconds(0)));
+  auto client = this->connect(this->client_that_sleeps_after(std::chrono::nanoseconds(0)));
+  this->call_at_the_brink(client, this->transitions());
+  EXPECT_GE(this->worker().sleeps, this->transitions() / 2) << "it hardly ever went to sleep";
 }
 
 TYPED_TEST_P(WakeUps, AreNotLostWhenBothSidesTurnFromHotToWarm) {
   using namespace std::chrono_literals;
   this->start(this->workers_that_sleep_after(3us));
   auto client = this->connect(this->client_that_sleeps_after(3us));
-  this->call_at_random_times(client, this->transitions(), 6us);
+  const base::Ticks range = base::TickRate::get().from(6us);
+  std::mt19937_64 random(53);
+  for (std::uint64_t i = 0; i < this->transitions(); ++i) {
+    this->call_after(client, random() % range, random() % range);
+    if (this->HasFatalFailure()) FAIL() << "in call " << i;
+  }
   EXPECT_GE(this->worker().sleeps, this->transitions() / 100) << "it hardly ever went to sleep";
 }
 
@@ -150,6 +182,7 @@ TYPED_TEST_P(WakeUps, ByInterruptReachASleepingWorker) {
   for (int i = 0; i < 200; ++i) {
     ASSERT_TRUE(this->executor_->await_free(0));
     auto client = this->connect();
+    ASSERT_TRUE(this->executor_->await_taken(0));
     if (i % 2 == 0) {
       ASSERT_TRUE(this->await_worker_asleep());
     }
@@ -232,6 +265,7 @@ TYPED_TEST_P(Crowds, OfSpinnersMakeProgressOnTwoCores) {
 
 REGISTER_TYPED_TEST_SUITE_P(WakeUps, ReachASleepingWorker, ReachASleepingClient,
                             AreNotLostByWorkersThatFallAsleep, AreNotLostByClientsThatFallAsleep,
+                            AreNotLostWhenBothSidesFallAsleep,
                             AreNotLostWhenBothSidesTurnFromHotToWarm, AreNotLostWithTheWindowFull,
                             ByInterruptReachASleepingWorker);
 REGISTER_TYPED_TEST_SUITE_P(Crowds, OfSpinnersMakeProgressOnTwoCores);
