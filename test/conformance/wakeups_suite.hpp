@@ -55,8 +55,9 @@ class WakeUps : public Fixture<T> {
 
   /// Calls that come and end just when the other side falls asleep, some before and some after.
   /// When a worker does that its drowsiness decides. For a client it is found by trying: calls get
-  /// shorter while it has slept for them, and longer while it has not.
-  void call_at_the_brink(Client& client, std::uint64_t calls) {
+  /// shorter while it has slept for them, and longer while it has not. One that is told never to
+  /// sleep has no such brink.
+  void call_at_the_brink(Client& client, std::uint64_t calls, bool client_sleeps) {
     const base::Ticks spread = base::TickRate::get().from(kBrink);
     const base::Ticks step = 1 + spread / 64;
     std::mt19937_64 random(43);
@@ -67,9 +68,7 @@ class WakeUps : public Fixture<T> {
       call_after(client, random() % spread, running > spread ? running - spread : 0);
       if (this->HasFatalFailure()) FAIL() << "in call " << i;
       const std::uint64_t now_slept = times_slept();
-      // One that never sleeps, as it may be told to, has no brink.
-      brink =
-          now_slept == slept ? std::min(brink + step, 16 * spread) : brink - std::min(brink, step);
+      if (client_sleeps) brink = now_slept == slept ? brink + step : brink - std::min(brink, step);
       slept = now_slept;
     }
   }
@@ -114,7 +113,7 @@ TYPED_TEST_P(WakeUps, ReachASleepingClient) {
 TYPED_TEST_P(WakeUps, AreNotLostByWorkersThatFallAsleep) {
   this->start(this->workers_that_sleep_after(std::chrono::nanoseconds(0)));
   auto client = this->connect(this->client_that_sleeps_after(this->kForEver));
-  this->call_at_the_brink(client, this->transitions());
+  this->call_at_the_brink(client, this->transitions(), false);
   EXPECT_GE(this->worker().sleeps, this->transitions() / 2) << "it hardly ever went to sleep";
 }
 
@@ -122,14 +121,14 @@ TYPED_TEST_P(WakeUps, AreNotLostByClientsThatFallAsleep) {
   this->start(this->workers_that_sleep_after(this->kForEver));
   auto client = this->connect(this->client_that_sleeps_after(std::chrono::nanoseconds(0)));
   const std::uint64_t slept = times_slept();
-  this->call_at_the_brink(client, this->transitions());
+  this->call_at_the_brink(client, this->transitions(), true);
   EXPECT_GE(times_slept() - slept, this->transitions() / 100) << "it hardly ever slept";
 }
 
 TYPED_TEST_P(WakeUps, AreNotLostWhenBothSidesFallAsleep) {
   this->start(this->workers_that_sleep_after(std::chrono::nanoseconds(0)));
   auto client = this->connect(this->client_that_sleeps_after(std::chrono::nanoseconds(0)));
-  this->call_at_the_brink(client, this->transitions());
+  this->call_at_the_brink(client, this->transitions(), true);
   EXPECT_GE(this->worker().sleeps, this->transitions() / 2) << "it hardly ever went to sleep";
 }
 
