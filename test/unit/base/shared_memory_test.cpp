@@ -119,7 +119,7 @@ TEST(SharedMemory, SaysHowMuchItCouldNotMake) {
 
 TEST(SharedMemory, WorksWhetherOrNotThereAreHugePages) {
   // Larger than any pool of huge pages, so that it falls back; sparse, so that it costs nothing.
-  for (const std::size_t size : {std::size_t{4} << 20, std::size_t{1} << 40}) {
+  for (const std::size_t size : {std::size_t{4} << 20, std::size_t{1} << 37}) {
     auto memory = SharedMemory::create("test", size, Pages::kHuge);
     ASSERT_TRUE(memory) << memory.error().what();
     memory->data()[0] = std::byte{1};

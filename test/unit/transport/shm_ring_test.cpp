@@ -57,9 +57,12 @@ void echo_in_one_thread(ShmPair& pair, std::uint64_t calls) {
 
 TEST(ShmRing, CarriesOnWhenTheSequenceNumbersWrap) {
   for (const std::uint32_t slots : {1u, 2u, 16u, 1024u}) {
-    ShmPair pair({slots, kSymmetric, std::uint32_t{0} - 4 * slots});
-    echo_in_one_thread(pair, std::uint64_t{16} * slots);
-    if (HasFatalFailure()) FAIL() << "with " << slots << " slots";
+    // Past 2^32 the numbers wrap, past 2^31 those of requests have the mark that replies had.
+    for (const std::uint32_t brink : {std::uint32_t{0}, kReplyMark}) {
+      ShmPair pair({slots, kSymmetric, brink - 4 * slots});
+      echo_in_one_thread(pair, std::uint64_t{16} * slots);
+      if (HasFatalFailure()) FAIL() << "with " << slots << " slots around " << brink;
+    }
   }
 }
 
