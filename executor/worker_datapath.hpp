@@ -189,17 +189,14 @@ class WorkerLoop {
     const base::Ticks idle_since = now;
     base::Ticks counted = now;  // what of the spinning is in the counters already
     contention_.restart(now);
+    for (std::uint32_t i = 0; i < transport::tuning::kEagerPolls; ++i) {
+      base::cpu_poll_gap();
+      if (channel_.poll(invocation)) return seen(now, counted);
+    }
     for (;;) {
-      for (std::uint32_t i = 0; i < transport::tuning::kPollsPerClock; i += 2) {
+      for (std::uint32_t i = 0; i < transport::tuning::kPollsPerClock; ++i) {
         base::cpu_pause();
-        if (channel_.poll(invocation) || channel_.poll(invocation)) {
-          now = base::ticks();
-          // Where cores are short the request is there when this thread gets its core back: such a
-          // gap counts too, or it would never be noticed.
-          (void)contention_.observe(now);
-          spun_ = now - counted;  // counted after the reply
-          return true;
-        }
+        if (channel_.poll(invocation)) return seen(now, counted);
       }
       now = base::ticks();
       detail::count(worker_.counters->hot_poll_ticks, now - counted);
@@ -207,6 +204,16 @@ class WorkerLoop {
       if (!channel_.is_open()) return false;
       if (patience_is_over(now, idle_since)) return sleep(invocation, now);
     }
+  }
+
+  /// A request was found; what was spun since `counted` is counted after the reply.
+  bool seen(base::Ticks& now, base::Ticks counted) noexcept {
+    now = base::ticks();
+    // Where cores are short the request is there when this thread gets its core back: such a gap
+    // counts too, or it would never be noticed.
+    (void)contention_.observe(now);
+    spun_ = now - counted;
+    return true;
   }
 
   /// Every few spins: time to sleep instead?
