@@ -88,6 +88,7 @@ class SubletExchange {
   Result<void> end();
 
   [[nodiscard]] bool one() noexcept {
+    if (payload_.size() == kFlagBytes) return one_word();
     payload_.mark(++number_);
     if (payload_.size() <= kPlainBytes) {
       reply_ = echo_->call(payload_.in(), payload_.size(), payload_.out(), payload_.size());
@@ -100,12 +101,23 @@ class SubletExchange {
   }
 
   /// As one, and looks at every byte.
-  [[nodiscard]] bool checked_one() noexcept { return one() && payload_.all_came_back(); }
+  [[nodiscard]] bool checked_one() noexcept {
+    return one() && (payload_.size() == kFlagBytes || payload_.all_came_back());
+  }
 
   [[nodiscard]] Error failure() const;
 
  private:
   SubletExchange(Function& echo, std::size_t size) : echo_(&echo), payload_(size) {}
+
+  /// A payload of one word is a variable here as it is in the raw exchange, whose flag carries it.
+  [[nodiscard]] bool one_word() noexcept {
+    const std::uint64_t sent = ++number_;
+    std::uint64_t returned = 0;
+    static_assert(sizeof(sent) == kFlagBytes);
+    reply_ = echo_->call(&sent, sizeof(sent), &returned, sizeof(returned));
+    return reply_.ok() && returned == sent;
+  }
 
   Function* echo_;
   PrivatePayload payload_;
