@@ -89,7 +89,7 @@ Reply LeaseImpl::call(std::uint16_t function, bool idempotent, const void* in, s
 }
 
 Reply LeaseImpl::end_in_place(WorkerLink& link, const transport::Request& request, bool idempotent,
-                              transport::Ticket ticket, const transport::ReplyView& view) noexcept {
+                              transport::Ticket ticket, transport::ReplyView view) noexcept {
   PendingCall call;
   fill(call, request.function, idempotent, request.in, request.in_size, request.out,
        request.out_capacity);

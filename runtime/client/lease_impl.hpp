@@ -89,7 +89,7 @@ class LeaseImpl {
   bool recover(WorkerLink& link) noexcept;
   /// The end of a synchronous call that went wrong: the error is noted, a lost one may run again.
   Reply end_in_place(WorkerLink& link, const transport::Request& request, bool idempotent,
-                     transport::Ticket ticket, const transport::ReplyView& view) noexcept;
+                     transport::Ticket ticket, transport::ReplyView view) noexcept;
   /// Submits to some worker, waiting for a slot when all are taken. Ends the call itself when it
   /// cannot be submitted at all.
   void submit_anywhere(PendingCall& call) noexcept;

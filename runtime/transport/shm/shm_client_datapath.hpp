@@ -2,7 +2,9 @@
 
 // HOT-PATH BUDGET  submit: one line written (the request), one line read that nobody else writes
 // (the worker's sleep word). poll: one line read (the reply). No allocation, lock, system call or
-// virtual call; about 30 instructions each for a small payload.
+// virtual call; about 30 instructions each for a small payload. Slow paths fill a ReplyView of their
+// own, so that the caller's stays in registers: one kept in memory is read back in wider pieces than
+// it was written in, and waits for the store buffer (5 ns a call).
 
 #include <base/fd.hpp>
 #include <base/shared_memory.hpp>
@@ -163,7 +165,9 @@ inline void ClientChannel::collect(Pending& pending, ReplyView& reply) noexcept 
       detail::copy_inline(pending.out, line.body.data(), size);
     }
   } else {
-    collect_failure(line, pending.sequence & mask_, reply);
+    ReplyView failed = reply;
+    collect_failure(line, pending.sequence & mask_, failed);
+    reply = failed;
   }
   if (pending.traced) {
     reply.started = load_once(slot.started);
@@ -197,7 +201,10 @@ inline Status ClientChannel::wait(Ticket ticket, ReplyView& reply,
     }
     base::cpu_pause();
   }
-  return wait_long(ticket, reply, deadline);
+  ReplyView late = reply;
+  const Status status = wait_long(ticket, late, deadline);
+  reply = late;
+  return status;
 }
 
 }  // namespace sublet::transport::shm
