@@ -128,6 +128,11 @@ class WorkerLoop {
     std::memset(worker_.scratch, 0, transport::kInlineBytes);
     transport::Invocation invocation;
     base::Ticks now = base::ticks();
+    // Hot from the first call on: until then the client opens its functions, which another thread of
+    // this process loads, perhaps on this core.
+    if (channel_.is_open() && (channel_.poll(invocation) || sleep(invocation, now))) {
+      now = run(invocation, now);
+    }
     while (channel_.is_open()) {
       if (channel_.poll(invocation) || wait(invocation, now)) {
         now = run(invocation, now);
@@ -189,6 +194,7 @@ class WorkerLoop {
     const base::Ticks idle_since = now;
     base::Ticks counted = now;  // what of the spinning is in the counters already
     contention_.restart(now);
+    base::cpu_pause();  // with more calls in flight the client is just writing the next line
     for (std::uint32_t i = 0; i < transport::tuning::kEagerPolls; ++i) {
       base::cpu_poll_gap();
       if (channel_.poll(invocation)) return seen(now, counted);

@@ -70,10 +70,6 @@ Error with_context(const std::string& context, const Error& error) {
   return Error(error.kind(), context + ": " + error.what(), error.system_errno());
 }
 
-bool is_private(const Session& session) {
-  return session.manager_address().ends_with(" (private)");
-}
-
 /// One create() under way. Every rank walks through all steps whatever goes wrong on it, because
 /// each is, or is followed by, a message that others wait for.
 class Creation {
@@ -144,7 +140,7 @@ class Creation {
     Error error = with_context("no workers for the communicator of " + std::to_string(size_) +
                                    (size_ == 1 ? " rank" : " ranks"),
                                why);
-    if (!is_private(session)) return error;
+    if (!session.manager_is_private()) return error;
     std::uint64_t cores = 0;
     if (const auto nodes = session.nodes()) {
       for (const NodeInfo& node : *nodes) cores += node.cores;
@@ -180,7 +176,7 @@ class Creation {
         return fail(ErrorKind::kUnsupported, "the grants of " + std::to_string(size_) +
                                                  " ranks are too large for one MPI message");
       }
-      parcels.push_back({static_cast<int>(bytes.size()), is_private(session) ? 1 : 0});
+      parcels.push_back({static_cast<int>(bytes.size()), session.manager_is_private() ? 1 : 0});
     }
     all_ = std::move(all);
     parcels_ = std::move(parcels);

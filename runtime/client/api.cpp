@@ -26,9 +26,13 @@ Call& Call::operator=(Call&& other) noexcept {
 }
 
 Call::~Call() {
+  end();
+}
+
+void Call::end() noexcept {
   if (call_ == nullptr) return;
   (void)lease_->wait(*call_, base::Deadline::none());
-  lease_->recycle(call_);
+  lease_->recycle(std::exchange(call_, nullptr));
 }
 
 bool Call::poll() noexcept {
@@ -79,7 +83,12 @@ Status Function::try_async(std::size_t worker, const void* in, std::size_t in_si
   client::PendingCall* pending = nullptr;
   const Status status =
       lease_->try_async(worker, index_, idempotent_, in, in_size, out, out_capacity, pending);
-  call = pending == nullptr ? Call() : Call(lease_, pending);
+  call.end();
+  if (pending != nullptr) {
+    // A handle that is used again and again spares the two atomic operations of a new one.
+    if (call.lease_ != lease_) call.lease_ = lease_;
+    call.call_ = pending;
+  }
   return status;
 }
 

@@ -1,11 +1,15 @@
 #pragma once
 
+#include <base/clock.hpp>
 #include <base/node_identity.hpp>
 #include <client/node_link.hpp>
 #include <sublet/session.hpp>
 
+#include <atomic>
+#include <chrono>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace sublet::client {
@@ -15,6 +19,21 @@ class ControlPlane {
  public:
   ControlPlane(base::NodeIdentity node, std::chrono::milliseconds timeout);
   ~ControlPlane();
+
+  /// Asks again, for a moment, what was refused just after this process gave a lease back: cores
+  /// return when the executors on them have ended, some milliseconds later.
+  template <class Ask>
+  auto while_cores_return(Ask&& ask) -> decltype(ask()) {
+    for (;;) {
+      auto answer = ask();
+      if (answer || answer.error().kind() != ErrorKind::kOverloaded || !cores_may_return()) {
+        return answer;
+      }
+      std::this_thread::sleep_for(kAskAgain);
+    }
+  }
+  /// A lease of this process was given back.
+  void note_release() noexcept { released_at_.store(base::ticks(), std::memory_order_relaxed); }
 
   /// Connects to the resource manager at `address`, and checks that it is one.
   Result<void> connect_manager(const std::string& address);
@@ -32,6 +51,14 @@ class ControlPlane {
   [[nodiscard]] const base::NodeIdentity& node() const noexcept { return node_; }
 
  private:
+  static constexpr auto kCoresReturn = std::chrono::seconds(1);
+  static constexpr auto kAskAgain = std::chrono::milliseconds(5);
+
+  [[nodiscard]] bool cores_may_return() const noexcept {
+    const base::Ticks released = released_at_.load(std::memory_order_relaxed);
+    return released != 0 && base::ticks() - released < base::TickRate::get().from(kCoresReturn);
+  }
+
   struct Manager;  ///< Lives on the helper thread's loop.
   Result<Manager*> manager() const;
 
@@ -39,6 +66,7 @@ class ControlPlane {
   std::shared_ptr<ControlThread> thread_;
   Manager* manager_ = nullptr;
   std::string address_;
+  std::atomic<base::Ticks> released_at_{0};  ///< 0: never.
 };
 
 }  // namespace sublet::client

@@ -365,6 +365,7 @@ void LeaseImpl::release() noexcept {
   down_reason_ = "the lease was released";
   for (const auto& link : workers_) link->take_down(Status::kClosed, down_reason_);
   for (const auto& node : nodes_) node->release();
+  control_->note_release();
 }
 
 }  // namespace sublet::client

@@ -132,7 +132,8 @@ Result<Lease> Session::lease(const LeaseRequest& request) {
     return fail(ErrorKind::kInvalid, "a lease for several clients is asked for with request()");
   }
   auto events = std::make_shared<client::LeaseEvents>();
-  auto nodes = impl_->control->lease(request, events);
+  auto nodes = impl_->control->while_cores_return(
+      [&] { return impl_->control->lease(request, events); });
   if (!nodes) return tl::unexpected<Error>(nodes.error());
   auto lease = client::LeaseImpl::create(impl_->control, std::move(*nodes), events,
                                          impl_->options.timeout, impl_->new_trace());
@@ -141,7 +142,7 @@ Result<Lease> Session::lease(const LeaseRequest& request) {
 }
 
 Result<std::vector<Grant>> Session::request(const LeaseRequest& request) {
-  return impl_->control->request(request);
+  return impl_->control->while_cores_return([&] { return impl_->control->request(request); });
 }
 
 Result<Lease> Session::claim(const std::vector<Grant>& grants) {
@@ -166,6 +167,10 @@ Result<std::vector<LeaseInfo>> Session::leases() {
 std::string Session::manager_address() const {
   if (impl_->private_manager) return impl_->manager_address + " (private)";
   return impl_->manager_address.empty() ? "none" : impl_->manager_address;
+}
+
+bool Session::manager_is_private() const noexcept {
+  return impl_->private_manager != nullptr;
 }
 
 std::string Session::trace_events(const std::string& process, int pid) const {

@@ -391,6 +391,20 @@ TEST_F(Client, FreesItsCoresWhenTheLastHandleGoes) {
   managers_->wait_for_free_cores(4);
 }
 
+TEST_F(Client, LeasesAgainWhatItHasJustGivenBack) {
+  open();
+  const auto free = session_.nodes().value_or_throw().front().free_cores;
+  lease_.release();
+  for (int i = 0; i < 5; ++i) {
+    auto all = session_.lease({.cores = free + 1});
+    ASSERT_TRUE(all) << all.error().what();
+    all->release();
+  }
+  auto too_many = session_.lease({.cores = free + 2});
+  ASSERT_FALSE(too_many);
+  EXPECT_EQ(too_many.error().kind(), ErrorKind::kOverloaded);
+}
+
 TEST_F(Client, EndsItsCallsWhenTheExecutorManagerIsKilled) {
   open();
   std::atomic<int> lost{0};

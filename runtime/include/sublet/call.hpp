@@ -62,6 +62,8 @@ class Call {
  private:
   friend class Function;
   Call(std::shared_ptr<client::LeaseImpl> lease, client::PendingCall* call) noexcept;
+  /// Waits for the call and gives it back; the handle is empty then.
+  void end() noexcept;
   std::shared_ptr<client::LeaseImpl> lease_;
   client::PendingCall* call_ = nullptr;
 };

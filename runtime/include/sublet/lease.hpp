@@ -35,7 +35,8 @@ struct LeaseRequest {
   std::uint64_t memory_bytes = std::uint64_t{256} << 20;  ///< Per part, for the functions' own use.
   std::chrono::seconds duration{3600};
   Placement placement = Placement::kNear;
-  /// How long an idle worker spins before it sleeps: -1 always, 0 never, else milliseconds.
+  /// How long an idle worker spins before it sleeps: -1 always, 0 never, else milliseconds. It
+  /// begins with the first call; until then the worker sleeps.
   std::chrono::milliseconds hot_timeout{-1};
   /// Address space of each part's arena. Pages count only once they are used.
   std::uint64_t arena_bytes = std::uint64_t{1} << 30;

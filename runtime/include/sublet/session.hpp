@@ -90,6 +90,8 @@ class Session {
 
   /// The resource manager in use; says so when it is a private one.
   [[nodiscard]] std::string manager_address() const;
+  /// True when this session started its resource manager, which ends with it.
+  [[nodiscard]] bool manager_is_private() const noexcept;
 
   /// The recorded invocations as Chrome trace events (a JSON array's elements, comma-separated,
   /// without the brackets); `process` names their row group, `pid` orders it.

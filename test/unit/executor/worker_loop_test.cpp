@@ -196,11 +196,18 @@ TEST_F(WorkerLoopTest, SleepsAtOnceWhenItMayNotSpin) {
 
 TEST_F(WorkerLoopTest, SleepsWhenItHasSpunForLongEnough) {
   state_.hot_ticks = state_.rate.from(std::chrono::microseconds(50));
-  channel_.steps = {call(0, true), call(0, true)};
+  channel_.steps = {call(), call(0, true), call(0, true)};
   serve();
-  EXPECT_EQ(channel_.ended.size(), 2u);
+  EXPECT_EQ(channel_.ended.size(), 3u);
   EXPECT_GE(channel_.sleeps, 2);
   EXPECT_GE(counters_.hot_poll_ticks, 2 * state_.hot_ticks);
+}
+
+TEST_F(WorkerLoopTest, DoesNotSpinBeforeTheFirstCall) {
+  channel_.steps = {call(0, true)};
+  serve();
+  EXPECT_EQ(channel_.ended.size(), 1u);
+  EXPECT_EQ(channel_.sleeps, 1);
 }
 
 }  // namespace
