@@ -25,8 +25,8 @@ base::Ticks hot_ticks(std::int64_t hot_timeout_ms) {
   return base::TickRate::get().from(std::chrono::milliseconds(ms));
 }
 
-transport::shm::ListenerOptions listener_options(const wire::Spawn& order) {
-  static_assert(transport::shm::kTokenBytes == wire::kTokenBytes);
+transport::ListenOptions listener_options(const wire::Spawn& order) {
+  static_assert(transport::kTokenBytes == wire::kTokenBytes);
   return {.token = order.token,
           .workers = order.workers,
           .max_slots = order.slots,

@@ -28,8 +28,8 @@ Result<AnyClientChannel> connect(Kind kind, const Endpoint& endpoint, std::uint3
                                  std::chrono::milliseconds timeout) {
   switch (kind) {
     case Kind::kShm: {
-      shm::ConnectOptions options;
-      options.socket = endpoint.shm_socket;
+      ConnectOptions options;
+      options.address = endpoint.shm_socket;
       options.token = endpoint.token;
       options.worker = worker;
       options.slots = slots;

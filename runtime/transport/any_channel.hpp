@@ -17,7 +17,7 @@ namespace sublet::transport {
 struct Endpoint {
   std::uint32_t generation = 0;
   std::string shm_socket;
-  shm::Token token{};
+  Token token{};
 };
 
 enum class Kind : std::uint8_t { kShm };

@@ -33,7 +33,7 @@ class ShmTransport {
           "sublet-conformance-" + std::to_string(::getpid()) + "-" + std::to_string(++counter);
       auto socket = base::listen_abstract(name, 64);
       if (!socket) return tl::unexpected<Error>(socket.error());
-      transport::shm::ListenerOptions listening;
+      transport::ListenOptions listening;
       listening.token = options.token;
       listening.workers = options.workers;
       listening.max_slots = options.max_slots;
@@ -42,7 +42,7 @@ class ShmTransport {
       return std::make_unique<Host>(name, std::move(*socket), listening);
     }
 
-    Host(std::string name, base::Fd socket, const transport::shm::ListenerOptions& options)
+    Host(std::string name, base::Fd socket, const transport::ListenOptions& options)
         : name_(std::move(name)), listener_(std::move(socket), options) {}
 
     [[nodiscard]] std::string address() const { return name_; }
@@ -84,8 +84,8 @@ class ShmTransport {
 
   static Result<Client> connect(const std::string& address, const ClientOptions& options,
                                 std::shared_ptr<transport::Arena> arena) {
-    transport::shm::ConnectOptions connecting;
-    connecting.socket = address;
+    transport::ConnectOptions connecting;
+    connecting.address = address;
     connecting.token = options.token;
     connecting.worker = options.worker;
     connecting.slots = options.slots;

@@ -30,10 +30,11 @@ const std::vector<Module>& modules() {
       {"shm", "runtime/transport/shm/", {"public", "base", "topology", "wire", "transport"}},
       {"verbs", "runtime/transport/verbs/", {"public", "base", "topology", "wire", "transport"}},
       {"fabric", "runtime/transport/fabric/", {"public", "base", "topology", "wire", "transport"}},
+      {"tcp", "runtime/transport/tcp/", {"public", "base", "topology", "wire", "transport"}},
       // The factory is the one place that names the transports of this build.
       {"any_channel",
        "runtime/transport/any_",
-       {"public", "base", "topology", "wire", "transport", "shm", "verbs", "fabric"}},
+       {"public", "base", "topology", "wire", "transport", "shm", "verbs", "fabric", "tcp"}},
       {"client",
        "runtime/client/",
        {"public", "base", "topology", "wire", "transport", "any_channel"}},
@@ -76,8 +77,8 @@ const std::vector<Wrapped>& wrapped() {
       {"Cap'n Proto",
        {"capnp/", "kj/", "*.capnp.h"},
        {"runtime/wire/", "runtime/client/", "manager/"}},
-      {"libibverbs", {"infiniband/", "rdma/rdma_cma.h"}, {"runtime/transport/verbs/"}},
-      {"libfabric", {"rdma/fabric.h", "rdma/fi_"}, {"runtime/transport/fabric/"}},
+      {"libibverbs", {"infiniband/", "rdma/rdma_cma.h"}, {"runtime/transport/verbs/", "manager/cli/bench/raw_verbs"}},
+      {"libfabric", {"rdma/fabric.h", "rdma/fi_"}, {"runtime/transport/fabric/", "manager/cli/bench/raw_fabric"}},
       {"Slurm", {"slurm/"}, {"slurm/"}},
   };
   return kWrapped;

@@ -2,14 +2,13 @@
 
 // What is said while a channel is set up; see shm_setup.hpp for when.
 
+#include <transport/setup.hpp>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
 
 namespace sublet::transport::shm {
-
-inline constexpr std::size_t kTokenBytes = 16;
-using Token = std::array<std::uint8_t, kTokenBytes>;
 
 inline constexpr std::uint32_t kMagic = 0x5342'4c54;
 inline constexpr std::uint32_t kVersion = 1;

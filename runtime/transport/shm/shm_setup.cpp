@@ -22,24 +22,6 @@ std::span<const std::byte> bytes_of(const T& value) {
   return std::as_bytes(std::span<const T, 1>(&value, 1));
 }
 
-/// Takes the same time whatever differs.
-bool same_token(const Token& a, const Token& b) noexcept {
-  unsigned difference = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) difference |= static_cast<unsigned>(a[i] ^ b[i]);
-  return difference == 0;
-}
-
-/// Not negative, which would mean for ever.
-std::chrono::milliseconds left_until(std::chrono::steady_clock::time_point end) {
-  const auto left =
-      std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
-  return std::max(left, std::chrono::milliseconds(0));
-}
-
-bool usable_slots(std::uint32_t slots, std::uint32_t most) noexcept {
-  return std::has_single_bit(slots) && slots <= most;
-}
-
 void refuse(int socket, Status status, const std::string& text) {
   Welcome welcome{};
   welcome.magic = kMagic;
@@ -58,7 +40,7 @@ Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Are
                                          std::to_string(options.slots));
   }
   const auto end = std::chrono::steady_clock::now() + options.timeout;
-  auto socket = base::connect_abstract(options.socket, options.timeout);
+  auto socket = base::connect_abstract(options.address, options.timeout);
   if (!socket) {
     const bool invalid = socket.error().kind() == ErrorKind::kInvalid;
     return fail(invalid ? ErrorKind::kInvalid : ErrorKind::kDisconnected, socket.error().what(),
@@ -91,7 +73,7 @@ Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Are
   }
   welcome.text.back() = '\0';
   if (packet->size != sizeof(welcome) || welcome.magic != kMagic) {
-    return fail(ErrorKind::kInvalid, "what listens at '" + options.socket + "' is no executor");
+    return fail(ErrorKind::kInvalid, "what listens at '" + options.address + "' is no executor");
   }
   if (static_cast<Status>(welcome.status) != Status::kOk) {
     return fail(ErrorKind::kDenied, "worker " + std::to_string(options.worker) +
@@ -107,7 +89,7 @@ Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Are
                        std::move(arena), Terms{options.slots, fences}, options.wait);
 }
 
-Listener::Listener(base::Fd socket, ListenerOptions options)
+Listener::Listener(base::Fd socket, ListenOptions options)
     : socket_(std::move(socket)), options_(options) {
   ::fcntl(socket_.get(), F_SETFL, ::fcntl(socket_.get(), F_GETFL) | O_NONBLOCK);
 }
@@ -142,7 +124,7 @@ void Listener::accept_all() {
   }
 }
 
-void Listener::service(const std::function<bool(std::uint32_t)>& may_take,
+void Listener::service(const MayTake& may_take,
                        const std::function<void(Accepted)>& accepted) {
   accept_all();
   const auto now = std::chrono::steady_clock::now();
@@ -155,11 +137,6 @@ void Listener::service(const std::function<bool(std::uint32_t)>& may_take,
 }
 
 Result<std::shared_ptr<base::SharedMemory>> Listener::map_arena(base::Fd fd, std::uint64_t size) {
-  if (size > options_.max_arena_bytes) {
-    return fail(ErrorKind::kInvalid, "the arena has " + std::to_string(size) +
-                                         " bytes; the lease allows " +
-                                         std::to_string(options_.max_arena_bytes));
-  }
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) {
     return fail(ErrorKind::kInvalid, "the arena's descriptor is unusable");
@@ -178,7 +155,7 @@ Result<std::shared_ptr<base::SharedMemory>> Listener::map_arena(base::Fd fd, std
   return memory;
 }
 
-bool Listener::greet(PendingConnection& pending, const std::function<bool(std::uint32_t)>& may_take,
+bool Listener::greet(PendingConnection& pending, const MayTake& may_take,
                      const std::function<void(Accepted)>& accepted) {
   Hello hello{};
   const int socket = pending.socket.get();
@@ -190,31 +167,9 @@ bool Listener::greet(PendingConnection& pending, const std::function<bool(std::u
     refuse(socket, Status::kInvalid, "the greeting is malformed");
     return true;
   }
-  if (hello.version != kVersion) {
-    refuse(socket, Status::kInvalid,
-           "the client speaks version " + std::to_string(hello.version) +
-               " of the shm protocol, this executor version " + std::to_string(kVersion));
-    return true;
-  }
-  if (!same_token(hello.token, options_.token)) {
-    refuse(socket, Status::kDenied, "the token is not the one of this lease");
-    return true;
-  }
-  if (hello.worker >= options_.workers) {
-    refuse(socket, Status::kInvalid,
-           "there is no worker " + std::to_string(hello.worker) + "; the lease has " +
-               std::to_string(options_.workers));
-    return true;
-  }
-  if (!usable_slots(hello.slots, options_.max_slots)) {
-    refuse(socket, Status::kInvalid,
-           std::to_string(hello.slots) + " slots were asked for; a power of two up to " +
-               std::to_string(options_.max_slots) + " can be had");
-    return true;
-  }
-  if (!may_take(hello.worker)) {
-    refuse(socket, Status::kDenied,
-           "worker " + std::to_string(hello.worker) + " has a channel already");
+  const Wish wish{hello.version, hello.token, hello.worker, hello.slots, hello.arena_size};
+  if (const auto refusal = why_refused(wish, kVersion, options_, may_take)) {
+    refuse(socket, refusal->status, refusal->text);
     return true;
   }
   auto arena = map_arena(std::move(packet->fds[0]), hello.arena_size);

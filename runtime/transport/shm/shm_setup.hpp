@@ -15,6 +15,7 @@
 #include <transport/arena.hpp>
 #include <transport/shm/shm_client_datapath.hpp>
 #include <transport/shm/shm_greeting.hpp>
+#include <transport/setup.hpp>
 #include <transport/shm/shm_server_datapath.hpp>
 
 #include <poll.h>
@@ -29,33 +30,10 @@
 
 namespace sublet::transport::shm {
 
-inline constexpr std::size_t kMaxPending = 64;
-inline constexpr auto kHelloTimeout = std::chrono::seconds(1);
-
-/// For so long no connection is accepted after one could not be for want of descriptors or memory.
-inline constexpr auto kAcceptPause = std::chrono::milliseconds(100);
-
-struct ConnectOptions {
-  std::string socket;  ///< Abstract name, without the leading zero byte.
-  Token token{};
-  std::uint32_t worker = 0;
-  std::uint32_t slots = tuning::kDefaultSlots;
-  std::chrono::milliseconds timeout{5000};  ///< Of the whole set-up.
-  WaitPolicy wait{};
-};
-
-/// Opens a channel to one worker. kDenied with the executor's reason when it refuses, kDisconnected
+/// Opens a channel to one worker; its address is an abstract socket name, without the leading zero
+/// byte. kDenied with the executor's reason when it refuses, kDisconnected
 /// when it is not there or does not answer in time.
 Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Arena> arena);
-
-struct ListenerOptions {
-  Token token{};
-  std::uint32_t workers = 1;
-  std::uint32_t max_slots = tuning::kDefaultSlots;
-  std::uint64_t max_arena_bytes = 0;
-  /// Workers that hardly ever spin use real fences instead of making their sleep dearer.
-  bool mostly_warm = false;
-};
 
 /// A channel that has been set up. `connection` becomes readable (end of file) when the client
 /// closes or dies; the owner of the channel watches it and then calls channel->interrupt(). An
@@ -72,7 +50,7 @@ struct Accepted {
 class Listener {
  public:
   /// `socket`: listening, from base::listen_abstract; made non-blocking here.
-  Listener(base::Fd socket, ListenerOptions options);
+  Listener(base::Fd socket, ListenOptions options);
 
   void append_poll_fds(std::vector<pollfd>& fds) const;
 
@@ -81,7 +59,7 @@ class Listener {
 
   /// Accepts connections, reads the Hellos that are there and answers them. `may_take(worker)` says
   /// whether that worker has no channel now; `accepted` takes each new channel.
-  void service(const std::function<bool(std::uint32_t)>& may_take,
+  void service(const MayTake& may_take,
                const std::function<void(Accepted)>& accepted);
 
  private:
@@ -91,12 +69,12 @@ class Listener {
   };
   void accept_all();
   /// False when no Hello has come yet.
-  bool greet(PendingConnection& pending, const std::function<bool(std::uint32_t)>& may_take,
+  bool greet(PendingConnection& pending, const MayTake& may_take,
              const std::function<void(Accepted)>& accepted);
   Result<std::shared_ptr<base::SharedMemory>> map_arena(base::Fd fd, std::uint64_t size);
 
   base::Fd socket_;
-  ListenerOptions options_;
+  ListenOptions options_;
   std::vector<PendingConnection> pending_;
   std::chrono::steady_clock::time_point accept_after_{};  ///< Unset: connections are accepted.
   /// Clients open one channel per worker, all with the same arena: mapped once.

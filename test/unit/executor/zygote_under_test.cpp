@@ -92,7 +92,7 @@ wire::Dying ExecutorUnderTest::dying() {
 Result<transport::shm::ClientChannel> ExecutorUnderTest::connect(
     std::uint32_t worker, std::shared_ptr<transport::Arena> arena) {
   return transport::shm::connect(
-      {.socket = socket, .token = token, .worker = worker, .slots = slots, .timeout = kPatience},
+      {.address = socket, .token = token, .worker = worker, .slots = slots, .timeout = kPatience},
       std::move(arena));
 }
 

@@ -38,7 +38,7 @@ struct ExecutorUnderTest {
   base::Fd pidfd;
   base::Fd control;
   std::string socket;
-  transport::shm::Token token{};
+  transport::Token token{};
   base::SharedMemory accounting;
   std::uint32_t slots = 16;
 

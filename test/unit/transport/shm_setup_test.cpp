@@ -54,7 +54,7 @@ class ShmSetup : public ::testing::Test {
     name_ = unique_name();
     auto socket = base::listen_abstract(name_, 16);
     ASSERT_TRUE(socket) << socket.error().what();
-    ListenerOptions options;
+    ListenOptions options;
     options.token = kToken;
     options.workers = workers;
     options.max_slots = 64;
@@ -84,7 +84,7 @@ class ShmSetup : public ::testing::Test {
 
   ConnectOptions options(std::uint32_t worker = 0) const {
     ConnectOptions options;
-    options.socket = name_;
+    options.address = name_;
     options.token = kToken;
     options.worker = worker;
     options.timeout = kPatience;
@@ -181,7 +181,7 @@ TEST_F(ShmSetup, SaysWhatIsWrongWithAGreeting) {
     std::string text;
   };
   const std::vector<Case> cases{
-      {[](Hello& h) { h.version = 7; }, "the client speaks version 7 of the shm protocol"},
+      {[](Hello& h) { h.version = 7; }, "the client speaks version 7 of the protocol"},
       {[](Hello& h) { h.token[15] ^= 1; }, "the token is not the one of this lease"},
       {[](Hello& h) { h.token = {}; }, "the token is not the one of this lease"},
       {[](Hello& h) { h.worker = 4; }, "there is no worker 4; the lease has 4"},
@@ -433,7 +433,7 @@ TEST(ShmConnect, BelievesNoFalseExecutor) {
   for (const Case& c : cases) {
     const FalseExecutor executor(c.answer);
     ConnectOptions options;
-    options.socket = executor.name();
+    options.address = executor.name();
     options.slots = kSlots;
     options.timeout = kPatience;
     const auto channel = shm::connect(options, arena);
