@@ -1,3 +1,5 @@
+#include <base/log.hpp>
+#include <client/control_thread.hpp>
 #include <client/worker_link_datapath.hpp>
 
 #include <cstring>
@@ -23,13 +25,25 @@ WorkerLink::~WorkerLink() {
   }
 }
 
-Result<void> WorkerLink::connect(transport::Kind kind, std::chrono::milliseconds timeout) {
-  const transport::Endpoint& endpoint = node_.endpoint();
-  auto channel =
-      transport::connect(kind, endpoint, worker_on_node_, node_.grant().slots, arena_, timeout);
+Result<void> WorkerLink::connect(const Timeouts& timeouts) {
+  const auto address = node_.choose();
+  if (!address) return tl::unexpected<Error>(address.error());
+  transport::ConnectOptions options;
+  options.address = address->text;
+  options.token = node_.endpoint().token;
+  options.worker = worker_on_node_;
+  options.slots = node_.grant().slots;
+  options.timeout = timeouts.exchange;
+  options.peer_timeout = timeouts.peer;
+  options.peer_gone = node_.gone();
+  auto channel = transport::connect(address->kind, options, arena_);
   if (!channel) return tl::unexpected<Error>(channel.error());
+  base::log().debug("worker {} of lease {} on node {}: {} at {} ({})", index_,
+                    node_.grant().lease_id, node_.grant().node_name, to_string(address->kind),
+                    address->text, node_.choice_reasons());
+  kind_ = address->kind;
   channel_.emplace(std::move(*channel));
-  generation_ = endpoint.generation;
+  generation_ = node_.endpoint().generation;
   mask_ = channel_->slots() - 1;
   slots_.assign(channel_->slots(), nullptr);
   next_sequence_ = 1;

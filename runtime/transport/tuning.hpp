@@ -37,14 +37,18 @@ inline constexpr auto kClientSpin = 1ms;
 /// How often a waiting client asks the system whether its peer is alive (one poll(2)).
 inline constexpr auto kPeerCheck = 20ms;
 
+/// A peer that does not answer at all for so long is taken for dead. Short enough for a person to
+/// wait, long enough for a switch to find another way.
+inline constexpr auto kPeerTimeout = 5s;
+
 /// The longest a side sleeps before it looks around by itself. It bounds the harm of a wake-up that
 /// a hostile or dying peer never sends; between honest peers it is never needed.
 inline constexpr auto kSleepSlice = 100ms;
 
 /// The first polls of an idle worker, with no pause and no clock between them: calls that follow
 /// each other on one node arrive within these (about 5 ns each, more while the line travels).
-/// Measured, cores that share a cache: 97 ns a call, 104 with pauses. Not for the client: it reads a
-/// line that the worker is about to write, and is better off with pauses (75 ns with them, 91
+/// Measured, cores that share a cache: 97 ns a call, 104 with pauses. Not for the client: it reads
+/// a line that the worker is about to write, and is better off with pauses (75 ns with them, 91
 /// without, bare lines).
 inline constexpr std::uint32_t kEagerPolls = 96;
 
