@@ -21,6 +21,7 @@ struct ColdRow {
 
 struct ColdReport {
   CpuPair cpus;
+  transport::Kind transport = transport::Kind::kShm;
   std::string manager;
   std::vector<ColdRow> rows;
 };
