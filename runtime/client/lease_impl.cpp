@@ -91,6 +91,7 @@ LeaseImpl::~LeaseImpl() {
 }
 
 Result<void> LeaseImpl::connect_all() {
+  std::vector<transport::Target> targets;
   for (const auto& node : nodes_) {
     for (std::uint32_t i = 0; i < node->cpusets().size(); ++i) {
       const auto index = static_cast<std::uint32_t>(workers_.size());
@@ -99,22 +100,20 @@ Result<void> LeaseImpl::connect_all() {
       link->on_executor_gone = [this](WorkerLink& gone, const std::string& reason) {
         executor_gone(gone, reason);
       };
-      if (auto connected = link->connect(control_->timeouts()); !connected) {
-        std::string why = connected.error().what();
-        // An executor that ended while we connected has left word of how.
-        if (connected.error().kind() == ErrorKind::kDisconnected) {
-          why += " (" + node->fate(node->endpoint().generation) + ")";
-        }
-        return fail(connected.error().kind(), "connecting to worker " + std::to_string(i) +
-                                                  " on node " + node->grant().node_name + ": " +
-                                                  why);
-      }
+      auto target = link->target(control_->timeouts());
+      if (!target) return tl::unexpected<Error>(target.error());
+      targets.push_back(std::move(*target));
       if (trace_) {
         trace_->workers.push_back("worker " + std::to_string(index) + " on " +
                                   node->grant().node_name + " cpu " + node->cpusets()[i]);
       }
       workers_.push_back(std::move(link));
     }
+  }
+  auto channels = transport::connect(targets, arena_);
+  for (std::size_t i = 0; i < channels.size(); ++i) {
+    if (!channels[i]) return not_connected(*workers_[i], targets[i], channels[i].error());
+    workers_[i]->take(std::move(*channels[i]), targets[i]);
   }
   // Room for every slot, so that async allocates only for handles beyond that.
   std::size_t slots = 0;
@@ -123,6 +122,19 @@ Result<void> LeaseImpl::connect_all() {
   continuations_.reserve(slots);
   if (trace_) trace_->lease_id = id_;
   return {};
+}
+
+tl::unexpected<Error> LeaseImpl::not_connected(WorkerLink& link, const transport::Target& target,
+                                               const Error& error) {
+  NodeLink& node = link.node();
+  std::string why = error.what();
+  // An executor that ended while we connected has left word of how.
+  if (error.kind() == ErrorKind::kDisconnected) {
+    why += " (" + node.fate(node.endpoint().generation) + ")";
+  }
+  return fail(error.kind(), "connecting to worker " + std::to_string(target.options.worker) +
+                                " on node " + node.grant().node_name + " by " +
+                                to_string(target.kind) + ": " + why);
 }
 
 Result<std::uint16_t> LeaseImpl::open(const std::string& path, const std::string& name,

@@ -76,6 +76,8 @@ class LeaseImpl {
   LeaseImpl(std::shared_ptr<ControlPlane> control, std::vector<std::unique_ptr<NodeLink>> nodes,
             std::shared_ptr<LeaseEvents> events, std::shared_ptr<TraceBuffer> trace);
   Result<void> connect_all();
+  tl::unexpected<Error> not_connected(WorkerLink& link, const transport::Target& target,
+                                      const Error& error);
   Result<void> open_on(NodeLink& node, const FunctionRequest& function,
                        std::span<const std::byte> content);
   void executor_gone(WorkerLink& link, const std::string& reason) noexcept;

@@ -25,28 +25,43 @@ WorkerLink::~WorkerLink() {
   }
 }
 
-Result<void> WorkerLink::connect(const Timeouts& timeouts) {
-  const auto address = node_.choose();
-  if (!address) return tl::unexpected<Error>(address.error());
-  transport::ConnectOptions options;
-  options.address = address->text;
-  options.token = node_.endpoint().token;
-  options.worker = worker_on_node_;
-  options.slots = node_.grant().slots;
-  options.timeout = timeouts.exchange;
-  options.peer_timeout = timeouts.peer;
-  options.peer_gone = node_.gone();
-  auto channel = transport::connect(address->kind, options, arena_);
-  if (!channel) return tl::unexpected<Error>(channel.error());
+Result<transport::Target> WorkerLink::target(const Timeouts& timeouts) const {
+  auto address = node_.choose();
+  if (!address) {
+    return fail(address.error().kind(), "no transport to the executor on node " +
+                                            node_.grant().node_name + ": " +
+                                            address.error().what());
+  }
+  transport::Target target;
+  target.kind = address->kind;
+  target.options.address = std::move(address->text);
+  target.options.token = node_.endpoint().token;
+  target.options.worker = worker_on_node_;
+  target.options.slots = node_.grant().slots;
+  target.options.timeout = timeouts.exchange;
+  target.options.peer_timeout = timeouts.peer;
+  target.options.peer_gone = node_.gone();
+  return target;
+}
+
+void WorkerLink::take(transport::AnyClientChannel channel, const transport::Target& target) {
   base::log().debug("worker {} of lease {} on node {}: {} at {} ({})", index_,
-                    node_.grant().lease_id, node_.grant().node_name, to_string(address->kind),
-                    address->text, node_.choice_reasons());
-  kind_ = address->kind;
-  channel_.emplace(std::move(*channel));
+                    node_.grant().lease_id, node_.grant().node_name, to_string(target.kind),
+                    target.options.address, node_.choice_reasons());
+  kind_ = target.kind;
+  channel_.emplace(std::move(channel));
   generation_ = node_.endpoint().generation;
   mask_ = channel_->slots() - 1;
   slots_.assign(channel_->slots(), nullptr);
   next_sequence_ = 1;
+}
+
+Result<void> WorkerLink::connect(const Timeouts& timeouts) {
+  const auto to = target(timeouts);
+  if (!to) return tl::unexpected<Error>(to.error());
+  auto channels = transport::connect({*to}, arena_);
+  if (!channels.front()) return tl::unexpected<Error>(channels.front().error());
+  take(std::move(*channels.front()), *to);
   return {};
 }
 

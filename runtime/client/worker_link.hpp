@@ -58,7 +58,12 @@ class WorkerLink {
   WorkerLink(const WorkerLink&) = delete;
   WorkerLink& operator=(const WorkerLink&) = delete;
 
-  /// Opens the channel to the node's current executor, by the transport that the node link chooses.
+  /// How to reach the worker in the node's current executor, by the transport that the node link
+  /// chooses.
+  Result<transport::Target> target(const Timeouts& timeouts) const;
+  /// Takes a channel to that target.
+  void take(transport::AnyClientChannel channel, const transport::Target& target);
+  /// Both, one after the other.
   Result<void> connect(const Timeouts& timeouts);
 
   [[nodiscard]] transport::Kind kind() const noexcept { return kind_; }

@@ -17,6 +17,20 @@ std::string names_of(const std::vector<Kind>& kinds) {
   return text;
 }
 
+Result<AnyClientChannel> connect_one(Kind kind, const ConnectOptions& options,
+                                     std::shared_ptr<Arena> arena) {
+  switch (kind) {
+    case Kind::kShm:
+      return erase(shm::connect(options, std::move(arena)));
+    case Kind::kVerbs:
+    case Kind::kFabric:
+    case Kind::kTcp:
+      break;
+  }
+  return fail(ErrorKind::kUnsupported,
+              std::string("this build cannot connect by transport ") + to_string(kind));
+}
+
 }  // namespace
 
 Result<Preference> prefer(bool same_node, const std::string& wanted) {
@@ -53,18 +67,14 @@ Result<Endpoint::Address> choose(const Endpoint& endpoint, const Preference& pre
   return fail(ErrorKind::kUnsupported, text);
 }
 
-Result<AnyClientChannel> connect(Kind kind, const ConnectOptions& options,
-                                 std::shared_ptr<Arena> arena) {
-  switch (kind) {
-    case Kind::kShm:
-      return erase(shm::connect(options, std::move(arena)));
-    case Kind::kVerbs:
-    case Kind::kFabric:
-    case Kind::kTcp:
-      break;
+std::vector<Result<AnyClientChannel>> connect(const std::vector<Target>& targets,
+                                              const std::shared_ptr<Arena>& arena) {
+  std::vector<Result<AnyClientChannel>> channels;
+  channels.reserve(targets.size());
+  for (const Target& target : targets) {
+    channels.push_back(connect_one(target.kind, target.options, arena));
   }
-  return fail(ErrorKind::kUnsupported,
-              std::string("this build cannot connect by transport ") + to_string(kind));
+  return channels;
 }
 
 }  // namespace sublet::transport

@@ -88,8 +88,15 @@ class AnyClientChannel {
   }
 };
 
-/// Connects to one worker. `options.address` is of a listener of that kind.
-Result<AnyClientChannel> connect(Kind kind, const ConnectOptions& options,
-                                 std::shared_ptr<Arena> arena);
+/// One worker to connect to. `options.address` is of a listener of that kind.
+struct Target {
+  Kind kind = Kind::kShm;
+  ConnectOptions options;
+};
+
+/// Connects to all of them, side by side where the transport has round trips to overlap. One result
+/// for each target, in their order; all with the same arena.
+std::vector<Result<AnyClientChannel>> connect(const std::vector<Target>& targets,
+                                              const std::shared_ptr<Arena>& arena);
 
 }  // namespace sublet::transport

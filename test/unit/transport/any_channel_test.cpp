@@ -73,12 +73,15 @@ TEST(Choose, SaysWhatWasAskedForAndFound) {
 TEST(AnyClientChannel, CarriesTheErrorOfAConnectionThatFails) {
   auto arena = Arena::create(1);
   ASSERT_TRUE(arena);
-  ConnectOptions options;
-  options.address = "nobody-listens-here";
-  options.timeout = std::chrono::milliseconds(100);
-  const auto channel = connect(Kind::kShm, options, *arena);
-  ASSERT_FALSE(channel);
-  EXPECT_EQ(channel.error().kind(), ErrorKind::kDisconnected);
+  Target target;
+  target.options.address = "nobody-listens-here";
+  target.options.timeout = std::chrono::milliseconds(100);
+  const auto channels = connect({target, target}, *arena);
+  ASSERT_EQ(channels.size(), 2u);
+  for (const auto& channel : channels) {
+    ASSERT_FALSE(channel);
+    EXPECT_EQ(channel.error().kind(), ErrorKind::kDisconnected);
+  }
 }
 
 }  // namespace
