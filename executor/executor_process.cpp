@@ -151,7 +151,7 @@ void ExecutorProcess::answer_listen(const wire::ReceivedMessage& message) {
 }
 
 Result<std::string> ExecutorProcess::listen(const wire::Listen& order) {
-  const auto kind = transport::kind_named(wire::text_of(order.transport));
+  const auto kind = wire::transport_named(wire::text_of(order.transport));
   if (!kind || *kind == transport::Kind::kShm) {
     return fail(ErrorKind::kInvalid, "there is no network transport '" +
                                          std::string(wire::text_of(order.transport)) + "'");

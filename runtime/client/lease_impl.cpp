@@ -331,7 +331,7 @@ WorkerInfo LeaseImpl::worker_info(std::size_t index) const {
   std::size_t first = index;
   while (first > 0 && &workers_[first - 1]->node() == &node) --first;
   return {node.grant().node_name, node.cpusets()[index - first],
-          transport::to_string(workers_[index]->kind())};
+          to_string(workers_[index]->kind())};
 }
 
 Result<void> LeaseImpl::extend(std::chrono::seconds duration) {

@@ -77,7 +77,7 @@ transport::Endpoint read_endpoint(wire::Endpoint::Reader from, const Grant& gran
   transport::Endpoint endpoint;
   endpoint.generation = from.getGeneration();
   for (const auto address : from.getAddresses()) {
-    const auto kind = transport::kind_named(wire::to_string(address.getTransport()));
+    const auto kind = wire::transport_named(wire::to_string(address.getTransport()));
     if (!kind) continue;  // of a newer executor manager
     std::string text = wire::to_string(address.getAddress());
     if (*kind != transport::Kind::kShm && text.starts_with("*:")) text = host + text.substr(1);

@@ -22,9 +22,10 @@ Result<AnyClientChannel> connect_one(Kind kind, const ConnectOptions& options,
   switch (kind) {
     case Kind::kShm:
       return erase(shm::connect(options, std::move(arena)));
+    case Kind::kTcp:
+      return erase(tcp::connect(options, std::move(arena)));
     case Kind::kVerbs:
     case Kind::kFabric:
-    case Kind::kTcp:
       break;
   }
   return fail(ErrorKind::kUnsupported,
@@ -35,10 +36,10 @@ Result<AnyClientChannel> connect_one(Kind kind, const ConnectOptions& options,
 
 Result<Preference> prefer(bool same_node, const std::string& wanted) {
   if (!wanted.empty()) {
-    const auto kind = kind_named(wanted);
+    const auto kind = wire::transport_named(wanted);
     if (!kind) {
       return fail(ErrorKind::kInvalid, "there is no transport '" + wanted + "'; there are " +
-                                           names_of({kAllKinds.begin(), kAllKinds.end()}));
+                                           names_of({wire::kAllTransports.begin(), wire::kAllTransports.end()}));
     }
     if (*kind == Kind::kShm && !same_node) {
       return fail(ErrorKind::kUnsupported,

@@ -6,6 +6,7 @@
 #include <transport/kind.hpp>
 #include <transport/setup.hpp>
 #include <transport/shm/shm_setup.hpp>
+#include <transport/tcp/tcp_setup.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -47,7 +48,7 @@ Result<Endpoint::Address> choose(const Endpoint& endpoint, const Preference& pre
 /// A client's channel over whichever transport was chosen: a switch over closed alternatives, so
 /// that each transport's hot path is compiled into its caller.
 class AnyClientChannel {
-  std::variant<shm::ClientChannel> channel_;
+  std::variant<shm::ClientChannel, tcp::ClientChannel> channel_;
 
   template <class Self, class F>
   static decltype(auto) visit(Self& self, F&& f) noexcept {
@@ -55,7 +56,7 @@ class AnyClientChannel {
     if (auto* shm = std::get_if<shm::ClientChannel>(&self.channel_)) [[likely]] {
       return f(*shm);
     }
-    __builtin_unreachable();
+    return f(*std::get_if<tcp::ClientChannel>(&self.channel_));
   }
 
  public:

@@ -48,6 +48,39 @@ class ShmListener final : public AnyListener {
   std::vector<Connection> connections_;
 };
 
+/// A network transport's listener.
+template <Kind kKind, class Listener, class Channel>
+class NetworkListenerOf final : public AnyListener {
+  static_assert(NetworkListener<Listener, Channel>);
+
+ public:
+  explicit NetworkListenerOf(std::unique_ptr<Listener> listener) : listener_(std::move(listener)) {}
+
+  [[nodiscard]] Kind kind() const noexcept override { return kKind; }
+  [[nodiscard]] std::string address() const override { return listener_->address(); }
+  void append_poll_fds(std::vector<pollfd>& fds) const override { listener_->append_poll_fds(fds); }
+  [[nodiscard]] int poll_timeout_ms() const override { return listener_->poll_timeout_ms(); }
+  void service(const MayTake& may_take, const Accepted& accepted, const Ended& ended) override {
+    listener_->service(
+        may_take,
+        [&](std::uint32_t worker, std::unique_ptr<Channel> channel) {
+          accepted(worker, std::shared_ptr<Channel>(std::move(channel)));
+        },
+        ended);
+  }
+
+ private:
+  std::unique_ptr<Listener> listener_;
+};
+
+template <Kind kKind, class Listener, class Channel>
+Result<std::unique_ptr<AnyListener>> open_listener(const ListenOptions& options,
+                                                   const std::string& host) {
+  auto listener = Listener::open(options, host);
+  if (!listener) return tl::unexpected<Error>(std::move(listener.error()));
+  return std::make_unique<NetworkListenerOf<kKind, Listener, Channel>>(std::move(*listener));
+}
+
 }  // namespace
 
 void interrupt(const AnyServerChannel& channel) noexcept {
@@ -67,8 +100,14 @@ std::unique_ptr<AnyListener> listen_shm(base::Fd socket, std::string name,
 
 Result<std::unique_ptr<AnyListener>> listen(Kind kind, const ListenOptions& options,
                                             const std::string& host) {
-  (void)options;
-  (void)host;
+  switch (kind) {
+    case Kind::kTcp:
+      return open_listener<Kind::kTcp, tcp::Listener, tcp::ServerChannel>(options, host);
+    case Kind::kVerbs:
+    case Kind::kFabric:
+    case Kind::kShm:
+      break;
+  }
   return fail(ErrorKind::kUnsupported,
               std::string("this build has no listener for transport ") + to_string(kind));
 }

@@ -7,6 +7,7 @@
 #include <transport/kind.hpp>
 #include <transport/setup.hpp>
 #include <transport/shm/shm_setup.hpp>
+#include <transport/tcp/tcp_setup.hpp>
 
 #include <functional>
 #include <memory>
@@ -18,7 +19,8 @@ namespace sublet::transport {
 
 /// A channel that a worker is to serve: one alternative per transport. The main thread and the
 /// worker share it, so that interrupt() never meets a channel that is gone.
-using AnyServerChannel = std::variant<std::monostate, std::shared_ptr<shm::ServerChannel>>;
+using AnyServerChannel = std::variant<std::monostate, std::shared_ptr<shm::ServerChannel>,
+                                      std::shared_ptr<tcp::ServerChannel>>;
 
 /// Wakes the channel's worker and makes it leave the channel. Any thread.
 void interrupt(const AnyServerChannel& channel) noexcept;

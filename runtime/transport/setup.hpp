@@ -42,8 +42,6 @@ struct ConnectOptions {
   /// True once another connection to the same node is known to be dead: the channel then ends with
   /// kLost at its next check_peer(). Any thread; never called on the hot path; may be empty.
   std::function<bool()> peer_gone{};
-  /// A peer whose host answers nothing for so long is lost; for transports that cannot ask anyone.
-  std::chrono::milliseconds peer_timeout = tuning::kPeerTimeout;
 };
 
 /// What an executor lets clients connect to.
@@ -55,8 +53,6 @@ struct ListenOptions {
   std::chrono::milliseconds peer_timeout = tuning::kPeerTimeout;
   /// The workers hardly ever spin.
   bool mostly_warm = false;
-  /// As ConnectOptions::peer_timeout.
-  std::chrono::milliseconds peer_timeout = tuning::kPeerTimeout;
 };
 
 /// What a client asks for in its first message, as it came over the wire.

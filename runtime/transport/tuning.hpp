@@ -37,10 +37,6 @@ inline constexpr auto kClientSpin = 1ms;
 /// How often a waiting client asks the system whether its peer is alive (one poll(2)).
 inline constexpr auto kPeerCheck = 20ms;
 
-/// A peer that does not answer at all for so long is taken for dead. Short enough for a person to
-/// wait, long enough for a switch to find another way.
-inline constexpr auto kPeerTimeout = 5s;
-
 /// The longest a side sleeps before it looks around by itself. It bounds the harm of a wake-up that
 /// a hostile or dying peer never sends; between honest peers it is never needed.
 inline constexpr auto kSleepSlice = 100ms;

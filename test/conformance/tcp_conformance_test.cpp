@@ -1,5 +1,6 @@
 #include "calls_suite.hpp"
 #include "deaths_suite.hpp"
+#include "faults_suite.hpp"
 #include "payloads_suite.hpp"
 #include "setup_suite.hpp"
 #include "tcp_transport.hpp"
@@ -15,6 +16,7 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Tcp, Payloads, TcpTransport);
 INSTANTIATE_TYPED_TEST_SUITE_P(Tcp, WakeUps, TcpTransport);
 INSTANTIATE_TYPED_TEST_SUITE_P(Tcp, Crowds, TcpTransport);
 INSTANTIATE_TYPED_TEST_SUITE_P(Tcp, Deaths, TcpTransport);
+INSTANTIATE_TYPED_TEST_SUITE_P(Tcp, Faults, TcpTransport);
 INSTANTIATE_TYPED_TEST_SUITE_P(Tcp, SettingUp, TcpTransport);
 
 }  // namespace

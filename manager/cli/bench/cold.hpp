@@ -21,7 +21,7 @@ struct ColdRow {
 
 struct ColdReport {
   CpuPair cpus;
-  transport::Kind transport = transport::Kind::kShm;
+  wire::TransportKind transport = wire::TransportKind::kShm;
   std::string manager;
   std::vector<ColdRow> rows;
 };

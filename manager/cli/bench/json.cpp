@@ -18,7 +18,7 @@ double rounded(double value) {
   return std::round(value * 1e4) / 1e4;
 }
 
-Json opening(const char* benchmark, transport::Kind transport) {
+Json opening(const char* benchmark, wire::TransportKind transport) {
   return {{"benchmark", benchmark}, {"transport", to_string(transport)}};
 }
 

@@ -241,11 +241,11 @@ std::uint32_t calls_per_sample(Mode mode, std::size_t size_bytes) {
 
 Result<LatencyReport> measure_latency(const LatencyOptions& options, Progress& progress) {
   switch (options.transport) {
-    case transport::Kind::kShm:
+    case wire::TransportKind::kShm:
       return measure_beside<RawExchange>(options, progress);
-    case transport::Kind::kVerbs:
-    case transport::Kind::kFabric:
-    case transport::Kind::kTcp:
+    case wire::TransportKind::kVerbs:
+    case wire::TransportKind::kFabric:
+    case wire::TransportKind::kTcp:
       break;
   }
   return fail(ErrorKind::kUnsupported, std::string("transport ") + to_string(options.transport) +

@@ -54,8 +54,8 @@ Result<Mode> parse_mode(const std::string& text) {
   return fail(ErrorKind::kInvalid, "--mode: '" + text + "' is none of hot, warm, cold");
 }
 
-Result<transport::Kind> parse_transport(const std::string& text) {
-  if (const auto kind = transport::kind_named(text)) return *kind;
+Result<wire::TransportKind> parse_transport(const std::string& text) {
+  if (const auto kind = wire::transport_named(text)) return *kind;
   return fail(ErrorKind::kInvalid,
               "--transport: '" + text + "' is none of shm, verbs, fabric, tcp");
 }

@@ -21,20 +21,20 @@ std::string header(const std::string& what, const Report& report) {
   return text;
 }
 
-const char* raw_description(transport::Kind transport, Mode mode) {
+const char* raw_description(wire::TransportKind transport, Mode mode) {
   if (mode == Mode::kCold) return "fork+exec+wait of /bin/true";
   const bool hot = mode == Mode::kHot;
   switch (transport) {
-    case transport::Kind::kShm:
+    case wire::TransportKind::kShm:
       return hot ? "two processes, one flag per direction, both spinning"
                  : "as hot, the server sleeping on a futex";
-    case transport::Kind::kVerbs:
+    case wire::TransportKind::kVerbs:
       return hot ? "a bare write-with-immediate ping-pong on the same device, both spinning"
                  : "as hot, the server sleeping on its completion channel";
-    case transport::Kind::kFabric:
+    case wire::TransportKind::kFabric:
       return hot ? "a bare fi_writedata ping-pong over the same provider, both spinning"
                  : "as hot, the server sleeping on its completion queue";
-    case transport::Kind::kTcp:
+    case wire::TransportKind::kTcp:
       return hot ? "a bare TCP socket, both spinning" : "as hot, the server sleeping in poll";
   }
   return "";

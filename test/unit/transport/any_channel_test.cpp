@@ -31,7 +31,7 @@ TEST(Prefer, EndsWithTcpOnAnotherNode) {
 }
 
 TEST(Prefer, ObeysAName) {
-  for (const Kind kind : kAllKinds) {
+  for (const Kind kind : wire::kAllTransports) {
     const auto preference = prefer(true, to_string(kind));
     ASSERT_TRUE(preference);
     EXPECT_EQ(preference->kinds, std::vector{kind});
