@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # Starts and awaits guests. Sourced by rdma.sh.
+# shellcheck disable=SC2034,SC2154 # what rdma.sh has set and what it reads
 #
 # STATES of a guest, seen by the files in its directory (see init.sh): starting → booted → status.
 # LIMITS: boot_limit seconds to "booted", $timeout seconds from then to "status". Every process started
@@ -18,11 +19,16 @@ make_room() {
   room=$(mktemp -d "$cache/run/XXXXXX")
   exec 9>"$room/.lock"
   flock 9
+  mkfifo "$room/never"
+  exec 6<>"$room/never"
   trap 'end_run $?' EXIT
   trap 'exit 129' HUP
   trap 'exit 130' INT
   trap 'exit 143' TERM
 }
+
+# Between two looks at something; unlike sleep no process, and signals end it.
+pause() { read -r -t 0.05 -u 6 || true; }
 
 processes=() # all that this shell has started and has to end
 
@@ -32,15 +38,14 @@ end_run() {
     kill -KILL "${processes[@]}" 2>/dev/null || true
     wait "${processes[@]}" 2>/dev/null || true
   fi
-  [[ -z ${terminal_settings:-} ]] || stty "$terminal_settings" || true
-  cd /
+  [[ -z ${terminal_settings:-} ]] || stty "$terminal_settings" <&7 || true
   rm -rf "$room"
   exit "$1"
 }
 
 # start COMMAND...: in the background, ending with this shell. Its process id is in $!.
 start() {
-  setpriv --pdeathsig KILL -- "$@" 9>&- &
+  setpriv --pdeathsig KILL -- "$@" 6>&- 9>&- &
   processes+=($!)
 }
 
@@ -55,7 +60,7 @@ write_command() {
     for name in $(compgen -e); do
       case $name in
         SUBLET_MANAGER | SUBLET_CONFIG | SUBLET_TEST_ROOM) ;; # of the host's own managers
-        PATH | HOME | USER | LOGNAME | SHELL | LANG | LC_* | TZ | TERM | LD_LIBRARY_PATH | OMPI_* | \
+        PATH | HOME | SHELL | LANG | LC_* | TZ | TERM | LD_LIBRARY_PATH | OMPI_* | \
           SUBLET_* | CTEST_* | GTEST_* | *SAN_OPTIONS) printf 'export %s=%q\n' "$name" "${!name}" ;;
       esac
     done
@@ -64,7 +69,7 @@ write_command() {
       home=$(getent passwd "$user" | cut -d: -f6)
       printf 'export USER=%q LOGNAME=%q HOME=%q\n' "$user" "$user" "$home"
     else
-      echo 'export USER=root LOGNAME=root HOME=/root'
+      echo 'export USER=root LOGNAME=root'
       echo 'export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1'
     fi
     for entry in "${environment[@]}"; do printf 'export %q\n' "$entry"; done
@@ -84,7 +89,7 @@ start_guest() {
   local name=$1 dir=$room/$1 rows=24 columns=80
   shift
   mkdir -p "$dir/job" "$out"
-  [[ -z $tty ]] || read -r rows columns < <(stty size)
+  [[ -z $tty ]] || read -r rows columns < <(stty size <&7)
   write_command "$dir/job" "$@"
   {
     printf '%s=%q\n' name "sublet-$name" address "$address" out "$out" tty "$tty" \
@@ -100,17 +105,20 @@ start_guest() {
     -display none -vga none -accel "tcg,thread=multi" -cpu max -smp "$smp" -m "$memory"
     -kernel "$cache/kernel/vmlinuz" -initrd "$cache/initramfs.gz"
     -append "console=ttyS0 loglevel=6 panic=-1 $append"
-    -serial "file:$dir/console" "${serial[@]}"
+    -serial "file:${dir//,/,,}/console" "${serial[@]}"
     -fsdev "local,id=host,path=/,readonly=on,$share" -device "virtio-9p-pci,fsdev=host,mount_tag=host"
-    -fsdev "local,id=job,path=$dir/job,$share" -device "virtio-9p-pci,fsdev=job,mount_tag=job"
-    -fsdev "local,id=out,path=$out,$share" -device "virtio-9p-pci,fsdev=out,mount_tag=out"
+    -fsdev "local,id=job,path=${dir//,/,,}/job,$share" -device "virtio-9p-pci,fsdev=job,mount_tag=job"
+    -fsdev "local,id=out,path=${out//,/,,},$share" -device "virtio-9p-pci,fsdev=out,mount_tag=out"
     "${network[@]}")
+  # In the room, so that the name of a socket there is short enough for one.
+  pushd "$room" >/dev/null || exit
   if [[ -n $tty ]]; then
     start "${qemu[@]}" <&7 2>"$dir/qemu"
   else
     start "${qemu[@]}" </dev/null >"$dir/qemu" 2>&1
   fi
   guest_pid[$name]=$!
+  popd >/dev/null || exit
 }
 
 # fail_boot NAME WHY
@@ -135,11 +143,11 @@ await_boot() {
   until [[ -e $room/$1/job/booted ]]; do
     kill -0 "${guest_pid[$1]}" 2>/dev/null || fail_boot "$1" "the guest did not boot"
     ((SECONDS < deadline)) || fail_boot "$1" "the guest did not boot within $boot_limit s"
-    sleep 0.05
+    pause
   done
 }
 
-# follow NAME: shows what the command writes, until the guest is off. The process ids are in $followers.
+# follow NAME: shows what the command writes, as it comes. The process ids are in $followers.
 followers=()
 follow() {
   local dir=$room/$1/job pid=${guest_pid[$1]}
@@ -149,19 +157,28 @@ follow() {
   followers+=($!)
 }
 
+# follow_aside NAME: the same, but for the guest that does not count: all to standard error, marked.
+follow_aside() {
+  local dir=$room/$1/job
+  # shellcheck disable=SC2016 # for that shell to expand
+  start bash -c 'tail -q -n +1 -s 0.05 -f --pid="$1" "$2" "$3" 2>/dev/null | sed -u "s/^/$0: /" >&2' \
+    "$1" "${guest_pid[$1]}" "$dir/out" "$dir/err"
+  aside=$!
+}
+
 # await_end NAME: until the guest is off; its command's exit status is then in $status.
 await_end() {
-  local name=$1 ended limit
-  start sleep "$timeout"
-  limit=$!
+  local name=$1 follower deadline=$((SECONDS + timeout))
   while kill -0 "${guest_pid[$name]}" 2>/dev/null; do
-    wait -n -p ended "${guest_pid[$name]}" "$limit" "${followers[@]}" || true
-    if [[ $ended == "$limit" ]]; then
-      say "still running after $timeout s (--timeout), ended"
+    ((SECONDS < deadline)) || {
+      say "still running after $timeout s (--timeout), so ended"
       exit 124
-    fi
-    # The reader of our output is gone.
-    [[ $ended == "${guest_pid[$name]}" ]] || exit 141
+    }
+    for follower in "${followers[@]}"; do
+      # It outlives the guest, unless the reader of our output has gone.
+      kill -0 "$follower" 2>/dev/null || ! kill -0 "${guest_pid[$name]}" 2>/dev/null || exit 141
+    done
+    pause
   done
   ((${#followers[@]} == 0)) || wait "${followers[@]}" || true
   [[ -s $room/$name/job/status ]] || fail_boot "$name" "the guest went off before the command had ended"

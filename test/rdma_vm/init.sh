@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # The guest's first process, in the initramfs that kernel.sh packs.
 #
 # PROTOCOL with guest.sh, over the 9p share "job" (a directory of the host that only this run uses):
@@ -12,6 +13,7 @@
 #
 # The host's root file system, read only over 9p, is the lower layer of the guest's root; what the
 # command writes goes to a tmpfs above it, except below $out, which is shared.
+# shellcheck disable=SC2154 # guest.conf sets them
 
 export PATH=/bin
 /bin/busybox --install -s /bin
@@ -19,7 +21,7 @@ export PATH=/bin
 power_off() {
   sync
   echo o >/proc/sysrq-trigger
-  sleep 60
+  sleep 60 # tidy-allow: until the power is off
 }
 
 fail() {
@@ -41,6 +43,7 @@ while read -r module; do
 done </modules/order
 
 share job /job cache=none
+# shellcheck disable=SC1091,SC2154
 . /job/guest.conf
 
 # cache=loose: nobody changes these files meanwhile, or it does not matter.
@@ -53,6 +56,10 @@ mount -t proc proc /root/proc
 mount -t sysfs sysfs /root/sys
 mount -t devtmpfs devtmpfs /root/dev
 mkdir -p /root/dev/pts /root/dev/shm
+ln -s /proc/self/fd /root/dev/fd
+ln -s /proc/self/fd/0 /root/dev/stdin
+ln -s /proc/self/fd/1 /root/dev/stdout
+ln -s /proc/self/fd/2 /root/dev/stderr
 mount -t devpts -o mode=620,ptmxmode=666 devpts /root/dev/pts
 mount -t tmpfs -o mode=1777 tmpfs /root/dev/shm
 mount -t tmpfs -o mode=755 tmpfs /root/run
@@ -83,7 +90,7 @@ if [ -n "$tty" ]; then
   status=$?
 else
   # Through pipes, because programs may open /dev/stdout anew, which would cut a file.
-  mkfifo /out_pipe /err_pipe
+  mkfifo -m 666 /out_pipe /err_pipe
   cat /out_pipe >/job/out &
   out_pid=$!
   cat /err_pipe >/job/err &

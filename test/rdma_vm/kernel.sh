@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # Gets Debian's stock kernel and makes the guest's initramfs. Sourced by rdma.sh.
+# shellcheck disable=SC2154 # what rdma.sh has set
 
 # What the guest loads, with all they depend on. crc32_generic: rxe cannot be added without it, and
 # no module says so.
@@ -11,7 +12,7 @@ need_tools() {
   for tool in qemu-system-x86_64 busybox cpio modprobe depmod rdma setpriv flock; do
     command -v "$tool" >/dev/null || missing+=("$tool")
   done
-  ((${#missing[@]} == 0)) || die "missing: ${missing[*]} (./dev rdma installs them)"
+  ((${#missing[@]} == 0)) || unavailable "missing: ${missing[*]} (./dev rdma installs them)"
 }
 
 # Downloads and unpacks the kernel package into $cache/kernel: vmlinuz, modules, version.
@@ -28,7 +29,7 @@ fetch_kernel() {
     dpkg-deb --fsys-tarfile ./*.deb | tar -C root -x --wildcards './boot/vmlinuz*' './lib/modules*'
   ) >"$cache/fetch.log" 2>&1 || {
     cat "$cache/fetch.log" >&2
-    die "could not get the kernel package"
+    unavailable "could not get the kernel package"
   }
   local version
   version=$(basename "$work"/root/lib/modules/*)
@@ -74,10 +75,6 @@ make_initramfs() {
 
 # Makes $cache/kernel/vmlinuz and $cache/initramfs.gz, unless they are there and up to date.
 prepare_kernel() {
-  need_tools
-  mkdir -p "$cache"
-  exec 8>"$cache/.lock"
-  flock 8
   local wanted
   wanted=$(cat "$cache/kernel/modules/wanted" 2>/dev/null || true)
   [[ $wanted == "${kernel_modules[*]}" ]] || fetch_kernel
@@ -85,5 +82,4 @@ prepare_kernel() {
     $cache/kernel/vmlinuz -nt $cache/initramfs.gz ]]; then
     make_initramfs
   fi
-  exec 8>&-
 }

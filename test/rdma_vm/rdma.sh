@@ -6,6 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 root=$(cd "$here/../.." && pwd -P)
 cache=$root/build/rdma_vm
+build=${SUBLET_RDMA_BUILD:-$root/build/dev} # whose tests and programs
 PATH=$PATH:/usr/sbin:/sbin # where Debian has depmod, for people too
 
 usage() {
@@ -32,11 +33,16 @@ usage: ./dev rdma run [OPTIONS] -- COMMAND...
   --memory SIZE       of the guest (2G)
   --smp N             its processors (2)
   --append ARGS       more arguments for its kernel
+
+Results of test and bench are in build/rdma_vm/out, too. How to try a program of your own: docs/how-to/rdma.md.
 TXT
 }
 
 say() { printf 'rdma: %s\n' "$*" >&2; }
 die() { say "$*"; exit 125; }
+# What can run no guest at all is no failure of the tests: "check" says so by 77.
+cannot=125
+unavailable() { say "$*"; exit "$cannot"; }
 
 # shellcheck source=test/rdma_vm/kernel.sh
 source "$here/kernel.sh"
@@ -84,6 +90,18 @@ parse_options() {
   mkdir -p "$out" && out=$(cd "$out" && pwd -P)
 }
 
+# Gets ready for guests; one process at a time.
+prepare() {
+  need_tools
+  mkdir -p "$cache" 2>/dev/null || true
+  [[ -w $cache ]] || die "cannot write into $cache"
+  exec 8>"$cache/.lock"
+  flock 8
+  prepare_kernel
+  make_room
+  exec 8>&-
+}
+
 # One guest, alone: its device talks to itself.
 alone() {
   network=(-nic "user,model=virtio-net-pci,restrict=on")
@@ -91,23 +109,128 @@ alone() {
   hosts=$'10.0.2.15 sublet-guest\n'
 }
 
-command_run() {
-  parse_options "$@"
-  ((${#rest[@]})) || die "run what? (./dev rdma run -- COMMAND...)"
-  prepare_kernel
-  make_room
+# run_alone COMMAND...
+run_alone() {
+  prepare
   alone
-  start_guest guest "${rest[@]}"
+  start_guest guest "$@"
   await_boot guest
   follow guest
   await_end guest
+}
+
+command_run() {
+  parse_options "$@"
+  ((${#rest[@]})) || die "run what? (./dev rdma run -- COMMAND...)"
+  run_alone "${rest[@]}"
   exit "$status"
+}
+
+command_run2() {
+  parse_options "$@"
+  [[ -n $first && -n $second && ${#rest[@]} == 0 ]] ||
+    die "run2 wants --first COMMAND and --second COMMAND, each one word for the shell"
+  prepare
+  wait_for_go=1
+  hosts=$'10.1.0.1 sublet-first\n10.1.0.2 sublet-second\n'
+  local device=virtio-net-pci,netdev=net,mac=52:54:00:12:34
+  address=10.1.0.1/24
+  network=(-netdev "stream,id=net,server=on,addr.type=unix,addr.path=net" -device "$device:01")
+  start_guest first bash -c "$first"
+  until [[ -S $room/net ]]; do
+    kill -0 "${guest_pid[first]}" 2>/dev/null || fail_boot first "the first guest did not start"
+    pause
+  done
+  address=10.1.0.2/24
+  network=(-netdev "stream,id=net,server=off,addr.type=unix,addr.path=net" -device "$device:02")
+  start_guest second bash -c "$second"
+  await_boot first
+  await_boot second
+  : >"$room/first/job/go"
+  : >"$room/second/job/go"
+  follow_aside first
+  follow second
+  await_end second
+  kill -TERM "${guest_pid[first]}" 2>/dev/null || true
+  wait "$aside" || true
+  exit "$status"
+}
+
+command_shell() {
+  parse_options "$@"
+  [[ -t 0 && -t 1 ]] || die "shell wants a terminal; for a script: ./dev rdma run -- bash SCRIPT"
+  ((${#rest[@]})) || rest=("${SHELL:-/bin/bash}")
+  exec 7<&0
+  terminal_settings=$(stty -g <&7)
+  timeout=1000000
+  prepare
+  alone
+  tty=ttyS1
+  serial=(-chardev "stdio,id=tty,signal=off" -serial chardev:tty)
+  say "booting; exit ends the shell and the guest"
+  start_guest guest "${rest[@]}"
+  await_boot guest
+  await_end guest
+  exit "$status"
+}
+
+# The tests labelled rdma_guest, which ctest lists only in a guest, in one boot.
+command_test() {
+  timeout=1500
+  parse_options --
+  [[ -e $build/CTestTestfile.cmake ]] || die "no tests in $build: ./dev build"
+  # ctest asks new test programs for their tests: here, where that is quick.
+  SUBLET_RDMA_GUEST=1 ctest --test-dir "$build" -N -L rdma_guest >/dev/null
+  run_alone ctest --test-dir "$build" -L rdma_guest --no-tests=error --output-on-failure \
+    --output-junit "$out/rdma_guest.xml" "$@"
+  exit "$status"
+}
+
+# One file with both modes' reports.
+command_bench() {
+  local json='' mode failed=0
+  while (($#)); do
+    case $1 in
+      --json) json=$(realpath -m "${2:?--json wants a file}"); shift 2 ;;
+      *) break ;;
+    esac
+  done
+  parse_options --
+  [[ -x $build/bin/sublet ]] || die "no $build/bin/sublet: ./dev build"
+  : "${json:=$out/latency-verbs.json}"
+  rm -f "$out"/latency-verbs-*.json
+  # shellcheck disable=SC2016 # for the guest's shell to expand
+  run_alone bash -c 'sublet=$1; shift; code=0
+    for mode in hot warm; do
+      "$sublet" bench latency --transport verbs --mode "$mode" \
+        --json "$SUBLET_RDMA_OUT/latency-verbs-$mode.json" "$@" || code=$?
+    done
+    exit "$code"' bash "$build/bin/sublet" "$@"
+  for mode in hot warm; do
+    [[ -s $out/latency-verbs-$mode.json ]] || failed=1
+  done
+  if ((!failed)); then
+    {
+      printf '{"benchmark":"latency","transport":"verbs","reports":[\n'
+      cat "$out/latency-verbs-hot.json"
+      printf ',\n'
+      cat "$out/latency-verbs-warm.json"
+      printf ']}\n'
+    } >"$json"
+  fi
+  exit "$status"
+}
+
+# Whether guests can run here: fetches what is missing; says why not.
+command_check() {
+  cannot=77
+  prepare
 }
 
 command=${1:-help}
 (($# == 0)) || shift
 case $command in
-  run) "command_$command" "$@" ;;
+  run | run2 | shell | test | bench | check) "command_$command" "$@" ;;
   help | -h | --help) usage ;;
   *)
     say "no such command: $command"
