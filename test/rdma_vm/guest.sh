@@ -43,9 +43,10 @@ end_run() {
   exit "$1"
 }
 
-# start COMMAND...: in the background, ending with this shell. Its process id is in $!.
+# start COMMAND...: in the background, ending with this shell. Its process id is in $!. It has this
+# function's standard input, for which the shell has to be asked.
 start() {
-  setpriv --pdeathsig KILL -- "$@" 6>&- 9>&- &
+  setpriv --pdeathsig KILL -- "$@" <&0 6>&- 9>&- &
   processes+=($!)
 }
 
