@@ -15,22 +15,35 @@ need_tools() {
   ((${#missing[@]} == 0)) || unavailable "missing: ${missing[*]} (./dev rdma installs them)"
 }
 
-# Downloads and unpacks the kernel package into $cache/kernel: vmlinuz, modules, version.
+# Downloads the kernel package that apt knows into the current directory.
+download_kernel() {
+  local package
+  package=$(apt-cache depends linux-image-amd64 2>/dev/null | sed -n 's/^ *Depends: //p' | head -n 1)
+  [[ -n $package ]] || { echo "apt knows no package linux-image-amd64"; return 1; }
+  apt-get -qq download "$package"
+}
+
+# What apt knows may be nothing, or older than what the server still has.
+update_apt() {
+  local sudo=()
+  ((EUID == 0)) || sudo=(sudo -n)
+  "${sudo[@]}" apt-get -qq -o DPkg::Lock::Timeout=300 update
+}
+
+# Puts kernel and modules into $cache/kernel.
 fetch_kernel() {
-  local package work=$cache/fetch
+  local work=$cache/fetch
   rm -rf "$work"
   mkdir -p "$work/root"
-  (
-    cd "$work"
-    package=$(apt-cache depends linux-image-amd64 2>/dev/null | sed -n 's/^ *Depends: //p' | head -n 1)
-    [[ -n $package ]] || { echo "apt knows no package linux-image-amd64: run apt-get update"; exit 1; }
-    say "downloading the kernel, once: $package"
-    apt-get -qq download "$package"
-    dpkg-deb --fsys-tarfile ./*.deb | tar -C root -x --wildcards './boot/vmlinuz*' './lib/modules*'
-  ) >"$cache/fetch.log" 2>&1 || {
-    cat "$cache/fetch.log" >&2
-    unavailable "could not get the kernel package"
-  }
+  say "downloading Debian's kernel for the guest, once (70 MB)"
+  if ! (
+    cd "$work" &&
+      { download_kernel || { [[ -z ${SUBLET_DEV_NO_INSTALL:-} ]] && update_apt && download_kernel; }; } &&
+      dpkg-deb --fsys-tarfile ./*.deb | tar -C root -x --wildcards './boot/vmlinuz*' './lib/modules*'
+  ) >"$cache/fetch.log" 2>&1 </dev/null; then
+    tail -n 10 "$cache/fetch.log" >&2
+    unavailable "could not download the kernel"
+  fi
   local version
   version=$(basename "$work"/root/lib/modules/*)
   depmod -b "$work/root" "$version"

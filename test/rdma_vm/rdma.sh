@@ -189,6 +189,7 @@ command_test() {
 # One file with both modes' reports.
 command_bench() {
   local json='' mode failed=0
+  timeout=900
   while (($#)); do
     case $1 in
       --json) json=$(realpath -m "${2:?--json wants a file}"); shift 2 ;;
