@@ -8,15 +8,18 @@
 namespace sublet::conformance {
 namespace {
 
-using Default = FabricTransport<FabricDefault>;
-static_assert(TransportUnderTest<Default>);
+using Tcp = FabricTransport<FabricTcp>;
+using LittleRegistered = FabricTransport<FabricLittleRegistered>;
+using Connectionless = FabricTransport<FabricConnectionless>;
+static_assert(TransportUnderTest<Tcp>);
 
-using Transports = ::testing::Types<Default>;
+using Transports = ::testing::Types<Tcp, LittleRegistered, Connectionless>;
 
 struct Names {
   template <class T>
   static std::string GetName(int) {
-    return "Tcp";
+    if (std::is_same_v<T, Tcp>) return "Tcp";
+    return std::is_same_v<T, LittleRegistered> ? "LittleRegistered" : "Connectionless";
   }
 };
 

@@ -13,10 +13,20 @@
 
 namespace sublet::conformance {
 
-/// How a run of the suites differs from the usual one; T::kProvider and T::kRegister are null or
-/// what SUBLET_FABRIC_PROVIDER and SUBLET_FABRIC_REGISTER say.
-struct FabricDefault {
+/// How a run of the suites differs from the usual one: what SUBLET_FABRIC_PROVIDER and
+/// SUBLET_FABRIC_REGISTER say, or null.
+struct FabricTcp {
   static constexpr const char* kProvider = "tcp";
+  static constexpr const char* kRegister = nullptr;
+};
+/// As where registering pins memory: inputs are fetched, regions grow.
+struct FabricLittleRegistered {
+  static constexpr const char* kProvider = "tcp";
+  static constexpr const char* kRegister = "4096";
+};
+/// Endpoints without connections, as on Slingshot, EFA and Omni-Path.
+struct FabricConnectionless {
+  static constexpr const char* kProvider = "tcp;ofi_rxm";
   static constexpr const char* kRegister = nullptr;
 };
 
