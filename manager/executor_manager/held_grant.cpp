@@ -108,6 +108,8 @@ kj::Promise<void> HeldGrant::bring_up(std::uint32_t generation) {
     return (*executor)
         ->ready()
         .then([this, generation, self = kj::addRef(**executor)]() mutable {
+          // A claim that came before it was ready has seen to that.
+          if (network_.generation == generation) return kj::Promise<void>(kj::READY_NOW);
           return listen_again(kj::mv(self), generation, 0);
         })
         .then(

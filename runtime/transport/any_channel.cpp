@@ -1,4 +1,5 @@
 #include <transport/any_channel.hpp>
+#include <transport/verbs/verbs_devices.hpp>
 
 #include <algorithm>
 
@@ -24,9 +25,10 @@ Result<AnyClientChannel> connect_one(Kind kind, const ConnectOptions& options,
       return erase(shm::connect(options, std::move(arena)));
     case Kind::kTcp:
       return erase(tcp::connect(options, std::move(arena)));
-    case Kind::kVerbs:
     case Kind::kFabric:
-      break;
+      return erase(fabric::connect(options, std::move(arena)));
+    case Kind::kVerbs:
+      return erase(verbs::connect(options, std::move(arena)));
   }
   return fail(ErrorKind::kUnsupported,
               std::string("this build cannot connect by transport ") + to_string(kind));
@@ -38,8 +40,9 @@ Result<Preference> prefer(bool same_node, const std::string& wanted) {
   if (!wanted.empty()) {
     const auto kind = wire::transport_named(wanted);
     if (!kind) {
-      return fail(ErrorKind::kInvalid, "there is no transport '" + wanted + "'; there are " +
-                                           names_of({wire::kAllTransports.begin(), wire::kAllTransports.end()}));
+      return fail(ErrorKind::kInvalid,
+                  "there is no transport '" + wanted + "'; there are " +
+                      names_of({wire::kAllTransports.begin(), wire::kAllTransports.end()}));
     }
     if (*kind == Kind::kShm && !same_node) {
       return fail(ErrorKind::kUnsupported,
@@ -49,9 +52,15 @@ Result<Preference> prefer(bool same_node, const std::string& wanted) {
   }
   if (same_node) return Preference{{Kind::kShm}, "shm: the executor is on this node"};
   Preference preference;
-  preference.reasons =
-      "not shm: the executor is on another node; not verbs: not in this build; tcp: always";
+  preference.reasons = "not shm: the executor is on another node";
+  if (const std::string why_not = verbs::why_unavailable(); why_not.empty()) {
+    preference.kinds.push_back(Kind::kVerbs);
+    preference.reasons += "; verbs: this node has an active RDMA port";
+  } else {
+    preference.reasons += "; not verbs: " + why_not;
+  }
   preference.kinds.push_back(Kind::kTcp);
+  preference.reasons += "; tcp: for plain Ethernet";
   return preference;
 }
 
@@ -72,8 +81,19 @@ std::vector<Result<AnyClientChannel>> connect(const std::vector<Target>& targets
                                               const std::shared_ptr<Arena>& arena) {
   std::vector<Result<AnyClientChannel>> channels;
   channels.reserve(targets.size());
+  // Setting a queue pair up takes round trips through two connection managers.
+  std::vector<ConnectOptions> queue_pairs;
   for (const Target& target : targets) {
-    channels.push_back(connect_one(target.kind, target.options, arena));
+    if (target.kind == Kind::kVerbs) queue_pairs.push_back(target.options);
+  }
+  auto connected = verbs::connect_many(queue_pairs, arena);
+  auto next = connected.begin();
+  for (const Target& target : targets) {
+    if (target.kind == Kind::kVerbs) {
+      channels.push_back(erase(std::move(*next++)));
+    } else {
+      channels.push_back(connect_one(target.kind, target.options, arena));
+    }
   }
   return channels;
 }

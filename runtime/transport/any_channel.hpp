@@ -3,10 +3,12 @@
 // The client's side of the factory: names every transport of this build, and chooses among them.
 
 #include <sublet/result.hpp>
+#include <transport/fabric/fabric_setup.hpp>
 #include <transport/kind.hpp>
 #include <transport/setup.hpp>
 #include <transport/shm/shm_setup.hpp>
 #include <transport/tcp/tcp_setup.hpp>
+#include <transport/verbs/verbs_setup.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -48,7 +50,8 @@ Result<Endpoint::Address> choose(const Endpoint& endpoint, const Preference& pre
 /// A client's channel over whichever transport was chosen: a switch over closed alternatives, so
 /// that each transport's hot path is compiled into its caller.
 class AnyClientChannel {
-  std::variant<shm::ClientChannel, tcp::ClientChannel> channel_;
+  std::variant<shm::ClientChannel, verbs::ClientChannel, fabric::ClientChannel, tcp::ClientChannel>
+      channel_;
 
   template <class Self, class F>
   static decltype(auto) visit(Self& self, F&& f) noexcept {
@@ -56,6 +59,8 @@ class AnyClientChannel {
     if (auto* shm = std::get_if<shm::ClientChannel>(&self.channel_)) [[likely]] {
       return f(*shm);
     }
+    if (auto* verbs = std::get_if<verbs::ClientChannel>(&self.channel_)) return f(*verbs);
+    if (auto* fabric = std::get_if<fabric::ClientChannel>(&self.channel_)) return f(*fabric);
     return f(*std::get_if<tcp::ClientChannel>(&self.channel_));
   }
 

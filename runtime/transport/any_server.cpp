@@ -16,7 +16,7 @@ class ShmListener final : public AnyListener {
   [[nodiscard]] Kind kind() const noexcept override { return Kind::kShm; }
   [[nodiscard]] std::string address() const override { return name_; }
 
-  void append_poll_fds(std::vector<pollfd>& fds) const override {
+  void append_poll_fds(std::vector<pollfd>& fds) override {
     listener_.append_poll_fds(fds);
     for (const Connection& c : connections_) fds.push_back({c.socket.get(), POLLIN, 0});
   }
@@ -58,7 +58,7 @@ class NetworkListenerOf final : public AnyListener {
 
   [[nodiscard]] Kind kind() const noexcept override { return kKind; }
   [[nodiscard]] std::string address() const override { return listener_->address(); }
-  void append_poll_fds(std::vector<pollfd>& fds) const override { listener_->append_poll_fds(fds); }
+  void append_poll_fds(std::vector<pollfd>& fds) override { listener_->append_poll_fds(fds); }
   [[nodiscard]] int poll_timeout_ms() const override { return listener_->poll_timeout_ms(); }
   void service(const MayTake& may_take, const Accepted& accepted, const Ended& ended) override {
     listener_->service(
@@ -104,7 +104,9 @@ Result<std::unique_ptr<AnyListener>> listen(Kind kind, const ListenOptions& opti
     case Kind::kTcp:
       return open_listener<Kind::kTcp, tcp::Listener, tcp::ServerChannel>(options, host);
     case Kind::kVerbs:
+      return open_listener<Kind::kVerbs, verbs::Listener, verbs::ServerChannel>(options, host);
     case Kind::kFabric:
+      return open_listener<Kind::kFabric, fabric::Listener, fabric::ServerChannel>(options, host);
     case Kind::kShm:
       break;
   }

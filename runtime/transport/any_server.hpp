@@ -4,10 +4,12 @@
 
 #include <base/fd.hpp>
 #include <sublet/result.hpp>
+#include <transport/fabric/fabric_setup.hpp>
 #include <transport/kind.hpp>
 #include <transport/setup.hpp>
 #include <transport/shm/shm_setup.hpp>
 #include <transport/tcp/tcp_setup.hpp>
+#include <transport/verbs/verbs_setup.hpp>
 
 #include <functional>
 #include <memory>
@@ -19,8 +21,10 @@ namespace sublet::transport {
 
 /// A channel that a worker is to serve: one alternative per transport. The main thread and the
 /// worker share it, so that interrupt() never meets a channel that is gone.
-using AnyServerChannel = std::variant<std::monostate, std::shared_ptr<shm::ServerChannel>,
-                                      std::shared_ptr<tcp::ServerChannel>>;
+using AnyServerChannel =
+    std::variant<std::monostate, std::shared_ptr<shm::ServerChannel>,
+                 std::shared_ptr<verbs::ServerChannel>, std::shared_ptr<fabric::ServerChannel>,
+                 std::shared_ptr<tcp::ServerChannel>>;
 
 /// Wakes the channel's worker and makes it leave the channel. Any thread.
 void interrupt(const AnyServerChannel& channel) noexcept;
@@ -36,7 +40,7 @@ class AnyListener {
   [[nodiscard]] virtual Kind kind() const noexcept = 0;
   /// Where clients connect to, for ConnectOptions::address.
   [[nodiscard]] virtual std::string address() const = 0;
-  virtual void append_poll_fds(std::vector<pollfd>& fds) const = 0;
+  virtual void append_poll_fds(std::vector<pollfd>& fds) = 0;
   [[nodiscard]] virtual int poll_timeout_ms() const = 0;
   virtual void service(const MayTake& may_take, const Accepted& accepted, const Ended& ended) = 0;
 };

@@ -97,7 +97,7 @@ concept NetworkListener = requires(L l, const L& cl, std::vector<pollfd>& fds, c
     const std::function<void(std::uint32_t worker)>& ended) {
   /// What a client needs to find it: a line of text, without secrets.
   { cl.address() } -> std::convertible_to<std::string>;
-  { cl.append_poll_fds(fds) };
+  { l.append_poll_fds(fds) };
   /// How long poll(2) may sleep for the sake of this listener; -1: for ever.
   { cl.poll_timeout_ms() } -> std::same_as<int>;
   /// Answers whoever wants to connect. `accepted` takes each new channel; `ended` names the workers

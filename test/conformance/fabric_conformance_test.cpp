@@ -1,5 +1,6 @@
 #include "calls_suite.hpp"
 #include "deaths_suite.hpp"
+#include "faults_suite.hpp"
 #include "fabric_transport.hpp"
 #include "payloads_suite.hpp"
 #include "setup_suite.hpp"
@@ -28,6 +29,7 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, Payloads, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, WakeUps, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, Crowds, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, Deaths, Transports, Names);
+INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, Faults, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, SettingUp, Transports, Names);
 
 }  // namespace
