@@ -56,7 +56,7 @@ const std::vector<Module>& modules() {
       {"cli",
        "manager/cli/",
        {"public", "base", "topology", "wire", "client", "manager common", "resource_manager",
-        "executor_manager", "elf"}},
+        "executor_manager", "elf", "any_channel"}},
       {"slurm", "slurm/", {"public", "base"}},
       {"examples", "examples/", {"public", "public mpi"}},
   };
