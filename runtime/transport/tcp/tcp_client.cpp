@@ -33,7 +33,7 @@ ClientChannel::ClientChannel(Stream stream, std::shared_ptr<Arena> arena, Client
 void ClientChannel::send_rest() noexcept {
   while (end_ == Status::kOk && !all_sent()) {
     const Pending& call = pending(send_next_);
-    const std::size_t whole = sizeof(RequestHeader) + call.request.in_size;
+    const std::size_t whole = message_size<RequestHeader>(call.request.in_size);
     const ssize_t n =
         send_message(stream_.fd(), call.request, call.in, call.request.in_size, sent_);
     if (n < 0) {
@@ -63,7 +63,7 @@ bool ClientChannel::take_failure(Pending& call) noexcept {
 }
 
 bool ClientChannel::take_large(Pending& call) noexcept {
-  inbox_.consume(sizeof(ReplyHeader));
+  inbox_.consume(header_span<ReplyHeader>(call.reply.size));
   const std::size_t there = inbox_.size();
   std::memcpy(call.out, inbox_.data(), there);
   inbox_.consume(there);

@@ -182,7 +182,8 @@ inline Status ClientChannel::submit(const Request& request, Ticket& ticket) noex
   ticket.sequence = sequence;
   if (nothing_waits) [[likely]] {
     const ssize_t sent = send_message(stream_.fd(), call.request, call.in, call.request.in_size);
-    if (sent == static_cast<ssize_t>(sizeof(RequestHeader) + call.request.in_size)) [[likely]] {
+    if (sent == static_cast<ssize_t>(message_size<RequestHeader>(call.request.in_size)))
+        [[likely]] {
       send_next_ = next_;
       return Status::kOk;
     }
@@ -209,15 +210,13 @@ inline bool ClientChannel::take_reply(const ReplyHeader& header) noexcept {
                                   : "the executor's reply is longer than the output it was given");
     return false;
   }
-  const std::size_t there = inbox_.size() - sizeof(ReplyHeader);
-  if (header.size > there) [[unlikely]] {
-    if (call.request.out_capacity > kInlineBytes) return take_large(call);
+  const std::size_t span = header_span<ReplyHeader>(header.size);
+  if (inbox_.size() < span + header.size) [[unlikely]] {
+    if (call.request.out_capacity > kInlineBytes && inbox_.size() >= span) return take_large(call);
     return false;
   }
-  if (header.size != 0) {
-    std::memcpy(call.out, inbox_.data() + sizeof(ReplyHeader), header.size);
-  }
-  inbox_.consume(sizeof(ReplyHeader) + header.size);
+  if (header.size != 0) std::memcpy(call.out, inbox_.data() + span, header.size);
+  inbox_.consume(span + header.size);
   finish(call);
   return true;
 }

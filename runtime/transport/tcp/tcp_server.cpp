@@ -100,7 +100,7 @@ void ServerChannel::send_rest(const ReplyHeader& header, const void* payload, st
     } else if (sent < 0 && !would_block(errno)) {
       return end();
     }
-    if (done == sizeof(header) + size) return;
+    if (done == message_size<ReplyHeader>(size)) return;
     if (!is_open()) return;  // the stream has been shut down: half a reply is nobody's
     if (sent < 0) await_socket(stream_->fd(), POLLOUT, tuning::kSleepSlice);
     sent = send_message(stream_->fd(), header, payload, size, done);
