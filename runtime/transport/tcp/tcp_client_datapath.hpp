@@ -140,6 +140,7 @@ class ClientChannel {
   std::size_t sent_ = 0;             ///< Bytes of call send_next_ that have been sent.
   std::byte* payload_at_ = nullptr;  ///< Where the rest of call reply_next_'s output goes.
   std::uint64_t payload_left_ = 0;   ///< And how much it is; 0: between messages.
+  std::uint64_t pieces_ = 0;         ///< Of large payloads, sent or received.
   std::string_view end_text_{};      ///< Why the channel ended, for calls under way.
   std::unique_ptr<char[]> errors_;   ///< kErrorBytes for each slot.
   WaitPolicy policy_;

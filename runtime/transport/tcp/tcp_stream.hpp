@@ -113,7 +113,7 @@ class Inbox {
  public:
   /// Some dozens of small calls, or a page of payload with its header. More would be copied once
   /// more for large payloads, whose start lands here.
-  static constexpr std::size_t kBytes = 8192;
+  static constexpr std::size_t kBytes = kPaddedAbove + Arena::kGranule;
 
   /// `header_size`: a message that starts the box has its payload on an arena's boundary.
   explicit Inbox(std::size_t header_size)
@@ -125,8 +125,7 @@ class Inbox {
   /// What was consumed stays where it is until the next receive().
   void consume(std::size_t size) noexcept { begin_ += size; }
 
-  /// As receive_some, behind what is there. Only when there is less than a message of at most
-  /// half of kBytes.
+  /// As receive_some, behind what is there: less than a header, or than a failure with its text.
   [[nodiscard]] Status receive(int fd) noexcept {
     if (begin_ != 0) {
       if (begin_ != end_) std::memmove(start_, start_ + begin_, end_ - begin_);
