@@ -33,7 +33,7 @@ ClientChannel::ClientChannel(Stream stream, std::shared_ptr<Arena> arena, Client
 void ClientChannel::send_rest() noexcept {
   while (end_ == Status::kOk && !all_sent()) {
     const Pending& call = pending(send_next_);
-    const std::size_t whole = sizeof(RequestHeader) + call.request.in_size;
+    const std::size_t whole = message_size<RequestHeader>(call.request.in_size);
     const ssize_t n =
         send_message(stream_.fd(), call.request, call.in, call.request.in_size, sent_);
     if (n < 0) {
@@ -42,6 +42,7 @@ void ClientChannel::send_rest() noexcept {
       if (end_ == Status::kOk) end(Status::kLost, {});
       return;
     }
+    ++pieces_;
     sent_ += static_cast<std::size_t>(n);
     if (sent_ < whole) return;
     sent_ = 0;
@@ -63,7 +64,7 @@ bool ClientChannel::take_failure(Pending& call) noexcept {
 }
 
 bool ClientChannel::take_large(Pending& call) noexcept {
-  inbox_.consume(sizeof(ReplyHeader));
+  inbox_.consume(header_span<ReplyHeader>(call.reply.size));
   const std::size_t there = inbox_.size();
   std::memcpy(call.out, inbox_.data(), there);
   inbox_.consume(there);
@@ -82,6 +83,7 @@ bool ClientChannel::receive_payload() noexcept {
     end(Status::kLost, {});
     return false;
   }
+  ++pieces_;
   payload_at_ += came;
   payload_left_ -= came;
   if (payload_left_ == 0) finish(pending(reply_next_));
@@ -139,12 +141,13 @@ void ClientChannel::close() noexcept {
 struct ClientChannel::Patience {
   base::Ticks spin_since;
   base::Ticks checked;
+  std::uint64_t pieces;
 };
 
 Status ClientChannel::wait_long(Ticket ticket, ReplyView& reply, base::Deadline deadline) noexcept {
   constexpr int kPollsPerClock = 4;
   base::Ticks now = base::ticks();
-  Patience patience{now, now};
+  Patience patience{now, now, pieces_};
   contention_.restart(now);
   for (;;) {
     for (int i = 0; i < kPollsPerClock; ++i) {
@@ -166,6 +169,11 @@ void ClientChannel::wait_step(const Pending& call, base::Ticks now, Patience& pa
   }
   const bool cores_short = contention_.observe(now);
   if (cores_short) ::sched_yield();
+  // As long as payload moves, the next piece is near: a sleep for each would cost more than it.
+  if (patience.pieces != pieces_) {
+    patience.pieces = pieces_;
+    patience.spin_since = now;
+  }
   const auto spin = cores_short
                         ? std::min<std::chrono::nanoseconds>(tuning::kContendedSpin, policy_.spin)
                         : policy_.spin;

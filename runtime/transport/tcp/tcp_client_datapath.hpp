@@ -140,6 +140,7 @@ class ClientChannel {
   std::size_t sent_ = 0;             ///< Bytes of call send_next_ that have been sent.
   std::byte* payload_at_ = nullptr;  ///< Where the rest of call reply_next_'s output goes.
   std::uint64_t payload_left_ = 0;   ///< And how much it is; 0: between messages.
+  std::uint64_t pieces_ = 0;         ///< Of large payloads, sent or received.
   std::string_view end_text_{};      ///< Why the channel ended, for calls under way.
   std::unique_ptr<char[]> errors_;   ///< kErrorBytes for each slot.
   WaitPolicy policy_;
@@ -182,7 +183,8 @@ inline Status ClientChannel::submit(const Request& request, Ticket& ticket) noex
   ticket.sequence = sequence;
   if (nothing_waits) [[likely]] {
     const ssize_t sent = send_message(stream_.fd(), call.request, call.in, call.request.in_size);
-    if (sent == static_cast<ssize_t>(sizeof(RequestHeader) + call.request.in_size)) [[likely]] {
+    if (sent == static_cast<ssize_t>(message_size<RequestHeader>(call.request.in_size)))
+        [[likely]] {
       send_next_ = next_;
       return Status::kOk;
     }
@@ -209,15 +211,13 @@ inline bool ClientChannel::take_reply(const ReplyHeader& header) noexcept {
                                   : "the executor's reply is longer than the output it was given");
     return false;
   }
-  const std::size_t there = inbox_.size() - sizeof(ReplyHeader);
-  if (header.size > there) [[unlikely]] {
-    if (call.request.out_capacity > kInlineBytes) return take_large(call);
+  const std::size_t span = header_span<ReplyHeader>(header.size);
+  if (inbox_.size() < span + header.size) [[unlikely]] {
+    if (call.request.out_capacity > kInlineBytes && inbox_.size() >= span) return take_large(call);
     return false;
   }
-  if (header.size != 0) {
-    std::memcpy(call.out, inbox_.data() + sizeof(ReplyHeader), header.size);
-  }
-  inbox_.consume(sizeof(ReplyHeader) + header.size);
+  if (header.size != 0) std::memcpy(call.out, inbox_.data() + span, header.size);
+  inbox_.consume(span + header.size);
   finish(call);
   return true;
 }

@@ -1,5 +1,6 @@
 // The worker's slow paths: large inputs, clients that do not take their replies, sleeping, dying.
 
+#include <base/clock.hpp>
 #include <base/log.hpp>
 #include <transport/tcp/tcp_server_datapath.hpp>
 #include <transport/tcp/tcp_socket.hpp>
@@ -93,16 +94,23 @@ bool ServerChannel::receive_payload() noexcept {
 
 void ServerChannel::send_rest(const ReplyHeader& header, const void* payload, std::size_t size,
                               ssize_t sent) noexcept {
+  const base::Ticks patience = base::TickRate::get().from(tuning::kContendedSpin);
   std::size_t done = 0;
+  base::Ticks moved = base::ticks();
   for (;;) {
     if (sent > 0) {
       done += static_cast<std::size_t>(sent);
+      moved = base::ticks();
     } else if (sent < 0 && !would_block(errno)) {
       return end();
     }
-    if (done == sizeof(header) + size) return;
+    if (done == message_size<ReplyHeader>(size)) return;
     if (!is_open()) return;  // the stream has been shut down: half a reply is nobody's
-    if (sent < 0) await_socket(stream_->fd(), POLLOUT, tuning::kSleepSlice);
+    // The system wakes a sender only when much of its buffer is empty again; a client that reads
+    // makes room sooner.
+    if (sent < 0 && base::ticks() - moved > patience) {
+      await_socket(stream_->fd(), POLLOUT, tuning::kSleepSlice);
+    }
     sent = send_message(stream_->fd(), header, payload, size, done);
   }
 }

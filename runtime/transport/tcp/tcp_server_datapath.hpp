@@ -70,6 +70,14 @@ class ServerChannel {
     const std::uintptr_t boundary = size <= kInlineBytes ? sizeof(std::uint64_t) : Arena::kGranule;
     return reinterpret_cast<std::uintptr_t>(data) % boundary == 0;
   }
+  /// With what pads it.
+  [[nodiscard]] bool header_is_there() const noexcept {
+    if (inbox_.size() < sizeof(RequestHeader)) return false;
+    RequestHeader header;
+    std::memcpy(&header, inbox_.data(), sizeof(header));
+    // Of one that breaks the rules no more is waited for.
+    return inbox_.size() >= header_span<RequestHeader>(header.in_size) || header.in_size > limit_;
+  }
   [[nodiscard]] bool take_header() noexcept;
   [[nodiscard]] bool begin_payload() noexcept;
   [[nodiscard]] bool receive_payload() noexcept;
@@ -96,7 +104,7 @@ inline bool ServerChannel::poll(Invocation& invocation) noexcept {
     decode(invocation, in_.data());
     return true;
   }
-  if (inbox_.size() < sizeof(RequestHeader)) {
+  if (!header_is_there()) {
     const Status status = inbox_.receive(stream_->fd());
     if (status != Status::kOk) {
       dry_ = true;
@@ -104,7 +112,7 @@ inline bool ServerChannel::poll(Invocation& invocation) noexcept {
         end();
       return false;
     }
-    if (inbox_.size() < sizeof(RequestHeader)) [[unlikely]]
+    if (!header_is_there()) [[unlikely]]
       return false;
   }
   dry_ = false;
@@ -128,7 +136,7 @@ inline bool ServerChannel::take_header() noexcept {
     end();  // no place to go on from
     return false;
   }
-  inbox_.consume(sizeof(request_));
+  inbox_.consume(header_span<RequestHeader>(request_.in_size));
   return true;
 }
 
@@ -174,7 +182,7 @@ inline void ServerChannel::complete(const Invocation& invocation,
     header.error_size = static_cast<std::uint16_t>(size);
   }
   const ssize_t sent = send_message(stream_->fd(), header, payload, size);
-  if (sent != static_cast<ssize_t>(sizeof(header) + size)) [[unlikely]] {
+  if (sent != static_cast<ssize_t>(message_size<ReplyHeader>(size))) [[unlikely]] {
     send_rest(header, payload, size, sent);
   }
 }

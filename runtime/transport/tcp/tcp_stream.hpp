@@ -6,6 +6,7 @@
 #include <base/fd.hpp>
 #include <sublet/status.hpp>
 #include <transport/arena.hpp>
+#include <transport/tcp/tcp_wire.hpp>
 
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -51,12 +52,19 @@ class Stream {
   base::Fd socket_;
 };
 
+template <class Header>
+[[nodiscard]] constexpr std::size_t message_size(std::uint64_t payload) noexcept {
+  return header_span<Header>(payload) + payload;
+}
+
 /// Up to so many bytes of payload are copied behind their header and sent from there: cheaper than
 /// making the kernel gather two pieces (about 45 ns a call), and less than copying more costs.
 inline constexpr std::size_t kPackedBytes = 1024;
+static_assert(kPackedBytes <= kPaddedAbove);
 
-/// Sends header and payload from byte `done` of the two on. What was sent now; less than the rest
-/// when the socket is full; -1 when nothing could be sent, errno says why (would_block()).
+/// Sends header and payload, message_size() bytes, from byte `done` on. What was sent now; less
+/// than the rest when the socket is full; -1 when nothing could be sent, errno says why
+/// (would_block()).
 template <class Header>
 [[nodiscard]] inline ssize_t send_message(int fd, const Header& header, const void* payload,
                                           std::size_t size, std::size_t done = 0) noexcept {
@@ -67,13 +75,13 @@ template <class Header>
     if (size != 0) std::memcpy(packed.data() + sizeof(Header), payload, size);
     return ::send(fd, packed.data() + done, sizeof(Header) + size - done, kFlags);
   }
+  const std::size_t span = header_span<Header>(size);
+  std::array<std::byte, kPaddedHeader> padded{};
+  std::memcpy(padded.data(), &header, sizeof(Header));
   std::array<iovec, 2> parts{};
   std::size_t count = 0;
-  if (done < sizeof(Header)) {
-    auto* start = const_cast<std::byte*>(reinterpret_cast<const std::byte*>(&header));
-    parts[count++] = {start + done, sizeof(Header) - done};
-  }
-  const std::size_t sent = done < sizeof(Header) ? 0 : done - sizeof(Header);
+  if (done < span) parts[count++] = {padded.data() + done, span - done};
+  const std::size_t sent = done < span ? 0 : done - span;
   auto* start = const_cast<std::byte*>(static_cast<const std::byte*>(payload));
   parts[count++] = {start + sent, size - sent};
   msghdr message{};
@@ -105,7 +113,7 @@ class Inbox {
  public:
   /// Some dozens of small calls, or a page of payload with its header. More would be copied once
   /// more for large payloads, whose start lands here.
-  static constexpr std::size_t kBytes = 8192;
+  static constexpr std::size_t kBytes = kPaddedAbove + Arena::kGranule;
 
   /// `header_size`: a message that starts the box has its payload on an arena's boundary.
   explicit Inbox(std::size_t header_size)
@@ -117,8 +125,7 @@ class Inbox {
   /// What was consumed stays where it is until the next receive().
   void consume(std::size_t size) noexcept { begin_ += size; }
 
-  /// As receive_some, behind what is there. Only when there is less than a message of at most
-  /// half of kBytes.
+  /// As receive_some, behind what is there: less than a header, or than a failure with its text.
   [[nodiscard]] Status receive(int fd) noexcept {
     if (begin_ != 0) {
       if (begin_ != end_) std::memmove(start_, start_ + begin_, end_ - begin_);

@@ -3,9 +3,10 @@
 // PROTOCOL  One TCP stream per channel. The client sends one Hello, the executor answers with one
 //           Welcome, and closes when it refuses. From then on the client sends requests, each a
 //           RequestHeader and its input; the worker answers each in turn, with a ReplyHeader and
-//           the output (status kOk) or the text of the error (any other status). Sequence numbers
-//           count from 1 and wrap; they are redundant on a stream, and so tell when one side has
-//           lost its place. All numbers are little-endian.
+//           the output (status kOk) or the text of the error (any other status). A payload of more
+//           than kPaddedAbove bytes starts kPaddedHeader bytes after the start of its header,
+//           others right behind it. Sequence numbers count from 1 and wrap; they are redundant on a
+//           stream, and so tell when one side has lost its place. All numbers are little-endian.
 //
 // STATES    Connection: accepted -> greeted -> welcomed, or refused and closed. Then, on each side
 //           and in each direction: between messages -> inside of one.
@@ -50,6 +51,17 @@ struct Welcome {
   std::array<char, 251> text;  ///< Why it refuses, zero-terminated.
 };
 static_assert(sizeof(Welcome) == 256);
+
+/// The kernel copies large payloads through its own buffers, and is faster when they start on a
+/// line's boundary there (64 KiB there and back: 1.1 instead of 1.2 of what a bare socket takes).
+inline constexpr std::size_t kPaddedAbove = 4096;
+inline constexpr std::size_t kPaddedHeader = 64;
+
+/// Where a payload of `size` bytes starts.
+template <class Header>
+[[nodiscard]] constexpr std::size_t header_span(std::uint64_t size) noexcept {
+  return size > kPaddedAbove ? kPaddedHeader : sizeof(Header);
+}
 
 enum RequestFlags : std::uint16_t {
   kTraced = 1,

@@ -35,9 +35,10 @@ class TcpHostileClient : public ::testing::Test {
   /// A request with `size` bytes that depend on its number.
   std::vector<std::byte> request(std::uint64_t size, std::uint64_t out_capacity = 0) {
     const RequestHeader head = header(size, out_capacity);
-    std::vector<std::byte> message(sizeof(head) + size);
+    const std::size_t span = header_span<RequestHeader>(size);
+    std::vector<std::byte> message(span + size);
     std::memcpy(message.data(), &head, sizeof(head));
-    for (std::size_t i = 0; i < size; ++i) message[sizeof(head) + i] = byte_at(head.sequence, i);
+    for (std::size_t i = 0; i < size; ++i) message[span + i] = byte_at(head.sequence, i);
     return message;
   }
   static std::byte byte_at(std::uint32_t sequence, std::size_t place) {
@@ -103,7 +104,8 @@ class TcpHostileClient : public ::testing::Test {
 };
 
 TEST_F(TcpHostileClient, IsServedWhenItsRequestComesByteByByte) {
-  for (const std::uint64_t size : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{100}}) {
+  for (const std::uint64_t size :
+       {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{100}, kPaddedAbove, kPaddedAbove + 1}) {
     const auto message = request(size, size);
     Invocation invocation;
     for (std::size_t i = 0; i < message.size(); ++i) {
@@ -116,8 +118,8 @@ TEST_F(TcpHostileClient, IsServedWhenItsRequestComesByteByByte) {
     EXPECT_EQ(invocation.function, 7);
     expect_content(invocation);
     complete_echo(server_, invocation);
-    const auto reply = receive_exactly(client_.get(), sizeof(ReplyHeader) + size);
-    ASSERT_EQ(reply.size(), sizeof(ReplyHeader) + size);
+    const std::size_t expected = message_size<ReplyHeader>(size);
+    ASSERT_EQ(receive_exactly(client_.get(), expected).size(), expected);
   }
 }
 
@@ -128,7 +130,7 @@ TEST_F(TcpHostileClient, IsServedWhenManyRequestsComeTogetherOfAnySize) {
     const std::uint32_t first = last_ + 1;
     const std::size_t count = 1 + random() % 30;
     for (std::size_t i = 0; i < count; ++i) {
-      const auto message = request(random() % (std::uint64_t{1} << (random() % 13)));
+      const auto message = request(random() % (std::uint64_t{1} << (random() % 15)));
       stream.insert(stream.end(), message.begin(), message.end());
     }
     std::thread sender([&] { EXPECT_TRUE(send_all(client_.get(), stream.data(), stream.size())); });

@@ -144,10 +144,11 @@ TEST_F(TcpHostileServer, LosesOnlyTheCallWithAStatusThatNoneEndsWith) {
 }
 
 TEST_F(TcpHostileServer, IsUnderstoodWhenItsReplyComesByteByByte) {
-  for (const std::size_t size : {std::size_t{8}, std::size_t{300}}) {
+  for (const std::size_t size :
+       {std::size_t{8}, std::size_t{300}, kPaddedAbove, kPaddedAbove + 1}) {
     auto* out = static_cast<std::byte*>(arena_->allocate(size));
     const Ticket ticket = submit(out, size);
-    std::vector<std::byte> message(sizeof(ReplyHeader) + size, std::byte{0x3c});
+    std::vector<std::byte> message(message_size<ReplyHeader>(size), std::byte{0x3c});
     const ReplyHeader head = header(ticket, Status::kOk, size);
     std::memcpy(message.data(), &head, sizeof(head));
     ReplyView reply;
