@@ -43,7 +43,7 @@ const std::vector<Module>& modules() {
       // An executor takes connections of every transport, so its set-up names them.
       {"executor",
        "executor/",
-       {"public", "base", "topology", "wire", "transport", "any_channel", "shm", "elf"}},
+       {"public", "base", "topology", "wire", "transport", "any_channel", "shm", "verbs", "fabric", "tcp", "elf"}},
       // Reads function libraries without loading them: not only for executors.
       {"elf", "executor/library/elf_", {"public", "base", "wire"}},
       {"manager common", "manager/common/", {"public", "base", "topology", "wire"}},

@@ -1,0 +1,251 @@
+// The client's slow paths: waiting long, failures, the channel's end.
+
+#include <base/log.hpp>
+#include <transport/verbs/verbs_client_datapath.hpp>
+#include <transport/verbs/verbs_tuning.hpp>
+
+#include <poll.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+namespace sublet::transport::verbs {
+
+static_assert(transport::ClientChannel<ClientChannel>);
+
+ClientLink::ClientLink(ClientParts parts, std::shared_ptr<Arena> arena, std::uint32_t slots,
+                       const WaitPolicy& policy, std::function<bool()> peer_gone)
+    : completions_(parts.completions.get()),
+      arena_base_(arena->data()),
+      arena_size_(arena->size()),
+      registered_(parts.part->size),
+      memory_lkey_(parts.memory.region->lkey),
+      arena_key_(parts.part->region->rkey),
+      arena_lkey_(parts.part->region->lkey),
+      mask_(slots - 1),
+      inline_bytes_(parts.inline_bytes),
+      depths_(QueueDepths::of(slots)),
+      policy_(policy),
+      peer_gone_(std::move(peer_gone)),
+      parts_(std::move(parts)),
+      arena_(std::move(arena)),
+      pending_storage_(slots),
+      receives_(depths_.receives_batch) {
+  const ClientLayout layout{slots};
+  replies_ = parts_.memory.data() + layout.replies();
+  staging_ = parts_.memory.data() + layout.staging();
+  pending_ = pending_storage_.data();
+  number_ = completions_->add(*this);
+  for (std::size_t i = 0; i < receives_.size(); ++i) {
+    receives_[i] = {};
+    receives_[i].wr_id = Completions::work_id(number_, true);
+    receives_[i].next = i + 1 < receives_.size() ? &receives_[i + 1] : nullptr;
+  }
+}
+
+ClientLink::~ClientLink() {
+  close();
+  // The queue pair first: what it leaves in the completion queue goes with the link's number.
+  if (pair_ != nullptr) rdma_destroy_qp(parts_.id.get());
+  completions_->remove(number_, depths_.completions());
+}
+
+Result<void> ClientLink::make_queue_pair() {
+  ibv_qp_init_attr init{};
+  init.send_cq = completions_->queue();
+  init.recv_cq = completions_->queue();
+  init.qp_type = IBV_QPT_RC;
+  init.cap.max_send_wr = depths_.sends;
+  init.cap.max_recv_wr = depths_.receives;
+  init.cap.max_send_sge = 2;
+  init.cap.max_recv_sge = 1;
+  init.cap.max_inline_data = inline_bytes_;
+  if (rdma_create_qp(parts_.id.get(), parts_.domain->domain(), &init) != 0) {
+    return verbs_error(ErrorKind::kOverloaded, "making a queue pair", errno);
+  }
+  pair_ = parts_.id->qp;
+  for (std::uint32_t posted = 0; posted < depths_.receives; posted += depths_.receives_batch) {
+    refill();
+  }
+  if (!is_open()) return fail(ErrorKind::kInternal, "posting receives to a new queue pair");
+  return {};
+}
+
+void ClientLink::connected(const Welcome& welcome) noexcept {
+  requests_ = welcome.requests_address;
+  requests_rkey_ = welcome.requests_rkey;
+  last_keep_alive_ = base::ticks();
+}
+
+void ClientLink::refill() noexcept {
+  ibv_recv_wr* bad = nullptr;
+  receives_used_ = 0;
+  if (ibv_post_recv(pair_, receives_.data(), &bad) != 0) end(Status::kLost);
+}
+
+bool ClientLink::make_room() noexcept {
+  // Rare: the worker has answered, and yet the device has not said that our requests have arrived. It
+  // will, or it fails.
+  const base::Deadline limit = base::Deadline::after(tuning::kPeerCheck);
+  do {
+    completions_->poll();
+    sends_done_ = done_.load(std::memory_order_relaxed);
+    if (sends_ - sends_done_ < depths_.sends) return is_open();
+  } while (is_open() && !limit.passed());
+  return false;
+}
+
+bool ClientLink::cover(std::uint64_t end) noexcept {
+  auto part = parts_.domain->covering(end);
+  if (!part) {
+    base::log().error("the arena's first {} bytes cannot be used: {}", end, part.error().what());
+    return false;
+  }
+  if (in_flight_ == 0) old_parts_.clear();
+  old_parts_.push_back(std::exchange(parts_.part, std::move(*part)));
+  registered_ = parts_.part->size;
+  arena_key_ = parts_.part->region->rkey;
+  arena_lkey_ = parts_.part->region->lkey;
+  return true;
+}
+
+void ClientLink::collect_line(const Pending& pending, ReplyView& reply) noexcept {
+  const std::byte* from = replies_ + (pending.sequence & mask_) * kReplyStride + kReplyLineAt;
+  ReplyLine line;
+  std::memcpy(&line, from, kReplyLineHead);
+  std::atomic_signal_fence(std::memory_order_seq_cst);  // the copy is what is checked
+  reply.status = static_cast<Status>(line.status);
+  reply.size = line.size;
+  reply.exec_ns = line.exec_ns;
+  if (reply.status == Status::kOk) {  // a very long output
+    if (reply.size <= pending.out_capacity && pending.out_capacity > kInlineBytes) return;
+    reply.status = Status::kLost;
+    reply.size = 0;
+    reply.error = "the executor's reply is longer than the output it was given";
+    return;
+  }
+  const std::size_t size = std::min<std::size_t>(line.error_size, error_.size());
+  std::memcpy(error_.data(), from + kReplyLineHead, size);
+  reply.error = {error_.data(), size};
+  // Those two say that a call has not ended, which a reply cannot mean.
+  if (reply.status == Status::kAgain || reply.status == Status::kDeadline ||
+      reply.status > Status::kDenied) {
+    reply.status = Status::kLost;
+    reply.error = "the executor's reply has a status that no call can end with";
+  }
+  if (reply.status != Status::kOutputTooLarge) reply.size = 0;
+}
+
+Status ClientLink::end_of_channel(Pending& pending, ReplyView& reply) noexcept {
+  pending.busy = false;
+  --in_flight_;
+  reply = ReplyView{};
+  reply.status = end_.load(std::memory_order_relaxed);
+  return Status::kOk;
+}
+
+void ClientLink::end(Status status) noexcept {
+  Status open = Status::kOk;
+  end_.compare_exchange_strong(open, status);
+}
+
+void ClientLink::close() noexcept {
+  end(Status::kClosed);
+  // Tells the executor, and answers it when it was the first to go.
+  if (parts_.id && parts_.id->qp != nullptr) rdma_disconnect(parts_.id.get());
+}
+
+void ClientLink::read_events() noexcept {
+  rdma_cm_event* event = nullptr;
+  while (rdma_get_cm_event(parts_.events.get(), &event) == 0) {
+    const auto type = event->event;
+    rdma_ack_cm_event(event);
+    if (type == RDMA_CM_EVENT_DISCONNECTED || type == RDMA_CM_EVENT_DEVICE_REMOVAL ||
+        type == RDMA_CM_EVENT_TIMEWAIT_EXIT) {
+      // The replies that came before.
+      while (completions_->poll()) {
+      }
+      end(Status::kLost);
+    }
+  }
+}
+
+/// A way that is cut says nothing by itself; a write along it fails after some retries.
+void ClientLink::keep_alive() noexcept {
+  const base::Ticks now = base::ticks();
+  if (in_flight_ == 0 || now - last_keep_alive_ < base::TickRate::get().from(kKeepAlive)) return;
+  last_keep_alive_ = now;
+  if (sends_ - sends_done_ >= depths_.sends) return;
+  ibv_send_wr work{};
+  work.opcode = IBV_WR_RDMA_WRITE;
+  work.wr.rdma.remote_addr = requests_;
+  work.wr.rdma.rkey = requests_rkey_;
+  unsignalled_ = depths_.signal_every;  // this one is
+  (void)post(work);
+}
+
+bool ClientLink::check_peer() noexcept {
+  if (!is_open()) return false;
+  completions_->poll();
+  pollfd ready{parts_.events->fd, POLLIN, 0};
+  if (::poll(&ready, 1, 0) > 0) read_events();
+  keep_alive();
+  if (is_open() &&
+      (device_is_dead(parts_.domain->device()) || (peer_gone_ && peer_gone_()))) {
+    while (completions_->poll()) {
+    }
+    end(Status::kLost);
+  }
+  return is_open();
+}
+
+Status ClientLink::wait_long(Ticket ticket, ReplyView& reply, base::Deadline deadline) noexcept {
+  Pending& pending = pending_[ticket.sequence & mask_];
+  base::Ticks now = base::ticks();
+  base::Ticks spin_since = now;
+  base::Ticks checked = now;
+  contention_.restart(now);
+  for (;;) {
+    for (std::uint32_t i = 0; i < tuning::kPollsPerClock; ++i) {
+      if (const Status status = poll(ticket, reply); status != Status::kAgain) return status;
+    }
+    now = base::ticks();
+    if (deadline.passed(now)) return Status::kDeadline;
+    wait_step(pending, now, spin_since, checked, deadline);
+  }
+}
+
+bool ClientLink::wait_step(Pending& pending, base::Ticks now, base::Ticks& spin_since,
+                           base::Ticks& checked, base::Deadline deadline) noexcept {
+  const base::TickRate& rate = base::TickRate::get();
+  if (now - checked > rate.from(tuning::kPeerCheck)) {
+    checked = now;
+    if (!check_peer()) return false;
+  }
+  const bool cores_short = contention_.observe(now);
+  if (cores_short) ::sched_yield();
+  const auto patience =
+      cores_short ? std::min<std::chrono::nanoseconds>(tuning::kContendedSpin, policy_.spin)
+                  : policy_.spin;
+  if (now - spin_since > rate.from(patience)) {
+    const auto limit = std::min(deadline.left(), policy_.sleep_slice);
+    const auto replied = [&] {
+      return pending.replied.load(std::memory_order_acquire) || !is_open();
+    };
+    // The connection's events too: an executor that dies is seen at once.
+    completions_->sleep_unless(parts_.events->fd, limit, replied);
+    const base::Ticks awake = base::ticks();
+    if (policy_.spin >= tuning::kDescheduledGap && replied()) {
+      contention_.served_asleep(now, awake);
+    }
+    contention_.restart(awake);
+    if (!replied()) checked = awake - rate.from(tuning::kPeerCheck) - 1;  // look at once
+    if (!replied()) (void)check_peer();
+  }
+  return true;
+}
+
+}  // namespace sublet::transport::verbs

@@ -1,0 +1,237 @@
+#pragma once
+
+// PROTOCOL  One RC queue pair joins a client and a worker. Call n (a 32-bit number, from 1, wrapping)
+//           uses slot n mod N on both sides.
+//
+//           A request is ONE write with immediate data into slot n of the worker's ring. The immediate
+//           word says what a small call needs: function, room for an inline output, and what was
+//           written. A slot is
+//               [16, 40)  InputPlace   where the client's input lies, when it is too large to be sent
+//               [40, 64)  OutputPlace  where the output goes, when it does not fit into the reply
+//               [64, ...) the input, up to kSlotPayload bytes
+//           and what is written is one piece of it: it starts with the first part that the call needs
+//           and ends with the last. The size of the input is the length of the write. An OutputPlace
+//           equal to the last one sent is not sent again. So 8 bytes travel as 8 bytes, and 4 KiB as
+//           4 KiB: not one packet more than the bare exchange takes.
+//
+//           A worker reads an input that has an InputPlace out of the client's arena (RDMA READ): its
+//           memory then does not grow with the number of slots, and it decides itself whether it wants
+//           the size.
+//
+//           A reply is a write with immediate data too: of the output, straight to its OutputPlace or
+//           into reply slot n of the client when it is inline. The immediate word has the slot and the
+//           time the function took; the size is the length of the write. Failures, and outputs longer
+//           than one message, write a ReplyLine into the reply slot instead.
+//
+// STATES    A slot: free -> submitted -> replied -> free (the client has collected the reply; known to
+//           the client alone).
+//
+// LIMITS    Slots: a power of two up to wire::kMaxSlots. Error text: kErrorBytes. One message:
+//           kMessageBytes.
+//
+// Everything here is hostile: the other side may write anything at any time. Each side copies what it
+// needs once and checks the copy.
+
+#include <transport/contract.hpp>
+#include <transport/setup.hpp>
+#include <wire/limits.hpp>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+namespace sublet::transport::verbs {
+
+inline constexpr std::uint32_t kMagic = 0x5342'5642;
+inline constexpr std::uint16_t kVersion = 1;
+
+/// Inputs up to this length travel with their request. A page: a larger one takes several packets on
+/// any network, beside which the trip that asks for it is small; and 16 slots of it, pinned, are still
+/// no more than what a queue pair takes by itself.
+inline constexpr std::size_t kSlotPayload = 4096;
+
+/// The longest single RDMA operation; the architecture allows 2^31 bytes.
+inline constexpr std::uint64_t kMessageBytes = std::uint64_t{1} << 30;
+
+inline constexpr std::size_t kErrorBytes = 512;
+
+/// Where a large input lies in the client's arena.
+struct InputPlace {
+  std::uint64_t address;
+  std::uint64_t size;
+  std::uint32_t rkey;
+  std::uint32_t unused;
+};
+static_assert(sizeof(InputPlace) == 24);
+
+/// Where an output goes in the client's arena.
+struct OutputPlace {
+  std::uint64_t address;
+  std::uint64_t capacity;
+  std::uint32_t rkey;
+  std::uint32_t unused;
+  friend bool operator==(const OutputPlace&, const OutputPlace&) = default;
+};
+static_assert(sizeof(OutputPlace) == 24);
+
+inline constexpr std::size_t kInputPlaceAt = 16;
+inline constexpr std::size_t kOutputPlaceAt = 40;
+inline constexpr std::size_t kPayloadAt = 64;
+
+/// Slots do not share the pairs of lines that are fetched together.
+inline constexpr std::size_t kRequestStride = 33 * 128;
+static_assert(kRequestStride >= kPayloadAt + kSlotPayload);
+
+/// The client's copy of a request's start: the places and an inline input.
+inline constexpr std::size_t kStagingStride = 128;
+static_assert(kStagingStride >= kPayloadAt + kInlineBytes);
+
+/// What a reply says that is more than an output.
+struct ReplyLine {
+  std::uint8_t status;
+  std::uint8_t unused[5];
+  std::uint16_t error_size;
+  std::uint64_t size;
+  std::uint64_t exec_ns;
+  std::array<char, kErrorBytes> error;
+};
+static_assert(sizeof(ReplyLine) == 24 + kErrorBytes);
+inline constexpr std::size_t kReplyLineHead = 24;
+
+/// A reply slot: an inline output, then the line.
+inline constexpr std::size_t kReplyLineAt = 64;
+inline constexpr std::size_t kReplyStride = 640;
+static_assert(kReplyStride >= kReplyLineAt + sizeof(ReplyLine) && kReplyStride % 128 == 0);
+
+/// The immediate word of a request.
+struct RequestWord {
+  std::uint32_t function;     ///< 16 bits.
+  std::uint32_t output;       ///< 6 bits: room for an inline output, or one of the two below.
+  bool traced;
+  bool has_input_place;
+  std::uint32_t sequence;     ///< The lowest 7 bits of the call's number, for safety.
+
+  [[nodiscard]] constexpr std::uint32_t encode() const noexcept {
+    return function | output << 16 | std::uint32_t{traced} << 22 |
+           std::uint32_t{has_input_place} << 23 | sequence << 25;
+  }
+  [[nodiscard]] static constexpr RequestWord decode(std::uint32_t word) noexcept {
+    return {word & 0xffff, word >> 16 & 0x3f, (word >> 22 & 1) != 0, (word >> 23 & 1) != 0,
+            word >> 25};
+  }
+};
+inline constexpr std::uint32_t kOutputAsBefore = 62;
+inline constexpr std::uint32_t kOutputPlaced = 63;
+inline constexpr std::uint32_t kSequenceBits = 0x7f;
+static_assert(kInlineBytes < kOutputAsBefore);
+
+/// A time in 21 bits: 16 significant bits and a shift. Exact up to 65 µs, then to 3 in 100,000.
+[[nodiscard]] constexpr std::uint32_t pack_time(std::uint64_t ns) noexcept {
+  const int shift = std::max(0, static_cast<int>(std::bit_width(ns)) - 16);
+  if (shift > 31) return (31u << 16) | 0xffffu;
+  return static_cast<std::uint32_t>(shift) << 16 | static_cast<std::uint32_t>(ns >> shift);
+}
+[[nodiscard]] constexpr std::uint64_t unpack_time(std::uint32_t packed) noexcept {
+  return static_cast<std::uint64_t>(packed & 0xffff) << (packed >> 16 & 0x1f);
+}
+
+/// The immediate word of a reply.
+struct ReplyWord {
+  std::uint32_t slot;  ///< 10 bits.
+  bool has_line;
+  std::uint32_t packed_time;  ///< 21 bits; without a line.
+
+  [[nodiscard]] static constexpr std::uint32_t encode(std::uint32_t slot, bool has_line,
+                                                      std::uint32_t packed_time) noexcept {
+    return packed_time | slot << 21 | std::uint32_t{has_line} << 31;
+  }
+  [[nodiscard]] static constexpr ReplyWord decode(std::uint32_t word) noexcept {
+    return {word >> 21 & 0x3ff, word >> 31 != 0, word & 0x1f'ffff};
+  }
+};
+static_assert(wire::kMaxSlots <= 1024);
+
+// ---- what is said while a queue pair is set up, in the connection manager's private data ----
+
+/// From the client, with its request to connect. An RDMA_PS_TCP request has room for 56 bytes.
+struct Hello {
+  std::uint32_t magic;
+  std::uint16_t version;
+  std::uint16_t slots;
+  Token token;
+  std::uint64_t arena_size;
+  std::uint64_t replies_address;  ///< Of reply slot 0.
+  std::uint32_t replies_rkey;
+  std::uint32_t worker;
+};
+static_assert(sizeof(Hello) == 48);
+
+/// From the executor, when it accepts.
+struct Welcome {
+  std::uint32_t magic;
+  std::uint32_t requests_rkey;
+  std::uint64_t requests_address;  ///< Of request slot 0.
+};
+static_assert(sizeof(Welcome) == 16);
+
+/// From the executor, when it does not. A rejection has room for 148 bytes.
+struct Rejection {
+  std::uint32_t magic;
+  std::uint8_t status;           ///< sublet::Status.
+  std::array<char, 143> text;    ///< Why, zero-terminated.
+};
+static_assert(sizeof(Rejection) == 148);
+
+// ---- memory and queues ----
+
+inline constexpr std::size_t kPage = 4096;
+[[nodiscard]] constexpr std::size_t whole_pages(std::size_t size) noexcept {
+  return (size + kPage - 1) / kPage * kPage;
+}
+
+/// The client's memory of one channel: reply slots, then staging for requests.
+struct ClientLayout {
+  std::size_t slots;
+  [[nodiscard]] constexpr std::size_t replies() const noexcept { return 0; }
+  [[nodiscard]] constexpr std::size_t staging() const noexcept { return slots * kReplyStride; }
+  [[nodiscard]] constexpr std::size_t size() const noexcept {
+    return whole_pages(staging() + slots * kStagingStride);
+  }
+};
+
+/// The worker's memory of one channel: the requests' ring, which alone the client may write; outputs up
+/// to kSlotPayload; staging for replies.
+struct ServerLayout {
+  std::size_t slots;
+  [[nodiscard]] constexpr std::size_t requests() const noexcept { return 0; }
+  [[nodiscard]] constexpr std::size_t requests_size() const noexcept {
+    return slots * kRequestStride;
+  }
+  [[nodiscard]] constexpr std::size_t outputs() const noexcept {
+    return whole_pages(requests_size());
+  }
+  [[nodiscard]] constexpr std::size_t staging() const noexcept {
+    return outputs() + slots * kSlotPayload;
+  }
+  [[nodiscard]] constexpr std::size_t size() const noexcept {
+    return whole_pages(staging() + slots * kReplyStride);
+  }
+};
+
+/// How the queues of one queue pair are sized and filled.
+struct QueueDepths {
+  std::uint32_t receives;         ///< Posted at any time, less a batch: at least one for each slot.
+  std::uint32_t receives_batch;   ///< So many are posted together when so many have been used.
+  std::uint32_t sends;
+  std::uint32_t signal_every;     ///< So many sends after the last signalled one the next is.
+
+  [[nodiscard]] static constexpr QueueDepths of(std::uint32_t slots) noexcept {
+    return {2 * slots, std::max(slots / 2, 1u), 2 * slots + 16, std::max(slots / 2, 1u)};
+  }
+  /// The most completions that can be there at once, when all fail.
+  [[nodiscard]] constexpr std::uint32_t completions() const noexcept { return receives + sends; }
+};
+
+}  // namespace sublet::transport::verbs

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+// The tunables of the verbs transport, each with the reason for its value.
+namespace sublet::transport::verbs {
+
+using namespace std::chrono_literals;
+
+/// A message that is not acknowledged for 4.096 µs * 2^16 (0.27 s; devices may take four times as
+/// long) is sent again, so many times: a cut link is noticed within 2 to 9 s, while a switch that
+/// converges anew within a second costs nobody his calls.
+inline constexpr std::uint8_t kAckTimeout = 16;
+inline constexpr std::uint8_t kRetries = 7;
+
+/// Receives are always posted in time; a client that sends more than its slots allow is told to wait so
+/// many times and then loses its queue pair.
+inline constexpr std::uint8_t kReceiverNotReadyRetries = 3;
+
+/// RDMA reads under way on one queue pair: large inputs come one after the other, in pieces.
+inline constexpr std::uint8_t kReadsUnderWay = 4;
+
+/// What queue pairs ask for, if the device grants so much: covers every request and reply of a small
+/// call. More makes each entry of the send queue larger, and copying it no cheaper than fetching it.
+inline constexpr std::uint32_t kInlineWanted = 256;
+
+/// A client that waits for a reply asks so often, with an empty write, whether the way is still there.
+inline constexpr auto kKeepAlive = 1s;
+
+/// The first part of an arena that is registered; it is doubled when a payload lies beyond. Small
+/// enough for a low limit on locked memory, large enough for the staging memory of some slots.
+inline constexpr std::size_t kFirstRegistration = std::size_t{2} << 20;
+
+/// The first size of a worker's buffer for large payloads.
+inline constexpr std::size_t kFirstBulk = std::size_t{256} << 10;
+
+/// A client thread's completion queue has room for so many channels like its first.
+inline constexpr std::uint32_t kChannelsPerQueue = 64;
+inline constexpr std::uint32_t kMaxCompletions = 16384;
+
+/// Polls of a waiting client before it looks at the clock: a small call ends within these on hardware.
+inline constexpr std::uint32_t kPollsBeforeClock = 64;
+
+/// Completions taken off a queue at a time.
+inline constexpr int kCompletionsPerPoll = 8;
+
+/// Events of a completion channel are acknowledged (a lock) so many at a time.
+inline constexpr unsigned kEventsPerAck = 64;
+
+/// Connection requests that wait for the executor's main thread.
+inline constexpr int kBacklog = 256;
+
+}  // namespace sublet::transport::verbs

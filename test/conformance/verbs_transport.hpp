@@ -1,0 +1,95 @@
+#pragma once
+
+#include "transport_under_test.hpp"
+#include <transport/verbs/verbs_devices.hpp>
+#include <transport/verbs/verbs_setup.hpp>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace sublet::conformance {
+
+/// The verbs transport, over whatever RDMA device there is.
+class VerbsTransport {
+ public:
+  using Client = transport::verbs::ClientChannel;
+  using Server = transport::verbs::ServerChannel;
+  static constexpr bool kSharesMemory = false;
+  static constexpr const char* kMappingName = "memfd:sublet";
+
+  class Host {
+   public:
+    static Result<std::unique_ptr<Host>> open(const HostOptions& options) {
+      transport::ListenOptions listening;
+      listening.token = options.token;
+      listening.workers = options.workers;
+      listening.max_slots = options.max_slots;
+      listening.max_arena_bytes = options.max_arena_bytes;
+      auto listener = transport::verbs::Listener::open(listening, "");
+      if (!listener) return tl::unexpected<Error>(std::move(listener.error()));
+      return std::make_unique<Host>(std::move(*listener));
+    }
+    explicit Host(std::unique_ptr<transport::verbs::Listener> listener)
+        : listener_(std::move(listener)) {}
+
+    [[nodiscard]] std::string address() const { return listener_->address(); }
+    void append_poll_fds(std::vector<pollfd>& fds) const { listener_->append_poll_fds(fds); }
+    [[nodiscard]] int poll_timeout_ms() const { return listener_->poll_timeout_ms(); }
+    void service(const std::function<bool(std::uint32_t)>& may_take,
+                 const OnAccepted<Server>& accepted,
+                 const std::function<void(std::uint32_t)>& ended) {
+      listener_->service(may_take, accepted, ended);
+    }
+
+   private:
+    std::unique_ptr<transport::verbs::Listener> listener_;
+  };
+
+  static std::string why_not() { return transport::verbs::why_unavailable(); }
+
+  static transport::ConnectOptions options_for(const std::string& address,
+                                               const ClientOptions& options) {
+    transport::ConnectOptions connecting;
+    connecting.address = address;
+    connecting.token = options.token;
+    connecting.worker = options.worker;
+    connecting.slots = options.slots;
+    connecting.timeout = options.timeout;
+    connecting.wait = options.wait;
+    return connecting;
+  }
+
+  static Result<Client> connect(const std::string& address, const ClientOptions& options,
+                                std::shared_ptr<transport::Arena> arena) {
+    return transport::verbs::connect(options_for(address, options), std::move(arena));
+  }
+
+  /// Resolves the way to the listener and stops there: what a peer can hold without a greeting, which
+  /// travels with the request to connect.
+  static std::shared_ptr<void> connect_silently(const std::string& address) {
+    struct Silent {
+      transport::verbs::EventChannel events;
+      transport::verbs::ConnectionId id;
+    };
+    auto silent = std::make_shared<Silent>();
+    silent->events = transport::verbs::make_event_channel().value_or_throw();
+    rdma_cm_id* id = nullptr;
+    if (rdma_create_id(silent->events.get(), &id, nullptr, RDMA_PS_TCP) != 0) return silent;
+    silent->id.reset(id);
+    auto target = transport::verbs::SocketAddress::parse(address);
+    const auto await_event = [&] {
+      pollfd ready{silent->events->fd, POLLIN, 0};
+      rdma_cm_event* event = nullptr;
+      if (::poll(&ready, 1, 10'000) == 1 && rdma_get_cm_event(silent->events.get(), &event) == 0) {
+        rdma_ack_cm_event(event);
+      }
+    };
+    if (rdma_resolve_addr(id, nullptr, target->get(), 1000) == 0) await_event();
+    if (rdma_resolve_route(id, 1000) == 0) await_event();
+    return silent;
+  }
+};
+
+}  // namespace sublet::conformance
