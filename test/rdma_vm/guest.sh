@@ -127,7 +127,7 @@ fail_boot() {
   local dir=$room/$1
   {
     echo "--- the end of the guest's console:"
-    tr -d '\r' <"$dir/console" | tail -n 25
+    tr -d "\r" 2>/dev/null <"$dir/console" | tail -n 25
     if [[ -s $dir/qemu ]]; then
       echo "--- QEMU says:"
       tail -n 5 "$dir/qemu"
