@@ -198,8 +198,8 @@ Result<void> RawFabricEnd::make_endpoint(fi_info* info) {
   endpoint_.reset(endpoint);
   error = fi_ep_bind(endpoint, &events_->fid, 0);
   if (error == 0) {
-    error = fi_ep_bind(endpoint, &completions_->fid,
-                       FI_TRANSMIT | FI_RECV | FI_SELECTIVE_COMPLETION);
+    error =
+        fi_ep_bind(endpoint, &completions_->fid, FI_TRANSMIT | FI_RECV | FI_SELECTIVE_COMPLETION);
   }
   if (error == 0) error = fi_enable(endpoint);
   if (error != 0) return failed("enabling an endpoint", error);
@@ -280,8 +280,8 @@ Result<RawFabric> RawFabric::start(std::size_t max_size) {
   auto theirs = hear(sockets->first.get());
   if (!theirs) return tl::unexpected<Error>(theirs.error());
   raw.peer_ = {theirs->place.address + side, theirs->place.key};
-  Result<void> done = raw.end_.prepare(*provider.info, provider.fabric.get(), raw.area_.data(),
-                                       raw.area_.size());
+  Result<void> done =
+      raw.end_.prepare(*provider.info, provider.fabric.get(), raw.area_.data(), raw.area_.size());
   const transport::fabric::Info info(fi_dupinfo(provider.info.get()));
   std::free(info->src_addr);  // the system chooses one
   info->src_addr = nullptr;
@@ -357,8 +357,7 @@ Result<double> RawFabric::write_bandwidth(std::size_t size, std::uint64_t count)
   const base::Ticks start = base::ticks();
   while (end_.done() - first < count) {
     const std::uint64_t under_way = started - (end_.done() - first);
-    if (started < count && under_way < kWindow &&
-        end_.start_write(out_area_, size, peer_, 0)) {
+    if (started < count && under_way < kWindow && end_.start_write(out_area_, size, peer_, 0)) {
       ++started;
       continue;
     }

@@ -22,7 +22,8 @@
 namespace sublet::cli::bench {
 
 /// One end of a bare libfabric connection: registered memory, an endpoint, a completion queue that
-/// can also be slept on. Nothing of Sublet's transport in it, apart from the choice of the provider.
+/// can also be slept on. Nothing of Sublet's transport in it, apart from the choice of the
+/// provider.
 class RawFabricEnd {
  public:
   RawFabricEnd() = default;
@@ -53,11 +54,10 @@ class RawFabricEnd {
                            std::uint64_t offset, std::uint64_t data) noexcept {
     for (;;) {
       const ssize_t result =
-          size <= inject_size_
-              ? fi_inject_writedata(endpoint_.get(), from, size, data, FI_ADDR_UNSPEC,
-                                    to.address + offset, to.key)
-              : fi_writedata(endpoint_.get(), from, size, descriptor_, data, FI_ADDR_UNSPEC,
-                             to.address + offset, to.key, nullptr);
+          size <= inject_size_ ? fi_inject_writedata(endpoint_.get(), from, size, data,
+                                                     FI_ADDR_UNSPEC, to.address + offset, to.key)
+                               : fi_writedata(endpoint_.get(), from, size, descriptor_, data,
+                                              FI_ADDR_UNSPEC, to.address + offset, to.key, nullptr);
       if (result == 0) return true;
       if (result != -FI_EAGAIN) return false;
       if (!look(last_)) return false;
