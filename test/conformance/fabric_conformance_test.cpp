@@ -26,7 +26,15 @@ struct Names {
 
 INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, Calls, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, Payloads, Transports, Names);
-INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, WakeUps, Transports, Names);
+// How much is registered is all the same to sleeping and waking.
+using Sleepers = ::testing::Types<Tcp, Connectionless>;
+struct SleepersNames {
+  template <class T>
+  static std::string GetName(int) {
+    return std::is_same_v<T, Tcp> ? "Tcp" : "Connectionless";
+  }
+};
+INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, WakeUps, Sleepers, SleepersNames);
 INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, Crowds, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, Deaths, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, Faults, Transports, Names);

@@ -18,16 +18,19 @@ namespace sublet::conformance {
 struct FabricTcp {
   static constexpr const char* kProvider = "tcp";
   static constexpr const char* kRegister = nullptr;
+  static constexpr unsigned kFewerCycles = 10;
 };
 /// As where registering pins memory: inputs are fetched, regions grow.
 struct FabricLittleRegistered {
   static constexpr const char* kProvider = "tcp";
   static constexpr const char* kRegister = "4096";
+  static constexpr unsigned kFewerCycles = 100;
 };
 /// Endpoints without connections, as on Slingshot, EFA and Omni-Path.
 struct FabricConnectionless {
   static constexpr const char* kProvider = "tcp;ofi_rxm";
   static constexpr const char* kRegister = nullptr;
+  static constexpr unsigned kFewerCycles = 100;
 };
 
 /// The fabric transport.
@@ -38,6 +41,7 @@ class FabricTransport {
   using Server = transport::fabric::ServerChannel;
   static constexpr bool kSharesMemory = false;
   static constexpr const char* kMappingName = "memfd:sublet";
+  static constexpr unsigned kFewerCycles = Variant::kFewerCycles;
 
   class Host {
    public:

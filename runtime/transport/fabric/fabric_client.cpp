@@ -55,8 +55,8 @@ ClientChannel::~ClientChannel() {
 bool ClientChannel::cover(std::uint64_t end) noexcept {
   const std::size_t size =
       next_registration(side_.payload_memory.back().remote.size, end, arena_->size());
-  auto more = side_.endpoint->register_memory(arena_->data(), size,
-                                              FI_REMOTE_READ | FI_REMOTE_WRITE);
+  auto more =
+      side_.endpoint->register_memory(arena_->data(), size, FI_REMOTE_READ | FI_REMOTE_WRITE);
   if (!more) {
     base::log().warn("fabric: {}", more.error().what());
     return false;
@@ -203,6 +203,10 @@ void ClientChannel::end_broken() noexcept {
 bool ClientChannel::check_peer() noexcept {
   if (end_ != Status::kOk) return false;
   read_link();
+  if (end_ == Status::kOk && side_.endpoint->has_ended()) {
+    drain();
+    end_broken();
+  }
   if (end_ == Status::kOk && peer_gone_ && peer_gone_()) {
     drain();
     end_ = Status::kLost;

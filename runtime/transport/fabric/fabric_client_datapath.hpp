@@ -2,8 +2,8 @@
 
 // HOT-PATH BUDGET  submit: the request is put together in a slot of our own and posted: one
 // libfabric call (see fabric_endpoint.hpp). poll: nothing but a look at the slot when the reply's
-// completion has been read, else one libfabric call. No allocation, lock, log or virtual call of our
-// own.
+// completion has been read, else one libfabric call. No allocation, lock, log or virtual call of
+// our own.
 //
 // PROGRESS  Most providers move data only while the client is in submit, poll or wait. A request
 // that fits the network's buffers leaves at once; a larger input travels on in poll and wait.
@@ -68,8 +68,8 @@ class ClientChannel {
                                         reinterpret_cast<std::uintptr_t>(arena_->data()));
     return offset <= arena_->size() && size <= arena_->size() - offset;
   }
-  [[nodiscard]] Status attach_input(const Request& request, std::uint64_t offset,
-                                    RequestSlot& slot, Message& message) noexcept;
+  [[nodiscard]] Status attach_input(const Request& request, std::uint64_t offset, RequestSlot& slot,
+                                    Message& message) noexcept;
   [[nodiscard]] bool cover(std::uint64_t end) noexcept;
   [[nodiscard]] Status post(const Message& message) noexcept;
   void collect(Pending& pending, ReplyView& reply) noexcept;

@@ -104,8 +104,8 @@ Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Are
   Result<void> done = side.endpoint->create(nullptr);
   if (done) done = reach_peer(*side.endpoint, *welcome, options, end);
   if (done) {
-    done = prepare_memory(side, sizeof(RequestSlot), sizeof(ReplySlot), arena->data(),
-                          arena->size());
+    done =
+        prepare_memory(side, sizeof(RequestSlot), sizeof(ReplySlot), arena->data(), arena->size());
   }
   if (!done) return tl::unexpected<Error>(done.error());
   auto keys = keys_of(side, sizeof(RequestSlot));

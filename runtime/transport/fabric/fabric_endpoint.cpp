@@ -121,15 +121,15 @@ Result<void> Endpoint::create(fi_info* request) {
   if (receives_data_) {
     receives_.resize(slots_);
     for (Operation& receive : receives_) {
-      if (const int error = receive_data(&receive)) return failed(provider, "posting a receive", error);
+      if (const int error = receive_data(&receive))
+        return failed(provider, "posting a receive", error);
     }
   }
   return {};
 }
 
 int Endpoint::receive_data(void* operation) noexcept {
-  return static_cast<int>(
-      fi_recv(endpoint_.get(), nullptr, 0, nullptr, FI_ADDR_UNSPEC, operation));
+  return static_cast<int>(fi_recv(endpoint_.get(), nullptr, 0, nullptr, FI_ADDR_UNSPEC, operation));
 }
 
 Result<void> Endpoint::connect_to(std::span<const std::byte> address, const Nonce& nonce) {
@@ -151,10 +151,10 @@ Result<bool> Endpoint::connected(std::chrono::milliseconds limit) {
   if (!events_) return true;
   alignas(fi_eq_cm_entry) std::array<std::byte, kEventBytes> buffer;
   std::uint32_t event = 0;
-  const ssize_t got =
-      limit.count() <= 0 ? fi_eq_read(events_.get(), &event, buffer.data(), buffer.size(), 0)
-                         : fi_eq_sread(events_.get(), &event, buffer.data(), buffer.size(),
-                                       static_cast<int>(limit.count()), 0);
+  const ssize_t got = limit.count() <= 0
+                          ? fi_eq_read(events_.get(), &event, buffer.data(), buffer.size(), 0)
+                          : fi_eq_sread(events_.get(), &event, buffer.data(), buffer.size(),
+                                        static_cast<int>(limit.count()), 0);
   if (got == -FI_EAGAIN || got == -FI_ETIMEDOUT || got == -FI_EINTR) return false;
   if (got == -FI_EAVAIL) {
     fi_eq_err_entry error{};
@@ -169,6 +169,20 @@ Result<bool> Endpoint::connected(std::chrono::milliseconds limit) {
     return fail(ErrorKind::kDisconnected, "the peer ended the connection while it was being made");
   }
   return false;
+}
+
+bool Endpoint::has_ended() noexcept {
+  if (!events_ || ended_) return ended_;
+  alignas(fi_eq_cm_entry) std::array<std::byte, kEventBytes> buffer;
+  std::uint32_t event = 0;
+  const ssize_t got = fi_eq_read(events_.get(), &event, buffer.data(), buffer.size(), 0);
+  if (got == -FI_EAVAIL) {
+    fi_eq_err_entry error{};
+    fi_eq_readerr(events_.get(), &error, 0);
+    base::log().debug("fabric: the connection broke: {}", fabric_error(error.err));
+  }
+  ended_ = got == -FI_EAVAIL || (got > 0 && event == FI_SHUTDOWN);
+  return ended_;
 }
 
 Result<std::vector<std::byte>> Endpoint::address() const {
@@ -208,8 +222,7 @@ Result<Registration> Endpoint::register_memory(void* memory, std::size_t size,
   }
   fid_mr* mr = nullptr;
   const std::uint64_t access = FI_READ | FI_WRITE | remote_access;
-  if (const int error =
-          fi_mr_reg(domain_.get(), memory, size, access, 0, key, 0, &mr, nullptr)) {
+  if (const int error = fi_mr_reg(domain_.get(), memory, size, access, 0, key, 0, &mr, nullptr)) {
     const bool limit = error == -FI_ENOMEM || error == -FI_EPERM || error == -FI_EAGAIN;
     return fail(ErrorKind::kOverloaded,
                 "libfabric provider '" + provider_->name + "': registering " +
@@ -225,9 +238,8 @@ Result<Registration> Endpoint::register_memory(void* memory, std::size_t size,
     if (error != 0) return failed(*provider_, "binding registered memory", error);
   }
   registration.descriptor = fi_mr_desc(mr);
-  registration.remote.address = (domain.mr_mode & FI_MR_VIRT_ADDR) != 0
-                                    ? reinterpret_cast<std::uintptr_t>(memory)
-                                    : 0;
+  registration.remote.address =
+      (domain.mr_mode & FI_MR_VIRT_ADDR) != 0 ? reinterpret_cast<std::uintptr_t>(memory) : 0;
   registration.remote.key = fi_mr_key(mr);
   registration.remote.size = size;
   return registration;
@@ -263,8 +275,8 @@ int Endpoint::post_head(const Message& message, bool tell, std::uint64_t flags) 
   write.rma_iov_count = 1;
   write.context = &message.operations->head;
   write.data = message.number;
-  const ssize_t result = fi_writemsg(endpoint_.get(), &write,
-                                     FI_REMOTE_CQ_DATA | flags | (tell ? FI_COMPLETION : 0));
+  const ssize_t result =
+      fi_writemsg(endpoint_.get(), &write, FI_REMOTE_CQ_DATA | flags | (tell ? FI_COMPLETION : 0));
   if (result == 0) message.operations->head.under_way = tell;
   return static_cast<int>(result);
 }
@@ -291,9 +303,8 @@ int Endpoint::post_with_payload(const Message& message, bool tell) noexcept {
     if (const int error = write_payload(message, 0)) return error;
     return post_head(message, tell, ordered(message.payload_size) ? 0 : FI_FENCE);
   }
-  const std::array<iovec, 2> local{
-      iovec{const_cast<void*>(message.payload), message.payload_size},
-      iovec{const_cast<void*>(message.head), message.head_size}};
+  const std::array<iovec, 2> local{iovec{const_cast<void*>(message.payload), message.payload_size},
+                                   iovec{const_cast<void*>(message.head), message.head_size}};
   std::array<void*, 2> descriptors{message.payload_descriptor, message.head_descriptor};
   const std::array<fi_rma_iov, 2> remote{
       fi_rma_iov{message.payload_address, message.payload_size, message.payload_key},

@@ -47,8 +47,8 @@ struct Registration {
   }
 };
 
-/// A message: `head` goes to the peer's ring and completes there with `number`; before it, `payload`
-/// goes where it belongs.
+/// A message: `head` goes to the peer's ring and completes there with `number`; before it,
+/// `payload` goes where it belongs.
 struct Message {
   const void* head = nullptr;
   std::size_t head_size = 0;
@@ -94,8 +94,7 @@ class Endpoint {
   Result<void> set_peer(std::span<const std::byte> address);
 
   /// Makes memory usable for all local operations and for the peer's `remote_access` (FI_REMOTE_*).
-  Result<Registration> register_memory(void* memory, std::size_t size,
-                                       std::uint64_t remote_access);
+  Result<Registration> register_memory(void* memory, std::size_t size, std::uint64_t remote_access);
   /// Registering takes memory from the system for good.
   [[nodiscard]] bool registering_pins() const noexcept {
     return (provider_->info->domain_attr->mr_mode & FI_MR_ALLOCATED) != 0;
@@ -109,6 +108,9 @@ class Endpoint {
 
   /// The endpoint has been made.
   [[nodiscard]] bool ready() const noexcept { return endpoint_ != nullptr; }
+  /// kConnected: true once the connection has ended, which providers need not tell in completions.
+  /// What came before may still be in progress(). About a system call: not on the hot path.
+  [[nodiscard]] bool has_ended() noexcept;
   [[nodiscard]] bool broken() const noexcept { return broken_; }
 
   /// Reads completions; `arrived(number)` for each message of the peer. True when there were any.
@@ -170,6 +172,7 @@ class Endpoint {
   bool fences_ = false;         ///< The provider has FI_FENCE.
   bool receives_data_ = false;  ///< A message of the peer's takes a posted receive (FI_RX_CQ_DATA).
   bool broken_ = false;
+  bool ended_ = false;
   int wait_fd_ = -1;
   int event_fd_ = -1;
   std::uint32_t slots_ = 0;
@@ -181,7 +184,8 @@ inline bool Endpoint::progress(Arrived&& arrived) noexcept {
   std::array<fi_cq_data_entry, kEntries> entries;
   const ssize_t count = fi_cq_read(completions_.get(), entries.data(), entries.size());
   if (count <= 0) {
-    if (count != 0 && count != -FI_EAGAIN) [[unlikely]] read_error();
+    if (count != 0 && count != -FI_EAGAIN) [[unlikely]]
+      read_error();
     return false;
   }
   for (ssize_t i = 0; i < count; ++i) {

@@ -32,9 +32,9 @@ Result<AddressList> resolve(const std::string& host, const std::string& port, in
   const int error =
       ::getaddrinfo(host.empty() ? nullptr : host.c_str(), port.c_str(), &hints, &list);
   if (error != 0) {
-    return fail(ErrorKind::kInvalid, "the host '" + host + "' cannot be resolved: " +
-                                         (error == EAI_SYSTEM ? std::strerror(errno)
-                                                              : ::gai_strerror(error)));
+    return fail(ErrorKind::kInvalid,
+                "the host '" + host + "' cannot be resolved: " +
+                    (error == EAI_SYSTEM ? std::strerror(errno) : ::gai_strerror(error)));
   }
   return AddressList(list, &::freeaddrinfo);
 }

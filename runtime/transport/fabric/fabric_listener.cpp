@@ -191,9 +191,8 @@ void Listener::accept_endpoints() {
     if (event != FI_CONNREQ) continue;
     auto* const entry = reinterpret_cast<fi_eq_cm_entry*>(buffer.data());
     const Info request(entry->info);
-    accept_endpoint(request.get(),
-                    {reinterpret_cast<const std::byte*>(entry->data),
-                     static_cast<std::size_t>(got) - sizeof(fi_eq_cm_entry)});
+    accept_endpoint(request.get(), {reinterpret_cast<const std::byte*>(entry->data),
+                                    static_cast<std::size_t>(got) - sizeof(fi_eq_cm_entry)});
   }
 }
 
@@ -235,8 +234,7 @@ void Listener::service(const MayTake& may_take, const Accepted& accepted, const 
       // Its last channel has ended from this side; the client's end was not seen yet.
       if (channels_.erase(worker) != 0) ended(worker);
       channels_.emplace(worker, at->link);
-      accepted(worker,
-               std::make_unique<ServerChannel>(std::move(at->side), std::move(at->mirror)));
+      accepted(worker, std::make_unique<ServerChannel>(std::move(at->side), std::move(at->mirror)));
     }
     at = outcome == Outcome::kWaiting ? std::next(at) : candidates_.erase(at);
   }

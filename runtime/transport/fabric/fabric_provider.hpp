@@ -55,6 +55,9 @@ std::string wanted_provider();
 /// it can.
 std::string what_is_missing(const fi_info& info);
 
+/// The network is reached by IP addresses; others have a format of their own.
+bool has_ip_addresses(const fi_info& info);
+
 /// Everything that libfabric offers without regard to what this transport needs; null when nothing.
 Info all_providers();
 

@@ -44,6 +44,10 @@ ServerChannel::~ServerChannel() {
   ::shutdown(side_.link->get(), SHUT_RDWR);
 }
 
+void ServerChannel::look_at_connection() noexcept {
+  if (side_.endpoint->has_ended()) open_.store(false, std::memory_order_relaxed);
+}
+
 void ServerChannel::adopt(const Region& arena) noexcept {
   arena_ = arena;
   arena_.size = std::min<std::uint64_t>(arena_.size, mirror_.size());
@@ -59,8 +63,8 @@ bool ServerChannel::cover(std::uint64_t end) noexcept {
   const std::uint64_t registered = side_.payload_memory.back().remote.size;
   if (end <= registered) return true;
   const std::size_t size = next_registration(registered, end, mirror_.size());
-  auto more = side_.endpoint->register_memory(mirror_.data(), size,
-                                              FI_REMOTE_READ | FI_REMOTE_WRITE);
+  auto more =
+      side_.endpoint->register_memory(mirror_.data(), size, FI_REMOTE_READ | FI_REMOTE_WRITE);
   if (!more) {
     base::log().warn("fabric: the channel ends: {}", more.error().what());
     open_.store(false, std::memory_order_relaxed);
@@ -78,9 +82,9 @@ bool ServerChannel::fetch() noexcept {
   if (verdict != Status::kOk || wants_nothing) return true;  // decode() refuses it
   const auto offset = static_cast<std::uint64_t>(to - mirror_.data());
   if (!cover(offset + request_.in_size)) return false;
-  const int error = side_.endpoint->read(to, request_.in_size,
-                                         side_.payload_memory.back().descriptor,
-                                         arena_.address + offset, arena_.key, fetching_);
+  const int error =
+      side_.endpoint->read(to, request_.in_size, side_.payload_memory.back().descriptor,
+                           arena_.address + offset, arena_.key, fetching_);
   if (error == 0) {
     awaited_ = &fetching_;
     fetched_ = true;
@@ -116,8 +120,7 @@ bool ServerChannel::attach_output(const Invocation& invocation, std::uint64_t si
 
 void ServerChannel::post(const Message& message) noexcept {
   // What does not leave at once must have left before the next function runs.
-  const bool tell =
-      message.payload_size != 0 || !side_.endpoint->fits_inject(message.head_size);
+  const bool tell = message.payload_size != 0 || !side_.endpoint->fits_inject(message.head_size);
   for (;;) {
     const int error = side_.endpoint->post(message, tell);
     if (error == 0) [[likely]]
@@ -149,6 +152,7 @@ void ServerChannel::complete_dying(std::uint32_t sequence, Status status,
 
 void ServerChannel::sleep(std::chrono::nanoseconds limit) noexcept {
   if (limit.count() <= 0) return;
+  look_at_connection();
   for (int look = 0; is_open() && !(arrived() && awaited_ == nullptr); ++look) {
     if (side_.endpoint->may_wait()) break;
     progress();

@@ -4,9 +4,9 @@
 // was read. complete: the reply is put together in a slot of our own and posted: one libfabric call
 // (see fabric_endpoint.hpp). No allocation, lock, log or virtual call of our own.
 //
-// PROGRESS  Most providers move data only while the worker is in poll, complete or sleep. So a large
-// reply leaves this process before the next request is handed out: its client must not wait for
-// another call's function.
+// PROGRESS  Most providers move data only while the worker is in poll, complete or sleep. So a
+// large reply leaves this process before the next request is handed out: its client must not wait
+// for another call's function.
 
 #include <base/shared_memory.hpp>
 #include <transport/contract.hpp>
@@ -46,6 +46,7 @@ class ServerChannel {
     if (side_.endpoint->broken()) [[unlikely]]
       open_.store(false, std::memory_order_relaxed);
   }
+  void look_at_connection() noexcept;
   void decode(Invocation& invocation) noexcept;
   [[nodiscard]] bool fetch() noexcept;
   [[nodiscard]] bool cover(std::uint64_t end) noexcept;
@@ -66,6 +67,9 @@ class ServerChannel {
                                    Message& message) noexcept;
   void post(const Message& message) noexcept;
 
+  /// Polls in vain between two looks at the connection: some milliseconds.
+  static constexpr std::uint32_t kPollsPerEvent = 4096;
+
   base::SharedMemory mirror_;  ///< Unmapped after the endpoint is closed.
   Side side_;
   ReplySlot* replies_;
@@ -75,6 +79,7 @@ class ServerChannel {
   std::uint32_t next_ = 1;
   bool tell_region_ = false;  ///< The client does not know the last region of the mirror yet.
   std::atomic<bool> open_{true};
+  std::uint32_t idle_polls_ = 0;
   const Operation* awaited_ = nullptr;  ///< No request is handed out before it has completed.
   RequestSlot request_{};               ///< The copy that is checked and used.
   alignas(64) std::array<std::byte, 64> scratch_{};
@@ -92,7 +97,11 @@ inline bool ServerChannel::poll(Invocation& invocation) noexcept {
       if (awaited_->under_way) return false;
       awaited_ = nullptr;
     }
-    if (!arrived()) return false;
+    if (!arrived()) {
+      if (++idle_polls_ % kPollsPerEvent == 0) [[unlikely]]
+        look_at_connection();
+      return false;
+    }
   }
   if (!fetched_) {
     std::memcpy(&request_, &requests_[next_ & mask_], sizeof(request_));

@@ -27,9 +27,9 @@
 
 namespace sublet::transport::fabric {
 
-/// Opens a channel to one worker; its address is "HOST:PORT". The executor names the provider. kDenied
-/// with the executor's reason when it refuses, kDisconnected when it is not there or does not answer
-/// in time, kUnsupported when this node lacks the executor's provider.
+/// Opens a channel to one worker; its address is "HOST:PORT". The executor names the provider.
+/// kDenied with the executor's reason when it refuses, kDisconnected when it is not there or does
+/// not answer in time, kUnsupported when this node lacks the executor's provider.
 Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Arena> arena);
 
 /// The executor's side. Owner and user: the executor's main thread (see NetworkListener).

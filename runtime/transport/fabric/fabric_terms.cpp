@@ -36,8 +36,7 @@ std::size_t next_registration(std::size_t registered, std::size_t needed,
 Result<void> prepare_memory(Side& side, std::size_t own_slot, std::size_t peer_slot,
                             std::byte* payload, std::size_t payload_size) {
   const std::size_t size = (side.slots * (own_slot + peer_slot) + kPage - 1) / kPage * kPage;
-  auto rings =
-      base::SharedMemory::create("sublet-fabric", size, base::SharedMemory::Pages::kSmall);
+  auto rings = base::SharedMemory::create("sublet-fabric", size, base::SharedMemory::Pages::kSmall);
   if (!rings) return tl::unexpected<Error>(rings.error());
   side.rings = std::move(*rings);
   auto ring = side.endpoint->register_memory(side.rings.data(), size, FI_REMOTE_WRITE);

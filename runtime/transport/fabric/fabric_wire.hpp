@@ -1,23 +1,24 @@
 #pragma once
 
-// PROTOCOL  A channel has a link and an endpoint. The link is a TCP connection: it carries the set-up,
+// PROTOCOL  A channel has a link and an endpoint. The link is a TCP connection: it carries the
+// set-up,
 //           the replies of a dying worker, and by its end each side learns of the other's death,
 //           which most providers do not report. The endpoint carries the calls.
 //
 //           Set-up, over the link: the client sends a Hello, the executor answers with a Welcome
 //           that names the provider, the kind and the address of its endpoint, or refuses. The
-//           client connects its endpoint (kConnected: by fi_connect, presenting the Welcome's nonce)
-//           and both send their Keys. Later only Dying travels, from the executor.
+//           client connects its endpoint (kConnected: by fi_connect, presenting the Welcome's
+//           nonce) and both send their Keys. Later only Dying travels, from the executor.
 //
 //           Call n (a 32-bit number, from 1, wrapping) uses slot n mod N of two rings, each in the
 //           memory of the side that reads it. A request is one write of a RequestSlot's first bytes
-//           into the worker's ring with n as the remote completion's data; a reply is one write of a
-//           ReplySlot's first bytes into the client's ring, with n again. Payloads beyond what is
+//           into the worker's ring with n as the remote completion's data; a reply is one write of
+//           a ReplySlot's first bytes into the client's ring, with n again. Payloads beyond what is
 //           inline lie in the client's arena and, at the same offset, in the worker's mirror of it:
 //           the client writes an input there before the request (in the same operation where the
 //           provider can), the worker writes an output from there into the arena before the reply.
-//           What the worker has not registered yet it reads from the arena itself (kFetch), and then
-//           tells the client of the larger region with the reply.
+//           What the worker has not registered yet it reads from the arena itself (kFetch), and
+//           then tells the client of the larger region with the reply.
 //
 // STATES    A slot, for the client: free -> submitted -> arrived (its completion was read) -> free.
 //           For the worker: expected -> arrived -> (input being fetched) -> running -> replied.
@@ -48,7 +49,7 @@ using Nonce = std::array<std::uint8_t, 16>;
 
 /// How an endpoint finds its peer.
 enum class EndpointKind : std::uint8_t {
-  kConnected = 1,    ///< FI_EP_MSG: a connection.
+  kConnected = 1,       ///< FI_EP_MSG: a connection.
   kConnectionless = 2,  ///< FI_EP_RDM: an address.
 };
 
