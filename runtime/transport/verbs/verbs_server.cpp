@@ -40,7 +40,9 @@ ServerChannel::ServerChannel(ServerParts parts)
       depths_(QueueDepths::of(parts.slots)),
       arena_size_(parts.arena_size),
       receives_(depths_.receives_batch),
+      done_storage_(depths_.receives + static_cast<std::size_t>(kCompletionsPerPoll)),
       parts_(std::move(parts)) {
+  done_ = done_storage_.data();
   for (std::size_t i = 0; i < receives_.size(); ++i) {
     receives_[i] = {};
     receives_[i].next = i + 1 < receives_.size() ? &receives_[i + 1] : nullptr;
@@ -113,20 +115,18 @@ void ServerChannel::other(const ibv_wc& completion) noexcept {
   if ((completion.wr_id & kIsRead) != 0 && reads_left_ > 0) --reads_left_;
 }
 
-/// Looks at completions of sends while a request has to wait; requests stay where they are.
+/// Looks at completions of sends while a request has to wait; requests are kept for later.
 void ServerChannel::collect_completions() noexcept {
-  if (used_ > 0) {
-    std::copy(done_.begin() + used_, done_.begin() + found_, done_.begin());
-    found_ -= used_;
-    used_ = 0;
-  }
-  if (found_ == kCompletionsPerPoll) return;  // only requests: sends_done_ must come another way
-  const int more = ibv_poll_cq(queue_, kCompletionsPerPoll - found_, done_.data() + found_);
+  std::copy(done_ + used_, done_ + found_, done_);
+  found_ -= used_;
+  used_ = 0;
+  const int room = static_cast<int>(done_storage_.size()) - found_;
+  const int more = ibv_poll_cq(queue_, std::min(room, kCompletionsPerPoll), done_ + found_);
   int keep = found_;
   for (int i = found_; i < found_ + std::max(more, 0); ++i) {
-    const ibv_wc& completion = done_[static_cast<std::size_t>(i)];
+    const ibv_wc completion = done_[i];
     if (completion.status == IBV_WC_SUCCESS && completion.opcode == IBV_WC_RECV_RDMA_WITH_IMM) {
-      done_[static_cast<std::size_t>(keep++)] = completion;
+      done_[keep++] = completion;
     } else {
       other(completion);
     }
@@ -216,7 +216,7 @@ bool ServerChannel::start_reading() noexcept {
     work.wr.rdma.remote_addr = input_place_.address + done;
     work.wr.rdma.rkey = input_place_.rkey;
     ++reads_left_;
-    post(work);
+    post(work, kIsRead);
     done += size;
   }
   return true;

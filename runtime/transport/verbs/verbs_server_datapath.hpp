@@ -100,7 +100,7 @@ class ServerChannel {
   void reject(Invocation& invocation) noexcept;
   void refill() noexcept;
   void break_off(const char* why) noexcept;
-  void post(ibv_send_wr& work) noexcept;
+  void post(ibv_send_wr& work, std::uint64_t tag = 0) noexcept;
   void drain() noexcept;
   [[nodiscard]] bool sends_have_ended(std::uint32_t count) const noexcept {
     return static_cast<std::int32_t>(sends_done_ - count) >= 0;
@@ -136,7 +136,7 @@ class ServerChannel {
   Bulk* output_bulk_ = nullptr;  ///< Where the function writes it; null: in the slot.
   alignas(64) std::array<std::byte, 64> input_{};  ///< The copy of an inline input.
   alignas(64) std::array<std::byte, 64> scratch_{};
-  std::array<ibv_wc, kCompletionsPerPoll> done_;
+  ibv_wc* done_;
 
   QueueDepths depths_;
   std::uint64_t arena_size_;
@@ -149,6 +149,8 @@ class ServerChannel {
   bool armed_ = false;
   unsigned unacknowledged_ = 0;
   std::vector<ibv_recv_wr> receives_;
+  /// All requests that can be waiting, and what is polled beside them.
+  std::vector<ibv_wc> done_storage_;
   ServerParts parts_;
 };
 
@@ -157,14 +159,14 @@ inline bool ServerChannel::poll(Invocation& invocation) noexcept {
     return go_on(invocation);
   if (used_ == found_) {
     used_ = 0;
-    found_ = ibv_poll_cq(queue_, kCompletionsPerPoll, done_.data());
+    found_ = ibv_poll_cq(queue_, kCompletionsPerPoll, done_);
     if (found_ <= 0) {
       found_ = 0;
       return false;
     }
   }
   while (used_ < found_) {
-    const ibv_wc& completion = done_[static_cast<std::size_t>(used_++)];
+    const ibv_wc& completion = done_[used_++];
     if (completion.status == IBV_WC_SUCCESS && completion.opcode == IBV_WC_RECV_RDMA_WITH_IMM)
         [[likely]] {
       return take(completion, invocation);
@@ -233,11 +235,11 @@ inline bool ServerChannel::take(const ibv_wc& receive, Invocation& invocation) n
   return true;
 }
 
-inline void ServerChannel::post(ibv_send_wr& work) noexcept {
+inline void ServerChannel::post(ibv_send_wr& work, std::uint64_t tag) noexcept {
   ++sends_;
   if (++unsignalled_ >= depths_.signal_every) work.send_flags |= IBV_SEND_SIGNALED;
   if ((work.send_flags & IBV_SEND_SIGNALED) != 0) unsignalled_ = 0;
-  work.wr_id = std::uint64_t{sends_} << 32;
+  work.wr_id = std::uint64_t{sends_} << 32 | tag;
   ibv_send_wr* bad = nullptr;
   if (ibv_post_send(pair_, &work, &bad) != 0) [[unlikely]]
     broken_ = true;  // noticed by sleep() and by the flushed receives
