@@ -1,4 +1,5 @@
 #include <transport/any_channel.hpp>
+#include <transport/fabric/fabric_devices.hpp>
 #include <transport/verbs/verbs_devices.hpp>
 
 #include <algorithm>
@@ -58,6 +59,12 @@ Result<Preference> prefer(bool same_node, const std::string& wanted) {
     preference.reasons += "; verbs: this node has an active RDMA port";
   } else {
     preference.reasons += "; not verbs: " + why_not;
+  }
+  if (fabric::has_own_fabric()) {
+    preference.kinds.push_back(Kind::kFabric);
+    preference.reasons += "; fabric: libfabric has a network of its own here";
+  } else {
+    preference.reasons += "; not fabric: libfabric has no network of its own here";
   }
   preference.kinds.push_back(Kind::kTcp);
   preference.reasons += "; tcp: for plain Ethernet";

@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace sublet::cli::bench {
@@ -155,7 +156,10 @@ class RawSide {
   }
 
  private:
-  [[nodiscard]] bool in_flag() const noexcept { return payload_.size() <= kFlagBytes; }
+  /// Only over shared memory: the flag's own word is the payload.
+  [[nodiscard]] bool in_flag() const noexcept {
+    return std::is_same_v<Raw, RawExchange> && payload_.size() <= kFlagBytes;
+  }
 
   Raw* raw_;
   PrivatePayload payload_;

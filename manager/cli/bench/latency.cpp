@@ -5,6 +5,8 @@
 #include "leased_worker.hpp"
 #include "mpi_compare.hpp"
 #include "raw_exchange.hpp"
+#include "raw_fabric.hpp"
+#include "raw_tcp.hpp"
 
 #include <algorithm>
 #include <functional>
@@ -243,9 +245,11 @@ Result<LatencyReport> measure_latency(const LatencyOptions& options, Progress& p
   switch (options.transport) {
     case wire::TransportKind::kShm:
       return measure_beside<RawExchange>(options, progress);
-    case wire::TransportKind::kVerbs:
     case wire::TransportKind::kFabric:
+      return measure_beside<RawFabric>(options, progress);
     case wire::TransportKind::kTcp:
+      return measure_beside<RawTcpExchange>(options, progress);
+    case wire::TransportKind::kVerbs:
       break;
   }
   return fail(ErrorKind::kUnsupported, std::string("transport ") + to_string(options.transport) +
