@@ -64,9 +64,6 @@ test_faults() {
   expect "the exit status of a failed boot" "$code" 125
   [[ $(<stderr) == *"Kernel panic"*"the guest did not boot"* ]] || fail "the console is not shown"
 
-  rig run --out out -- /no/such/program
-  expect "the exit status of a missing command" "$code" 127
-
   local signal run qemu room
   for signal in TERM KILL; do
     "$rdma" run --out out -- tail -f /dev/null >stdout 2>stderr &
