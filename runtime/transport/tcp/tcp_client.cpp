@@ -122,8 +122,9 @@ Status ClientChannel::end_of_channel(Pending& call, ReplyView& reply) noexcept {
 
 bool ClientChannel::check_peer() noexcept {
   if (end_ != Status::kOk) return false;
-  drain();  // the end of the stream comes behind the replies
-  if (end_ == Status::kOk && peer_gone_ && peer_gone_()) {
+  const bool gone = peer_gone_ && peer_gone_();
+  drain();  // the end, whoever tells of it, comes behind the replies
+  if (end_ == Status::kOk && gone) {
     end(Status::kLost, "the executor's node is gone");
   }
   if (end_ == Status::kOk && watch_.cut_off(stream_.fd(), std::chrono::steady_clock::now())) {
@@ -165,7 +166,8 @@ void ClientChannel::wait_step(const Pending& call, base::Ticks now, Patience& pa
   const base::TickRate& rate = base::TickRate::get();
   if (now - patience.checked > rate.from(tuning::kPeerCheck)) {
     patience.checked = now;
-    if (!check_peer()) return;
+    // It also takes what has come: the system would not end a sleep for that any more.
+    if (!check_peer() || call.state == State::kDone) return;
   }
   const bool cores_short = contention_.observe(now);
   if (cores_short) ::sched_yield();

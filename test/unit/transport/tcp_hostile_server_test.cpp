@@ -1,10 +1,12 @@
 // An executor that answers with nonsense, in pieces, or not at all. The client never writes beyond
 // the outputs it was given, and every call ends once.
 
+#include "process.hpp"
 #include "tcp_pair.hpp"
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <random>
 
 namespace sublet::transport::tcp {
@@ -17,10 +19,9 @@ class TcpHostileServer : public ::testing::Test {
  protected:
   TcpHostileServer() { reconnect(); }
 
-  void reconnect() {
+  void reconnect(ClientTerms terms = {}) {
     auto [client, server] = connected_sockets();
     server_ = std::move(server);
-    ClientTerms terms;
     terms.slots = kSlots;
     client_ = std::make_unique<ClientChannel>(Stream(std::move(client)), arena_, terms);
   }
@@ -205,6 +206,32 @@ TEST_F(TcpHostileServer, IsNotHeardAfterTheClientClosedExceptForWhatCameBefore) 
   client_->close();
   EXPECT_EQ(collect(second).status, Status::kClosed);
   EXPECT_EQ(collect(first).status, Status::kOk);
+}
+
+TEST_F(TcpHostileServer, MayAnswerJustWhenTheClientAsksAfterItAndFallsAsleep) {
+  // The one step of a wait that does both: the reply is received by the asking, and nothing would
+  // end the sleep behind it.
+  ClientTerms terms;
+  terms.wait.spin = std::chrono::nanoseconds(0);
+  terms.wait.sleep_slice = 2 * tuning::kPeerCheck;
+  std::optional<Ticket> to_answer;
+  std::uint64_t slept = 0;
+  terms.peer_gone = [&] {
+    if (to_answer) {
+      EXPECT_TRUE(send_all(server_.get(), header(*to_answer)));
+      slept = conformance::times_slept();
+      to_answer.reset();
+    }
+    return false;
+  };
+  reconnect(terms);
+  for (int i = 0; i < 3; ++i) {
+    const Ticket ticket = submit();
+    to_answer = ticket;
+    EXPECT_EQ(collect(ticket).status, Status::kOk);
+    EXPECT_FALSE(to_answer) << "the client never asked";
+    EXPECT_EQ(conformance::times_slept(), slept) << "it slept with the reply in its hand";
+  }
 }
 
 TEST_F(TcpHostileServer, GetsNowhereWithNoise) {

@@ -172,6 +172,7 @@ TEST_F(TcpSetup, LeavesWhatComesBehindTheGreetingToTheWorker) {
   serve();
   ASSERT_TRUE(answer(socket.get()));
   ASSERT_TRUE(await([&] { return accepted_ == 1; }));
+  TearDown();  // the channel is this thread's from now on
   Invocation invocation;
   ASSERT_TRUE(poll_for(*channels_[0], invocation));
   EXPECT_EQ(invocation.function, 5);
