@@ -25,6 +25,25 @@ TransportState verbs_state() {
   return {Kind::kVerbs, true, text};
 }
 
+TransportState fabric_state() {
+  std::size_t others = 0;
+  std::string chosen;
+  for (const fabric::FabricDevice& device : fabric::fabric_devices()) {
+    if (device.chosen) {
+      chosen = "provider " + device.provider + " (" + device.endpoint + " endpoints) on " +
+               device.domain + (device.address.empty() ? "" : ", " + device.address);
+    } else if (device.missing.empty()) {
+      ++others;
+    }
+  }
+  if (chosen.empty()) {
+    return {Kind::kFabric, false, "libfabric offers no provider that can be used here"};
+  }
+  return {Kind::kFabric, true,
+          chosen + "; " + std::to_string(others) +
+              " other networks, see fi_info; SUBLET_FABRIC_PROVIDER names another provider"};
+}
+
 }  // namespace
 
 Result<std::vector<RdmaDevice>> rdma_devices() {
@@ -41,11 +60,9 @@ Result<std::vector<RdmaDevice>> rdma_devices() {
 }
 
 std::vector<TransportState> transport_states() {
-  const std::string providers = fabric::describe_fabric();
   return {shm_state(),
           verbs_state(),
-          {Kind::kFabric, !providers.empty(),
-           providers.empty() ? "libfabric offers no provider that can be used here" : providers},
+          fabric_state(),
           {Kind::kTcp, true, "plain Ethernet"}};
 }
 

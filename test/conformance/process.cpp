@@ -31,6 +31,11 @@ bool long_run() {
   return value != nullptr && std::string_view(value) == "1";
 }
 
+bool emulated_machine() {
+  const char* value = std::getenv("SUBLET_RDMA_GUEST");
+  return value != nullptr && std::string_view(value) == "1";
+}
+
 bool await(const std::function<bool()>& done, std::chrono::nanoseconds patience) {
   const auto end = steady_clock::now() + patience;
   for (unsigned round = 0; !done(); ++round) {

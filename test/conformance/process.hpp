@@ -19,6 +19,9 @@ inline constexpr std::chrono::seconds kPatience{30};
 /// True when SUBLET_TEST_LONG=1 asks for the runs that look for rare events.
 bool long_run();
 
+/// True in the guest that `./dev rdma` boots, whose processors are emulated (SUBLET_RDMA_GUEST=1).
+bool emulated_machine();
+
 /// Looks again and again until `done`, giving way to other threads. False when patience ends first.
 /// For what nothing announces: the state of a thread, a counter in shared memory.
 bool await(const std::function<bool()>& done, std::chrono::nanoseconds patience = kPatience);

@@ -66,8 +66,8 @@ class VerbsTransport {
     return transport::verbs::connect(options_for(address, options), std::move(arena));
   }
 
-  /// Resolves the way to the listener and stops there: what a peer can hold without a greeting, which
-  /// travels with the request to connect.
+  /// Resolves the way to the listener and stops there: what a peer can hold without a greeting,
+  /// which travels with the request to connect.
   static std::shared_ptr<void> connect_silently(const std::string& address) {
     struct Silent {
       transport::verbs::EventChannel events;
@@ -78,7 +78,8 @@ class VerbsTransport {
     rdma_cm_id* id = nullptr;
     if (rdma_create_id(silent->events.get(), &id, nullptr, RDMA_PS_TCP) != 0) return silent;
     silent->id.reset(id);
-    auto target = transport::verbs::SocketAddress::parse(address);
+    auto target =
+        transport::verbs::SocketAddress::parse(transport::verbs::split_addresses(address).at(0));
     const auto await_event = [&] {
       pollfd ready{silent->events->fd, POLLIN, 0};
       rdma_cm_event* event = nullptr;

@@ -7,6 +7,7 @@
 #include "raw_exchange.hpp"
 #include "raw_fabric.hpp"
 #include "raw_tcp.hpp"
+#include "raw_verbs.hpp"
 
 #include <algorithm>
 #include <functional>
@@ -250,10 +251,9 @@ Result<LatencyReport> measure_latency(const LatencyOptions& options, Progress& p
     case wire::TransportKind::kTcp:
       return measure_beside<RawTcpExchange>(options, progress);
     case wire::TransportKind::kVerbs:
-      break;
+      return measure_beside<RawVerbsExchange>(options, progress);
   }
-  return fail(ErrorKind::kUnsupported, std::string("transport ") + to_string(options.transport) +
-                                           " has no raw exchange to compare with");
+  return fail(ErrorKind::kInternal, "there is no such transport");
 }
 
 }  // namespace sublet::cli::bench

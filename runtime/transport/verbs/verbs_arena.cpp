@@ -18,8 +18,9 @@ struct Known {
 
 Result<std::shared_ptr<ArenaDomain>> ArenaDomain::of(const std::shared_ptr<Arena>& arena,
                                                      ibv_context* device) {
-  // A channel is opened with nothing but its arena in common with the others of its lease, so this is
-  // where they meet. Channels keep the arena alive: its address names it as long as the entry lives.
+  // A channel is opened with nothing but its arena in common with the others of its lease, so this
+  // is where they meet. Channels keep the arena alive: its address names it as long as the entry
+  // lives.
   static std::mutex mutex;
   static std::vector<Known> all;
   const std::lock_guard lock(mutex);
@@ -41,9 +42,9 @@ Result<std::shared_ptr<const ArenaDomain::Part>> ArenaDomain::covering(std::uint
   const std::uint64_t most = arena_->size();
   const std::uint64_t size = std::min<std::uint64_t>(
       most, std::max<std::uint64_t>(kFirstRegistration, std::bit_ceil(std::min(end, most))));
-  auto region = register_memory(
-      domain_.get(), arena_->data(), size,
-      IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE);
+  auto region =
+      register_memory(domain_.get(), arena_->data(), size,
+                      IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE);
   if (!region) return tl::unexpected<Error>(std::move(region.error()));
   part_ = std::make_shared<const Part>(Part{std::move(*region), size});
   return part_;

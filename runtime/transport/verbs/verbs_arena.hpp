@@ -10,11 +10,13 @@
 
 namespace sublet::transport::verbs {
 
-/// An arena as one device sees it: a protection domain of its own (so that the keys given to the workers
-/// of its lease open nothing else), and one registration of its first part, shared by all channels.
+/// An arena as one device sees it: a protection domain of its own (so that the keys given to the
+/// workers of its lease open nothing else), and one registration of its first part, shared by all
+/// channels.
 ///
-/// It is not registered whole: registering locks memory, and most of a large arena is never used. When
-/// a payload lies beyond the registered part, that part is doubled; the key travels with each request.
+/// It is not registered whole: registering locks memory, and most of a large arena is never used.
+/// When a payload lies beyond the registered part, that part is doubled; the key travels with each
+/// request.
 ///
 /// Owner: the channels of the arena, shared. Any thread. Off the hot path.
 class ArenaDomain {
@@ -28,8 +30,8 @@ class ArenaDomain {
     std::uint64_t size = 0;  ///< Of the arena's first bytes.
   };
 
-  /// What is registered covers at least `end` bytes afterwards. Those who have the one before keep it
-  /// alive for their calls under way.
+  /// What is registered covers at least `end` bytes afterwards. Those who have the one before keep
+  /// it alive for their calls under way.
   Result<std::shared_ptr<const Part>> covering(std::uint64_t end);
 
   [[nodiscard]] ibv_pd* domain() const noexcept { return domain_.get(); }

@@ -87,8 +87,8 @@ void ClientLink::refill() noexcept {
 }
 
 bool ClientLink::make_room() noexcept {
-  // Rare: the worker has answered, and yet the device has not said that our requests have arrived. It
-  // will, or it fails.
+  // Rare: the worker has answered, and yet the device has not said that our requests have arrived.
+  // It will, or it fails.
   const base::Deadline limit = base::Deadline::after(tuning::kPeerCheck);
   do {
     completions_->poll();
@@ -193,8 +193,7 @@ bool ClientLink::check_peer() noexcept {
   pollfd ready{parts_.events->fd, POLLIN, 0};
   if (::poll(&ready, 1, 0) > 0) read_events();
   keep_alive();
-  if (is_open() &&
-      (device_is_dead(parts_.domain->device()) || (peer_gone_ && peer_gone_()))) {
+  if (is_open() && (device_is_dead(parts_.domain->device()) || (peer_gone_ && peer_gone_()))) {
     while (completions_->poll()) {
     }
     end(Status::kLost);

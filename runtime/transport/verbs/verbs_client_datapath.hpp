@@ -1,9 +1,10 @@
 #pragma once
 
-// HOT-PATH BUDGET  submit: one ibv_post_send of one work request, after at most three copies of some
-// words into staging memory. poll: one look at the call's own word, one poll of the thread's completion
-// queue. Receives are posted again half a ring at a time, and one send in half a ring is signalled. No
-// allocation, lock or virtual call; no system call of ours (software devices make one in ibv_post_send).
+// HOT-PATH BUDGET  submit: one ibv_post_send of one work request, after at most three copies of
+// some words into staging memory. poll: one look at the call's own word, one poll of the thread's
+// completion queue. Receives are posted again half a ring at a time, and one send in half a ring is
+// signalled. No allocation, lock or virtual call; no system call of ours (software devices make one
+// in ibv_post_send).
 
 #include <transport/contention.hpp>
 #include <transport/contract.hpp>
@@ -34,9 +35,9 @@ struct ClientParts {
   std::uint32_t requests_rkey = 0;
 };
 
-/// The client's end of a queue pair, at an address that stays. Made before it is connected: its receives
-/// must be there when the executor's first word comes. Thread rule of ClientChannel; completed() is called
-/// by whoever polls the completion queue.
+/// The client's end of a queue pair, at an address that stays. Made before it is connected: its
+/// receives must be there when the executor's first word comes. Thread rule of ClientChannel;
+/// completed() is called by whoever polls the completion queue.
 class ClientLink {
  public:
   ClientLink(ClientParts parts, std::shared_ptr<Arena> arena, std::uint32_t slots,
@@ -93,7 +94,9 @@ class ClientLink {
     return cover(end);
   }
   [[nodiscard]] bool cover(std::uint64_t end) noexcept;
-  [[nodiscard]] bool has_room() noexcept { return sends_ - sends_done_ < depths_.sends || make_room(); }
+  [[nodiscard]] bool has_room() noexcept {
+    return sends_ - sends_done_ < depths_.sends || make_room();
+  }
   [[nodiscard]] bool make_room() noexcept;
   [[nodiscard]] bool post(ibv_send_wr& work) noexcept;
   void refill() noexcept;
@@ -119,20 +122,21 @@ class ClientLink {
   std::uint64_t requests_ = 0;  ///< The worker's ring, in its address space.
   std::uint32_t requests_rkey_ = 0;
   std::uint32_t memory_lkey_;
-  std::uint32_t arena_key_ = 0;   ///< Local and remote keys are different numbers.
+  std::uint32_t arena_key_ = 0;  ///< Local and remote keys are different numbers.
   std::uint32_t arena_lkey_ = 0;
   std::uint32_t mask_;
   std::uint32_t next_ = 1;
   std::uint32_t in_flight_ = 0;
   std::uint32_t inline_bytes_;
-  std::uint32_t number_ = 0;      ///< In the completion queue.
-  std::uint32_t sends_ = 0;       ///< Posted so far.
+  std::uint32_t number_ = 0;  ///< In the completion queue.
+  std::uint32_t sends_ = 0;   ///< Posted so far.
   std::uint32_t unsignalled_ = 0;
   std::uint32_t receives_used_ = 0;
-  std::atomic<std::uint32_t> done_{0};  ///< sends_ as of the last completion; written by completed().
-  std::uint32_t sends_done_ = 0;        ///< A copy of it.
+  std::atomic<std::uint32_t> done_{
+      0};                         ///< sends_ as of the last completion; written by completed().
+  std::uint32_t sends_done_ = 0;  ///< A copy of it.
   QueueDepths depths_;
-  OutputPlace last_output_{};     ///< The one the worker has.
+  OutputPlace last_output_{};             ///< The one the worker has.
   std::atomic<Status> end_{Status::kOk};  ///< kOk while open, then what calls under way get.
 
   WaitPolicy policy_;
@@ -140,7 +144,8 @@ class ClientLink {
   std::function<bool()> peer_gone_;
   ClientParts parts_;
   std::shared_ptr<Arena> arena_;
-  std::vector<std::shared_ptr<const ArenaDomain::Part>> old_parts_;  ///< Calls under way may use them.
+  std::vector<std::shared_ptr<const ArenaDomain::Part>>
+      old_parts_;  ///< Calls under way may use them.
   std::vector<Pending> pending_storage_;
   std::vector<ibv_recv_wr> receives_;  ///< A chain of one batch.
   base::Ticks last_keep_alive_ = 0;
@@ -217,7 +222,8 @@ inline Status ClientLink::submit(const Request& request, Ticket& ticket) noexcep
   work.next = nullptr;
   work.sg_list = pieces;
   work.opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
-  work.send_flags = length <= inline_bytes_ ? IBV_SEND_SOLICITED | IBV_SEND_INLINE : IBV_SEND_SOLICITED;
+  work.send_flags =
+      length <= inline_bytes_ ? IBV_SEND_SOLICITED | IBV_SEND_INLINE : IBV_SEND_SOLICITED;
   work.imm_data = htonl(word.encode());
   work.wr.rdma.remote_addr = requests_ + slot * kRequestStride + start;
   work.wr.rdma.rkey = requests_rkey_;

@@ -26,8 +26,8 @@ Result<std::shared_ptr<Completions>> Completions::of_this_thread(ibv_context* de
     return verbs_error(ErrorKind::kUnsupported, "asking the RDMA device for its limits", error);
   }
   const auto most = std::min(static_cast<std::uint32_t>(attributes.max_cqe), kMaxCompletions);
-  const std::uint32_t entries = std::max(
-      depths.completions(), std::min(most, kChannelsPerQueue * depths.completions()));
+  const std::uint32_t entries =
+      std::max(depths.completions(), std::min(most, kChannelsPerQueue * depths.completions()));
   auto channel = make_wake_channel(device);
   if (!channel) return tl::unexpected<Error>(std::move(channel.error()));
   auto queue = make_queue(device, entries, channel->get());

@@ -1,7 +1,7 @@
 #pragma once
 
-// HOT-PATH BUDGET  poll: one atomic exchange and one store, ibv_poll_cq, and for each completion a look
-// into a table. No allocation, system call or virtual call; the lock is only ever tried.
+// HOT-PATH BUDGET  poll: one atomic exchange and one store, ibv_poll_cq, and for each completion a
+// look into a table. No allocation, system call or virtual call; the lock is only ever tried.
 
 #include <transport/verbs/verbs_layout.hpp>
 #include <transport/verbs/verbs_objects.hpp>
@@ -19,13 +19,13 @@ namespace sublet::transport::verbs {
 
 class ClientLink;
 
-/// The completion queue of one client thread on one device, shared by all its queue pairs: waiting for
-/// one call collects the replies of all others on the way.
+/// The completion queue of one client thread on one device, shared by all its queue pairs: waiting
+/// for one call collects the replies of all others on the way.
 ///
-/// Owner: its channels, shared. Made for the thread that opens the channels, and fastest when that thread
-/// uses them; another may as well: whoever polls hands each completion to its channel, and who finds
-/// another polling looks again. A sleeper whose reply another thread has collected wakes with the end of
-/// its slice.
+/// Owner: its channels, shared. Made for the thread that opens the channels, and fastest when that
+/// thread uses them; another may as well: whoever polls hands each completion to its channel, and
+/// who finds another polling looks again. A sleeper whose reply another thread has collected wakes
+/// with the end of its slice.
 class Completions {
  public:
   /// The calling thread's, with room for a queue pair of `depths`.
@@ -40,8 +40,8 @@ class Completions {
 
   [[nodiscard]] ibv_cq* queue() const noexcept { return queue_.get(); }
 
-  /// Its completions carry the number that is returned in their wr_id, see work_id(). Room for it was
-  /// found by of_this_thread().
+  /// Its completions carry the number that is returned in their wr_id, see work_id(). Room for it
+  /// was found by of_this_thread().
   std::uint32_t add(ClientLink& link);
   /// Its queue pair has been destroyed. Afterwards nothing calls the link any more.
   void remove(std::uint32_t number, std::uint32_t completions) noexcept;
@@ -53,8 +53,8 @@ class Completions {
   /// Takes what is there off the queue and gives it to the channels. False when there was nothing.
   bool poll() noexcept;
 
-  /// Sleeps until a completion may be there that `ready()` does not know of, `other_fd` is readable, or
-  /// `limit` is over.
+  /// Sleeps until a completion may be there that `ready()` does not know of, `other_fd` is
+  /// readable, or `limit` is over.
   template <class Ready>
   void sleep_unless(int other_fd, std::chrono::nanoseconds limit, Ready&& ready) noexcept {
     if (!arm()) return;

@@ -17,24 +17,13 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-std::vector<std::string> split(const std::string& text) {
-  std::vector<std::string> parts;
-  std::size_t start = 0;
-  while (start <= text.size()) {
-    const std::size_t comma = std::min(text.find(',', start), text.size());
-    if (comma > start) parts.push_back(text.substr(start, comma - start));
-    start = comma + 1;
-  }
-  return parts;
-}
-
 /// One connection on its way: start() it, then step() whenever fd() is readable, until done().
 class Connecting {
  public:
   Connecting(const ConnectOptions& options, std::shared_ptr<Arena> arena)
       : options_(options),
         arena_(std::move(arena)),
-        addresses_(split(options.address)),
+        addresses_(split_addresses(options.address)),
         end_(Clock::now() + options.timeout) {}
 
   void start() {
@@ -68,14 +57,14 @@ class Connecting {
         std::memcpy(said.data(), event->param.conn.private_data, size);
       }
       rdma_ack_cm_event(event);
-      handle(type, status, carries_words(type) ? std::span(said).first(size)
-                                               : std::span<std::byte>());
+      handle(type, status,
+             carries_words(type) ? std::span(said).first(size) : std::span<std::byte>());
     }
   }
 
   void give_up() {
-    finish(fail(ErrorKind::kDisconnected, who() + " at '" + address() +
-                                              "' did not answer a request to connect in time"));
+    finish(fail(ErrorKind::kDisconnected,
+                who() + " at '" + address() + "' did not answer a request to connect in time"));
   }
 
  private:
@@ -104,7 +93,8 @@ class Connecting {
   /// This address leads nowhere: the next one, or the end.
   void unreachable(ErrorKind kind, const std::string& text, int number = 0) {
     if (next_address_ < addresses_.size()) return try_next_address();
-    const std::string cause = number == 0 ? std::string() : std::string(": ") + std::strerror(number);
+    const std::string cause =
+        number == 0 ? std::string() : std::string(": ") + std::strerror(number);
     finish(fail(kind, "connecting to " + who() + " at '" + options_.address + "': " + text + cause,
                 number));
   }
@@ -115,8 +105,9 @@ class Connecting {
     ++next_address_;
     auto target = SocketAddress::parse(address());
     if (!target) {
-      return finish(fail(ErrorKind::kInvalid, "'" + address() + "' is no address: an IP address, a "
-                                                                "colon and a port are wanted"));
+      return finish(fail(ErrorKind::kInvalid, "'" + address() +
+                                                  "' is no address: an IP address, a "
+                                                  "colon and a port are wanted"));
     }
     auto events = make_event_channel();
     if (!events) return finish(tl::unexpected<Error>(std::move(events.error())));
@@ -225,7 +216,8 @@ class Connecting {
     Welcome welcome{};
     if (said.size() >= sizeof(welcome)) std::memcpy(&welcome, said.data(), sizeof(welcome));
     if (welcome.magic != kMagic) {
-      return finish(fail(ErrorKind::kInvalid, "what listens at '" + address() + "' is no executor"));
+      return finish(
+          fail(ErrorKind::kInvalid, "what listens at '" + address() + "' is no executor"));
     }
     link_->connected(welcome);
     result_.emplace(ClientChannel(std::move(link_)));
@@ -239,8 +231,7 @@ class Connecting {
                          "nothing listens there (rejection " + std::to_string(status) + ")");
     }
     rejection.text.back() = '\0';
-    finish(fail(ErrorKind::kDenied,
-                who() + " refused the connection: " + rejection.text.data()));
+    finish(fail(ErrorKind::kDenied, who() + " refused the connection: " + rejection.text.data()));
   }
 
   ConnectOptions options_;
@@ -256,6 +247,17 @@ class Connecting {
 };
 
 }  // namespace
+
+std::vector<std::string> split_addresses(const std::string& list) {
+  std::vector<std::string> parts;
+  std::size_t start = 0;
+  while (start <= list.size()) {
+    const std::size_t comma = std::min(list.find(',', start), list.size());
+    if (comma > start) parts.push_back(list.substr(start, comma - start));
+    start = comma + 1;
+  }
+  return parts;
+}
 
 std::optional<SocketAddress> SocketAddress::parse(const std::string& text) {
   const std::size_t colon = text.rfind(':');

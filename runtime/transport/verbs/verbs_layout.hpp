@@ -1,36 +1,38 @@
 #pragma once
 
-// PROTOCOL  One RC queue pair joins a client and a worker. Call n (a 32-bit number, from 1, wrapping)
+// PROTOCOL  One RC queue pair joins a client and a worker. Call n (a 32-bit number, from 1,
+// wrapping)
 //           uses slot n mod N on both sides.
 //
-//           A request is ONE write with immediate data into slot n of the worker's ring. The immediate
-//           word says what a small call needs: function, room for an inline output, and what was
-//           written. A slot is
-//               [16, 40)  InputPlace   where the client's input lies, when it is too large to be sent
-//               [40, 64)  OutputPlace  where the output goes, when it does not fit into the reply
-//               [64, ...) the input, up to kSlotPayload bytes
-//           and what is written is one piece of it: it starts with the first part that the call needs
-//           and ends with the last. The size of the input is the length of the write. An OutputPlace
-//           equal to the last one sent is not sent again. So 8 bytes travel as 8 bytes, and 4 KiB as
-//           4 KiB: not one packet more than the bare exchange takes.
+//           A request is ONE write with immediate data into slot n of the worker's ring. The
+//           immediate word says what a small call needs: function, room for an inline output, and
+//           what was written. A slot is
+//               [16, 40)  InputPlace   where the client's input lies, when it is too large to be
+//               sent [40, 64)  OutputPlace  where the output goes, when it does not fit into the
+//               reply [64, ...) the input, up to kSlotPayload bytes
+//           and what is written is one piece of it: it starts with the first part that the call
+//           needs and ends with the last. The size of the input is the length of the write. An
+//           OutputPlace equal to the last one sent is not sent again. So 8 bytes travel as 8 bytes,
+//           and 4 KiB as 4 KiB: not one packet more than the bare exchange takes.
 //
-//           A worker reads an input that has an InputPlace out of the client's arena (RDMA READ): its
-//           memory then does not grow with the number of slots, and it decides itself whether it wants
-//           the size.
+//           A worker reads an input that has an InputPlace out of the client's arena (RDMA READ):
+//           its memory then does not grow with the number of slots, and it decides itself whether
+//           it wants the size.
 //
-//           A reply is a write with immediate data too: of the output, straight to its OutputPlace or
-//           into reply slot n of the client when it is inline. The immediate word has the slot and the
-//           time the function took; the size is the length of the write. Failures, and outputs longer
-//           than one message, write a ReplyLine into the reply slot instead.
+//           A reply is a write with immediate data too: of the output, straight to its OutputPlace
+//           or into reply slot n of the client when it is inline. The immediate word has the slot
+//           and the time the function took; the size is the length of the write. Failures, and
+//           outputs longer than one message, write a ReplyLine into the reply slot instead.
 //
-// STATES    A slot: free -> submitted -> replied -> free (the client has collected the reply; known to
+// STATES    A slot: free -> submitted -> replied -> free (the client has collected the reply; known
+// to
 //           the client alone).
 //
 // LIMITS    Slots: a power of two up to wire::kMaxSlots. Error text: kErrorBytes. One message:
 //           kMessageBytes.
 //
-// Everything here is hostile: the other side may write anything at any time. Each side copies what it
-// needs once and checks the copy.
+// Everything here is hostile: the other side may write anything at any time. Each side copies what
+// it needs once and checks the copy.
 
 #include <transport/contract.hpp>
 #include <transport/setup.hpp>
@@ -47,9 +49,9 @@ namespace sublet::transport::verbs {
 inline constexpr std::uint32_t kMagic = 0x5342'5642;
 inline constexpr std::uint16_t kVersion = 1;
 
-/// Inputs up to this length travel with their request. A page: a larger one takes several packets on
-/// any network, beside which the trip that asks for it is small; and 16 slots of it, pinned, are still
-/// no more than what a queue pair takes by itself.
+/// Inputs up to this length travel with their request. A page: a larger one takes several packets
+/// on any network, beside which the trip that asks for it is small; and 16 slots of it, pinned, are
+/// still no more than what a queue pair takes by itself.
 inline constexpr std::size_t kSlotPayload = 4096;
 
 /// The longest single RDMA operation; the architecture allows 2^31 bytes.
@@ -107,11 +109,11 @@ static_assert(kReplyStride >= kReplyLineAt + sizeof(ReplyLine) && kReplyStride %
 
 /// The immediate word of a request.
 struct RequestWord {
-  std::uint32_t function;     ///< 16 bits.
-  std::uint32_t output;       ///< 6 bits: room for an inline output, or one of the two below.
+  std::uint32_t function;  ///< 16 bits.
+  std::uint32_t output;    ///< 6 bits: room for an inline output, or one of the two below.
   bool traced;
   bool has_input_place;
-  std::uint32_t sequence;     ///< The lowest 7 bits of the call's number, for safety.
+  std::uint32_t sequence;  ///< The lowest 7 bits of the call's number, for safety.
 
   [[nodiscard]] constexpr std::uint32_t encode() const noexcept {
     return function | output << 16 | std::uint32_t{traced} << 22 |
@@ -179,8 +181,8 @@ static_assert(sizeof(Welcome) == 16);
 /// From the executor, when it does not. A rejection has room for 148 bytes.
 struct Rejection {
   std::uint32_t magic;
-  std::uint8_t status;           ///< sublet::Status.
-  std::array<char, 143> text;    ///< Why, zero-terminated.
+  std::uint8_t status;         ///< sublet::Status.
+  std::array<char, 143> text;  ///< Why, zero-terminated.
 };
 static_assert(sizeof(Rejection) == 148);
 
@@ -201,8 +203,8 @@ struct ClientLayout {
   }
 };
 
-/// The worker's memory of one channel: the requests' ring, which alone the client may write; outputs up
-/// to kSlotPayload; staging for replies.
+/// The worker's memory of one channel: the requests' ring, which alone the client may write;
+/// outputs up to kSlotPayload; staging for replies.
 struct ServerLayout {
   std::size_t slots;
   [[nodiscard]] constexpr std::size_t requests() const noexcept { return 0; }
@@ -222,10 +224,10 @@ struct ServerLayout {
 
 /// How the queues of one queue pair are sized and filled.
 struct QueueDepths {
-  std::uint32_t receives;         ///< Posted at any time, less a batch: at least one for each slot.
-  std::uint32_t receives_batch;   ///< So many are posted together when so many have been used.
+  std::uint32_t receives;        ///< Posted at any time, less a batch: at least one for each slot.
+  std::uint32_t receives_batch;  ///< So many are posted together when so many have been used.
   std::uint32_t sends;
-  std::uint32_t signal_every;     ///< So many sends after the last signalled one the next is.
+  std::uint32_t signal_every;  ///< So many sends after the last signalled one the next is.
 
   [[nodiscard]] static constexpr QueueDepths of(std::uint32_t slots) noexcept {
     return {2 * slots, std::max(slots / 2, 1u), 2 * slots + 16, std::max(slots / 2, 1u)};

@@ -38,8 +38,9 @@ Result<std::vector<std::string>> addresses_for(const std::string& host) {
     addresses.insert(addresses.end(), port.addresses.begin(), port.addresses.end());
   }
   if (addresses.empty()) {
-    return fail(ErrorKind::kUnsupported, "the RDMA device '" + host + "' has no active port with an "
-                                                                      "IP address (its port is " +
+    return fail(ErrorKind::kUnsupported, "the RDMA device '" + host +
+                                             "' has no active port with an "
+                                             "IP address (its port is " +
                                              ports->front().state + ")");
   }
   return addresses;
@@ -67,16 +68,16 @@ Result<void> modify(ibv_qp* pair, rdma_cm_id* id, ibv_qp_state state, std::uint8
   return {};
 }
 
-/// Exposes the requests' ring, and nothing else, to the client of this queue pair. Returns the key; the
-/// region's own where the device has no windows.
+/// Exposes the requests' ring, and nothing else, to the client of this queue pair. Returns the key;
+/// the region's own where the device has no windows.
 Result<std::uint32_t> expose(ServerParts& parts, std::size_t size) {
-  if (!parts.window) return parts.memory.region->rkey;
+  if (!parts.window) return parts.ring->rkey;
   ibv_send_wr work{};
   work.opcode = IBV_WR_BIND_MW;
   work.send_flags = IBV_SEND_SIGNALED;
   work.bind_mw.mw = parts.window.get();
   work.bind_mw.rkey = ibv_inc_rkey(parts.window->rkey);
-  work.bind_mw.bind_info.mr = parts.memory.region.get();
+  work.bind_mw.bind_info.mr = parts.ring.get();
   work.bind_mw.bind_info.addr = reinterpret_cast<std::uintptr_t>(parts.memory.data());
   work.bind_mw.bind_info.length = size;
   work.bind_mw.bind_info.mw_access_flags = IBV_ACCESS_REMOTE_WRITE;
@@ -108,16 +109,23 @@ Result<ServerParts> make_parts(std::shared_ptr<ServerConnection> connection, con
   }
   const QueueDepths depths = QueueDepths::of(hello.slots);
   const ServerLayout layout{hello.slots};
-  const bool windows =
-      (limits.device_cap_flags & (IBV_DEVICE_MEM_WINDOW_TYPE_2A | IBV_DEVICE_MEM_WINDOW_TYPE_2B)) !=
-      0;
+  const bool windows = (limits.device_cap_flags &
+                        (IBV_DEVICE_MEM_WINDOW_TYPE_2A | IBV_DEVICE_MEM_WINDOW_TYPE_2B)) != 0;
   ServerParts parts;
   const int access = windows ? IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND
                              : IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE;
-  auto memory =
-      Registered::make(connection->domain.get(), "sublet-verbs-worker", layout.size(), access);
+  auto memory = base::SharedMemory::create("sublet-verbs-worker", layout.size(),
+                                           base::SharedMemory::Pages::kSmall);
   if (!memory) return tl::unexpected<Error>(std::move(memory.error()));
   parts.memory = std::move(*memory);
+  auto ring = register_memory(connection->domain.get(), parts.memory.data() + layout.requests(),
+                              layout.requests_size(), access);
+  if (!ring) return tl::unexpected<Error>(std::move(ring.error()));
+  parts.ring = std::move(*ring);
+  auto local = register_memory(connection->domain.get(), parts.memory.data() + layout.outputs(),
+                               layout.size() - layout.outputs(), IBV_ACCESS_LOCAL_WRITE);
+  if (!local) return tl::unexpected<Error>(std::move(local.error()));
+  parts.local = std::move(*local);
   auto wake = make_wake_channel(device);
   if (!wake) return tl::unexpected<Error>(std::move(wake.error()));
   parts.wake = std::move(*wake);
@@ -172,10 +180,7 @@ struct Listener::Request {
 
 Listener::Listener(std::shared_ptr<ServerHub> hub, ConnectionId id, std::string address,
                    const ListenOptions& options)
-    : options_(options),
-      hub_(std::move(hub)),
-      address_(std::move(address)),
-      id_(std::move(id)) {}
+    : options_(options), hub_(std::move(hub)), address_(std::move(address)), id_(std::move(id)) {}
 
 Result<std::unique_ptr<Listener>> Listener::open(const ListenOptions& options,
                                                  const std::string& host) {
@@ -188,11 +193,13 @@ Result<std::unique_ptr<Listener>> Listener::open(const ListenOptions& options,
     return fail(ErrorKind::kUnsupported,
                 "listening over RDMA: no active RDMA port has an IP address");
   }
-  // One address is bound; several mean all.
-  const bool v6 = addresses->front().find(':') != std::string::npos;
-  const std::string bound = addresses->size() > 1 ? (v6 ? "[::]" : "0.0.0.0")
-                            : v6 ? "[" + addresses->front() + "]"
-                                 : addresses->front();
+  // One address is bound; several mean all, and the unspecified IPv6 address takes IPv4 too.
+  const auto is_v6 = [](const std::string& address) {
+    return address.find(':') != std::string::npos;
+  };
+  const bool any_v6 = std::any_of(addresses->begin(), addresses->end(), is_v6);
+  const std::string only = any_v6 ? "[" + addresses->front() + "]" : addresses->front();
+  const std::string bound = addresses->size() == 1 ? only : any_v6 ? "[::]" : "0.0.0.0";
   auto target = SocketAddress::parse(bound + ":0");
   auto events = make_event_channel();
   if (!events) return tl::unexpected<Error>(std::move(events.error()));
@@ -285,7 +292,8 @@ void Listener::drop(rdma_cm_id* id, const std::function<void(std::uint32_t)>& en
   clients_.erase(entry);
   client.connection->peer_gone.store(true);
   client.connection->disconnect();  // answers the client's
-  // A channel that this side has ended is known to its owner, who may have given the worker another.
+  // A channel that this side has ended is known to its owner, who may have given the worker
+  // another.
   if (!client.connection->channel_gone.load()) ended(client.worker);
 }
 

@@ -38,7 +38,8 @@ using EventChannel =
     std::unique_ptr<rdma_event_channel, detail::Destroyer<&rdma_destroy_event_channel>>;
 using ConnectionId = std::unique_ptr<rdma_cm_id, detail::Destroyer<&rdma_destroy_id>>;
 
-/// "attempted: what errno says". Locked memory that runs out is named with its limit and the remedy.
+/// "attempted: what errno says". Locked memory that runs out is named with its limit and the
+/// remedy.
 [[nodiscard]] tl::unexpected<Error> verbs_error(ErrorKind kind, const std::string& attempted,
                                                 int number);
 
@@ -52,8 +53,8 @@ Result<EventChannel> make_event_channel();
 /// The most bytes a queue pair of the device sends inline: found by asking for less and less, once.
 [[nodiscard]] std::uint32_t max_inline(ibv_context* device);
 
-/// Reads what the device has to say of itself. True once it has failed or was removed. Any thread; off
-/// the hot path.
+/// Reads what the device has to say of itself. True once it has failed or was removed. Any thread;
+/// off the hot path.
 [[nodiscard]] bool device_is_dead(ibv_context* device);
 
 /// Memory of one process that its device may use. Moving it keeps the addresses.

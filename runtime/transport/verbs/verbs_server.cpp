@@ -34,7 +34,7 @@ ServerChannel::ServerChannel(ServerParts parts)
       staging_at_(ServerLayout{parts.slots}.staging()),
       replies_(parts.replies_address),
       replies_rkey_(parts.replies_rkey),
-      memory_lkey_(parts.memory.region->lkey),
+      memory_lkey_(parts.local->lkey),
       mask_(parts.slots - 1),
       inline_bytes_(parts.inline_bytes),
       depths_(QueueDepths::of(parts.slots)),
@@ -141,11 +141,10 @@ bool ServerChannel::map(Bulk& bulk, std::uint64_t size) noexcept {
   try {
     bulk.region.reset();
     bulk.registered = 0;
-    const std::uint64_t wanted =
-        std::min(std::max<std::uint64_t>(std::bit_ceil(size), kFirstBulk),
-                 std::max(whole_pages(arena_size_), kFirstBulk));
-    auto memory = base::SharedMemory::create("sublet-verbs-bulk", wanted,
-                                             base::SharedMemory::Pages::kHuge);
+    const std::uint64_t wanted = std::min(std::max<std::uint64_t>(std::bit_ceil(size), kFirstBulk),
+                                          std::max(whole_pages(arena_size_), kFirstBulk));
+    auto memory =
+        base::SharedMemory::create("sublet-verbs-bulk", wanted, base::SharedMemory::Pages::kHuge);
     if (memory) {
       bulk.memory = std::move(*memory);
       return true;
@@ -251,7 +250,8 @@ bool ServerChannel::go_on(Invocation& invocation) noexcept {
   return true;
 }
 
-void ServerChannel::reply_large(const Invocation& invocation, const Completion& completion) noexcept {
+void ServerChannel::reply_large(const Invocation& invocation,
+                                const Completion& completion) noexcept {
   const std::uint32_t index = invocation.sequence & mask_;
   const std::uint64_t size = std::min(completion.size, invocation.out_capacity);
   if (size > 0 && !enroll(*output_bulk_, size)) {
@@ -309,8 +309,8 @@ void ServerChannel::reply_with_line(std::uint32_t slot, Status status, std::uint
 
 void ServerChannel::complete_dying(std::uint32_t sequence, Status status,
                                    std::string_view error) noexcept {
-  // Posting is a write to the device's memory, or one system call: the thread was in user code, so no
-  // lock of the driver's is held.
+  // Posting is a write to the device's memory, or one system call: the thread was in user code, so
+  // no lock of the driver's is held.
   reply_with_line(sequence & mask_, status, 0, 0, error);
 }
 
@@ -328,8 +328,7 @@ void ServerChannel::sleep(std::chrono::nanoseconds limit) noexcept {
   const std::uint32_t sends_before = sends_done_;
   collect_completions();
   if (found_ - used_ != before || sends_done_ != sends_before || !is_open()) return;
-  std::array<pollfd, 2> fds{
-      {{parts_.wake->fd, POLLIN, 0}, {parts_.interrupt.get(), POLLIN, 0}}};
+  std::array<pollfd, 2> fds{{{parts_.wake->fd, POLLIN, 0}, {parts_.interrupt.get(), POLLIN, 0}}};
   timespec timeout{};
   timeout.tv_sec = static_cast<time_t>(limit.count() / 1'000'000'000);
   timeout.tv_nsec = static_cast<long>(limit.count() % 1'000'000'000);

@@ -1,11 +1,11 @@
 #pragma once
 
 // HOT-PATH BUDGET  poll: one ibv_poll_cq, decoding of one immediate word, at most 48 bytes copied.
-// complete: at most 40 bytes copied, one ibv_post_send of one work request. Receives are posted again
-// half a ring at a time, and one send in half a ring is signalled. No allocation, lock or virtual call;
-// no system call of ours. Payloads beyond kSlotPayload take the slow path: memory is found and
-// registered for them when they first come, an input is fetched, and the reply's end is awaited before
-// its buffer is used again.
+// complete: at most 40 bytes copied, one ibv_post_send of one work request. Receives are posted
+// again half a ring at a time, and one send in half a ring is signalled. No allocation, lock or
+// virtual call; no system call of ours. Payloads beyond kSlotPayload take the slow path: memory is
+// found and registered for them when they first come, an input is fetched, and the reply's end is
+// awaited before its buffer is used again.
 
 #include <base/fd.hpp>
 #include <transport/contract.hpp>
@@ -24,8 +24,8 @@
 
 namespace sublet::transport::verbs {
 
-/// What a listener and its channels share: the connection manager's events, and a way for a worker to
-/// tell the main thread.
+/// What a listener and its channels share: the connection manager's events, and a way for a worker
+/// to tell the main thread.
 struct ServerHub {
   EventChannel events;
   base::Fd kick;  ///< An eventfd.
@@ -35,9 +35,9 @@ struct ServerHub {
 struct ServerConnection {
   std::shared_ptr<ServerHub> hub;
   std::shared_ptr<ibv_pd> domain;
-  ConnectionId id;  ///< Has no queue pair: that is the channel's.
-  std::atomic<bool> broken{false};        ///< The channel has found its queue pair failed.
-  std::atomic<bool> peer_gone{false};     ///< The client has disconnected.
+  ConnectionId id;                     ///< Has no queue pair: that is the channel's.
+  std::atomic<bool> broken{false};     ///< The channel has found its queue pair failed.
+  std::atomic<bool> peer_gone{false};  ///< The client has disconnected.
   std::atomic<bool> channel_gone{false};
 
   /// Tells the client that the channel has ended, or that we know. Any thread.
@@ -46,7 +46,11 @@ struct ServerConnection {
 
 struct ServerParts {
   std::shared_ptr<ServerConnection> connection;
-  Registered memory;  ///< Of ServerLayout.
+  base::SharedMemory memory;  ///< Of ServerLayout.
+  Region local;               ///< Outputs and staging: the client has no key to it.
+  /// The requests' ring and not a byte more: Soft-RoCE (Linux 6.1) checks the key and the queue pair of
+  /// a window, but of its bounds only those of the region below.
+  Region ring;
   WakeChannel wake;
   Queue queue;
   QueuePair pair;
@@ -59,9 +63,9 @@ struct ServerParts {
   std::uint32_t replies_rkey = 0;
 };
 
-/// The worker's end of a channel. Owner: the executor; used by one worker thread, interrupt() by any.
-/// It stays open until it is interrupted: when the queue pair fails it tells the listener, which names
-/// the worker as ended.
+/// The worker's end of a channel. Owner: the executor; used by one worker thread, interrupt() by
+/// any. It stays open until it is interrupted: when the queue pair fails it tells the listener,
+/// which names the worker as ended.
 class ServerChannel {
  public:
   /// The queue pair is connected, or about to be, and its receive queue is filled.
@@ -280,7 +284,8 @@ inline void ServerChannel::complete(const Invocation& invocation,
   work.sg_list = &piece;
   work.num_sge = size == 0 ? 0 : 1;
   work.opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
-  work.send_flags = size <= inline_bytes_ ? IBV_SEND_SOLICITED | IBV_SEND_INLINE : IBV_SEND_SOLICITED;
+  work.send_flags =
+      size <= inline_bytes_ ? IBV_SEND_SOLICITED | IBV_SEND_INLINE : IBV_SEND_SOLICITED;
   work.imm_data = htonl(ReplyWord::encode(index, false, pack_time(completion.exec_ns)));
   post(work);
 }

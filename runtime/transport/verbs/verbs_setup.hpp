@@ -1,15 +1,17 @@
 #pragma once
 
-// PROTOCOL  Set-up of queue pairs by the RDMA connection manager. The client's request to connect carries
-//           a Hello; the executor accepts with a Welcome, or rejects with a Rejection that says why. The
-//           connection manager's disconnect is how each side learns of the other's end: the kernel sends
-//           it for a process that dies.
+// PROTOCOL  Set-up of queue pairs by the RDMA connection manager. The client's request to connect
+// carries
+//           a Hello; the executor accepts with a Welcome, or rejects with a Rejection that says
+//           why. The connection manager's disconnect is how each side learns of the other's end:
+//           the kernel sends it for a process that dies.
 //
 // STATES    Client: address -> route -> request sent -> established, or failed.
-//           Executor: request -> queue pair made, its window bound -> accepted -> ended (the client has
-//           disconnected, the queue pair has failed, or the worker has ended the channel).
+//           Executor: request -> queue pair made, its window bound -> accepted -> ended (the client
+//           has disconnected, the queue pair has failed, or the worker has ended the channel).
 //
-// LIMITS    kBacklog requests wait for the executor's main thread; each set-up has its deadline at the
+// LIMITS    kBacklog requests wait for the executor's main thread; each set-up has its deadline at
+// the
 //           client.
 
 #include <sublet/result.hpp>
@@ -31,14 +33,19 @@
 
 namespace sublet::transport::verbs {
 
-/// Opens a channel to one worker; `options.address` is what Listener::address() gave: "IP:PORT", several
-/// separated by commas, tried in turn. kDenied with the executor's reason when it refuses, kDisconnected
-/// when it is not there or does not answer in time, kUnsupported when no RDMA device here leads there.
+/// Opens a channel to one worker; `options.address` is what Listener::address() gave: "IP:PORT",
+/// several separated by commas, tried in turn. kDenied with the executor's reason when it refuses,
+/// kDisconnected when it is not there or does not answer in time, kUnsupported when no RDMA device
+/// here leads there.
 Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Arena> arena);
 
-/// Opens all of them at the same time: none waits for the handshake of another. In the order of `options`.
+/// Opens all of them at the same time: none waits for the handshake of another. In the order of
+/// `options`.
 std::vector<Result<ClientChannel>> connect_many(std::span<const ConnectOptions> options,
                                                 const std::shared_ptr<Arena>& arena);
+
+/// The addresses of a list separated by commas.
+std::vector<std::string> split_addresses(const std::string& list);
 
 /// "10.0.0.1:4711" or "[fd00::1]:4711".
 struct SocketAddress {

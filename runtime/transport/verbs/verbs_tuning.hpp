@@ -15,18 +15,20 @@ using namespace std::chrono_literals;
 inline constexpr std::uint8_t kAckTimeout = 16;
 inline constexpr std::uint8_t kRetries = 7;
 
-/// Receives are always posted in time; a client that sends more than its slots allow is told to wait so
-/// many times and then loses its queue pair.
+/// Receives are always posted in time; a client that sends more than its slots allow is told to
+/// wait so many times and then loses its queue pair.
 inline constexpr std::uint8_t kReceiverNotReadyRetries = 3;
 
 /// RDMA reads under way on one queue pair: large inputs come one after the other, in pieces.
 inline constexpr std::uint8_t kReadsUnderWay = 4;
 
-/// What queue pairs ask for, if the device grants so much: covers every request and reply of a small
-/// call. More makes each entry of the send queue larger, and copying it no cheaper than fetching it.
+/// What queue pairs ask for, if the device grants so much: covers every request and reply of a
+/// small call. More makes each entry of the send queue larger, and copying it no cheaper than
+/// fetching it.
 inline constexpr std::uint32_t kInlineWanted = 256;
 
-/// A client that waits for a reply asks so often, with an empty write, whether the way is still there.
+/// A client that waits for a reply asks so often, with an empty write, whether the way is still
+/// there.
 inline constexpr auto kKeepAlive = 1s;
 
 /// The first part of an arena that is registered; it is doubled when a payload lies beyond. Small
@@ -40,7 +42,8 @@ inline constexpr std::size_t kFirstBulk = std::size_t{256} << 10;
 inline constexpr std::uint32_t kChannelsPerQueue = 64;
 inline constexpr std::uint32_t kMaxCompletions = 16384;
 
-/// Polls of a waiting client before it looks at the clock: a small call ends within these on hardware.
+/// Polls of a waiting client before it looks at the clock: a small call ends within these on
+/// hardware.
 inline constexpr std::uint32_t kPollsBeforeClock = 64;
 
 /// Completions taken off a queue at a time.

@@ -1,0 +1,306 @@
+// What the contract's suites cannot know of: keys and windows, hostile peers that speak bare verbs,
+// many connections opened together.
+
+#include "fixture.hpp"
+#include "verbs_raw_client.hpp"
+#include "verbs_transport.hpp"
+
+#include <thread>
+#include <vector>
+
+namespace sublet::conformance {
+namespace {
+
+using transport::verbs::kOutputPlaced;
+using transport::verbs::RequestWord;
+using transport::verbs::ServerLayout;
+
+class Verbs : public Fixture<VerbsTransport> {
+ protected:
+  void start_two() {
+    ExecutorOptions options;
+    options.host.workers = 2;
+    start(options);
+  }
+  RawVerbsClient raw(std::uint32_t worker = 1) {
+    return RawVerbsClient(executor_->address(), RawVerbsClient::hello(worker, kToken));
+  }
+  void expect_loses_its_worker() {
+    EXPECT_TRUE(await([&] { return executor_->clients_ended() == 1; }));
+    EXPECT_TRUE(executor_->await_free(1));
+  }
+};
+
+/// An operation that the window does not allow, tried beside an honest client.
+struct Trespass {
+  const char* name;
+  ibv_wr_opcode opcode;
+  std::int64_t offset;  ///< From the ring's start.
+  std::uint32_t size;
+};
+
+class Trespasses : public Verbs, public ::testing::WithParamInterface<Trespass> {};
+
+TEST_P(Trespasses, CostOnlyTheirClientItsChannel) {
+  start_two();
+  auto honest = connect();
+  expect_working(honest);
+  {
+    auto client = raw();
+    ASSERT_TRUE(client.accepted()) << client.refusal();
+    const auto welcome = client.welcome();
+    const auto status = client.operate(
+        GetParam().opcode, welcome.requests_address + static_cast<std::uint64_t>(GetParam().offset),
+        welcome.requests_rkey, GetParam().size);
+    EXPECT_EQ(status, IBV_WC_REM_ACCESS_ERR) << ibv_wc_status_str(status);
+    for (int i = 0; i < 100; ++i) expect_working(honest);
+    expect_loses_its_worker();
+  }
+  ClientOptions second;
+  second.worker = 1;
+  auto next = connect(second);
+  expect_working(next);
+  expect_working(honest);
+}
+
+constexpr auto kRing =
+    static_cast<std::int64_t>(ServerLayout{RawVerbsClient::kSlots}.requests_size());
+
+INSTANTIATE_TEST_SUITE_P(Windows, Trespasses,
+                         ::testing::Values(Trespass{"BehindTheRing", IBV_WR_RDMA_WRITE, kRing, 8},
+                                           Trespass{"AcrossItsEnd", IBV_WR_RDMA_WRITE, kRing - 4,
+                                                    8},
+                                           Trespass{"BeforeTheRing", IBV_WR_RDMA_WRITE, -8, 8},
+                                           Trespass{"ReadingTheRing", IBV_WR_RDMA_READ, 0, 8}),
+                         [](const auto& test) { return std::string(test.param.name); });
+
+TEST_F(Verbs, KeysOfAnEndedChannelOpenNothing) {
+  start_two();
+  transport::verbs::Welcome old{};
+  {
+    auto first = raw();
+    ASSERT_TRUE(first.accepted());
+    old = first.welcome();
+    EXPECT_EQ(first.operate(IBV_WR_RDMA_WRITE, old.requests_address, old.requests_rkey, 8),
+              IBV_WC_SUCCESS);
+  }
+  expect_loses_its_worker();
+  auto second = raw();
+  ASSERT_TRUE(second.accepted());
+  EXPECT_EQ(second.operate(IBV_WR_RDMA_WRITE, old.requests_address, old.requests_rkey, 8),
+            IBV_WC_REM_ACCESS_ERR);
+}
+
+TEST_F(Verbs, KeysOfAnotherChannelOpenNothing) {
+  start_two();
+  auto first = raw(0);
+  auto second = raw(1);
+  ASSERT_TRUE(first.accepted() && second.accepted());
+  const auto other = first.welcome();
+  EXPECT_EQ(second.operate(IBV_WR_RDMA_WRITE, other.requests_address, other.requests_rkey, 8),
+            IBV_WC_REM_ACCESS_ERR);
+  EXPECT_EQ(first.operate(IBV_WR_RDMA_WRITE, other.requests_address, other.requests_rkey, 8),
+            IBV_WC_SUCCESS);
+}
+
+TEST_F(Verbs, GreetingsThatAreMalformedAreRejectedWithAReason) {
+  start();
+  EXPECT_NE(RawVerbsClient(executor_->address(), std::nullopt).refusal().find("malformed"),
+            std::string::npos);
+  auto hello = RawVerbsClient::hello(0, kToken);
+  hello.magic ^= 1;
+  EXPECT_NE(RawVerbsClient(executor_->address(), hello).refusal().find("malformed"),
+            std::string::npos);
+  hello = RawVerbsClient::hello(0, kToken);
+  hello.version += 1;
+  EXPECT_NE(RawVerbsClient(executor_->address(), hello).refusal().find("version"),
+            std::string::npos);
+  hello = RawVerbsClient::hello(0, kToken);
+  hello.slots = 3;
+  EXPECT_NE(RawVerbsClient(executor_->address(), hello).refusal().find("3 slots"),
+            std::string::npos);
+  auto client = connect();
+  expect_working(client);
+}
+
+/// A request's immediate word and length that no honest client sends.
+struct Malformed {
+  const char* name;
+  RequestWord word;
+  std::uint32_t size;
+};
+
+class MalformedRequests : public Verbs, public ::testing::WithParamInterface<Malformed> {};
+
+TEST_P(MalformedRequests, CostOnlyTheirClientItsChannel) {
+  start_two();
+  auto honest = connect();
+  auto client = raw();
+  ASSERT_TRUE(client.accepted());
+  const auto welcome = client.welcome();
+  // Slot 1 is that of the first call.
+  (void)client.operate(IBV_WR_RDMA_WRITE_WITH_IMM,
+                       welcome.requests_address + transport::verbs::kRequestStride,
+                       welcome.requests_rkey, GetParam().size, GetParam().word.encode());
+  expect_loses_its_worker();
+  for (int i = 0; i < 20; ++i) expect_working(honest);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Requests, MalformedRequests,
+    ::testing::Values(Malformed{"OutOfSequence", {0, 8, false, false, 2}, 8},
+                      Malformed{"TooLong", {0, 8, false, false, 1}, 4160},
+                      Malformed{"TooShortForAPlace", {0, kOutputPlaced, false, false, 1}, 8},
+                      Malformed{"NotTheSizeOfAPlace", {0, 8, false, true, 1}, 23},
+                      Malformed{"OutputOfNoKind", {0, 50, false, false, 1}, 8}),
+    [](const auto& test) { return std::string(test.param.name); });
+
+TEST_F(Verbs, RequestsThatClaimMoreThanTheirArenaAreRefused) {
+  start_two();
+  auto client = raw();
+  ASSERT_TRUE(client.accepted());
+  const auto welcome = client.welcome();
+  const transport::verbs::InputPlace place{0, RawVerbsClient::kArena + 1, 0, 0};
+  std::memcpy(client.memory() + (32 << 10), &place, sizeof(place));
+  std::memcpy(client.memory(), &place, sizeof(place));
+  ASSERT_EQ(client.operate(IBV_WR_RDMA_WRITE_WITH_IMM,
+                           welcome.requests_address + transport::verbs::kRequestStride +
+                               transport::verbs::kInputPlaceAt,
+                           welcome.requests_rkey, sizeof(place),
+                           RequestWord{0, 8, false, true, 1}.encode()),
+            IBV_WC_SUCCESS);
+  const auto word = client.reply();
+  ASSERT_TRUE(word);
+  const auto reply = transport::verbs::ReplyWord::decode(*word);
+  EXPECT_EQ(reply.slot, 1u);
+  ASSERT_TRUE(reply.has_line);
+  transport::verbs::ReplyLine line{};
+  std::memcpy(&line,
+              client.memory() + transport::verbs::kReplyStride + transport::verbs::kReplyLineAt,
+              transport::verbs::kReplyLineHead);
+  EXPECT_EQ(static_cast<Status>(line.status), Status::kInvalid);
+}
+
+TEST_F(Verbs, InputsThatAreNotTheClientsCostItsChannel) {
+  start_two();
+  auto honest = connect();
+  auto client = raw();
+  ASSERT_TRUE(client.accepted());
+  const auto welcome = client.welcome();
+  const transport::verbs::InputPlace place{0x1000, 64 << 10, 0x1234, 0};
+  std::memcpy(client.memory(), &place, sizeof(place));
+  (void)client.operate(
+      IBV_WR_RDMA_WRITE_WITH_IMM,
+      welcome.requests_address + transport::verbs::kRequestStride + transport::verbs::kInputPlaceAt,
+      welcome.requests_rkey, sizeof(place), RequestWord{0, 8, false, true, 1}.encode());
+  expect_loses_its_worker();
+  expect_working(honest);
+}
+
+TEST_F(Verbs, ManyChannelsOpenTogether) {
+  ExecutorOptions options;
+  options.host.workers = kMaxWorkers;
+  options.hot_timeout = std::chrono::nanoseconds(0);
+  start(options);
+  std::vector<transport::ConnectOptions> wishes;
+  for (std::uint32_t worker = 0; worker < kMaxWorkers; ++worker) {
+    ClientOptions mine;
+    mine.worker = worker;
+    if (worker == 3) mine.token[0] ^= 1;
+    wishes.push_back(VerbsTransport::options_for(executor_->address(), mine));
+  }
+  auto channels = transport::verbs::connect_many(wishes, arena());
+  ASSERT_EQ(channels.size(), kMaxWorkers);
+  for (std::uint32_t worker = 0; worker < kMaxWorkers; ++worker) {
+    if (worker == 3) {
+      ASSERT_FALSE(channels[worker]);
+      EXPECT_EQ(channels[worker].error().kind(), ErrorKind::kDenied);
+      continue;
+    }
+    ASSERT_TRUE(channels[worker]) << channels[worker].error().what();
+    for (int i = 0; i < 20; ++i) expect_working(*channels[worker]);
+  }
+}
+
+TEST_F(Verbs, AddressesThatLeadNowhereAreTriedInTurn) {
+  start();
+  const auto addresses = transport::verbs::split_addresses(executor_->address());
+  const std::string dead = addresses[0].substr(0, addresses[0].rfind(':')) + ":1";
+  for (const std::string& address : addresses) {
+    ASSERT_TRUE(executor_->await_free(0));
+    auto client = VerbsTransport::connect(dead + "," + address, {}, arena());
+    ASSERT_TRUE(client) << client.error().what();
+    expect_working(*client);
+  }
+}
+
+TEST_F(Verbs, ExecutorsThatEndAChannelTellItsClient) {
+  start();
+  auto client = connect();
+  expect_working(client);
+  executor_->interrupt(0);
+  EXPECT_TRUE(await([&] { return !client.check_peer(); }));
+  EXPECT_TRUE(executor_->await_free(0));
+  auto next = connect();
+  expect_working(next);
+}
+
+TEST_F(Verbs, PayloadsBeyondWhatIsRegisteredAreRegisteredWhenTheyCome) {
+  make_arena(std::size_t{64} << 20);
+  start();
+  auto client = connect();
+  std::byte* base = arena()->data();
+  for (const std::uint64_t offset :
+       {std::uint64_t{0}, std::uint64_t{3} << 20, std::uint64_t{40} << 20, std::uint64_t{100}}) {
+    constexpr std::uint64_t kSize = 100'000;
+    std::byte* in = base + offset;
+    std::byte* out = in + kSize;
+    fill(in, kSize, offset);
+    const auto reply = call(client, request(Function::kEcho, in, kSize, out, kSize));
+    ASSERT_EQ(reply.status, Status::kOk) << reply.error;
+    EXPECT_EQ(std::memcmp(in, out, kSize), 0) << offset;
+  }
+}
+
+/// Each of these forks before anything else: a device that is open must not be used by two
+/// processes.
+class VerbsDeaths : public Verbs {
+ protected:
+  static constexpr std::uint64_t kLarge = std::uint64_t{48} << 20;
+};
+
+TEST_F(VerbsDeaths, OfAnExecutorInTheMiddleOfALargeInputAreSeen) {
+  ChildExecutor<VerbsTransport> executor({}, control_);
+  make_arena(2 * kLarge);
+  auto client = VerbsTransport::connect(executor.address(), {}, arena()).value_or_throw();
+  fill(arena()->data(), kLarge, 1);
+  std::uint64_t out = 0;
+  const Ticket ticket =
+      submit(client, request(Function::kDigest, arena()->data(), kLarge, &out, 8));
+  executor.process().kill();
+  EXPECT_EQ(collect(client, ticket).status, Status::kLost);
+  EXPECT_FALSE(client.is_open());
+}
+
+TEST_F(VerbsDeaths, OfAClientInTheMiddleOfALargeInputAreSeen) {
+  Child child([this](Child& self) {
+    make_arena(2 * kLarge);
+    auto client = VerbsTransport::connect(control_.await_address(), {}, arena()).value_or_throw();
+    fill(arena()->data(), kLarge, 1);
+    std::uint64_t out = 0;
+    const Ticket ticket =
+        submit(client, request(Function::kDigest, arena()->data(), kLarge, &out, 8));
+    self.say("submitted");
+    (void)collect(client, ticket);
+  });
+  start();
+  ASSERT_EQ(child.hear(), "submitted");
+  child.kill();
+  EXPECT_TRUE(await([&] { return executor_->clients_ended() == 1; }));
+  ASSERT_TRUE(executor_->await_free(0));
+  auto next = connect();
+  expect_working(next);
+}
+
+}  // namespace
+}  // namespace sublet::conformance
