@@ -5,7 +5,9 @@
 #include "verbs_raw_client.hpp"
 #include "verbs_transport.hpp"
 
-#include <thread>
+#include <array>
+#include <cstdio>
+#include <string>
 #include <vector>
 
 namespace sublet::conformance {
@@ -220,6 +222,53 @@ TEST_F(Verbs, ManyChannelsOpenTogether) {
     ASSERT_TRUE(channels[worker]) << channels[worker].error().what();
     for (int i = 0; i < 20; ++i) expect_working(*channels[worker]);
   }
+}
+
+/// What the kernel counts of each device: "... pd 1 cq 2 qp 3 cm_id 4 mr 5 ctx 1". Empty when the
+/// tool is not there.
+std::string device_resources() {
+  std::string text;
+  FILE* pipe = ::popen("PATH=$PATH:/sbin:/usr/sbin rdma resource show 2>/dev/null", "r");
+  if (pipe == nullptr) return text;
+  std::array<char, 256> line{};
+  while (std::fgets(line.data(), line.size(), pipe) != nullptr) text += line.data();
+  ::pclose(pipe);
+  return text;
+}
+
+TEST_F(Verbs, ChannelsLeaveNothingOnTheDevice) {
+  start();
+  const std::uint64_t cycles = long_run() ? 1'000 : 50;
+  std::uint64_t opened = 0;
+  const auto cycle = [&] {
+    ASSERT_TRUE(executor_->await_free(0));
+    // Every second one with an arena, and so a protection domain, of its own.
+    const auto mine =
+        opened % 2 == 0 ? arena() : transport::Arena::create(2u << 20).value_or_throw();
+    auto client = VerbsTransport::connect(executor_->address(), {}, mine).value_or_throw();
+    void* in = mine->allocate(100'000);
+    void* out = mine->allocate(100'000);
+    const auto reply = call(client, request(Function::kEcho, in, 100'000, out, 100'000));
+    ASSERT_EQ(reply.status, Status::kOk);
+    mine->deallocate(in, 100'000);
+    mine->deallocate(out, 100'000);
+    ++opened;
+  };
+  const auto settle = [&] {
+    ASSERT_TRUE(await([&] { return executor_->clients_ended() == opened; }));
+    ASSERT_TRUE(executor_->await_free(0));
+  };
+  for (int i = 0; i < 4; ++i) cycle();
+  settle();
+  const std::string before = device_resources();
+  if (before.empty()) GTEST_SKIP() << "this needs the 'rdma' tool of iproute2";
+  const std::size_t descriptors = open_descriptors();
+  for (std::uint64_t i = 0; i < cycles && !HasFailure(); ++i) cycle();
+  settle();
+  // The kernel frees some of them a moment later.
+  (void)await([&] { return device_resources() == before; }, std::chrono::seconds(5));
+  EXPECT_EQ(device_resources(), before);
+  EXPECT_EQ(open_descriptors(), descriptors);
 }
 
 TEST_F(Verbs, AddressesThatLeadNowhereAreTriedInTurn) {

@@ -241,8 +241,7 @@ bool ClientLink::wait_step(Pending& pending, base::Ticks now, base::Ticks& spin_
       contention_.served_asleep(now, awake);
     }
     contention_.restart(awake);
-    if (!replied()) checked = awake - rate.from(tuning::kPeerCheck) - 1;  // look at once
-    if (!replied()) (void)check_peer();
+    if (!replied()) (void)check_peer();  // it may be the connection that woke us
   }
   return true;
 }

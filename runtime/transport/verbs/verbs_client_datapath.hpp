@@ -94,9 +94,6 @@ class ClientLink {
     return cover(end);
   }
   [[nodiscard]] bool cover(std::uint64_t end) noexcept;
-  [[nodiscard]] bool has_room() noexcept {
-    return sends_ - sends_done_ < depths_.sends || make_room();
-  }
   [[nodiscard]] bool make_room() noexcept;
   [[nodiscard]] bool post(ibv_send_wr& work) noexcept;
   void refill() noexcept;

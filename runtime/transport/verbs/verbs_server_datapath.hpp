@@ -48,8 +48,8 @@ struct ServerParts {
   std::shared_ptr<ServerConnection> connection;
   base::SharedMemory memory;  ///< Of ServerLayout.
   Region local;               ///< Outputs and staging: the client has no key to it.
-  /// The requests' ring and not a byte more: Soft-RoCE (Linux 6.1) checks the key and the queue pair of
-  /// a window, but of its bounds only those of the region below.
+  /// The requests' ring and not a byte more: Soft-RoCE (Linux 6.1) checks the key and the queue
+  /// pair of a window, but of its bounds only those of the region below.
   Region ring;
   WakeChannel wake;
   Queue queue;
@@ -133,6 +133,7 @@ class ServerChannel {
   int used_ = 0;
   Waiting waiting_ = Waiting::kNothing;
   bool broken_ = false;
+  bool post_failed_ = false;
   std::atomic<bool> open_{true};
   std::uint32_t output_sequence_ = 0;  ///< The call whose output goes to output_.
   OutputPlace last_output_{};
@@ -161,6 +162,8 @@ class ServerChannel {
 inline bool ServerChannel::poll(Invocation& invocation) noexcept {
   if (waiting_ != Waiting::kNothing) [[unlikely]]
     return go_on(invocation);
+  if (post_failed_) [[unlikely]]
+    break_off("a reply could not be posted");
   if (used_ == found_) {
     used_ = 0;
     found_ = ibv_poll_cq(queue_, kCompletionsPerPoll, done_);
@@ -246,7 +249,7 @@ inline void ServerChannel::post(ibv_send_wr& work, std::uint64_t tag) noexcept {
   work.wr_id = std::uint64_t{sends_} << 32 | tag;
   ibv_send_wr* bad = nullptr;
   if (ibv_post_send(pair_, &work, &bad) != 0) [[unlikely]]
-    broken_ = true;  // noticed by sleep() and by the flushed receives
+    post_failed_ = true;  // said later: this may be a signal handler
 }
 
 inline void ServerChannel::complete(const Invocation& invocation,
