@@ -251,7 +251,7 @@ Result<LatencyReport> measure_latency(const LatencyOptions& options, Progress& p
     case wire::TransportKind::kTcp:
       return measure_beside<RawTcpExchange>(options, progress);
     case wire::TransportKind::kVerbs:
-      return measure_beside<RawVerbsExchange>(options, progress);
+      return measure_beside<RawVerbs>(options, progress);
   }
   return fail(ErrorKind::kInternal, "there is no such transport");
 }
