@@ -41,10 +41,10 @@ inline constexpr auto kPeerCheck = 20ms;
 /// a hostile or dying peer never sends; between honest peers it is never needed.
 inline constexpr auto kSleepSlice = 100ms;
 
-/// A peer whose host has answered nothing for so long, although asked, is taken for dead: its network
-/// was cut or its machine lost power (the death of a process alone is told by its system at once).
-/// Long enough for a link that renegotiates or a route that changes (1 to 3 s), short enough that a
-/// step of an application can be run again elsewhere.
+/// A peer whose host has answered nothing for so long, although asked, is taken for dead: its
+/// network was cut or its machine lost power (the death of a process alone is told by its system at
+/// once). Long enough for a link that renegotiates or a route that changes (1 to 3 s), short enough
+/// that a step of an application can be run again elsewhere.
 inline constexpr auto kPeerTimeout = 5s;
 
 /// How often an executor looks whether the hosts of its clients still answer.
