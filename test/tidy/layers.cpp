@@ -57,6 +57,10 @@ const std::vector<Module>& modules() {
        "manager/cli/",
        {"public", "base", "topology", "wire", "client", "manager common", "resource_manager",
         "executor_manager", "elf"}},
+      // The bare libfabric exchange uses the provider that the transport would.
+      {"raw fabric",
+       "manager/cli/bench/raw_fabric",
+       {"public", "base", "transport", "fabric", "cli"}},
       {"slurm", "slurm/", {"public", "base"}},
       {"examples", "examples/", {"public", "public mpi"}},
   };
