@@ -83,24 +83,49 @@ function(sublet_test name)
         LABELS "${_labels};mpi" ENVIRONMENT "${SUBLET_MPI_TEST_ENVIRONMENT};${arg_ENVIRONMENT}")
     endforeach()
   else()
-    get_property(_includes DIRECTORY PROPERTY TEST_INCLUDE_FILES)
-    gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${_prefix}."
-      PROPERTIES ${_properties})
-    # Properties that are lists do not survive gtest_discover_tests. ctest reads this file after it.
-    file(CONFIGURE OUTPUT "${CMAKE_CURRENT_BINARY_DIR}/${name}_properties.cmake" @ONLY CONTENT [=[
-set_tests_properties(${@name@_TESTS} PROPERTIES LABELS "@_labels@" ENVIRONMENT "@arg_ENVIRONMENT@")
-]=])
-    set_property(DIRECTORY APPEND PROPERTY
-      TEST_INCLUDE_FILES "${CMAKE_CURRENT_BINARY_DIR}/${name}_properties.cmake")
-    if(arg_RDMA_GUEST)
-      get_property(_own DIRECTORY PROPERTY TEST_INCLUDE_FILES)
-      if(_includes)
-        list(REMOVE_ITEM _own ${_includes})
-      endif()
-      set_property(DIRECTORY PROPERTY TEST_INCLUDE_FILES ${_includes})
-      _sublet_include_in_guest(${name} ${_own})
-    endif()
+    _sublet_discover(${name} ${_prefix} "${_properties}" "${_labels}" "${arg_ENVIRONMENT}"
+      ${arg_RDMA_GUEST})
   endif()
+endfunction()
+
+# Each TEST of the program `target` as a ctest test <prefix>.<Subject>.<Does...>.
+function(_sublet_discover target prefix properties labels environment in_guest)
+  get_property(_includes DIRECTORY PROPERTY TEST_INCLUDE_FILES)
+  gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${prefix}."
+    TEST_LIST ${prefix}_TESTS PROPERTIES ${properties})
+  # Properties that are lists do not survive gtest_discover_tests. ctest reads this file after it.
+  file(CONFIGURE OUTPUT "${CMAKE_CURRENT_BINARY_DIR}/${prefix}_properties.cmake" @ONLY CONTENT [=[
+set_tests_properties(${@prefix@_TESTS} PROPERTIES LABELS "@labels@" ENVIRONMENT "@environment@")
+]=])
+  set_property(DIRECTORY APPEND PROPERTY
+    TEST_INCLUDE_FILES "${CMAKE_CURRENT_BINARY_DIR}/${prefix}_properties.cmake")
+  if(in_guest)
+    get_property(_own DIRECTORY PROPERTY TEST_INCLUDE_FILES)
+    if(_includes)
+      list(REMOVE_ITEM _own ${_includes})
+    endif()
+    set_property(DIRECTORY PROPERTY TEST_INCLUDE_FILES ${_includes})
+    _sublet_include_in_guest(${prefix} ${_own})
+  endif()
+endfunction()
+
+# sublet_test_again(NAME TARGET program ENVIRONMENT NAME=value... [LABELS label...] [TIMEOUT seconds]
+#                   [RDMA_GUEST])
+#
+# The tests of a program that sublet_test() declared, once more in another environment, as
+# NAME.<Subject>.<Does...>.
+function(sublet_test_again name)
+  cmake_parse_arguments(arg "RDMA_GUEST" "TARGET;TIMEOUT" "LABELS;ENVIRONMENT" ${ARGN})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 60)
+  endif()
+  _sublet_suite(_suite)
+  set(_labels "${_suite}" ${arg_LABELS})
+  if(arg_RDMA_GUEST)
+    list(APPEND _labels rdma_guest)
+  endif()
+  _sublet_discover(${arg_TARGET} ${name} "TIMEOUT;${arg_TIMEOUT}" "${_labels}"
+    "${arg_ENVIRONMENT}" ${arg_RDMA_GUEST})
 endfunction()
 
 # Makes ctest read these files, but only where SUBLET_RDMA_GUEST is set.

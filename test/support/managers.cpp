@@ -57,6 +57,15 @@ std::string command_line(pid_t pid) {
 }  // namespace
 
 TestManagers::TestManagers(const std::vector<TestNode>& nodes, bool tcp) : tcp_(tcp) {
+  start(nodes);
+}
+
+TestManagers::TestManagers(const TwoHosts& hosts, const std::vector<TestNode>& nodes)
+    : hosts_(&hosts), tcp_(true) {
+  start(nodes);
+}
+
+void TestManagers::start(const std::vector<TestNode>& nodes) {
   std::string pattern = (fs::temp_directory_path() / "sublet-test-XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary directory");
   directory_ = pattern;
@@ -104,7 +113,9 @@ SessionOptions TestManagers::session_options(const std::string& node) const {
   SessionOptions options;
   options.manager = address_;
   options.allow_private = false;
-  options.node_name = node;
+  // Another node than those of the second host.
+  options.node_name = hosts_ == nullptr ? node : "first";
+  if (const char* transport = std::getenv("SUBLET_TRANSPORT")) options.transport = transport;
   return options;
 }
 
@@ -116,7 +127,8 @@ void TestManagers::start_resource_manager() {
   // A manager that is started again listens where the first one did.
   std::string listen = address_;
   if (listen.empty()) {
-    listen = tcp_ ? "tcp:127.0.0.1:0" : "unix:" + directory_ + "/run/manager.sock";
+    const std::string host = hosts_ == nullptr ? "127.0.0.1" : TwoHosts::kFirstAddress;
+    listen = tcp_ ? "tcp:" + host + ":0" : "unix:" + directory_ + "/run/manager.sock";
   }
   ChildProcess::Options options;
   options.environment = environment("manager");
@@ -148,6 +160,7 @@ void TestManagers::start_node(const TestNode& node) {
                                     "--memory",
                                     node.memory};
   words.insert(words.end(), node.more.begin(), node.more.end());
+  if (hosts_ != nullptr) words = hosts_->on_second(words);
   nodes_.push_back(std::make_unique<ChildProcess>(words, options));
 }
 

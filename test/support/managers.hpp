@@ -1,6 +1,7 @@
 #pragma once
 
 #include "child_process.hpp"
+#include "two_hosts.hpp"
 #include <sublet/session.hpp>
 
 #include <chrono>
@@ -32,6 +33,9 @@ class TestManagers {
  public:
   /// Starts a resource manager and `nodes`, and waits until all are registered.
   explicit TestManagers(const std::vector<TestNode>& nodes = {TestNode{}}, bool tcp = false);
+  /// With the resource manager on the first host and the nodes on the second one: the test is a
+  /// client on the first. `hosts` outlives this.
+  TestManagers(const TwoHosts& hosts, const std::vector<TestNode>& nodes);
   TestManagers(const TestManagers&) = delete;
   TestManagers& operator=(const TestManagers&) = delete;
   ~TestManagers();
@@ -68,10 +72,12 @@ class TestManagers {
   [[nodiscard]] std::string output() const;
 
  private:
+  void start(const std::vector<TestNode>& nodes);
   [[noreturn]] void give_up(const std::string& what) const;
 
   std::string directory_;
   std::string mark_;
+  const TwoHosts* hosts_ = nullptr;
   bool tcp_;
   std::string address_;
   std::unique_ptr<ChildProcess> resource_manager_;

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <memory_resource>
 #include <numeric>
@@ -22,6 +23,7 @@ using namespace std::chrono_literals;
 using test::eventually;
 using test::TestManagers;
 using test::TestNode;
+using test::TwoHosts;
 
 struct Pair {
   double a, b;
@@ -29,8 +31,22 @@ struct Pair {
 
 class Client : public ::testing::Test {
  protected:
+  /// SUBLET_TEST_HOSTS=2: the nodes are on another host than the test, and only a network leads
+  /// there. SUBLET_TRANSPORT names the transport.
+  void SetUp() override {
+    const char* hosts = std::getenv("SUBLET_TEST_HOSTS");
+    if (hosts == nullptr || std::string(hosts) != "2") return;
+    std::string why_not;
+    hosts_ = TwoHosts::make(why_not);
+    if (!hosts_) GTEST_SKIP() << why_not;
+  }
+
+  void start(const std::vector<TestNode>& nodes = {TestNode{}}) {
+    managers_ = hosts_ ? std::make_unique<TestManagers>(*hosts_, nodes)
+                       : std::make_unique<TestManagers>(nodes);
+  }
   void open(const std::vector<TestNode>& nodes = {TestNode{}}, const LeaseRequest& request = {}) {
-    managers_ = std::make_unique<TestManagers>(nodes);
+    start(nodes);
     session_ = Session::open(managers_->session_options()).value_or_throw();
     lease_ = session_.lease(request).value_or_throw();
   }
@@ -42,6 +58,7 @@ class Client : public ::testing::Test {
     return lease_.function<Signature>(CLIENT_FUNCTIONS, name, options).value_or_throw();
   }
 
+  std::unique_ptr<TwoHosts> hosts_;
   std::unique_ptr<TestManagers> managers_;
   Session session_;
   Lease lease_;
@@ -308,18 +325,40 @@ TEST_F(Client, NamesWhatIsWrongWithALibraryOrFunction) {
   EXPECT_TRUE(function("echo").call("x", 1, nullptr, 0).status == Status::kOutputTooLarge);
 }
 
-TEST_F(Client, SaysWhyItCannotReachAWorkerOnAnotherNode) {
+TEST_F(Client, ReachesAWorkerOnAnotherNode) {
+  if (const char* transport = std::getenv("SUBLET_TRANSPORT"); transport != nullptr) {
+    GTEST_SKIP() << transport << " was asked for";
+  }
   TestNode first;
   TestNode second;
   first.oversubscribe = second.oversubscribe = 1;
   second.name = "n2";
-  open({first, second}, {.cores = 1});
-  // Only shm is there, and the second node's memory is not ours to map: the lease fails with a
-  // reason, and gives everything back.
-  auto other = session_.lease({.cores = 1});
-  ASSERT_FALSE(other);
-  EXPECT_NE(std::string(other.error().what()).find("n2"), std::string::npos);
-  managers_->wait_for_free_cores(1);
+  start({first, second});
+  session_ = Session::open(managers_->session_options()).value_or_throw();
+  Lease both = session_.lease({.cores = 2}).value_or_throw();
+  for (std::size_t i = 0; i < 2; ++i) {
+    const WorkerInfo worker = both.worker(i);
+    const bool here = !hosts_ && worker.node_name == "n1";
+    EXPECT_EQ(worker.transport == "shm", here) << worker.node_name << ": " << worker.transport;
+  }
+  Function echo = both.function(CLIENT_FUNCTIONS, "echo").value_or_throw();
+  for (int i = 0; i < 10; ++i) {
+    int out = 0;
+    EXPECT_TRUE(echo.call(&i, sizeof(i), &out, sizeof(out)).ok()) << echo.last_error();
+    EXPECT_EQ(out, i);
+  }
+}
+
+TEST_F(Client, SaysWhyATransportCannotBeUsed) {
+  start();
+  SessionOptions options = managers_->session_options("elsewhere");
+  options.transport = "shm";
+  session_ = Session::open(options).value_or_throw();
+  auto lease = session_.lease({.cores = 1});
+  ASSERT_FALSE(lease);
+  EXPECT_NE(std::string(lease.error().what()).find("on another node"), std::string::npos)
+      << lease.error().what();
+  managers_->wait_for_free_cores(4);
 }
 
 TEST_F(Client, HearsThatItsLeaseEndsAndThenThatItHas) {
@@ -472,7 +511,7 @@ TEST_F(Client, ServesEachThreadWithALeaseOfItsOwn) {
 }
 
 TEST_F(Client, RecordsATimelineWhenAsked) {
-  managers_ = std::make_unique<TestManagers>();
+  start();
   SessionOptions options = managers_->session_options();
   options.trace = true;
   session_ = Session::open(options).value_or_throw();

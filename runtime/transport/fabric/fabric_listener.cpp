@@ -281,8 +281,9 @@ Listener::Outcome Listener::greet(Candidate& candidate, const MayTake& may_take)
 
 Result<Welcome> Listener::welcome(Candidate& candidate) {
   if (candidate.hello.arena_size == 0) return fail(ErrorKind::kInvalid, "the arena is empty");
+  // Small pages: each worker has a mirror, and only what its calls touch shall take memory.
   auto mirror = base::SharedMemory::create("sublet-mirror", candidate.hello.arena_size,
-                                           base::SharedMemory::Pages::kHuge);
+                                           base::SharedMemory::Pages::kSmall);
   if (!mirror) return tl::unexpected<Error>(mirror.error());
   candidate.mirror = std::move(*mirror);
   auto endpoint = Endpoint::open(provider_, candidate.hello.slots);
