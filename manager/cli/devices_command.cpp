@@ -1,8 +1,8 @@
 #include <cli/command.hpp>
+#include <cli/device_database.hpp>
 #include <cli/exit_codes.hpp>
 #include <cli/options.hpp>
 #include <cli/output.hpp>
-#include <cli/device_database.hpp>
 #include <topology/topology.hpp>
 #include <transport/any_devices.hpp>
 
@@ -23,8 +23,10 @@ CommandLine command_line() {
   line.name = "devices";
   line.arguments = "[OPTIONS]";
   line.about =
-      "Lists the ports of this node's RDMA devices: addresses, state, how much data travels inline\n"
-      "(found by trying), how deep receive queues are, and the cores that are nearest. With --output\n"
+      "Lists the ports of this node's RDMA devices: addresses, state, how much data travels "
+      "inline\n"
+      "(found by trying), how deep receive queues are, and the cores that are nearest. With "
+      "--output\n"
       "json it is a device database as rFaaS has them, with more in it.";
   line.options.add_options()("device", po::value<std::string>(), "only this device")(
       "device-database", po::value<std::string>(),

@@ -1,9 +1,9 @@
+#include <base/node_identity.hpp>
 #include <cli/command.hpp>
 #include <cli/exit_codes.hpp>
 #include <cli/manager_options.hpp>
 #include <cli/options.hpp>
 #include <cli/output.hpp>
-#include <base/node_identity.hpp>
 #include <common/manager_query.hpp>
 #include <transport/any_channel.hpp>
 #include <transport/any_devices.hpp>
@@ -23,7 +23,8 @@ CommandLine command_line() {
   line.name = "doctor";
   line.arguments = "[OPTIONS]";
   line.about =
-      "Says which transports this node can use, which one calls to an executor on this node and on\n"
+      "Says which transports this node can use, which one calls to an executor on this node and "
+      "on\n"
       "another one would take, and why; and what of this node's set-up stands in the way of speed.";
   add_manager_options(line);
   add_output_option(line.options);
@@ -52,7 +53,8 @@ Finding choice(bool same_node, const std::string& wanted) {
   const auto preference = transport::prefer(same_node, wanted);
   if (!preference) return {false, what, preference.error().what()};
   std::string kinds;
-  for (const auto kind : preference->kinds) kinds += (kinds.empty() ? "" : ", else ") + std::string(to_string(kind));
+  for (const auto kind : preference->kinds)
+    kinds += (kinds.empty() ? "" : ", else ") + std::string(to_string(kind));
   return {true, what, kinds + " (" + preference->reasons + ")"};
 }
 

@@ -1,4 +1,5 @@
 #include <common/grant_spec.hpp>
+#include <common/rpc_connection.hpp>
 #include <executor_manager/claim_server.hpp>
 #include <executor_manager/executor_manager.hpp>
 #include <sublet/version.hpp>
@@ -54,6 +55,8 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
 
   kj::Promise<void> replacement(ReplacementContext context) override {
     const std::uint32_t generation = context.getParams().getGeneration();
+    // A call under way keeps this object, and so the lease: it must not outlive its client.
+    context.allowCancellation();
     return grant_->replacement(generation).then([this, context](Result<void> result) mutable {
       if (result) {
         grant_->write_endpoint(context.getResults().initEndpoint());
@@ -64,6 +67,7 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
   }
 
   kj::Promise<void> fate(FateContext context) override {
+    context.allowCancellation();  // as in replacement()
     return grant_->fate(context.getParams().getGeneration())
         .then([context](std::string text) mutable {
           context.getResults().setText(wire::cut_text(text, wire::kMaxText));
@@ -101,7 +105,8 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
 
 class ClaimServer final : public wire::ExecutorManager::Server {
  public:
-  explicit ClaimServer(ExecutorManager& node) : node_(node) {}
+  ClaimServer(ExecutorManager& node, std::shared_ptr<Peer> peer)
+      : node_(node), peer_(std::move(peer)) {}
 
   kj::Promise<void> claim(ClaimContext context) override {
     const auto params = context.getParams();
@@ -119,7 +124,7 @@ class ClaimServer final : public wire::ExecutorManager::Server {
     // From here on the grant ends with this object, also when the client dies while we wait.
     auto lease = kj::heap<ClaimedLeaseServer>(node_, kj::addRef(**grant));
     return (*grant)
-        ->open_transports(std::move(transports))
+        ->open_transports(std::move(transports), peer_ == nullptr ? "" : peer_->local_host())
         .then([context, grant = kj::mv(*grant), lease = kj::mv(lease)]() mutable {
           auto claimed = context.getResults();
           grant->write_endpoint(claimed.initEndpoint());
@@ -138,12 +143,13 @@ class ClaimServer final : public wire::ExecutorManager::Server {
 
  private:
   ExecutorManager& node_;
+  std::shared_ptr<Peer> peer_;  ///< Null for a client in this process.
 };
 
 }  // namespace
 
-wire::ExecutorManager::Client make_claim_server(ExecutorManager& node) {
-  return kj::heap<ClaimServer>(node);
+wire::ExecutorManager::Client make_claim_server(ExecutorManager& node, std::shared_ptr<Peer> peer) {
+  return kj::heap<ClaimServer>(node, std::move(peer));
 }
 
 }  // namespace sublet::manager

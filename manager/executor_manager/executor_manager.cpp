@@ -151,8 +151,8 @@ Result<void> ExecutorManager::listen(kj::AsyncIoContext& io,
     offer_.addresses.push_back(socket->address().to_string());
     listeners_.push_back(
         kj::heap<RpcListener>(*io.lowLevelProvider, std::move(*socket),
-                              [this](std::shared_ptr<Peer>) -> capnp::Capability::Client {
-                                return make_claim_server(*this);
+                              [this](std::shared_ptr<Peer> peer) -> capnp::Capability::Client {
+                                return make_claim_server(*this, std::move(peer));
                               }));
   }
   return {};

@@ -124,7 +124,9 @@ kj::Promise<void> HeldGrant::bring_up(std::uint32_t generation) {
   return kj::READY_NOW;
 }
 
-kj::Promise<void> HeldGrant::open_transports(std::vector<std::string> transports) {
+kj::Promise<void> HeldGrant::open_transports(std::vector<std::string> transports,
+                                             std::string host) {
+  client_host_ = std::move(host);
   transports_ = std::move(transports);
   if (transports_.empty()) return kj::READY_NOW;
   KJ_IF_MAYBE (executor, executor_) {
@@ -137,7 +139,10 @@ kj::Promise<void> HeldGrant::listen_again(kj::Own<Executor> executor, std::uint3
                                           std::size_t at) {
   if (at == 0 && !transports_.empty()) network_ = {generation, {}, {}};
   if (at >= transports_.size() || network_.generation != generation) return kj::READY_NOW;
-  auto listening = executor->listen(transports_[at], services_.data_host);
+  std::string host = services_.data_host;
+  // A fabric endpoint is on one network only: the one that the client came by.
+  if (host.empty() && transports_[at] == "fabric") host = client_host_;
+  auto listening = executor->listen(transports_[at], host);
   return listening.then([this, executor = kj::mv(executor), generation,
                          at](Result<std::string> address) mutable -> kj::Promise<void> {
     if (network_.generation != generation) return kj::READY_NOW;

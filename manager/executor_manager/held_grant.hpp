@@ -61,8 +61,8 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
 
   void claim(wire::LeaseNotices::Client notices);
   /// Lets this executor and those that replace it take connections over `transports` too. Resolves
-  /// once it does, or has said why not.
-  kj::Promise<void> open_transports(std::vector<std::string> transports);
+  /// once it does, or has said why not. `host` is the address of this node that its client used.
+  kj::Promise<void> open_transports(std::vector<std::string> transports, std::string host);
   void write_endpoint(wire::Endpoint::Builder to) const;
 
   struct FunctionRequest {
@@ -110,6 +110,7 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   std::uint32_t up_generation_ = 0;  ///< Of the newest executor with all functions open.
   std::string data_socket_;
   std::vector<std::string> transports_;  ///< Beside shm, as the client asked for them.
+  std::string client_host_;
   /// Where the executor of `generation` is reached by them.
   struct Network {
     std::uint32_t generation = 0;

@@ -102,7 +102,7 @@ TEST_P(Network, LosesCallsInTimeWhenTheLinkIsCutAndLeasesAgainAfterwards) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Over, Network, ::testing::Values("tcp", "fabric"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& transport) { return std::string(transport.param); });
 
 }  // namespace
 }  // namespace sublet

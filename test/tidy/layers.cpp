@@ -56,15 +56,11 @@ const std::vector<Module>& modules() {
       {"cli",
        "manager/cli/",
        {"public", "base", "topology", "wire", "client", "manager common", "resource_manager",
-<<<<<<< HEAD
         "executor_manager", "elf", "any_channel"}},
-=======
-        "executor_manager", "elf"}},
       // The bare libfabric exchange uses the provider that the transport would.
       {"raw fabric",
        "manager/cli/bench/raw_fabric",
        {"public", "base", "transport", "fabric", "cli"}},
->>>>>>> fabric
       {"slurm", "slurm/", {"public", "base"}},
       {"examples", "examples/", {"public", "public mpi"}},
   };
