@@ -20,7 +20,7 @@ function(_sublet_suite result)
 endfunction()
 
 # sublet_test(NAME SOURCES file... [USES target...] [LABELS label...] [TIMEOUT seconds]
-#             [MPI ranks...] [ENVIRONMENT NAME=value...] [SERIAL])
+#             [MPI ranks...] [ENVIRONMENT NAME=value...] [SERIAL] [RDMA_GUEST])
 #
 # A GoogleTest program NAME (by convention <module>_test) in the build tree's bin/. Its main() comes
 # from test/support. Each TEST becomes a ctest test of its own, <module>.<Subject>.<Does...>.
@@ -31,8 +31,12 @@ endfunction()
 #                <module>.np<ranks>; every rank runs every TEST, and one rank's failure is a failure.
 #   ENVIRONMENT  for the test only.
 #   SERIAL       nothing else runs meanwhile; for what measures.
+#   RDMA_GUEST   needs an RDMA device: ctest lists it only where SUBLET_RDMA_GUEST is set, as it is in the
+#                guest of test/rdma_vm, and gives it the label rdma_guest. The guest is emulated: such
+#                tests take ten times as long there.
 function(sublet_test name)
-  cmake_parse_arguments(arg "SERIAL" "TIMEOUT" "SOURCES;USES;LABELS;MPI;ENVIRONMENT" ${ARGN})
+  cmake_parse_arguments(arg "SERIAL;RDMA_GUEST" "TIMEOUT"
+    "SOURCES;USES;LABELS;MPI;ENVIRONMENT" ${ARGN})
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "sublet_test(${name}): what is '${arg_UNPARSED_ARGUMENTS}'?")
   endif()
@@ -48,6 +52,9 @@ function(sublet_test name)
   endif()
   _sublet_suite(_suite)
   set(_labels "${_suite}" ${arg_LABELS})
+  if(arg_RDMA_GUEST)
+    list(APPEND _labels rdma_guest)
+  endif()
 
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE sublet_flags ${arg_USES} ${_main})
@@ -62,6 +69,13 @@ function(sublet_test name)
   if(arg_MPI)
     foreach(_ranks IN LISTS arg_MPI)
       set(_test "${_prefix}.np${_ranks}")
+      if(arg_RDMA_GUEST)
+        sublet_rdma_guest_test(${_test} TIMEOUT ${arg_TIMEOUT} LABELS ${_labels} mpi
+          ENVIRONMENT ${SUBLET_MPI_TEST_ENVIRONMENT} ${arg_ENVIRONMENT}
+          COMMAND ${MPIEXEC_EXECUTABLE} ${SUBLET_MPIEXEC_FLAGS} ${MPIEXEC_NUMPROC_FLAG} ${_ranks}
+                  $<TARGET_FILE:${name}>)
+        continue()
+      endif()
       add_test(NAME ${_test}
         COMMAND ${MPIEXEC_EXECUTABLE} ${SUBLET_MPIEXEC_FLAGS} ${MPIEXEC_NUMPROC_FLAG} ${_ranks}
                 $<TARGET_FILE:${name}>)
@@ -69,6 +83,7 @@ function(sublet_test name)
         LABELS "${_labels};mpi" ENVIRONMENT "${SUBLET_MPI_TEST_ENVIRONMENT};${arg_ENVIRONMENT}")
     endforeach()
   else()
+    get_property(_includes DIRECTORY PROPERTY TEST_INCLUDE_FILES)
     gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${_prefix}."
       PROPERTIES ${_properties})
     # Properties that are lists do not survive gtest_discover_tests. ctest reads this file after it.
@@ -77,5 +92,39 @@ set_tests_properties(${@name@_TESTS} PROPERTIES LABELS "@_labels@" ENVIRONMENT "
 ]=])
     set_property(DIRECTORY APPEND PROPERTY
       TEST_INCLUDE_FILES "${CMAKE_CURRENT_BINARY_DIR}/${name}_properties.cmake")
+    if(arg_RDMA_GUEST)
+      get_property(_own DIRECTORY PROPERTY TEST_INCLUDE_FILES)
+      if(_includes)
+        list(REMOVE_ITEM _own ${_includes})
+      endif()
+      set_property(DIRECTORY PROPERTY TEST_INCLUDE_FILES ${_includes})
+      _sublet_include_in_guest(${name} ${_own})
+    endif()
   endif()
+endfunction()
+
+# Makes ctest read these files, but only where SUBLET_RDMA_GUEST is set.
+function(_sublet_include_in_guest name)
+  list(TRANSFORM ARGN REPLACE "(.+)" "  include([==[\\1]==])" OUTPUT_VARIABLE _lines)
+  list(JOIN _lines "\n" _lines)
+  set(_gate "${CMAKE_CURRENT_BINARY_DIR}/${name}_in_guest.cmake")
+  file(WRITE "${_gate}" "if(DEFINED ENV{SUBLET_RDMA_GUEST})\n${_lines}\nendif()\n")
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${_gate}")
+endfunction()
+
+# sublet_rdma_guest_test(NAME TIMEOUT seconds LABELS label... [ENVIRONMENT NAME=value...] COMMAND word...)
+#
+# As add_test() with these properties, for a command that needs an RDMA device: see RDMA_GUEST above.
+function(sublet_rdma_guest_test name)
+  cmake_parse_arguments(arg "" "TIMEOUT" "LABELS;ENVIRONMENT;COMMAND" ${ARGN})
+  list(APPEND arg_LABELS rdma_guest)
+  list(REMOVE_DUPLICATES arg_LABELS)
+  list(TRANSFORM arg_COMMAND REPLACE "(.+)" "[==[\\1]==]" OUTPUT_VARIABLE _command)
+  list(JOIN _command " " _command)
+  set(_file "${CMAKE_CURRENT_BINARY_DIR}/${name}_test.cmake")
+  file(GENERATE OUTPUT "${_file}" CONTENT "add_test([==[${name}]==] ${_command})
+set_tests_properties([==[${name}]==] PROPERTIES TIMEOUT ${arg_TIMEOUT}
+  LABELS \"${arg_LABELS}\" ENVIRONMENT \"${arg_ENVIRONMENT}\")
+")
+  _sublet_include_in_guest(${name} "${_file}")
 endfunction()

@@ -25,7 +25,7 @@ base::Ticks hot_ticks(std::int64_t hot_timeout_ms) {
   return base::TickRate::get().from(std::chrono::milliseconds(ms));
 }
 
-transport::ListenOptions listener_options(const wire::Spawn& order) {
+transport::ListenOptions listen_options(const wire::Spawn& order) {
   static_assert(transport::kTokenBytes == wire::kTokenBytes);
   return {.token = order.token,
           .workers = order.workers,
@@ -40,8 +40,10 @@ ExecutorProcess::ExecutorProcess(ExecutorStart& start)
     : order_(start.order),
       functions_(start.functions),
       control_(start.control),
-      listener_(std::move(start.data), listener_options(start.order)),
-      states_(start.order.workers) {}
+      states_(start.order.workers) {
+  // Its name is the manager's to tell.
+  listeners_.push_back(transport::listen_shm(std::move(start.data), {}, listen_options(order_)));
+}
 
 Result<std::unique_ptr<ExecutorProcess>> ExecutorProcess::start(ExecutorStart start) {
   std::unique_ptr<ExecutorProcess> process(new ExecutorProcess(start));
@@ -79,37 +81,35 @@ Result<void> ExecutorProcess::start_workers(const ExecutorStart& start) {
 void ExecutorProcess::run() {
   for (;;) {
     collect_poll_fds();
-    const std::size_t first_client = fds_.size() - clients_.size();
     ::poll(fds_.data(), fds_.size(), poll_timeout_ms());
     if (functions_.shortest_timeout() > 0ms) end_overrun_calls(states_, base::ticks());
-    // The manager first: when it says stop, nothing else matters. Clients that have gone before new
-    // ones: a client that connects again finds its worker free.
+    // The manager first: when it says stop, nothing else matters.
     if (fds_[0].revents != 0) read_control();
-    drop_ended_clients(first_client);
-    listener_.service([this](std::uint32_t worker) { return is_free(worker); },
-                      [this](transport::shm::Accepted a) { take_client(std::move(a)); });
+    serve_clients();
   }
 }
 
 int ExecutorProcess::poll_timeout_ms() const {
   const auto period = watchdog_period(functions_.shortest_timeout());
-  const int listener = listener_.poll_timeout_ms();
-  if (period == 0ms) return listener;
-  const int watchdog = static_cast<int>(period.count());
-  return listener < 0 ? watchdog : std::min(listener, watchdog);
+  int shortest = period == 0ms ? -1 : static_cast<int>(period.count());
+  for (const auto& listener : listeners_) {
+    const int limit = listener->poll_timeout_ms();
+    if (limit >= 0 && (shortest < 0 || limit < shortest)) shortest = limit;
+  }
+  return shortest;
 }
 
 void ExecutorProcess::collect_poll_fds() {
   fds_.clear();
   fds_.push_back({control_, POLLIN, 0});
-  listener_.append_poll_fds(fds_);
-  for (const Client& client : clients_) fds_.push_back({client.connection.get(), POLLIN, 0});
+  for (const auto& listener : listeners_) listener->append_poll_fds(fds_);
 }
 
 void ExecutorProcess::read_control() {
   auto message = wire::receive_message(control_);
   if (!message || message->type == wire::MessageType::kStop) ::_exit(0);
   if (message->type == wire::MessageType::kOpen) open_function(std::move(*message));
+  if (message->type == wire::MessageType::kListen) answer_listen(*message);
 }
 
 void ExecutorProcess::open_function(wire::ReceivedMessage message) {
@@ -136,27 +136,56 @@ Result<void> ExecutorProcess::load_function(const wire::Open& open, base::Fd mem
                         std::chrono::milliseconds(timeout));
 }
 
-void ExecutorProcess::drop_ended_clients(std::size_t first_fd) {
-  std::size_t i = first_fd;
-  std::erase_if(clients_, [&](const Client& client) {
-    // A client sends nothing once it is connected: whatever is there is its end, or no client of
-    // ours.
-    if (fds_[i++].revents == 0) return false;
-    interrupt(client.link);
-    return true;
-  });
+void ExecutorProcess::answer_listen(const wire::ReceivedMessage& message) {
+  const auto order = message.as<wire::Listen>();
+  wire::Listening answer{};
+  Result<std::string> address = fail(ErrorKind::kInvalid, "the order to listen is malformed");
+  if (order) {
+    answer.transport = order->transport;
+    address = listen(*order);
+  }
+  answer.ok = address ? 1 : 0;
+  wire::set_text(answer.text, address ? *address : std::string(address.error().what()));
+  // Fails only when the manager has gone; the next poll sees that.
+  (void)wire::send_message(control_, wire::MessageType::kListening, answer);
 }
 
-bool ExecutorProcess::is_free(std::uint32_t worker) const {
-  return std::none_of(clients_.begin(), clients_.end(),
-                      [&](const Client& client) { return client.worker == worker; });
+Result<std::string> ExecutorProcess::listen(const wire::Listen& order) {
+  const auto kind = wire::transport_named(wire::text_of(order.transport));
+  if (!kind || *kind == transport::Kind::kShm) {
+    return fail(ErrorKind::kInvalid, "there is no network transport '" +
+                                         std::string(wire::text_of(order.transport)) + "'");
+  }
+  for (const auto& listener : listeners_) {
+    if (listener->kind() == *kind) return listener->address();
+  }
+  auto opened =
+      transport::listen(*kind, listen_options(order_), std::string(wire::text_of(order.host)));
+  if (!opened) return tl::unexpected<Error>(std::move(opened.error()));
+  listeners_.push_back(std::move(*opened));
+  return listeners_.back()->address();
 }
 
-void ExecutorProcess::take_client(transport::shm::Accepted accepted) {
-  const ServerLink link =
-      std::shared_ptr<transport::shm::ServerChannel>(std::move(accepted.channel));
-  clients_.push_back({accepted.worker, std::move(accepted.connection), link});
-  workers_[accepted.worker].serve(link);
+void ExecutorProcess::serve_clients() {
+  const auto may_take = [this](std::uint32_t worker) {
+    return std::none_of(clients_.begin(), clients_.end(),
+                        [&](const Client& client) { return client.worker == worker; });
+  };
+  for (const auto& listener : listeners_) {
+    listener->service(
+        may_take,
+        [&](std::uint32_t worker, transport::AnyServerChannel channel) {
+          clients_.push_back({worker, listener.get(), channel});
+          workers_[worker].serve(std::move(channel));
+        },
+        [&](std::uint32_t worker) {
+          std::erase_if(clients_, [&](const Client& client) {
+            if (client.worker != worker || client.listener != listener.get()) return false;
+            transport::interrupt(client.channel);
+            return true;
+          });
+        });
+  }
 }
 
 }  // namespace sublet::executor

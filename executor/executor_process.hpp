@@ -6,7 +6,7 @@
 #include <executor/library_loader.hpp>
 #include <executor/worker.hpp>
 #include <topology/topology.hpp>
-#include <transport/shm/shm_setup.hpp>
+#include <transport/any_server.hpp>
 #include <wire/executor_packets.hpp>
 
 #include <poll.h>
@@ -25,7 +25,7 @@ struct ExecutorStart {
   const topology::Topology& topology;
   FunctionTable& functions;  ///< Empty.
   int control;               ///< The caller's: it is what a failure is reported to.
-  base::Fd data;             ///< Listening.
+  base::Fd data;             ///< Listening for shm connections.
   base::Fd accounting;
 };
 
@@ -46,8 +46,8 @@ class ExecutorProcess {
  private:
   struct Client {
     std::uint32_t worker;
-    base::Fd connection;
-    ServerLink link;
+    const transport::AnyListener* listener;
+    transport::AnyServerChannel channel;
   };
 
   explicit ExecutorProcess(ExecutorStart& start);
@@ -55,18 +55,19 @@ class ExecutorProcess {
   [[nodiscard]] int poll_timeout_ms() const;
   void collect_poll_fds();
   void read_control();
-  void drop_ended_clients(std::size_t first_fd);
+  void serve_clients();
   void open_function(wire::ReceivedMessage message);
   [[nodiscard]] Result<void> load_function(const wire::Open& open, base::Fd memory);
-  [[nodiscard]] bool is_free(std::uint32_t worker) const;
-  void take_client(transport::shm::Accepted accepted);
+  /// Opens a network listener, or finds the one there is; its address.
+  [[nodiscard]] Result<std::string> listen(const wire::Listen& listen);
+  void answer_listen(const wire::ReceivedMessage& message);
 
   const wire::Spawn& order_;
   FunctionTable& functions_;
   LibraryLoader libraries_;
   const int control_;
   base::SharedMemory accounting_;
-  transport::shm::Listener listener_;
+  std::vector<std::unique_ptr<transport::AnyListener>> listeners_;
   std::vector<WorkerState> states_;
   std::deque<Worker> workers_;
   std::vector<Client> clients_;

@@ -10,12 +10,6 @@
 
 namespace sublet::executor {
 
-void interrupt(const ServerLink& link) noexcept {
-  if (const auto* channel = std::get_if<std::shared_ptr<transport::shm::ServerChannel>>(&link)) {
-    (*channel)->interrupt();
-  }
-}
-
 Result<void> Worker::start(const WorkerMemory& memory, const topology::Topology& topology,
                            const topology::Cpuset& cores) {
   state_.stack = memory.stack(state_.index);
@@ -39,10 +33,10 @@ Result<void> Worker::start(const WorkerMemory& memory, const topology::Topology&
   return {};
 }
 
-void Worker::serve(ServerLink link) {
+void Worker::serve(transport::AnyServerChannel channel) {
   {
     const std::lock_guard lock(mutex_);
-    next_ = std::move(link);
+    next_ = std::move(channel);
   }
   arrived_.notify_one();
 }
@@ -52,10 +46,10 @@ void* Worker::thread_main(void* self) {
   return nullptr;
 }
 
-ServerLink Worker::next_link() {
+transport::AnyServerChannel Worker::next_channel() {
   std::unique_lock lock(mutex_);
   arrived_.wait(lock, [this] { return next_.index() != 0; });
-  return std::exchange(next_, ServerLink{});
+  return std::exchange(next_, transport::AnyServerChannel{});
 }
 
 void Worker::run() noexcept {
@@ -66,10 +60,14 @@ void Worker::run() noexcept {
     die_before_start(bound.error().what());
   }
   for (;;) {
-    const ServerLink link = next_link();
-    if (const auto* channel = std::get_if<std::shared_ptr<transport::shm::ServerChannel>>(&link)) {
-      WorkerLoop(**channel, state_).serve();
-    }
+    const transport::AnyServerChannel channel = next_channel();
+    std::visit(
+        [this](const auto& held) {
+          if constexpr (!std::is_same_v<std::decay_t<decltype(held)>, std::monostate>) {
+            WorkerLoop(*held, state_).serve();
+          }
+        },
+        channel);
   }
 }
 

@@ -4,21 +4,12 @@
 #include <executor/worker_state.hpp>
 #include <sublet/result.hpp>
 #include <topology/topology.hpp>
-#include <transport/shm/shm_setup.hpp>
+#include <transport/any_server.hpp>
 
 #include <condition_variable>
-#include <memory>
 #include <mutex>
-#include <variant>
 
 namespace sublet::executor {
-
-/// A channel that a worker is to serve: one alternative per transport of this build. The main
-/// thread and the worker share it, so that interrupt() never meets a channel that is gone.
-using ServerLink = std::variant<std::monostate, std::shared_ptr<transport::shm::ServerChannel>>;
-
-/// Wakes the link's worker and makes it leave the channel. Any thread.
-void interrupt(const ServerLink& link) noexcept;
 
 /// One pinned thread that serves one channel after the other.
 ///
@@ -37,12 +28,12 @@ class Worker {
 
   /// Hands over a channel. One that the worker has not begun to serve is replaced: its client is
   /// gone.
-  void serve(ServerLink link);
+  void serve(transport::AnyServerChannel channel);
 
  private:
   static void* thread_main(void* self);
   void run() noexcept;
-  ServerLink next_link();
+  transport::AnyServerChannel next_channel();
 
   WorkerState& state_;
   std::byte* handler_stack_ = nullptr;
@@ -50,7 +41,7 @@ class Worker {
   const topology::Cpuset* cores_ = nullptr;
   std::mutex mutex_;
   std::condition_variable arrived_;
-  ServerLink next_;
+  transport::AnyServerChannel next_;
 };
 
 }  // namespace sublet::executor

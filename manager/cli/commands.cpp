@@ -14,7 +14,9 @@ std::span<const Command> commands() {
       Command{"nodes", "lists the nodes, and what is free on them", &nodes_command},
       Command{"leases", "lists the leases, and what they have used", &leases_command},
       Command{"functions", "lists the functions that a library exports", &functions_command},
-      Command{"bench", "measures latency, rate and cold starts", &bench::bench_command},
+      Command{"devices", "lists this node's RDMA devices", &devices_command},
+      Command{"doctor", "says which transport calls would take here, and why", &doctor_command},
+      Command{"bench", "measures latency, bandwidth, rate and cold starts", &bench::bench_command},
       Command{"private-manager", nullptr, &private_manager_command},
   };
   return kCommands;

@@ -1,4 +1,5 @@
 #include <cli/executor_manager_options.hpp>
+#include <wire/executor_protocol.hpp>
 
 #include <boost/program_options.hpp>
 
@@ -15,8 +16,10 @@ void add_node_options(CommandLine& line) {
       "offer this much memory, for instance 64GiB (0: most of the node's)")(
       "oversubscribe", po::value<std::uint32_t>()->default_value(1),
       "offer each core this many times; for tests and demonstrations")(
-      "node-name", po::value<std::string>()->default_value(""),
-      "name of this node (default: the host name)")(
+      "data-host", po::value<std::string>()->default_value(""),
+      "address of this node at which executors take data connections over a network (default: all "
+      "addresses)")("node-name", po::value<std::string>()->default_value(""),
+                    "name of this node (default: the host name)")(
       "executor-user", po::value<std::string>()->default_value(""),
       "run executors as this user (default: nobody when this is root, else unchanged)")(
       "cgroup", po::value<std::string>()->default_value("auto"),
@@ -36,6 +39,11 @@ Result<manager::ExecutorManagerOptions> node_options(const po::variables_map& va
   if (options.oversubscribe == 0 || options.oversubscribe > kMaxOversubscribe) {
     return fail(ErrorKind::kInvalid, "--oversubscribe is " + std::to_string(options.oversubscribe) +
                                          "; allowed are 1 to " + std::to_string(kMaxOversubscribe));
+  }
+  options.data_host = values["data-host"].as<std::string>();
+  if (options.data_host.size() >= wire::kMaxHostName) {
+    return fail(ErrorKind::kInvalid, "--data-host has more than " +
+                                         std::to_string(wire::kMaxHostName - 1) + " characters");
   }
   options.node_name = values["node-name"].as<std::string>();
   options.executor_user = values["executor-user"].as<std::string>();

@@ -1,4 +1,5 @@
 #include <base/log.hpp>
+#include <base/tcp_options.hpp>
 #include <base/unix_socket.hpp>
 #include <common/async.hpp>
 #include <common/rpc_connection.hpp>
@@ -6,7 +7,6 @@
 
 #include <netdb.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -20,19 +20,8 @@ capnp::ReaderOptions reader_options() {
   return options;
 }
 
-/// A peer whose machine vanished without a word is noticed in about 10 s; small messages go out at
-/// once.
-void set_tcp_options(int fd) {
-  const auto set = [fd](int level, int option, int value) {
-    ::setsockopt(fd, level, option, &value, sizeof(value));
-  };
-  set(IPPROTO_TCP, TCP_NODELAY, 1);
-  set(SOL_SOCKET, SO_KEEPALIVE, 1);
-  set(IPPROTO_TCP, TCP_KEEPIDLE, 4);
-  set(IPPROTO_TCP, TCP_KEEPINTVL, 2);
-  set(IPPROTO_TCP, TCP_KEEPCNT, 3);
-  set(IPPROTO_TCP, TCP_USER_TIMEOUT, 10'000);
-}
+/// A peer whose machine vanished without a word is noticed in about this time.
+constexpr auto kSilence = std::chrono::seconds(10);
 
 sa_family_t family_of(int fd) {
   sockaddr_storage name{};
@@ -48,7 +37,7 @@ Peer::Peer(kj::Own<kj::AsyncIoStream> stream) : stream_(kj::mv(stream)) {
   if (family_of(fd_) == AF_UNIX) {
     if (const auto credentials = base::peer_credentials(fd_)) uid_ = credentials->uid;
   } else {
-    set_tcp_options(fd_);
+    base::set_tcp_options(fd_, kSilence);
   }
 }
 

@@ -7,6 +7,9 @@
 namespace sublet::manager {
 namespace {
 
+/// More than there are.
+constexpr std::size_t kMaxTransports = 8;
+
 /// Holds one claimed grant for a client: the grant ends when the client drops it or dies.
 class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
  public:
@@ -108,13 +111,24 @@ class ClaimServer final : public wire::ExecutorManager::Server {
       wire::write(results.initFailure(), grant.error());
       return kj::READY_NOW;
     }
-    (*grant)->write_endpoint(results.initEndpoint());
-    const auto& cpusets = (*grant)->cpusets();
-    auto workers = results.initWorkers(static_cast<unsigned>(cpusets.size()));
-    for (unsigned i = 0; i < workers.size(); ++i) workers[i].setCpuset(cpusets[i]);
-    results.setExpiresUnixMs(to_unix_ms((*grant)->terms().expires));
-    results.setLease(kj::heap<ClaimedLeaseServer>(node_, kj::mv(*grant)));
-    return kj::READY_NOW;
+    std::vector<std::string> transports;
+    for (const auto name : params.getTransports()) {
+      if (transports.size() == kMaxTransports) break;
+      transports.push_back(wire::to_string(name));
+    }
+    // From here on the grant ends with this object, also when the client dies while we wait.
+    auto lease = kj::heap<ClaimedLeaseServer>(node_, kj::addRef(**grant));
+    return (*grant)
+        ->open_transports(std::move(transports))
+        .then([context, grant = kj::mv(*grant), lease = kj::mv(lease)]() mutable {
+          auto claimed = context.getResults();
+          grant->write_endpoint(claimed.initEndpoint());
+          const auto& cpusets = grant->cpusets();
+          auto workers = claimed.initWorkers(static_cast<unsigned>(cpusets.size()));
+          for (unsigned i = 0; i < workers.size(); ++i) workers[i].setCpuset(cpusets[i]);
+          claimed.setExpiresUnixMs(to_unix_ms(grant->terms().expires));
+          claimed.setLease(kj::mv(lease));
+        });
   }
 
   kj::Promise<void> version(VersionContext context) override {

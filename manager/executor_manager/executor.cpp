@@ -126,6 +126,20 @@ kj::Promise<Result<void>> Executor::open(const wire::Open& open, int library) {
   return kj::mv(paf.promise);
 }
 
+kj::Promise<Result<std::string>> Executor::listen(const std::string& transport,
+                                                  const std::string& host) {
+  if (over_) return Result<std::string>(fail(ErrorKind::kDisconnected, "the executor has ended"));
+  wire::Listen order{};
+  wire::set_text(order.transport, transport);
+  wire::set_text(order.host, host);
+  if (auto sent = control_->send(wire::MessageType::kListen, order); !sent) {
+    return Result<std::string>(tl::unexpected<Error>(sent.error()));
+  }
+  auto paf = kj::newPromiseAndFulfiller<Result<std::string>>();
+  listens_.push_back({transport, kj::mv(paf.fulfiller)});
+  return kj::mv(paf.promise);
+}
+
 void Executor::receive(wire::ReceivedMessage message) {
   // From a process that runs foreign code: only what fits is believed.
   if (message.type == wire::MessageType::kReady) {
@@ -141,6 +155,20 @@ void Executor::receive(wire::ReceivedMessage message) {
     } else {
       pending.fulfiller->fulfill(
           fail(ErrorKind::kInvalid, std::string(wire::text_of(opened->text))));
+    }
+  } else if (message.type == wire::MessageType::kListening) {
+    const auto listening = message.as<wire::Listening>();
+    if (!listening || listens_.empty() ||
+        listens_.front().transport != wire::text_of(listening->transport)) {
+      return;
+    }
+    auto pending = kj::mv(listens_.front());
+    listens_.pop_front();
+    std::string text(wire::text_of(listening->text));
+    if (listening->ok != 0) {
+      pending.fulfiller->fulfill(std::move(text));
+    } else {
+      pending.fulfiller->fulfill(fail(ErrorKind::kUnsupported, text));
     }
   } else if (message.type == wire::MessageType::kDying) {
     if (const auto dying = message.as<wire::Dying>()) {
@@ -165,6 +193,10 @@ void Executor::end(std::string fate) {
         fail(ErrorKind::kInvalid, "the executor ended while it loaded the library: " + fate));
   }
   opens_.clear();
+  for (auto& pending : listens_) {
+    pending.fulfiller->fulfill(fail(ErrorKind::kDisconnected, "the executor ended: " + fate));
+  }
+  listens_.clear();
   ended_fulfiller_->fulfill(std::string(fate));
 }
 

@@ -48,6 +48,9 @@ class Executor : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   /// Loads a function. kDisconnected when the executor ends meanwhile.
   kj::Promise<Result<void>> open(const wire::Open& open, int library);
 
+  /// Opens a network listener; its address. kDisconnected when the executor ends meanwhile.
+  kj::Promise<Result<std::string>> listen(const std::string& transport, const std::string& host);
+
   /// Resolves with how it ended, for people, once its process is gone.
   kj::Promise<std::string> ended() { return ended_.addBranch(); }
 
@@ -87,6 +90,11 @@ class Executor : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
     kj::Own<kj::PromiseFulfiller<Result<void>>> fulfiller;
   };
   std::deque<PendingOpen> opens_;  ///< In the order sent, which is the order answered.
+  struct PendingListen {
+    std::string transport;
+    kj::Own<kj::PromiseFulfiller<Result<std::string>>> fulfiller;
+  };
+  std::deque<PendingListen> listens_;  ///< As opens_.
   kj::Own<kj::PromiseFulfiller<void>> ready_fulfiller_;
   kj::ForkedPromise<void> ready_;
   kj::Own<kj::PromiseFulfiller<std::string>> ended_fulfiller_;

@@ -98,6 +98,7 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
   auto manager = kj::heap<ExecutorManager>(io, std::move(zygote), std::move(*offer), options);
   manager->services_.uid = user->uid;
   manager->services_.gid = user->gid;
+  manager->services_.data_host = options.data_host;
   const auto node = base::node_identity(options.node_name);
   manager->offer_.name = node.name;
   manager->offer_.node_id = node.id;

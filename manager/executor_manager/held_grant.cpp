@@ -107,6 +107,11 @@ kj::Promise<void> HeldGrant::bring_up(std::uint32_t generation) {
   KJ_IF_MAYBE (executor, executor_) {
     return (*executor)
         ->ready()
+        .then([this, generation, self = kj::addRef(**executor)]() mutable {
+          // A claim that came before it was ready has seen to that.
+          if (network_.generation == generation) return kj::Promise<void>(kj::READY_NOW);
+          return listen_again(kj::mv(self), generation, 0);
+        })
         .then(
             [this, self = kj::addRef(**executor)]() mutable { return open_again(kj::mv(self), 0); })
         .then([this, generation] {
@@ -117,6 +122,32 @@ kj::Promise<void> HeldGrant::bring_up(std::uint32_t generation) {
         });
   }
   return kj::READY_NOW;
+}
+
+kj::Promise<void> HeldGrant::open_transports(std::vector<std::string> transports) {
+  transports_ = std::move(transports);
+  if (transports_.empty()) return kj::READY_NOW;
+  KJ_IF_MAYBE (executor, executor_) {
+    return listen_again(kj::addRef(**executor), generation_, 0);
+  }
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> HeldGrant::listen_again(kj::Own<Executor> executor, std::uint32_t generation,
+                                          std::size_t at) {
+  if (at == 0 && !transports_.empty()) network_ = {generation, {}, {}};
+  if (at >= transports_.size() || network_.generation != generation) return kj::READY_NOW;
+  auto listening = executor->listen(transports_[at], services_.data_host);
+  return listening.then([this, executor = kj::mv(executor), generation,
+                         at](Result<std::string> address) mutable -> kj::Promise<void> {
+    if (network_.generation != generation) return kj::READY_NOW;
+    if (address) {
+      network_.addresses.emplace_back(transports_[at], std::move(*address));
+    } else {
+      network_.refusals.push_back("not " + transports_[at] + ": " + address.error().what());
+    }
+    return listen_again(kj::mv(executor), generation, at + 1);
+  });
 }
 
 kj::Promise<void> HeldGrant::open_again(kj::Own<Executor> executor, std::size_t at) {
@@ -163,7 +194,18 @@ void HeldGrant::claim(wire::LeaseNotices::Client notices) {
 
 void HeldGrant::write_endpoint(wire::Endpoint::Builder to) const {
   to.setGeneration(generation_);
-  to.setShmSocket(data_socket_);
+  const bool known = network_.generation == generation_;
+  const std::size_t count = known ? network_.addresses.size() : 0;
+  auto addresses = to.initAddresses(static_cast<unsigned>(count + 1));
+  addresses[0].setTransport("shm");
+  addresses[0].setAddress(data_socket_);
+  for (unsigned i = 0; i < count; ++i) {
+    addresses[i + 1].setTransport(network_.addresses[i].first);
+    addresses[i + 1].setAddress(network_.addresses[i].second);
+  }
+  if (!known) return;
+  auto refusals = to.initRefusals(static_cast<unsigned>(network_.refusals.size()));
+  for (unsigned i = 0; i < refusals.size(); ++i) refusals.set(i, network_.refusals[i]);
 }
 
 kj::Promise<Result<void>> HeldGrant::open(FunctionRequest request) {

@@ -21,6 +21,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace sublet::manager {
@@ -32,6 +33,7 @@ struct NodeServices {
   const ManagerClock& clock;
   std::uint32_t uid = ~std::uint32_t{0};  ///< For executors; ~0: as this process.
   std::uint32_t gid = ~std::uint32_t{0};
+  std::string data_host{};  ///< Where executors take network connections; empty: all addresses.
 };
 
 /// One grant and its executor. Owner: the executor manager's table and, once claimed, the client's
@@ -58,6 +60,9 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   [[nodiscard]] UsageRecord usage() const;
 
   void claim(wire::LeaseNotices::Client notices);
+  /// Lets this executor and those that replace it take connections over `transports` too. Resolves
+  /// once it does, or has said why not.
+  kj::Promise<void> open_transports(std::vector<std::string> transports);
   void write_endpoint(wire::Endpoint::Builder to) const;
 
   struct FunctionRequest {
@@ -83,6 +88,8 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   Result<void> start_executor();
   void executor_ended(std::uint32_t generation, std::string fate);
   kj::Promise<void> bring_up(std::uint32_t generation);
+  kj::Promise<void> listen_again(kj::Own<Executor> executor, std::uint32_t generation,
+                                 std::size_t at);
   kj::Promise<void> open_again(kj::Own<Executor> executor, std::size_t at);
   void arm_expiry();
   void wake_waiters();
@@ -102,6 +109,14 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   std::uint32_t generation_ = 0;     ///< Of the newest executor ordered.
   std::uint32_t up_generation_ = 0;  ///< Of the newest executor with all functions open.
   std::string data_socket_;
+  std::vector<std::string> transports_;  ///< Beside shm, as the client asked for them.
+  /// Where the executor of `generation` is reached by them.
+  struct Network {
+    std::uint32_t generation = 0;
+    std::vector<std::pair<std::string, std::string>> addresses;  ///< Transport and address.
+    std::vector<std::string> refusals;
+  };
+  Network network_;
   kj::Maybe<kj::Own<Executor>> executor_;
   std::map<std::uint32_t, std::string> fates_;
   UsageRecord past_usage_;  ///< Of executors that have ended.

@@ -41,11 +41,11 @@ using Claims = std::vector<Claimed>;
 
 /// Claims all grants side by side; one failure gives all of them back.
 kj::Promise<Result<Claims>> claim_all(ControlLoop& loop, const std::vector<Grant>& grants,
-                                      const std::string& node_id,
+                                      const ClientNode& client,
                                       const std::shared_ptr<LeaseEvents>& events) {
   auto promises = kj::heapArrayBuilder<kj::Promise<Result<Claimed>>>(grants.size());
   for (std::size_t i = 0; i < grants.size(); ++i) {
-    promises.add(claim_grant(loop, i, grants[i], node_id, events));
+    promises.add(claim_grant(loop, i, grants[i], client, events));
   }
   return kj::joinPromises(promises.finish())
       .then([](kj::Array<Result<Claimed>> results) -> Result<Claims> {
@@ -62,17 +62,22 @@ std::vector<std::unique_ptr<NodeLink>> make_links(const std::shared_ptr<ControlT
                                                   const std::vector<Grant>& grants, Claims claims) {
   std::vector<std::unique_ptr<NodeLink>> links;
   for (Claimed& claim : claims) {
-    links.push_back(std::make_unique<NodeLink>(thread, claim.state, grants[claim.grant],
-                                               claim.remote.release(), std::move(claim.endpoint),
-                                               std::move(claim.cpusets)));
+    Grant grant = grants[claim.grant];
+    links.push_back(std::make_unique<NodeLink>(thread, std::move(grant), std::move(claim)));
   }
   return links;
 }
 
 }  // namespace
 
-ControlPlane::ControlPlane(base::NodeIdentity node, std::chrono::milliseconds timeout)
-    : node_(std::move(node)), thread_(std::make_shared<ControlThread>(timeout)) {}
+ControlPlane::ControlPlane(base::NodeIdentity node, std::string transport, const Timeouts& timeouts)
+    : node_(std::move(node)),
+      transport_(std::move(transport)),
+      thread_(std::make_shared<ControlThread>(timeouts)) {}
+
+const Timeouts& ControlPlane::timeouts() const noexcept {
+  return thread_->timeouts();
+}
 
 ControlPlane::~ControlPlane() {
   if (manager_ == nullptr) return;
@@ -126,10 +131,10 @@ Result<std::vector<Grant>> ControlPlane::request(const LeaseRequest& wanted) {
 
 Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::claim(
     std::vector<Grant> grants, std::shared_ptr<LeaseEvents> events) {
-  auto claims = thread_->run<Claims>("claiming a lease",
-                                     [&](ControlLoop& loop) -> kj::Promise<Result<Claims>> {
-                                       return claim_all(loop, grants, node_.id, events);
-                                     });
+  auto claims = thread_->run<Claims>(
+      "claiming a lease", [&](ControlLoop& loop) -> kj::Promise<Result<Claims>> {
+        return claim_all(loop, grants, {node_.id, transport_}, events);
+      });
   if (!claims) return tl::unexpected<Error>(claims.error());
   return make_links(thread_, grants, std::move(*claims));
 }
@@ -139,18 +144,17 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease(
   auto manager_here = manager();
   if (!manager_here) return tl::unexpected<Error>(manager_here.error());
   std::vector<Grant> grants;
-  auto claims =
-      thread_->run<Claims>("asking the resource manager at " + address_ + " for a lease",
-                           [&](ControlLoop& loop) -> kj::Promise<Result<Claims>> {
-                             return ask(manager_->remote, wanted, node_)
-                                 .then([&](Result<Granted> granted) -> kj::Promise<Result<Claims>> {
-                                   if (!granted)
-                                     return Result<Claims>(tl::unexpected<Error>(granted.error()));
-                                   grants = std::move(granted->grants);
-                                   auto claimed = claim_all(loop, grants, node_.id, events);
-                                   return claimed.attach(kj::mv(granted->handle));
-                                 });
-                           });
+  auto claims = thread_->run<Claims>(
+      "asking the resource manager at " + address_ + " for a lease",
+      [&](ControlLoop& loop) -> kj::Promise<Result<Claims>> {
+        return ask(manager_->remote, wanted, node_)
+            .then([&](Result<Granted> granted) -> kj::Promise<Result<Claims>> {
+              if (!granted) return Result<Claims>(tl::unexpected<Error>(granted.error()));
+              grants = std::move(granted->grants);
+              auto claimed = claim_all(loop, grants, {node_.id, transport_}, events);
+              return claimed.attach(kj::mv(granted->handle));
+            });
+      });
   if (!claims) return tl::unexpected<Error>(claims.error());
   return make_links(thread_, grants, std::move(*claims));
 }

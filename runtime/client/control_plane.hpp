@@ -14,10 +14,13 @@
 
 namespace sublet::client {
 
+struct Timeouts;
+
 /// What a session can ask of the managers. Any thread; all calls block with the session's deadline.
 class ControlPlane {
  public:
-  ControlPlane(base::NodeIdentity node, std::chrono::milliseconds timeout);
+  /// `transport`: the one to use, by name; empty: the best there is.
+  ControlPlane(base::NodeIdentity node, std::string transport, const Timeouts& timeouts);
   ~ControlPlane();
 
   /// Asks again, for a moment, what was refused just after this process gave a lease back: cores
@@ -48,6 +51,7 @@ class ControlPlane {
   Result<std::vector<NodeInfo>> nodes();
   Result<std::vector<LeaseInfo>> leases();
 
+  [[nodiscard]] const Timeouts& timeouts() const noexcept;
   [[nodiscard]] const base::NodeIdentity& node() const noexcept { return node_; }
 
  private:
@@ -63,6 +67,7 @@ class ControlPlane {
   Result<Manager*> manager() const;
 
   base::NodeIdentity node_;
+  std::string transport_;
   std::shared_ptr<ControlThread> thread_;
   Manager* manager_ = nullptr;
   std::string address_;

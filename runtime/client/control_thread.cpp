@@ -1,4 +1,5 @@
 #include <base/log.hpp>
+#include <base/tcp_options.hpp>
 #include <client/control_thread.hpp>
 #include <wire/address.hpp>
 
@@ -7,7 +8,7 @@
 
 namespace sublet::client {
 
-ControlThread::ControlThread(std::chrono::milliseconds timeout) : timeout_(timeout) {
+ControlThread::ControlThread(const Timeouts& timeouts) : timeouts_(timeouts) {
   // The helper takes none of the application's signals.
   sigset_t all;
   sigset_t before;
@@ -33,7 +34,7 @@ void ControlThread::main() {
   auto stop = kj::newPromiseAndFulfiller<void>();
   stop_ = stop.fulfiller.get();
   {
-    ControlLoop loop(io);
+    ControlLoop loop(io, timeouts_.peer);
     loop_ = &loop;
     executor_ = kj::getCurrentThreadExecutor().addRef();
     ready_.store(true);
@@ -57,6 +58,7 @@ kj::Promise<Result<kj::Own<Connection>>> ControlLoop::connect(const std::string&
         return stream.attach(kj::mv(target));
       })
       .then([this, address](kj::Own<kj::AsyncIoStream> stream) -> Result<kj::Own<Connection>> {
+        KJ_IF_MAYBE (fd, stream->getFd()) base::set_tcp_options(*fd, silence_);
         auto connection = kj::refcounted<Connection>(kj::mv(stream));
         known_.push_back({address, kj::addRef(*connection)});
         spawn(connection->gone().then([this, address, &c = *connection] { forget(address, c); }));

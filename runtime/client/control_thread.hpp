@@ -19,17 +19,24 @@ namespace sublet::client {
 /// What lives on the helper thread's event loop: made, used and destroyed there.
 class ControlLoop;
 
+/// How long a client waits.
+struct Timeouts {
+  std::chrono::milliseconds exchange{5000};  ///< For an answer of a manager.
+  std::chrono::milliseconds peer{5000};      ///< For any sign of life of a node.
+};
+
 /// The client's helper thread: sleeps in a KJ event loop, talks to the managers, never touches a
 /// channel. Any thread may call run(); it must not be called, nor the thread destroyed, from the
 /// helper thread itself.
 class ControlThread {
  public:
-  explicit ControlThread(std::chrono::milliseconds timeout);
+  explicit ControlThread(const Timeouts& timeouts);
   ~ControlThread();
   ControlThread(const ControlThread&) = delete;
   ControlThread& operator=(const ControlThread&) = delete;
 
-  [[nodiscard]] std::chrono::milliseconds timeout() const noexcept { return timeout_; }
+  [[nodiscard]] std::chrono::milliseconds timeout() const noexcept { return timeouts_.exchange; }
+  [[nodiscard]] const Timeouts& timeouts() const noexcept { return timeouts_; }
 
   /// Runs `start(loop)`, which returns a kj::Promise<Result<T>>, on the helper thread and waits for
   /// its outcome, at most for `limit`. `attempted` begins the text of an error.
@@ -39,13 +46,13 @@ class ControlThread {
   /// As run with the session's timeout.
   template <class T, class Start>
   Result<T> run(const std::string& attempted, Start&& start) {
-    return run<T>(attempted, timeout_, std::forward<Start>(start));
+    return run<T>(attempted, timeouts_.exchange, std::forward<Start>(start));
   }
 
  private:
   void main();
 
-  std::chrono::milliseconds timeout_;
+  Timeouts timeouts_;
   kj::Own<const kj::Executor> executor_;
   ControlLoop* loop_ = nullptr;
   kj::PromiseFulfiller<void>* stop_ = nullptr;
@@ -71,7 +78,8 @@ class Connection : public kj::Refcounted {
 
 class ControlLoop : private kj::TaskSet::ErrorHandler {
  public:
-  explicit ControlLoop(kj::AsyncIoContext& io) : io_(io), tasks_(*this) {}
+  ControlLoop(kj::AsyncIoContext& io, std::chrono::milliseconds silence)
+      : io_(io), silence_(silence), tasks_(*this) {}
 
   kj::Timer& timer() { return io_.provider->getTimer(); }
 
@@ -86,6 +94,7 @@ class ControlLoop : private kj::TaskSet::ErrorHandler {
   void forget(const std::string& address, Connection& connection);
 
   kj::AsyncIoContext& io_;
+  std::chrono::milliseconds silence_;
   struct Known {
     std::string address;
     kj::Own<Connection> connection;

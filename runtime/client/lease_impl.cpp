@@ -63,10 +63,9 @@ std::string file_name(const std::string& path) {
 Result<std::shared_ptr<LeaseImpl>> LeaseImpl::create(std::shared_ptr<ControlPlane> control,
                                                      std::vector<std::unique_ptr<NodeLink>> nodes,
                                                      std::shared_ptr<LeaseEvents> events,
-                                                     std::chrono::milliseconds timeout,
                                                      std::shared_ptr<TraceBuffer> trace) {
-  std::shared_ptr<LeaseImpl> lease(new LeaseImpl(std::move(control), std::move(nodes),
-                                                 std::move(events), timeout, std::move(trace)));
+  std::shared_ptr<LeaseImpl> lease(
+      new LeaseImpl(std::move(control), std::move(nodes), std::move(events), std::move(trace)));
   const Grant& grant = lease->nodes_.front()->grant();
   auto arena = transport::Arena::create(grant.arena_bytes);
   if (!arena) return tl::unexpected<Error>(arena.error());
@@ -81,12 +80,10 @@ Result<std::shared_ptr<LeaseImpl>> LeaseImpl::create(std::shared_ptr<ControlPlan
 
 LeaseImpl::LeaseImpl(std::shared_ptr<ControlPlane> control,
                      std::vector<std::unique_ptr<NodeLink>> nodes,
-                     std::shared_ptr<LeaseEvents> events, std::chrono::milliseconds timeout,
-                     std::shared_ptr<TraceBuffer> trace)
+                     std::shared_ptr<LeaseEvents> events, std::shared_ptr<TraceBuffer> trace)
     : control_(std::move(control)),
       events_(std::move(events)),
       trace_(std::move(trace)),
-      timeout_(timeout),
       nodes_(std::move(nodes)) {}
 
 LeaseImpl::~LeaseImpl() {
@@ -94,13 +91,8 @@ LeaseImpl::~LeaseImpl() {
 }
 
 Result<void> LeaseImpl::connect_all() {
+  std::vector<transport::Target> targets;
   for (const auto& node : nodes_) {
-    const auto kind =
-        transport::choose(node->endpoint(), node->grant().node_id == control_->node().id);
-    if (!kind) {
-      return fail(kind.error().kind(), "no transport to the executor on node " +
-                                           node->grant().node_name + ": " + kind.error().what());
-    }
     for (std::uint32_t i = 0; i < node->cpusets().size(); ++i) {
       const auto index = static_cast<std::uint32_t>(workers_.size());
       auto link =
@@ -108,23 +100,20 @@ Result<void> LeaseImpl::connect_all() {
       link->on_executor_gone = [this](WorkerLink& gone, const std::string& reason) {
         executor_gone(gone, reason);
       };
-      if (auto connected = link->connect(*kind, timeout_); !connected) {
-        std::string why = connected.error().what();
-        // An executor that ended while we connected has left word of how.
-        if (connected.error().kind() == ErrorKind::kDisconnected) {
-          why += " (" + node->fate(node->endpoint().generation) + ")";
-        }
-        return fail(connected.error().kind(), "connecting to worker " + std::to_string(i) +
-                                                  " on node " + node->grant().node_name + ": " +
-                                                  why);
-      }
+      auto target = link->target(control_->timeouts());
+      if (!target) return tl::unexpected<Error>(target.error());
+      targets.push_back(std::move(*target));
       if (trace_) {
         trace_->workers.push_back("worker " + std::to_string(index) + " on " +
                                   node->grant().node_name + " cpu " + node->cpusets()[i]);
       }
       workers_.push_back(std::move(link));
-      kinds_.push_back(*kind);
     }
+  }
+  auto channels = transport::connect(targets, arena_);
+  for (std::size_t i = 0; i < channels.size(); ++i) {
+    if (!channels[i]) return not_connected(*workers_[i], targets[i], channels[i].error());
+    workers_[i]->take(std::move(*channels[i]), targets[i]);
   }
   // Room for every slot, so that async allocates only for handles beyond that.
   std::size_t slots = 0;
@@ -133,6 +122,19 @@ Result<void> LeaseImpl::connect_all() {
   continuations_.reserve(slots);
   if (trace_) trace_->lease_id = id_;
   return {};
+}
+
+tl::unexpected<Error> LeaseImpl::not_connected(WorkerLink& link, const transport::Target& target,
+                                               const Error& error) {
+  NodeLink& node = link.node();
+  std::string why = error.what();
+  // An executor that ended while we connected has left word of how.
+  if (error.kind() == ErrorKind::kDisconnected) {
+    why += " (" + node.fate(node.endpoint().generation) + ")";
+  }
+  return fail(error.kind(), "connecting to worker " + std::to_string(target.options.worker) +
+                                " on node " + node.grant().node_name + " by " +
+                                to_string(target.kind) + ": " + why);
 }
 
 Result<std::uint16_t> LeaseImpl::open(const std::string& path, const std::string& name,
@@ -206,11 +208,7 @@ bool LeaseImpl::recover(WorkerLink& link) noexcept {
     down_reason_ = replaced.error().what();
     return false;
   }
-  const std::size_t index = static_cast<std::size_t>(
-      std::find_if(workers_.begin(), workers_.end(),
-                   [&](const auto& other) { return other.get() == &link; }) -
-      workers_.begin());
-  auto connected = link.connect(kinds_[index], timeout_);
+  auto connected = link.connect(control_->timeouts());
   if (!connected) down_reason_ = connected.error().what();
   return connected.has_value();
 }
@@ -333,7 +331,7 @@ WorkerInfo LeaseImpl::worker_info(std::size_t index) const {
   std::size_t first = index;
   while (first > 0 && &workers_[first - 1]->node() == &node) --first;
   return {node.grant().node_name, node.cpusets()[index - first],
-          transport::to_string(kinds_[index])};
+          to_string(workers_[index]->kind())};
 }
 
 Result<void> LeaseImpl::extend(std::chrono::seconds duration) {

@@ -27,7 +27,6 @@ class LeaseImpl {
   static Result<std::shared_ptr<LeaseImpl>> create(std::shared_ptr<ControlPlane> control,
                                                    std::vector<std::unique_ptr<NodeLink>> nodes,
                                                    std::shared_ptr<LeaseEvents> events,
-                                                   std::chrono::milliseconds timeout,
                                                    std::shared_ptr<TraceBuffer> trace);
   LeaseImpl(const LeaseImpl&) = delete;
   LeaseImpl& operator=(const LeaseImpl&) = delete;
@@ -75,9 +74,10 @@ class LeaseImpl {
 
  private:
   LeaseImpl(std::shared_ptr<ControlPlane> control, std::vector<std::unique_ptr<NodeLink>> nodes,
-            std::shared_ptr<LeaseEvents> events, std::chrono::milliseconds timeout,
-            std::shared_ptr<TraceBuffer> trace);
+            std::shared_ptr<LeaseEvents> events, std::shared_ptr<TraceBuffer> trace);
   Result<void> connect_all();
+  tl::unexpected<Error> not_connected(WorkerLink& link, const transport::Target& target,
+                                      const Error& error);
   Result<void> open_on(NodeLink& node, const FunctionRequest& function,
                        std::span<const std::byte> content);
   void executor_gone(WorkerLink& link, const std::string& reason) noexcept;
@@ -103,7 +103,6 @@ class LeaseImpl {
   std::shared_ptr<ControlPlane> control_;
   std::shared_ptr<LeaseEvents> events_;
   std::shared_ptr<TraceBuffer> trace_;
-  std::chrono::milliseconds timeout_;
   std::uint64_t id_ = 0;
   std::int64_t expires_unix_ms_ = 0;
   bool released_ = false;
@@ -111,7 +110,6 @@ class LeaseImpl {
   std::vector<std::unique_ptr<NodeLink>> nodes_;
   std::vector<PendingCall*> continuations_;
   std::vector<std::unique_ptr<WorkerLink>> workers_;
-  std::vector<transport::Kind> kinds_;  ///< By worker.
   std::size_t next_worker_ = 0;
   std::vector<OpenFunction> functions_;
   std::deque<PendingCall> pool_storage_;

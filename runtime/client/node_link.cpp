@@ -1,4 +1,5 @@
 #include <client/node_remote.hpp>
+#include <wire/address.hpp>
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
 
@@ -71,25 +72,54 @@ class NoticeServer final : public wire::LeaseNotices::Server {
   std::shared_ptr<NodeState> state_;
 };
 
-transport::Endpoint read_endpoint(wire::Endpoint::Reader from, const Grant& grant) {
+transport::Endpoint read_endpoint(wire::Endpoint::Reader from, const Grant& grant,
+                                  const std::string& host) {
   transport::Endpoint endpoint;
   endpoint.generation = from.getGeneration();
-  endpoint.shm_socket = wire::to_string(from.getShmSocket());
+  for (const auto address : from.getAddresses()) {
+    const auto kind = wire::transport_named(wire::to_string(address.getTransport()));
+    if (!kind) continue;  // of a newer executor manager
+    std::string text = wire::to_string(address.getAddress());
+    if (*kind != transport::Kind::kShm && text.starts_with("*:")) text = host + text.substr(1);
+    endpoint.addresses.push_back({*kind, std::move(text)});
+  }
+  for (const auto refusal : from.getRefusals()) {
+    endpoint.refusals.push_back(wire::to_string(refusal));
+  }
   const std::size_t size = std::min(endpoint.token.size(), grant.token.size());
   std::transform(grant.token.begin(), grant.token.begin() + static_cast<std::ptrdiff_t>(size),
                  endpoint.token.begin(), [](std::byte b) { return static_cast<std::uint8_t>(b); });
   return endpoint;
 }
 
+/// The host of an executor manager's address, as it stands before a port.
+std::string host_of(const std::string& address) {
+  const auto parsed = wire::Address::parse(address);
+  if (!parsed || parsed->kind == wire::Address::Kind::kUnix) return "127.0.0.1";
+  const bool v6 = parsed->host.find(':') != std::string::npos;
+  return v6 ? "[" + parsed->host + "]" : parsed->host;
+}
+
+/// An executor manager that answered, and at which address.
+struct Reached {
+  kj::Own<Connection> connection;
+  std::string host;
+};
+
 kj::Promise<Result<Claimed>> claim_at(std::size_t index, const Grant& grant,
-                                      std::shared_ptr<LeaseEvents> events,
-                                      kj::Own<Connection> connection) {
+                                      transport::Preference preference,
+                                      std::shared_ptr<LeaseEvents> events, Reached reached) {
   auto state = std::make_shared<NodeState>(std::move(events));
-  auto request = connection->bootstrap().castAs<wire::ExecutorManager>().claimRequest();
+  auto request = reached.connection->bootstrap().castAs<wire::ExecutorManager>().claimRequest();
   request.setToken(wire::to_data(grant.token));
   request.setNotices(kj::heap<NoticeServer>(state));
+  std::vector<transport::Kind> networks;
+  std::copy_if(preference.kinds.begin(), preference.kinds.end(), std::back_inserter(networks),
+               [](transport::Kind kind) { return kind != transport::Kind::kShm; });
+  auto names = request.initTransports(static_cast<unsigned>(networks.size()));
+  for (unsigned i = 0; i < names.size(); ++i) names.set(i, to_string(networks[i]));
   return request.send().then(
-      [index, grant, state, connection = kj::mv(connection)](
+      [index, grant, state, preference = std::move(preference), reached = kj::mv(reached)](
           capnp::Response<wire::ExecutorManager::ClaimResults>&& results) mutable
       -> Result<Claimed> {
         if (auto failure = wire::failure_of(results)) return tl::unexpected<Error>(*failure);
@@ -102,11 +132,13 @@ kj::Promise<Result<Claimed>> claim_at(std::size_t index, const Grant& grant,
         Claimed claimed;
         claimed.grant = index;
         claimed.state = state;
-        claimed.endpoint = read_endpoint(results.getEndpoint(), grant);
+        claimed.host = reached.host;
+        claimed.preference = std::move(preference);
+        claimed.endpoint = read_endpoint(results.getEndpoint(), grant, reached.host);
         for (const auto worker : results.getWorkers()) {
           claimed.cpusets.push_back(wire::to_string(worker.getCpuset()));
         }
-        auto watch = connection->gone()
+        auto watch = reached.connection->gone()
                          .then([state, name = grant.node_name] {
                            state->lose("the executor manager of node " + name + " went away");
                          })
@@ -114,24 +146,25 @@ kj::Promise<Result<Claimed>> claim_at(std::size_t index, const Grant& grant,
                            state->lose(exception.getDescription().cStr());
                          });
         claimed.remote.reset(
-            new NodeLink::Remote{kj::mv(connection), results.getLease(), kj::mv(watch)});
+            new NodeLink::Remote{kj::mv(reached.connection), results.getLease(), kj::mv(watch)});
         return claimed;
       });
 }
 
 /// Tries the addresses from `at` on.
-kj::Promise<Result<kj::Own<Connection>>> connect_first(ControlLoop& loop,
-                                                       std::vector<std::string> addresses,
-                                                       std::size_t at, std::string failures) {
+kj::Promise<Result<Reached>> connect_first(ControlLoop& loop, std::vector<std::string> addresses,
+                                           std::size_t at, std::string failures) {
   if (at == addresses.size()) {
-    return Result<kj::Own<Connection>>(
+    return Result<Reached>(
         fail(ErrorKind::kDisconnected,
              failures.empty() ? "it has no address reachable from here" : failures));
   }
   return loop.connect(addresses[at])
-      .then([&loop, addresses, at, failures](Result<kj::Own<Connection>> connected) mutable
-            -> kj::Promise<Result<kj::Own<Connection>>> {
-        if (connected) return kj::mv(connected);
+      .then([&loop, addresses, at, failures](
+                Result<kj::Own<Connection>> connected) mutable -> kj::Promise<Result<Reached>> {
+        if (connected) {
+          return Result<Reached>(Reached{kj::mv(*connected), host_of(addresses[at])});
+        }
         if (!failures.empty()) failures += "; ";
         failures += connected.error().what();
         return connect_first(loop, std::move(addresses), at + 1, std::move(failures));
@@ -141,34 +174,40 @@ kj::Promise<Result<kj::Own<Connection>>> connect_first(ControlLoop& loop,
 }  // namespace
 
 kj::Promise<Result<Claimed>> claim_grant(ControlLoop& loop, std::size_t index, const Grant& grant,
-                                         const std::string& node_id,
+                                         const ClientNode& client,
                                          std::shared_ptr<LeaseEvents> events) {
+  const bool same_node = grant.node_id == client.node_id;
+  auto preference = transport::prefer(same_node, client.transport);
+  if (!preference) {
+    return Result<Claimed>(fail(preference.error().kind(), "connecting to node " + grant.node_name +
+                                                               ": " + preference.error().what()));
+  }
   std::vector<std::string> reachable;
   for (const std::string& address : grant.addresses) {
-    if (address.starts_with("unix:") && grant.node_id != node_id) continue;
+    if (address.starts_with("unix:") && !same_node) continue;
     reachable.push_back(address);
   }
   return connect_first(loop, std::move(reachable), 0, {})
-      .then([index, grant, events = std::move(events)](
-                Result<kj::Own<Connection>> connection) mutable -> kj::Promise<Result<Claimed>> {
-        if (!connection) {
-          return Result<Claimed>(fail(connection.error().kind(),
-                                      "connecting to the executor manager of node " +
-                                          grant.node_name + ": " + connection.error().what()));
+      .then([index, grant, preference = std::move(*preference), events = std::move(events)](
+                Result<Reached> reached) mutable -> kj::Promise<Result<Claimed>> {
+        if (!reached) {
+          return Result<Claimed>(
+              fail(reached.error().kind(), "connecting to the executor manager of node " +
+                                               grant.node_name + ": " + reached.error().what()));
         }
-        return claim_at(index, grant, std::move(events), kj::mv(*connection));
+        return claim_at(index, grant, std::move(preference), std::move(events), kj::mv(*reached));
       });
 }
 
-NodeLink::NodeLink(std::shared_ptr<ControlThread> thread, std::shared_ptr<NodeState> state,
-                   Grant grant, Remote* remote, transport::Endpoint endpoint,
-                   std::vector<std::string> cpusets)
+NodeLink::NodeLink(std::shared_ptr<ControlThread> thread, Grant grant, Claimed claimed)
     : thread_(std::move(thread)),
-      state_(std::move(state)),
+      state_(std::move(claimed.state)),
       grant_(std::move(grant)),
-      remote_(remote),
-      endpoint_(std::move(endpoint)),
-      cpusets_(std::move(cpusets)) {}
+      remote_(claimed.remote.release()),
+      host_(std::move(claimed.host)),
+      preference_(std::move(claimed.preference)),
+      endpoint_(std::move(claimed.endpoint)),
+      cpusets_(std::move(claimed.cpusets)) {}
 
 NodeLink::~NodeLink() {
   release();
@@ -285,7 +324,7 @@ Result<void> NodeLink::await_replacement(std::uint32_t generation) {
             [this](capnp::Response<wire::ClaimedLease::ReplacementResults>&& results)
                 -> Result<transport::Endpoint> {
               if (auto failure = wire::failure_of(results)) return tl::unexpected<Error>(*failure);
-              return read_endpoint(results.getEndpoint(), grant_);
+              return read_endpoint(results.getEndpoint(), grant_, host_);
             });
       });
   if (!endpoint) {

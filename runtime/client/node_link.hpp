@@ -19,6 +19,7 @@
 namespace sublet::client {
 
 class ControlThread;
+struct Claimed;
 
 /// What the helper thread tells a lease. Shared by the lease and its notice servers; any thread.
 class LeaseEvents {
@@ -71,17 +72,26 @@ class NodeLink {
  public:
   struct Remote;  ///< Lives on the helper thread's loop.
 
-  NodeLink(std::shared_ptr<ControlThread> thread, std::shared_ptr<NodeState> state, Grant grant,
-           Remote* remote, transport::Endpoint endpoint, std::vector<std::string> cpusets);
+  NodeLink(std::shared_ptr<ControlThread> thread, Grant grant, Claimed claimed);
   ~NodeLink();
   NodeLink(const NodeLink&) = delete;
   NodeLink& operator=(const NodeLink&) = delete;
 
   [[nodiscard]] const Grant& grant() const noexcept { return grant_; }
   [[nodiscard]] NodeState& state() noexcept { return *state_; }
+  /// True once the node is known to be gone: for a channel that cannot see it by itself. Outlives
+  /// this.
+  [[nodiscard]] std::function<bool()> gone() const {
+    return [state = state_] { return state->lost(); };
+  }
   [[nodiscard]] const std::vector<std::string>& cpusets() const noexcept { return cpusets_; }
   /// Where the newest executor known here listens.
   [[nodiscard]] const transport::Endpoint& endpoint() const noexcept { return endpoint_; }
+  /// Which transport to its executor, and where it listens.
+  [[nodiscard]] Result<transport::Endpoint::Address> choose() const {
+    return transport::choose(endpoint_, preference_);
+  }
+  [[nodiscard]] const std::string& choice_reasons() const noexcept { return preference_.reasons; }
 
   /// False: the node does not have the library's content; install() it and open again.
   Result<bool> open(const FunctionRequest& function);
@@ -102,6 +112,8 @@ class NodeLink {
   std::shared_ptr<NodeState> state_;
   Grant grant_;
   Remote* remote_;
+  std::string host_;
+  transport::Preference preference_;
   transport::Endpoint endpoint_;
   std::vector<std::string> cpusets_;
 };

@@ -19,13 +19,21 @@ struct Claimed {
   std::size_t grant = 0;  ///< Index of the grant it is for.
   std::shared_ptr<NodeState> state;
   std::unique_ptr<NodeLink::Remote> remote;
+  std::string host;  ///< Where the executor manager was reached, as it stands before a port.
+  transport::Preference preference;
   transport::Endpoint endpoint;
   std::vector<std::string> cpusets;
 };
 
-/// Claims `grant` at the first of its addresses that answers. `node_id` is our own node's.
+/// Who claims.
+struct ClientNode {
+  std::string node_id;
+  std::string transport;  ///< The one asked for by name; empty: the best there is.
+};
+
+/// Claims `grant` at the first of its addresses that answers.
 kj::Promise<Result<Claimed>> claim_grant(ControlLoop& loop, std::size_t index, const Grant& grant,
-                                         const std::string& node_id,
+                                         const ClientNode& client,
                                          std::shared_ptr<LeaseEvents> events);
 
 }  // namespace sublet::client

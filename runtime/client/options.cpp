@@ -24,6 +24,8 @@ constexpr Named kNames[] = {
     {"manager", "address of the resource manager, unix:PATH or tcp:HOST:PORT"},
     {"allow-private", "start a private manager when none runs (true or false)"},
     {"node-name", "name of this node, when it is not the host name"},
+    {"transport", "shm, verbs, fabric or tcp; when it is not the best one that is wanted"},
+    {"peer-timeout-ms", "a node that does not answer at all for so long is lost"},
     {"timeout-ms", "deadline of every exchange with a manager"},
     {"private-cpuset", "cores that a private manager offers, in hwloc syntax"},
     {"private-oversubscribe", "how often a private manager offers each core"},
@@ -76,16 +78,21 @@ Result<void> set(SessionOptions& options, const std::string& source, const std::
     options.manager = value;
   } else if (name == "node-name") {
     options.node_name = value;
+  } else if (name == "transport") {
+    const bool known = value == "shm" || value == "verbs" || value == "fabric" || value == "tcp";
+    if (!known) return bad(source, name, value, "shm, verbs, fabric or tcp");
+    options.transport = value;
   } else if (name == "private-cpuset") {
     options.private_cpuset = value;
   } else if (name == "allow-private" || name == "trace") {
     auto flag = to_bool(source, name, value);
     if (!flag) return tl::unexpected<Error>(flag.error());
     (name == "trace" ? options.trace : options.allow_private) = *flag;
-  } else if (name == "timeout-ms") {
-    auto ms = to_number(source, name, value, 1, 3'600'000);
+  } else if (name == "timeout-ms" || name == "peer-timeout-ms") {
+    const bool peer = name == "peer-timeout-ms";
+    auto ms = to_number(source, name, value, peer ? 1000 : 1, 3'600'000);
     if (!ms) return tl::unexpected<Error>(ms.error());
-    options.timeout = std::chrono::milliseconds(*ms);
+    (peer ? options.peer_timeout : options.timeout) = std::chrono::milliseconds(*ms);
   } else {
     auto times = to_number(source, name, value, 1, 1024);
     if (!times) return tl::unexpected<Error>(times.error());

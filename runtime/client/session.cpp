@@ -1,4 +1,5 @@
 #include <base/log.hpp>
+#include <client/control_thread.hpp>
 #include <client/lease_impl.hpp>
 #include <client/private_manager.hpp>
 #include <sublet/session.hpp>
@@ -62,7 +63,8 @@ Result<std::shared_ptr<SessionImpl>> make_session(const SessionOptions& options)
   auto session = std::make_shared<SessionImpl>();
   session->options = options;
   session->control =
-      std::make_shared<ControlPlane>(base::node_identity(options.node_name), options.timeout);
+      std::make_shared<ControlPlane>(base::node_identity(options.node_name), options.transport,
+                                     client::Timeouts{options.timeout, options.peer_timeout});
   (void)base::TickRate::get();  // measured now, not in the first call
   return session;
 }
@@ -132,11 +134,11 @@ Result<Lease> Session::lease(const LeaseRequest& request) {
     return fail(ErrorKind::kInvalid, "a lease for several clients is asked for with request()");
   }
   auto events = std::make_shared<client::LeaseEvents>();
-  auto nodes = impl_->control->while_cores_return(
-      [&] { return impl_->control->lease(request, events); });
+  auto nodes =
+      impl_->control->while_cores_return([&] { return impl_->control->lease(request, events); });
   if (!nodes) return tl::unexpected<Error>(nodes.error());
-  auto lease = client::LeaseImpl::create(impl_->control, std::move(*nodes), events,
-                                         impl_->options.timeout, impl_->new_trace());
+  auto lease =
+      client::LeaseImpl::create(impl_->control, std::move(*nodes), events, impl_->new_trace());
   if (!lease) return tl::unexpected<Error>(lease.error());
   return Lease(client::with_session(impl_, std::move(*lease)));
 }
@@ -150,8 +152,8 @@ Result<Lease> Session::claim(const std::vector<Grant>& grants) {
   auto events = std::make_shared<client::LeaseEvents>();
   auto nodes = impl_->control->claim(grants, events);
   if (!nodes) return tl::unexpected<Error>(nodes.error());
-  auto lease = client::LeaseImpl::create(impl_->control, std::move(*nodes), events,
-                                         impl_->options.timeout, impl_->new_trace());
+  auto lease =
+      client::LeaseImpl::create(impl_->control, std::move(*nodes), events, impl_->new_trace());
   if (!lease) return tl::unexpected<Error>(lease.error());
   return Lease(client::with_session(impl_, std::move(*lease)));
 }

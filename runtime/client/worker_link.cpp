@@ -1,3 +1,5 @@
+#include <base/log.hpp>
+#include <client/control_thread.hpp>
 #include <client/worker_link_datapath.hpp>
 
 #include <cstring>
@@ -23,16 +25,43 @@ WorkerLink::~WorkerLink() {
   }
 }
 
-Result<void> WorkerLink::connect(transport::Kind kind, std::chrono::milliseconds timeout) {
-  const transport::Endpoint& endpoint = node_.endpoint();
-  auto channel =
-      transport::connect(kind, endpoint, worker_on_node_, node_.grant().slots, arena_, timeout);
-  if (!channel) return tl::unexpected<Error>(channel.error());
-  channel_.emplace(std::move(*channel));
-  generation_ = endpoint.generation;
+Result<transport::Target> WorkerLink::target(const Timeouts& timeouts) const {
+  auto address = node_.choose();
+  if (!address) {
+    return fail(address.error().kind(), "no transport to the executor on node " +
+                                            node_.grant().node_name + ": " +
+                                            address.error().what());
+  }
+  transport::Target target;
+  target.kind = address->kind;
+  target.options.address = std::move(address->text);
+  target.options.token = node_.endpoint().token;
+  target.options.worker = worker_on_node_;
+  target.options.slots = node_.grant().slots;
+  target.options.timeout = timeouts.exchange;
+  target.options.peer_timeout = timeouts.peer;
+  target.options.peer_gone = node_.gone();
+  return target;
+}
+
+void WorkerLink::take(transport::AnyClientChannel channel, const transport::Target& target) {
+  base::log().debug("worker {} of lease {} on node {}: {} at {} ({})", index_,
+                    node_.grant().lease_id, node_.grant().node_name, to_string(target.kind),
+                    target.options.address, node_.choice_reasons());
+  kind_ = target.kind;
+  channel_.emplace(std::move(channel));
+  generation_ = node_.endpoint().generation;
   mask_ = channel_->slots() - 1;
   slots_.assign(channel_->slots(), nullptr);
   next_sequence_ = 1;
+}
+
+Result<void> WorkerLink::connect(const Timeouts& timeouts) {
+  const auto to = target(timeouts);
+  if (!to) return tl::unexpected<Error>(to.error());
+  auto channels = transport::connect({*to}, arena_);
+  if (!channels.front()) return tl::unexpected<Error>(channels.front().error());
+  take(std::move(*channels.front()), *to);
   return {};
 }
 

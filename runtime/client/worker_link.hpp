@@ -17,6 +17,8 @@
 
 namespace sublet::client {
 
+struct Timeouts;
+
 class WorkerLink;
 
 /// One invocation from submit to its end. Of a synchronous call it lives on the stack; of others it
@@ -56,8 +58,15 @@ class WorkerLink {
   WorkerLink(const WorkerLink&) = delete;
   WorkerLink& operator=(const WorkerLink&) = delete;
 
-  /// Opens the channel to the node's current executor.
-  Result<void> connect(transport::Kind kind, std::chrono::milliseconds timeout);
+  /// How to reach the worker in the node's current executor, by the transport that the node link
+  /// chooses.
+  Result<transport::Target> target(const Timeouts& timeouts) const;
+  /// Takes a channel to that target.
+  void take(transport::AnyClientChannel channel, const transport::Target& target);
+  /// Both, one after the other.
+  Result<void> connect(const Timeouts& timeouts);
+
+  [[nodiscard]] transport::Kind kind() const noexcept { return kind_; }
 
   [[nodiscard]] bool up() const noexcept { return channel_.has_value() && channel_->is_open(); }
   [[nodiscard]] NodeLink& node() const noexcept { return node_; }
@@ -120,6 +129,7 @@ class WorkerLink {
   std::uint32_t index_;
   std::uint32_t worker_on_node_;
   std::uint32_t generation_ = 0;
+  transport::Kind kind_ = transport::Kind::kShm;
   std::optional<transport::AnyClientChannel> channel_;
   std::shared_ptr<transport::Arena> arena_;
   TraceBuffer* trace_;

@@ -1,45 +1,72 @@
 #pragma once
 
-// The one file that names every transport of this build.
+// The client's side of the factory: names every transport of this build, and chooses among them.
 
 #include <sublet/result.hpp>
+#include <transport/fabric/fabric_setup.hpp>
+#include <transport/kind.hpp>
+#include <transport/setup.hpp>
 #include <transport/shm/shm_setup.hpp>
+#include <transport/tcp/tcp_setup.hpp>
+#include <transport/verbs/verbs_setup.hpp>
 
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 namespace sublet::transport {
 
 /// Where an executor takes data connections, and what it asks for.
 struct Endpoint {
+  struct Address {
+    Kind kind = Kind::kShm;
+    std::string text;  ///< ConnectOptions::address.
+  };
   std::uint32_t generation = 0;
-  std::string shm_socket;
+  std::vector<Address> addresses;
+  /// Why it has no address of other transports that were asked for; for people.
+  std::vector<std::string> refusals;
   Token token{};
 };
 
-enum class Kind : std::uint8_t { kShm };
+/// Which transports a client would use to an executor, best first, and why; and why not the others.
+struct Preference {
+  std::vector<Kind> kinds;
+  std::string reasons;  ///< For people: the debug log and `sublet doctor`.
+};
 
-[[nodiscard]] const char* to_string(Kind kind) noexcept;
+/// `wanted` names one transport, or is empty: then the same node is reached by shm, another one by
+/// verbs where this node has an active RDMA port, then by an HPC fabric that libfabric knows, then
+/// by tcp. kInvalid for a name that is no transport.
+Result<Preference> prefer(bool same_node, const std::string& wanted);
 
-/// The best transport between this process and an endpoint, or kUnsupported with what was tried.
-/// SUBLET_TRANSPORT overrides the choice.
-Result<Kind> choose(const Endpoint& endpoint, bool same_node);
+/// The first preferred transport that the executor has an address of, or kUnsupported with what was
+/// asked for and found.
+Result<Endpoint::Address> choose(const Endpoint& endpoint, const Preference& preference);
 
 /// A client's channel over whichever transport was chosen: a switch over closed alternatives, so
 /// that each transport's hot path is compiled into its caller.
 class AnyClientChannel {
-  std::variant<shm::ClientChannel> channel_;
+  std::variant<shm::ClientChannel, verbs::ClientChannel, fabric::ClientChannel, tcp::ClientChannel>
+      channel_;
 
   template <class Self, class F>
   static decltype(auto) visit(Self& self, F&& f) noexcept {
-    return f(*std::get_if<shm::ClientChannel>(&self.channel_));
+    // shm first, by a branch of its own: it is the one that notices a nanosecond.
+    if (auto* shm = std::get_if<shm::ClientChannel>(&self.channel_)) [[likely]] {
+      return f(*shm);
+    }
+    if (auto* verbs = std::get_if<verbs::ClientChannel>(&self.channel_)) return f(*verbs);
+    if (auto* fabric = std::get_if<fabric::ClientChannel>(&self.channel_)) return f(*fabric);
+    return f(*std::get_if<tcp::ClientChannel>(&self.channel_));
   }
 
  public:
-  AnyClientChannel(shm::ClientChannel channel) : channel_(std::move(channel)) {}  // NOLINT
+  template <class Channel>
+  explicit AnyClientChannel(Channel channel) : channel_(std::move(channel)) {}
 
   [[nodiscard]] Status submit(const Request& request, Ticket& ticket) noexcept {
     return visit(*this, [&](auto& c) { return c.submit(request, ticket); });
@@ -67,8 +94,15 @@ class AnyClientChannel {
   }
 };
 
-Result<AnyClientChannel> connect(Kind kind, const Endpoint& endpoint, std::uint32_t worker,
-                                 std::uint32_t slots, std::shared_ptr<Arena> arena,
-                                 std::chrono::milliseconds timeout);
+/// One worker to connect to. `options.address` is of a listener of that kind.
+struct Target {
+  Kind kind = Kind::kShm;
+  ConnectOptions options;
+};
+
+/// Connects to all of them, side by side where the transport has round trips to overlap. One result
+/// for each target, in their order; all with the same arena.
+std::vector<Result<AnyClientChannel>> connect(const std::vector<Target>& targets,
+                                              const std::shared_ptr<Arena>& arena);
 
 }  // namespace sublet::transport

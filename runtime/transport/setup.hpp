@@ -37,6 +37,8 @@ struct ConnectOptions {
   std::uint32_t slots = tuning::kDefaultSlots;
   std::chrono::milliseconds timeout{5000};  ///< Of the whole set-up.
   WaitPolicy wait{};
+  /// A peer that does not answer at all for so long is dead: its link was cut, or its power off.
+  std::chrono::milliseconds peer_timeout = tuning::kPeerTimeout;
   /// True once another connection to the same node is known to be dead: the channel then ends with
   /// kLost at its next check_peer(). Any thread; never called on the hot path; may be empty.
   std::function<bool()> peer_gone{};
@@ -48,6 +50,7 @@ struct ListenOptions {
   std::uint32_t workers = 1;
   std::uint32_t max_slots = tuning::kDefaultSlots;
   std::uint64_t max_arena_bytes = 0;
+  std::chrono::milliseconds peer_timeout = tuning::kPeerTimeout;
   /// The workers hardly ever spin.
   bool mostly_warm = false;
 };
@@ -94,7 +97,7 @@ concept NetworkListener = requires(L l, const L& cl, std::vector<pollfd>& fds, c
     const std::function<void(std::uint32_t worker)>& ended) {
   /// What a client needs to find it: a line of text, without secrets.
   { cl.address() } -> std::convertible_to<std::string>;
-  { cl.append_poll_fds(fds) };
+  { l.append_poll_fds(fds) };
   /// How long poll(2) may sleep for the sake of this listener; -1: for ever.
   { cl.poll_timeout_ms() } -> std::same_as<int>;
   /// Answers whoever wants to connect. `accepted` takes each new channel; `ended` names the workers

@@ -41,10 +41,19 @@ inline constexpr auto kPeerCheck = 20ms;
 /// a hostile or dying peer never sends; between honest peers it is never needed.
 inline constexpr auto kSleepSlice = 100ms;
 
+/// A peer whose host has answered nothing for so long, although asked, is taken for dead: its
+/// network was cut or its machine lost power (the death of a process alone is told by its system at
+/// once). Long enough for a link that renegotiates or a route that changes (1 to 3 s), short enough
+/// that a step of an application can be run again elsewhere.
+inline constexpr auto kPeerTimeout = 5s;
+
+/// How often an executor looks whether the hosts of its clients still answer.
+inline constexpr auto kLinkCheck = 1s;
+
 /// The first polls of an idle worker, with no pause and no clock between them: calls that follow
 /// each other on one node arrive within these (about 5 ns each, more while the line travels).
-/// Measured, cores that share a cache: 97 ns a call, 104 with pauses. Not for the client: it reads a
-/// line that the worker is about to write, and is better off with pauses (75 ns with them, 91
+/// Measured, cores that share a cache: 97 ns a call, 104 with pauses. Not for the client: it reads
+/// a line that the worker is about to write, and is better off with pauses (75 ns with them, 91
 /// without, bare lines).
 inline constexpr std::uint32_t kEagerPolls = 96;
 

@@ -137,15 +137,24 @@ struct WorkerDescription {
   cpuset @0 :Text;         # hwloc list syntax
 }
 
+struct DataAddress {
+  transport @0 :Text;      # shm, verbs, fabric, tcp
+  # shm: an abstract Unix socket's name, without the leading zero byte. Others: as that transport's
+  # listener says it; "*" in place of a host means the one that the executor manager was reached at.
+  address @1 :Text;
+}
+
 # Where the executor of a claimed grant takes data connections.
 struct Endpoint {
   generation @0 :UInt32;   # counts the executors of this grant, from 1
-  shmSocket @1 :Text;      # abstract Unix socket name, without the leading zero byte
+  addresses @1 :List(DataAddress);
+  refusals @2 :List(Text); # why it cannot be reached by other transports that were asked for
 }
 
 interface ExecutorManager {
-  # kDenied: no such token, or it has expired or been claimed.
-  claim @0 (token :Data, notices :LeaseNotices)
+  # kDenied: no such token, or it has expired or been claimed. `transports`: those beside shm that
+  # the client wants to connect by; the executor opens them before this answers.
+  claim @0 (token :Data, notices :LeaseNotices, transports :List(Text))
       -> (failure :Failure, lease :ClaimedLease, endpoint :Endpoint,
           workers :List(WorkerDescription), expiresUnixMs :Int64);
   version @1 () -> (version :Text);

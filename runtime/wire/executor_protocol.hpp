@@ -8,8 +8,8 @@
 //           until checked (it runs user code).
 // STATES    zygote: starts -> kZygoteReady -> any number of kSpawn / kSpawned / kExited. When the
 //           manager's end of the socket closes it kills its executors and exits.
-//           executor: forked -> kReady -> any number of kOpen / kOpened -> kStop or the socket
-//           closes -> exits 0.
+//           executor: forked -> kReady -> any number of kOpen / kOpened and kListen / kListening
+//           -> kStop or the socket closes -> exits 0.
 // LIMITS    limits.hpp; texts are cut to kMaxText and always zero-terminated.
 
 #include <wire/limits.hpp>
@@ -28,6 +28,8 @@ enum class MessageType : std::uint32_t {
   kReady,            ///< executor -> manager: Ready
   kOpen,             ///< manager -> executor: Open; fd: sealed memfd with the library
   kOpened,           ///< executor -> manager: Opened
+  kListen,           ///< manager -> executor: Listen
+  kListening,        ///< executor -> manager: Listening
   kDying,            ///< executor -> manager: Dying, written just before a fatal end
   kStop,             ///< manager -> executor: no body
 };
@@ -87,6 +89,21 @@ struct Opened {
   std::uint16_t index;
   std::uint8_t ok;
   std::array<char, kMaxText> text;  ///< Why not.
+};
+
+inline constexpr std::size_t kMaxTransportName = 16;
+inline constexpr std::size_t kMaxHostName = 256;
+
+/// Take data connections over a network too.
+struct Listen {
+  std::array<char, kMaxTransportName> transport;  ///< transport::to_string(Kind).
+  std::array<char, kMaxHostName> host;            ///< Address of this node; empty: all.
+};
+
+struct Listening {
+  std::array<char, kMaxTransportName> transport;
+  std::uint8_t ok;
+  std::array<char, kMaxText> text;  ///< The address, or why there is none.
 };
 
 struct Dying {

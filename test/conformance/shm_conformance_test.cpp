@@ -1,5 +1,6 @@
 #include "calls_suite.hpp"
 #include "deaths_suite.hpp"
+#include "faults_suite.hpp"
 #include "payloads_suite.hpp"
 #include "setup_suite.hpp"
 #include "shm_transport.hpp"
@@ -28,6 +29,7 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Shm, Payloads, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Shm, WakeUps, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Shm, Crowds, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Shm, Deaths, Transports, Names);
+INSTANTIATE_TYPED_TEST_SUITE_P(Shm, Faults, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Shm, SettingUp, Transports, Names);
 
 }  // namespace

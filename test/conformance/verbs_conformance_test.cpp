@@ -1,5 +1,6 @@
 #include "calls_suite.hpp"
 #include "deaths_suite.hpp"
+#include "faults_suite.hpp"
 #include "payloads_suite.hpp"
 #include "setup_suite.hpp"
 #include "verbs_transport.hpp"
@@ -24,6 +25,7 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Verbs, Payloads, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Verbs, WakeUps, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Verbs, Crowds, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Verbs, Deaths, Transports, Names);
+INSTANTIATE_TYPED_TEST_SUITE_P(Verbs, Faults, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Verbs, SettingUp, Transports, Names);
 
 }  // namespace

@@ -43,7 +43,7 @@ const std::vector<Module>& modules() {
       // An executor takes connections of every transport, so its set-up names them.
       {"executor",
        "executor/",
-       {"public", "base", "topology", "wire", "transport", "any_channel", "shm", "elf"}},
+       {"public", "base", "topology", "wire", "transport", "any_channel", "shm", "verbs", "fabric", "tcp", "elf"}},
       // Reads function libraries without loading them: not only for executors.
       {"elf", "executor/library/elf_", {"public", "base", "wire"}},
       {"manager common", "manager/common/", {"public", "base", "topology", "wire"}},
@@ -56,7 +56,7 @@ const std::vector<Module>& modules() {
       {"cli",
        "manager/cli/",
        {"public", "base", "topology", "wire", "client", "manager common", "resource_manager",
-        "executor_manager", "elf"}},
+        "executor_manager", "elf", "any_channel"}},
       {"slurm", "slurm/", {"public", "base"}},
       {"examples", "examples/", {"public", "public mpi"}},
   };

@@ -126,6 +126,7 @@ Result<ColdReport> measure_cold(const ColdOptions& options, const std::vector<st
   if (!session) return tl::unexpected<Error>(std::move(session.error()));
 
   ColdReport report;
+  report.transport = options.transport;
   report.manager = session->manager_address();
   {
     // Once before anything is timed: says where the worker is, and fills the node's library cache.

@@ -21,6 +21,7 @@ struct ColdRow {
 
 struct ColdReport {
   CpuPair cpus;
+  wire::TransportKind transport = wire::TransportKind::kShm;
   std::string manager;
   std::vector<ColdRow> rows;
 };

@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace sublet::cli::bench {
@@ -127,11 +128,11 @@ class SubletExchange {
   std::uint64_t number_ = 0;
 };
 
-/// The raw exchange of as many bytes.
-template <RawKind kKind>
+/// The raw exchange of as many bytes. Raw: RawExchange, or another transport's of the same shape.
+template <RawKind kKind, class Raw = RawExchange>
 class RawSide {
  public:
-  RawSide(RawExchange& raw, std::size_t size) : raw_(&raw), payload_(size) {}
+  RawSide(Raw& raw, std::size_t size) : raw_(&raw), payload_(size) {}
 
   Result<void> begin() { return raw_->begin(kKind, payload_.size()); }
   Result<void> end() { return raw_->end(); }
@@ -155,9 +156,12 @@ class RawSide {
   }
 
  private:
-  [[nodiscard]] bool in_flag() const noexcept { return payload_.size() <= kFlagBytes; }
+  /// Only over shared memory: the flag's own word is the payload.
+  [[nodiscard]] bool in_flag() const noexcept {
+    return std::is_same_v<Raw, RawExchange> && payload_.size() <= kFlagBytes;
+  }
 
-  RawExchange* raw_;
+  Raw* raw_;
   PrivatePayload payload_;
   std::uint64_t number_ = 0;
 };

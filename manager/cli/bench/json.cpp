@@ -18,8 +18,8 @@ double rounded(double value) {
   return std::round(value * 1e4) / 1e4;
 }
 
-Json opening(const char* benchmark) {
-  return {{"benchmark", benchmark}, {"transport", "shm"}};
+Json opening(const char* benchmark, wire::TransportKind transport) {
+  return {{"benchmark", benchmark}, {"transport", to_string(transport)}};
 }
 
 void add_place(Json& json, const CpuPair& cpus, const std::string& manager) {
@@ -31,7 +31,7 @@ void add_place(Json& json, const CpuPair& cpus, const std::string& manager) {
 }  // namespace
 
 std::string to_json(const LatencyReport& report) {
-  Json json = opening("latency");
+  Json json = opening("latency", report.transport);
   json["mode"] = to_string(report.mode);
   add_place(json, report.cpus, report.manager);
   if (!report.compare_note.empty()) json["compare_note"] = report.compare_note;
@@ -41,7 +41,7 @@ std::string to_json(const LatencyReport& report) {
               {"p95_us", rounded(row.ours_us.p95)},    {"p99_us", rounded(row.ours_us.p99)},
               {"raw_p50_us", rounded(row.raw_us.p50)}, {"raw_p95_us", rounded(row.raw_us.p95)},
               {"raw_p99_us", rounded(row.raw_us.p99)}, {"ratio_p50", rounded(row.pairs.ratio)}};
-    if (report.mode != Mode::kCold) item["bounced_line_ns"] = rounded(row.pairs.line_ns);
+    if (row.pairs.line_ns > 0) item["bounced_line_ns"] = rounded(row.pairs.line_ns);
     item["pairs"] = row.pairs.pairs;
     item["pairs_dropped"] = row.pairs.dropped;
     item["steady"] = !row.pairs.unsteady;
@@ -57,7 +57,7 @@ std::string to_json(const LatencyReport& report) {
 }
 
 std::string to_json(const ColdReport& report) {
-  Json json = opening("cold");
+  Json json = opening("cold", report.transport);
   add_place(json, report.cpus, report.manager);
   json["rows"] = Json::array();
   for (const ColdRow& row : report.rows) {
@@ -76,7 +76,7 @@ std::string to_json(const ColdReport& report) {
 }
 
 std::string to_json(const RateReport& report) {
-  Json json = opening("rate");
+  Json json = opening("rate", report.transport);
   add_place(json, report.cpus, report.manager);
   json["size_bytes"] = report.size_bytes;
   json["rows"] = Json::array();

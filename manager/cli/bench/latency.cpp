@@ -5,8 +5,13 @@
 #include "leased_worker.hpp"
 #include "mpi_compare.hpp"
 #include "raw_exchange.hpp"
+#include "raw_fabric.hpp"
+#include "raw_tcp.hpp"
+#include "raw_verbs.hpp"
 
 #include <algorithm>
+#include <functional>
+#include <type_traits>
 #include <utility>
 
 namespace sublet::cli::bench {
@@ -87,24 +92,27 @@ class Extent {
   std::chrono::steady_clock::time_point start_;
 };
 
+/// Tells what a bounced cache line takes, where that bounds the exchange.
+using LineProbe = std::function<Result<double>()>;
+
 /// Alternates batches of ours and raw; which goes first alternates too, so that a drift of the
 /// machine favours neither.
 template <class Raw>
-Result<Series> run_series(SubletExchange& ours, Raw& raw, RawExchange& line, BatchPlan plan,
+Result<Series> run_series(SubletExchange& ours, Raw& raw, const LineProbe& line, BatchPlan plan,
                           Extent extent, Progress& progress, const std::string& what) {
   Series series;
-  auto before = line.bounced_line_ns();
+  auto before = line();
   if (!before) return tl::unexpected<Error>(std::move(before.error()));
   while (!extent.complete()) {
     plan.max_samples = extent.max_samples_per_batch();
     const bool ours_first = series.pairs.size() % 2 == 0;
     auto first = ours_first ? run_batch(ours, plan) : run_batch(raw, plan);
     if (!first) return tl::unexpected<Error>(std::move(first.error()));
-    auto between = line.bounced_line_ns();
+    auto between = line();
     if (!between) return tl::unexpected<Error>(std::move(between.error()));
     auto second = ours_first ? run_batch(raw, plan) : run_batch(ours, plan);
     if (!second) return tl::unexpected<Error>(std::move(second.error()));
-    auto after = line.bounced_line_ns();
+    auto after = line();
     if (!after) return tl::unexpected<Error>(std::move(after.error()));
 
     auto& our_samples = ours_first ? *first : *second;
@@ -130,13 +138,12 @@ Result<void> check_echo(Side& side, std::uint64_t warmup) {
   return side.end();
 }
 
-template <RawKind kKind>
+template <RawKind kKind, class Raw>
 Result<LatencyRow> measure_size(const LatencyOptions& options, std::size_t size,
-                                LeasedWorker& worker, RawExchange& raw_exchange,
-                                Progress& progress) {
+                                LeasedWorker& worker, Raw& raw_exchange, Progress& progress) {
   auto ours = SubletExchange::create(worker.lease, worker.echo, size);
   if (!ours) return tl::unexpected<Error>(std::move(ours.error()));
-  RawSide<kKind> raw(raw_exchange, size);
+  RawSide<kKind, Raw> raw(raw_exchange, size);
   if (auto checked = check_echo(*ours, options.warmup); !checked) {
     return tl::unexpected<Error>(std::move(checked.error()));
   }
@@ -152,7 +159,11 @@ Result<LatencyRow> measure_size(const LatencyOptions& options, std::size_t size,
   }
   const std::string what =
       std::string("latency ") + to_string(options.mode) + " " + std::to_string(size) + " B";
-  auto series = run_series(*ours, raw, raw_exchange, plan,
+  LineProbe line = [] { return Result<double>(0.0); };
+  if constexpr (std::is_same_v<Raw, RawExchange>) {
+    line = [&raw_exchange] { return raw_exchange.bounced_line_ns(); };
+  }
+  auto series = run_series(*ours, raw, line, plan,
                            Extent(options.iterations, plan.calls_per_sample), progress, what);
   if (!series) return tl::unexpected<Error>(std::move(series.error()));
 
@@ -186,19 +197,10 @@ void add_comparison(LatencyReport& report, Progress& progress) {
   }
 }
 
-}  // namespace
-
-std::uint32_t calls_per_sample(Mode mode, std::size_t size_bytes) {
-  if (mode != Mode::kHot) return 1;
-  if (size_bytes <= 256) return 64;
-  if (size_bytes <= 4096) return 16;
-  if (size_bytes <= 65536) return 4;
-  return 1;
-}
-
-Result<LatencyReport> measure_latency(const LatencyOptions& options, Progress& progress) {
+template <class Raw>
+Result<LatencyReport> measure_beside(const LatencyOptions& options, Progress& progress) {
   const std::size_t max_size = *std::max_element(options.sizes.begin(), options.sizes.end());
-  auto raw = RawExchange::start(max_size);
+  auto raw = Raw::start(max_size);
   if (!raw) return tl::unexpected<Error>(std::move(raw.error()));
   auto session = open_session(options);
   if (!session) return tl::unexpected<Error>(std::move(session.error()));
@@ -211,6 +213,7 @@ Result<LatencyReport> measure_latency(const LatencyOptions& options, Progress& p
   LatencyReport report;
   report.mode = options.mode;
   report.cpus = worker->cpus;
+  report.transport = options.transport;
   report.manager = session->manager_address();
   {
     auto pinned = PinnedThread::on(worker->cpus.client);
@@ -227,6 +230,30 @@ Result<LatencyReport> measure_latency(const LatencyOptions& options, Progress& p
     add_comparison(report, progress);
   }
   return report;
+}
+
+}  // namespace
+
+std::uint32_t calls_per_sample(Mode mode, std::size_t size_bytes) {
+  if (mode != Mode::kHot) return 1;
+  if (size_bytes <= 256) return 64;
+  if (size_bytes <= 4096) return 16;
+  if (size_bytes <= 65536) return 4;
+  return 1;
+}
+
+Result<LatencyReport> measure_latency(const LatencyOptions& options, Progress& progress) {
+  switch (options.transport) {
+    case wire::TransportKind::kShm:
+      return measure_beside<RawExchange>(options, progress);
+    case wire::TransportKind::kFabric:
+      return measure_beside<RawFabric>(options, progress);
+    case wire::TransportKind::kTcp:
+      return measure_beside<RawTcpExchange>(options, progress);
+    case wire::TransportKind::kVerbs:
+      return measure_beside<RawVerbs>(options, progress);
+  }
+  return fail(ErrorKind::kInternal, "there is no such transport");
 }
 
 }  // namespace sublet::cli::bench

@@ -27,6 +27,7 @@ struct LatencyRow {
 struct LatencyReport {
   Mode mode = Mode::kHot;
   CpuPair cpus;
+  wire::TransportKind transport = wire::TransportKind::kShm;
   std::string manager;
   std::vector<LatencyRow> rows;
   std::string compare_note;  ///< Why --compare has no figures; empty when it has.

@@ -28,6 +28,7 @@ Result<Session> open_session(const CommonOptions& options) {
   auto session_options = SessionOptions::load();
   if (!session_options) return tl::unexpected<Error>(std::move(session_options.error()));
   if (!options.manager.empty()) session_options->manager = options.manager;
+  session_options->transport = to_string(options.transport);
   session_options->private_cpuset = std::to_string(options.cpus.worker);
   return Session::open(*session_options);
 }
@@ -44,11 +45,6 @@ Result<LeasedWorker> lease_worker(Session& session, const CommonOptions& options
       session.lease({.cores = 1, .hot_timeout = request.hot_timeout, .slots = request.slots});
   if (!lease) return tl::unexpected<Error>(std::move(lease.error()));
   const WorkerInfo worker = lease->worker(0);
-  if (worker.transport != "shm") {
-    return fail(ErrorKind::kUnsupported,
-                "the worker is on node " + worker.node_name + ", reached by " + worker.transport +
-                    ", and only shm has a raw exchange to compare with; lease on this node");
-  }
   auto cpus = place(worker, options);
   if (!cpus) return tl::unexpected<Error>(std::move(cpus.error()));
   auto echo = lease->function(*library, "echo");

@@ -54,6 +54,12 @@ Result<Mode> parse_mode(const std::string& text) {
   return fail(ErrorKind::kInvalid, "--mode: '" + text + "' is none of hot, warm, cold");
 }
 
+Result<wire::TransportKind> parse_transport(const std::string& text) {
+  if (const auto kind = wire::transport_named(text)) return *kind;
+  return fail(ErrorKind::kInvalid,
+              "--transport: '" + text + "' is none of shm, verbs, fabric, tcp");
+}
+
 po::options_description common_description() {
   po::options_description options("Options");
   options.add_options()                                                                     //
@@ -65,6 +71,8 @@ po::options_description common_description() {
        "write the figures there as JSON; - for standard output")                            //
       ("manager", po::value<std::string>()->value_name("ADDRESS"),                          //
        "resource manager (default: $SUBLET_MANAGER, else a private one)")                   //
+      ("transport", po::value<std::string>()->value_name("NAME"),                           //
+       "shm (default), verbs, fabric or tcp")                                               //
       ("help,h", "explain the options");
   return options;
 }
@@ -156,6 +164,7 @@ Result<void> read_common(Words& words, CommonOptions& options) {
     if (options.json_file.empty()) return fail(ErrorKind::kInvalid, "--json: no file name given");
   }
   if (words.has("manager")) options.manager = words.text("manager");
+  words.read("transport", options.transport, parse_transport);
   if (words.error()) return tl::unexpected<Error>(*words.error());
   return {};
 }

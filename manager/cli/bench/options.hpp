@@ -2,6 +2,7 @@
 
 #include "cpus.hpp"
 #include <sublet/result.hpp>
+#include <wire/transport_kind.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -25,6 +26,7 @@ struct CommonOptions {
   bool cpus_given = false;  ///< The user named them: measure there or not at all.
   std::string json_file;    ///< Empty: none; "-": standard output, instead of the table.
   std::string manager;      ///< Empty: as Session::open finds one.
+  wire::TransportKind transport = wire::TransportKind::kShm;
 };
 
 struct LatencyOptions : CommonOptions {

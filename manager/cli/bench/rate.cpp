@@ -205,6 +205,7 @@ Result<RateReport> measure_rate(const RateOptions& options, Progress& progress) 
 
   RateReport report;
   report.cpus = worker->cpus;
+  report.transport = options.transport;
   report.manager = session->manager_address();
   report.size_bytes = options.size;
   for (const std::uint32_t window : options.windows) {

@@ -21,6 +21,7 @@ struct RateRow {
 
 struct RateReport {
   CpuPair cpus;
+  wire::TransportKind transport = wire::TransportKind::kShm;
   std::string manager;
   std::size_t size_bytes = 0;
   std::vector<RateRow> rows;

@@ -12,21 +12,30 @@ void add(std::string& text, const char* format, Values... values) {
   text += line;
 }
 
-std::string header(const std::string& what, const CpuPair& cpus, const std::string& manager) {
+template <class Report>
+std::string header(const std::string& what, const Report& report) {
   std::string text = "# Sublet " + what + "\n";
-  add(text, "# client on core %d, worker on core %d, transport shm\n", cpus.client, cpus.worker);
-  text += "# resource manager: " + manager + "\n";
+  add(text, "# client on core %d, worker on core %d, transport %s\n", report.cpus.client,
+      report.cpus.worker, to_string(report.transport));
+  text += "# resource manager: " + report.manager + "\n";
   return text;
 }
 
-const char* raw_description(Mode mode) {
-  switch (mode) {
-    case Mode::kHot:
-      return "two processes, one flag per direction, both spinning";
-    case Mode::kWarm:
-      return "as hot, the server sleeping on a futex";
-    case Mode::kCold:
-      return "fork+exec+wait of /bin/true";
+const char* raw_description(wire::TransportKind transport, Mode mode) {
+  if (mode == Mode::kCold) return "fork+exec+wait of /bin/true";
+  const bool hot = mode == Mode::kHot;
+  switch (transport) {
+    case wire::TransportKind::kShm:
+      return hot ? "two processes, one flag per direction, both spinning"
+                 : "as hot, the server sleeping on a futex";
+    case wire::TransportKind::kVerbs:
+      return hot ? "a bare write-with-immediate ping-pong on the same device, both spinning"
+                 : "as hot, the server sleeping on its completion channel";
+    case wire::TransportKind::kFabric:
+      return hot ? "a bare fi_writedata ping-pong over the same provider, both spinning"
+                 : "as hot, the server sleeping on its completion queue";
+    case wire::TransportKind::kTcp:
+      return hot ? "a bare TCP socket, both spinning" : "as hot, the server sleeping in poll";
   }
   return "";
 }
@@ -42,15 +51,15 @@ void add_figure(std::string& text, const std::optional<double>& figure) {
 }  // namespace
 
 std::string to_table(const LatencyReport& report) {
-  const bool cold = report.mode == Mode::kCold;
+  const bool line = !report.rows.empty() && report.rows[0].pairs.line_ns > 0;
   const bool compared = !report.rows.empty() && report.rows[0].openmpi_p50_us.has_value();
-  std::string text =
-      header(std::string("latency, mode ") + to_string(report.mode), report.cpus, report.manager);
-  add(text, "# raw: %s; ratio: median over batch pairs\n", raw_description(report.mode));
+  std::string text = header(std::string("latency, mode ") + to_string(report.mode), report);
+  add(text, "# raw: %s; ratio: median over batch pairs\n",
+      raw_description(report.transport, report.mode));
   if (!report.compare_note.empty()) text += "# no comparison: " + report.compare_note + "\n";
   add(text, "%-10s %10s %10s %10s %10s %7s", "# Size (B)", "p50 (us)", "p95 (us)", "p99 (us)",
       "raw (us)", "ratio");
-  if (!cold) add(text, " %9s", "line (ns)");
+  if (line) add(text, " %9s", "line (ns)");
   add(text, " %7s %8s", "pairs", "dropped");
   if (compared) add(text, " %12s %12s", "OpenMPI (us)", "eager32k (us)");
   text += "\n";
@@ -58,7 +67,7 @@ std::string to_table(const LatencyReport& report) {
   for (const LatencyRow& row : report.rows) {
     add(text, "%-10zu %10.3f %10.3f %10.3f %10.3f %7.2f", row.size_bytes, row.ours_us.p50,
         row.ours_us.p95, row.ours_us.p99, row.raw_us.p50, row.pairs.ratio);
-    if (!cold) add(text, " %9.0f", row.pairs.line_ns);
+    if (line) add(text, " %9.0f", row.pairs.line_ns);
     add(text, " %7zu %8zu", row.pairs.pairs, row.pairs.dropped);
     if (compared) {
       add_figure(text, row.openmpi_p50_us);
@@ -75,8 +84,7 @@ std::string to_table(const LatencyReport& report) {
 }
 
 std::string to_table(const ColdReport& report) {
-  std::string text = header("cold start: from asking for a lease to the first result", report.cpus,
-                            report.manager);
+  std::string text = header("cold start: from asking for a lease to the first result", report);
   text += "# session open, library in the node's cache; ratio: median over batch pairs\n";
   add(text, "%-8s %10s %10s %10s %16s %7s %7s\n", "# Start", "p50 (us)", "p95 (us)", "p99 (us)",
       "fork+exec (us)", "ratio", "pairs");
@@ -88,7 +96,7 @@ std::string to_table(const ColdReport& report) {
 }
 
 std::string to_table(const RateReport& report) {
-  std::string text = header("rate: calls per second, one worker", report.cpus, report.manager);
+  std::string text = header("rate: calls per second, one worker", report);
   add(text, "# payload %zu bytes each way; ratio: median over batch pairs\n", report.size_bytes);
   add(text, "%-8s %14s %14s %7s %7s\n", "# Window", "calls/s", "sync calls/s", "ratio", "pairs");
   for (const RateRow& row : report.rows) {
@@ -102,6 +110,7 @@ LatencyReport as_latency(const ColdReport& report) {
   LatencyReport latency;
   latency.mode = Mode::kCold;
   latency.cpus = report.cpus;
+  latency.transport = report.transport;
   latency.manager = report.manager;
   for (const ColdRow& row : report.rows) {
     LatencyRow converted;

@@ -23,6 +23,12 @@ struct SessionOptions {
   bool allow_private = true;
   /// Tells virtual nodes on one machine apart. Empty: the host name.
   std::string node_name;
+  /// The transport to use: shm, verbs, fabric or tcp. Empty: the best one there is to each executor
+  /// (shm on its own node, verbs where both ends have RDMA, an HPC fabric, else tcp).
+  std::string transport;
+  /// A node that does not answer at all for so long, its link cut or its power off, is lost, and
+  /// with it the calls under way there. (A process that ends is noticed at once.)
+  std::chrono::milliseconds peer_timeout{5000};
   /// Deadline of every single exchange with a manager.
   std::chrono::milliseconds timeout{5000};
   /// Cores that a private manager offers, in hwloc syntax. Empty: all this process may use.

@@ -1,0 +1,68 @@
+#include <cli/device_database.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+namespace sublet::cli {
+namespace {
+
+template <class Devices>
+tl::unexpected<Error> no_such_device(const std::string& name, const Devices& devices,
+                                     const std::string& where) {
+  std::string names;
+  for (const auto& device : devices) names += (names.empty() ? "" : ", ") + device.name;
+  return fail(ErrorKind::kInvalid, "there is no device '" + name + "' " + where + "; there " +
+                                       (names.empty() ? "is none" : "are: " + names));
+}
+
+}  // namespace
+
+Result<DeviceDatabase> DeviceDatabase::read(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) {
+    return fail(ErrorKind::kInvalid,
+                "reading device database '" + path + "': " + std::strerror(errno));
+  }
+  const auto json = nlohmann::json::parse(file, nullptr, false);
+  const auto wrong = [&](const std::string& what) {
+    return fail(ErrorKind::kInvalid, "device database '" + path + "': " + what +
+                                         "; wanted is {\"devices\":[{\"name\":...,"
+                                         "\"ip_address\":...}]}");
+  };
+  if (json.is_discarded()) return wrong("it is no JSON");
+  if (!json.is_object() || !json.contains("devices") || !json["devices"].is_array()) {
+    return wrong("it has no list 'devices'");
+  }
+  DeviceDatabase database;
+  for (const auto& device : json["devices"]) {
+    if (!device.is_object() || !device.contains("name") || !device["name"].is_string() ||
+        !device.contains("ip_address") || !device["ip_address"].is_string()) {
+      return wrong("device " + std::to_string(database.entries_.size() + 1) +
+                   " has no name or no ip_address");
+    }
+    database.entries_.push_back(
+        {device["name"].get<std::string>(), device["ip_address"].get<std::string>()});
+  }
+  return database;
+}
+
+Result<DeviceDatabase::Entry> DeviceDatabase::find(const std::string& name) const {
+  const auto entry = std::find_if(entries_.begin(), entries_.end(),
+                                  [&](const Entry& candidate) { return candidate.name == name; });
+  if (entry == entries_.end()) return no_such_device(name, entries_, "in the device database");
+  return *entry;
+}
+
+Result<transport::RdmaDevice> pick_device(const std::vector<transport::RdmaDevice>& devices,
+                                          const std::string& name) {
+  const auto device = std::find_if(devices.begin(), devices.end(),
+                                   [&](const auto& candidate) { return candidate.name == name; });
+  if (device == devices.end()) return no_such_device(name, devices, "on this node");
+  return *device;
+}
+
+}  // namespace sublet::cli

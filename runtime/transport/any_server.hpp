@@ -1,0 +1,57 @@
+#pragma once
+
+// The executor's side of the factory: listeners and channels of every transport of this build.
+
+#include <base/fd.hpp>
+#include <sublet/result.hpp>
+#include <transport/fabric/fabric_setup.hpp>
+#include <transport/kind.hpp>
+#include <transport/setup.hpp>
+#include <transport/shm/shm_setup.hpp>
+#include <transport/tcp/tcp_setup.hpp>
+#include <transport/verbs/verbs_setup.hpp>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace sublet::transport {
+
+/// A channel that a worker is to serve: one alternative per transport. The main thread and the
+/// worker share it, so that interrupt() never meets a channel that is gone.
+using AnyServerChannel =
+    std::variant<std::monostate, std::shared_ptr<shm::ServerChannel>,
+                 std::shared_ptr<verbs::ServerChannel>, std::shared_ptr<fabric::ServerChannel>,
+                 std::shared_ptr<tcp::ServerChannel>>;
+
+/// Wakes the channel's worker and makes it leave the channel. Any thread.
+void interrupt(const AnyServerChannel& channel) noexcept;
+
+/// A NetworkListener of whichever transport; all of it is off the hot path. Owner and user: the
+/// executor's main thread.
+class AnyListener {
+ public:
+  using Accepted = std::function<void(std::uint32_t worker, AnyServerChannel channel)>;
+  using Ended = std::function<void(std::uint32_t worker)>;
+
+  virtual ~AnyListener() = default;
+  [[nodiscard]] virtual Kind kind() const noexcept = 0;
+  /// Where clients connect to, for ConnectOptions::address.
+  [[nodiscard]] virtual std::string address() const = 0;
+  virtual void append_poll_fds(std::vector<pollfd>& fds) = 0;
+  [[nodiscard]] virtual int poll_timeout_ms() const = 0;
+  virtual void service(const MayTake& may_take, const Accepted& accepted, const Ended& ended) = 0;
+};
+
+/// Takes shm connections on `socket` (listening, from base::listen_abstract) under `name`.
+std::unique_ptr<AnyListener> listen_shm(base::Fd socket, std::string name,
+                                        const ListenOptions& options);
+
+/// Opens a network listener at `host`, an address of this node or empty for all of them. The error
+/// says why this node cannot be reached that way.
+Result<std::unique_ptr<AnyListener>> listen(Kind kind, const ListenOptions& options,
+                                            const std::string& host);
+
+}  // namespace sublet::transport

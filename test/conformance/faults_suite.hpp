@@ -1,0 +1,166 @@
+#pragma once
+
+// A load of calls over a channel with faults made to order: each call ends exactly once, with its
+// own result or with the reason why there is none, and the executor serves the next client.
+
+#include "faults.hpp"
+#include "fixture.hpp"
+
+#include <vector>
+
+namespace sublet::conformance {
+
+template <class T>
+class Faults : public Fixture<T> {
+ protected:
+  using typename Fixture<T>::Client;
+  using Faulty = FaultyClient<Client>;
+  static_assert(transport::ClientChannel<Faulty>);
+
+  static constexpr std::uint32_t kCalls = 40;
+  static constexpr std::uint32_t kWindow = 6;
+
+  struct Outcome {
+    std::uint32_t ok = 0;
+    std::uint32_t lost = 0;    ///< kLost
+    std::uint32_t closed = 0;  ///< kClosed, and calls that could not be submitted at all.
+  };
+
+  /// Keeps kWindow calls under way until kCalls have ended: echoes of a word, every fourth one of
+  /// some KiB in the arena. Polls for one half of them and waits for the other.
+  Outcome drive(Faulty& client) {
+    struct Call {
+      Ticket ticket;
+      std::uint32_t number = 0;
+      bool under_way = false;
+    };
+    constexpr std::size_t kLarge = 6000;
+    std::vector<Call> window(kWindow);
+    std::vector<std::uint64_t> in(kWindow);
+    std::vector<std::uint64_t> out(kWindow);
+    auto& memory = *this->arena();
+    auto* const large = static_cast<char*>(memory.allocate(2 * kWindow * kLarge, 128));
+    Outcome outcome;
+    std::uint32_t begun = 0;
+    std::uint32_t ended = 0;
+    const auto deadline = this->patience();
+    while (ended < kCalls && !deadline.passed()) {
+      for (std::uint32_t i = 0; i < kWindow; ++i) {
+        Call& call = window[i];
+        char* const large_in = large + 2 * i * kLarge;
+        char* const large_out = large_in + kLarge;
+        const bool is_large = call.number % 4 == 3;
+        if (call.under_way) {
+          ReplyView reply;
+          const Status status = call.number % 2 == 0
+                                    ? client.poll(call.ticket, reply)
+                                    : client.wait(call.ticket, reply, this->patience());
+          if (status == Status::kAgain) continue;
+          EXPECT_EQ(status, Status::kOk) << to_string(status);
+          call.under_way = false;
+          ++ended;
+          count(outcome, reply);
+          if (reply.status != Status::kOk) continue;
+          if (is_large) {
+            EXPECT_EQ(reply.size, kLarge);
+            EXPECT_EQ(std::memcmp(large_in, large_out, kLarge), 0) << call.number;
+          } else {
+            EXPECT_EQ(out[i], in[i]) << call.number;
+          }
+        } else if (begun < kCalls) {
+          const std::uint32_t number = begun;
+          Request request = this->request(Function::kEcho, &in[i], 8, &out[i], 8);
+          in[i] = number * 0x9e37'79b9'7f4a'7c15u;
+          if (number % 4 == 3) {
+            fill(large_in, kLarge, number);
+            request = this->request(Function::kEcho, large_in, kLarge, large_out, kLarge);
+          }
+          const Status status = client.submit(request, call.ticket);
+          if (status == Status::kAgain) continue;
+          ++begun;
+          call.number = number;
+          if (status == Status::kOk) {
+            call.under_way = true;
+          } else {
+            EXPECT_EQ(status, Status::kClosed) << to_string(status);
+            ++outcome.closed;
+            ++ended;
+          }
+        }
+      }
+    }
+    EXPECT_EQ(ended, kCalls);
+    EXPECT_EQ(client.in_flight(), 0u);
+    memory.deallocate(large, 2 * kWindow * kLarge, 128);
+    return outcome;
+  }
+
+  static void count(Outcome& outcome, const ReplyView& reply) {
+    if (reply.status == Status::kOk) {
+      ++outcome.ok;
+    } else if (reply.status == Status::kLost) {
+      ++outcome.lost;
+    } else {
+      EXPECT_EQ(reply.status, Status::kClosed) << to_string(reply.status) << ": " << reply.error;
+      ++outcome.closed;
+    }
+  }
+};
+
+TYPED_TEST_SUITE_P(Faults);
+
+TYPED_TEST_P(Faults, ARefusedSubmitCostsOnlyTime) {
+  this->start();
+  for (const std::uint32_t full_for : {1u, 3u, 17u}) {
+    typename TestFixture::Faulty client(this->connect(), {.full_for = full_for});
+    EXPECT_EQ(this->drive(client).ok, TestFixture::kCalls);
+    client.close();
+    ASSERT_TRUE(this->executor_->await_free(0));
+  }
+}
+
+TYPED_TEST_P(Faults, ALateReplyIsTheRightOne) {
+  this->start();
+  for (const std::uint32_t late_for : {1u, 5u, 50u}) {
+    typename TestFixture::Faulty client(this->connect(), {.full_for = 1, .late_for = late_for});
+    EXPECT_EQ(this->drive(client).ok, TestFixture::kCalls);
+    client.close();
+    ASSERT_TRUE(this->executor_->await_free(0));
+  }
+}
+
+TYPED_TEST_P(Faults, AConnectionClosedAtAnyOperationEndsEachCallOnce) {
+  this->start();
+  for (std::uint64_t drop_at = 1; drop_at <= 60; drop_at += drop_at < 20 ? 1 : 7) {
+    SCOPED_TRACE(drop_at);
+    typename TestFixture::Faulty client(this->connect(), {.drop_at = drop_at});
+    const auto outcome = this->drive(client);
+    EXPECT_EQ(outcome.lost, 0u);
+    EXPECT_GT(outcome.closed, 0u);
+    EXPECT_FALSE(client.is_open());
+    ASSERT_TRUE(this->executor_->await_free(0));
+  }
+  auto next = this->connect();
+  this->expect_working(next);
+}
+
+TYPED_TEST_P(Faults, AnExecutorKilledAtAnyOperationEndsEachCallOnce) {
+  for (const std::uint64_t drop_at : {1u, 2u, 5u, 8u, 13u, 30u}) {
+    SCOPED_TRACE(drop_at);
+    ChildExecutor<TypeParam> executor({}, this->control_);
+    FaultPlan plan;
+    plan.drop_at = drop_at;
+    plan.drop = [&] { (void)executor.process().kill(); };
+    typename TestFixture::Faulty client(
+        TypeParam::connect(executor.address(), {}, this->arena()).value_or_throw(), plan);
+    const auto outcome = this->drive(client);
+    EXPECT_GT(outcome.lost + outcome.closed, 0u);
+    EXPECT_FALSE(client.check_peer());
+  }
+}
+
+REGISTER_TYPED_TEST_SUITE_P(Faults, ARefusedSubmitCostsOnlyTime, ALateReplyIsTheRightOne,
+                            AConnectionClosedAtAnyOperationEndsEachCallOnce,
+                            AnExecutorKilledAtAnyOperationEndsEachCallOnce);
+
+}  // namespace sublet::conformance

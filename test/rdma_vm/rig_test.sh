@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# rig_test.sh run|faults|two_guests: the rig itself. Skipped (77) where no guest can run.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+rdma=$here/rdma.sh
+
+"$rdma" check
+
+work=$(mktemp -d /tmp/sublet-rig-XXXXXX) # The guest must see it: not in /run or /dev/shm.
+trap 'rm -rf "$work"' EXIT
+chmod 755 "$work"
+cd "$work"
+mkdir out scratch
+chmod 777 out scratch
+
+fail() {
+  echo "rig_test: $*" >&2
+  echo "--- out:" >&2
+  cat "$work/stdout" >&2 || true
+  echo "--- err:" >&2
+  cat "$work/stderr" >&2 || true
+  exit 1
+}
+
+# rig ARGS: status and output of rdma.sh into $code, stdout and stderr.
+rig() {
+  code=0
+  setpriv --pdeathsig TERM -- "$rdma" "$@" >stdout 2>stderr || code=$?
+}
+
+# expect WHAT HAVE WANT
+expect() { [[ $2 == "$3" ]] || fail "$1 is '$2', not '$3'"; }
+
+test_run() {
+  cat >command.sh <<'TXT'
+echo "out, $1"
+echo "err" >&2
+echo "again" >/dev/stderr
+echo "pwd=$PWD user=$(id -un) memlock=$(ulimit -l) given=$GIVEN guest=$SUBLET_RDMA_GUEST"
+cat host-file
+touch scratch/vanishes
+echo stays >"$SUBLET_RDMA_OUT/result"
+setsid tail -f /dev/null & # must not hold up the end
+exit 7
+TXT
+  echo "from the host" >host-file
+  rig run --user nobody --memlock 64 --env "GIVEN=a 'b' \$c" --out out -- \
+    bash command.sh "two  words"
+  expect "the exit status" "$code" 7
+  expect "standard output" "$(<stdout)" "out, two  words
+pwd=$work user=nobody memlock=64 given=a 'b' \$c guest=1
+from the host"
+  expect "standard error" "$(<stderr)" $'err\nagain'
+  expect "what the command wrote" "$(<out/result)" stays
+  [[ ! -e scratch/vanishes ]] || fail "the guest writes into the host's files"
+}
+
+test_faults() {
+  rig run --timeout 1 --out out -- tail -f /dev/null
+  expect "the exit status of a command that hangs" "$code" 124
+  [[ $(<stderr) == *"still running after 1 s"* ]] || fail "the time limit is not named"
+
+  rig run --append rdinit=/missing --out out -- true
+  expect "the exit status of a failed boot" "$code" 125
+  [[ $(<stderr) == *"Kernel panic"*"the guest did not boot"* ]] || fail "the console is not shown"
+
+  local signal run qemu room
+  for signal in TERM KILL; do
+    "$rdma" run --out out -- tail -f /dev/null >stdout 2>stderr &
+    run=$!
+    until qemu=$(pgrep -P "$run" -f qemu-system); do
+      kill -0 "$run" 2>/dev/null || fail "the run has ended by itself"
+    done
+    room=$(readlink "/proc/$qemu/cwd")
+    kill "-$signal" "$run"
+    wait "$run" 2>/dev/null || true
+    timeout 10 tail --pid="$qemu" --sleep-interval=0.02 -f /dev/null || fail "QEMU outlives SIG$signal"
+    # Nobody can tidy up after SIGKILL: the next run does it.
+    [[ $signal == TERM ]] || "$rdma" check
+    [[ ! -e $room ]] || fail "SIG$signal leaves $room behind"
+  done
+}
+
+test_two_guests() {
+  # shellcheck disable=SC2016 # for the guest's shell
+  rig run2 --timeout 60 --out out \
+    --first '
+      rping -s -a 10.1.0.1 -C 5 -P &
+      until rdma resource show cm_id | grep -q LISTEN; do :; done
+      touch "$SUBLET_RDMA_OUT/ready"
+      echo listening
+      wait' \
+    --second '
+      until [[ -e $SUBLET_RDMA_OUT/ready ]]; do :; done
+      rping -c -a sublet-first -C 5 || exit 1
+      hostname; cat /proc/sys/kernel/random/boot_id; exit 9'
+  expect "the exit status" "$code" 9
+  [[ $(<stdout) == sublet-second$'\n'* ]] || fail "the output of the second is not there"
+  [[ $(<stderr) == *"first: listening"* ]] || fail "the output of the first is not there"
+}
+
+"test_$1"

@@ -1,0 +1,98 @@
+#include "fabric_pair.hpp"
+#include <transport/fabric/fabric_devices.hpp>
+
+#include <cstdlib>
+#include <string>
+
+namespace sublet::transport::fabric {
+namespace {
+
+using FabricSetup = FabricPair;
+
+TEST_F(FabricSetup, NamesTheProvidersThereAreWhenTheOneAskedForIsNone) {
+  ::setenv("SUBLET_FABRIC_PROVIDER", "slingsh0t", 1);
+  const auto listener = Listener::open({}, "127.0.0.1");
+  ASSERT_FALSE(listener);
+  EXPECT_EQ(listener.error().kind(), ErrorKind::kUnsupported);
+  const std::string text = listener.error().what();
+  EXPECT_NE(text.find("slingsh0t"), std::string::npos) << text;
+  EXPECT_NE(text.find("tcp"), std::string::npos) << text;
+}
+
+TEST_F(FabricSetup, SaysWhatAProviderLacks) {
+  ::setenv("SUBLET_FABRIC_PROVIDER", "shm", 1);
+  const auto listener = Listener::open({}, "127.0.0.1");
+  ASSERT_FALSE(listener);
+  const std::string text = listener.error().what();
+  EXPECT_NE(text.find("shm (it does not leave the node)"), std::string::npos) << text;
+}
+
+TEST_F(FabricSetup, FailsWhenBothSidesWantDifferentProviders) {
+  listen();
+  ConnectOptions wanted = options();
+  ::setenv("SUBLET_FABRIC_PROVIDER", "tcp;ofi_rxm", 1);
+  const auto client = connect(wanted);
+  ASSERT_FALSE(client);
+  EXPECT_EQ(client.error().kind(), ErrorKind::kUnsupported);
+  EXPECT_NE(std::string(client.error().what()).find("'tcp'"), std::string::npos)
+      << client.error().what();
+}
+
+TEST_F(FabricSetup, RefusesAWrongTokenWithTheReason) {
+  listen();
+  ConnectOptions wrong = options();
+  wrong.token[0] ^= 1;
+  const auto client = connect(wrong);
+  ASSERT_FALSE(client);
+  EXPECT_EQ(client.error().kind(), ErrorKind::kDenied);
+  EXPECT_NE(std::string(client.error().what()).find("token"), std::string::npos);
+}
+
+TEST_F(FabricSetup, RejectsAnAddressThatIsNone) {
+  listen();
+  for (const char* text : {"", "nowhere", ":77", "host:", "no.such.host.invalid:77"}) {
+    ConnectOptions wrong = options();
+    wrong.address = text;
+    const auto client = fabric::connect(wrong, arena_);
+    ASSERT_FALSE(client) << text;
+    EXPECT_EQ(client.error().kind(), ErrorKind::kInvalid) << text;
+  }
+}
+
+TEST_F(FabricSetup, ListensAtAllAddressesAndNamesOne) {
+  auto listener = Listener::open({}, "").value_or_throw();
+  const std::string address = listener->address();
+  EXPECT_NE(address.rfind(':'), std::string::npos);
+  EXPECT_TRUE(connect_link(address, std::chrono::steady_clock::now() + std::chrono::seconds(5)));
+}
+
+TEST_F(FabricSetup, EndsAChannelWhenTheNodeIsKnownToBeGone) {
+  listen();
+  ConnectOptions asked = options();
+  std::atomic<bool> gone{false};
+  asked.peer_gone = [&gone] { return gone.load(); };
+  auto client = connect(asked);
+  ASSERT_TRUE(client);
+  EXPECT_TRUE(client->check_peer());
+  Ticket ticket;
+  ASSERT_EQ(client->submit(Request{}, ticket), Status::kOk);
+  gone = true;
+  EXPECT_FALSE(client->check_peer());
+  ReplyView reply;
+  EXPECT_EQ(client->poll(ticket, reply), Status::kOk);
+  EXPECT_EQ(reply.status, Status::kLost);
+}
+
+TEST(FabricDevices, NameTheOneThatWouldBeUsed) {
+  ::unsetenv("SUBLET_FABRIC_PROVIDER");
+  const auto devices = fabric_devices();
+  ASSERT_FALSE(devices.empty());
+  EXPECT_TRUE(devices.front().chosen);
+  EXPECT_TRUE(devices.front().missing.empty());
+  EXPECT_FALSE(devices.front().address.empty());
+  EXPECT_NE(describe_fabric().find("* " + devices.front().provider), std::string::npos);
+  EXPECT_FALSE(has_own_fabric()) << "this machine has a network that the tests do not know";
+}
+
+}  // namespace
+}  // namespace sublet::transport::fabric
