@@ -6,6 +6,8 @@
 #include "faults.hpp"
 #include "fixture.hpp"
 
+#include <array>
+#include <memory>
 #include <vector>
 
 namespace sublet::conformance {
@@ -131,6 +133,7 @@ TYPED_TEST_P(Faults, ALateReplyIsTheRightOne) {
 
 TYPED_TEST_P(Faults, AConnectionClosedAtAnyOperationEndsEachCallOnce) {
   this->start();
+  std::uint64_t dropped = 0;
   for (std::uint64_t drop_at = 1; drop_at <= 60; drop_at += drop_at < 20 ? 1 : 7) {
     SCOPED_TRACE(drop_at);
     typename TestFixture::Faulty client(this->connect(), {.drop_at = drop_at});
@@ -138,6 +141,9 @@ TYPED_TEST_P(Faults, AConnectionClosedAtAnyOperationEndsEachCallOnce) {
     EXPECT_EQ(outcome.lost, 0u);
     EXPECT_GT(outcome.closed, 0u);
     EXPECT_FALSE(client.is_open());
+    // A worker is free, too, that has not been handed its channel yet.
+    ++dropped;
+    ASSERT_TRUE(await([&] { return this->executor_->clients_ended() == dropped; }));
     ASSERT_TRUE(this->executor_->await_free(0));
   }
   auto next = this->connect();
@@ -145,14 +151,20 @@ TYPED_TEST_P(Faults, AConnectionClosedAtAnyOperationEndsEachCallOnce) {
 }
 
 TYPED_TEST_P(Faults, AnExecutorKilledAtAnyOperationEndsEachCallOnce) {
-  for (const std::uint64_t drop_at : {1u, 2u, 5u, 8u, 13u, 30u}) {
-    SCOPED_TRACE(drop_at);
-    ChildExecutor<TypeParam> executor({}, this->control_);
+  constexpr std::array<std::uint64_t, 6> kDropAt{1, 2, 5, 8, 13, 30};
+  // All children first: a device that this process has opened would be of no use to one made later.
+  std::vector<std::unique_ptr<ChildExecutor<TypeParam>>> executors;
+  for (std::size_t i = 0; i < kDropAt.size(); ++i) {
+    executors.push_back(
+        std::make_unique<ChildExecutor<TypeParam>>(ExecutorOptions{}, this->control_));
+  }
+  for (std::size_t i = 0; i < kDropAt.size(); ++i) {
+    SCOPED_TRACE(kDropAt[i]);
     FaultPlan plan;
-    plan.drop_at = drop_at;
-    plan.drop = [&] { (void)executor.process().kill(); };
+    plan.drop_at = kDropAt[i];
+    plan.drop = [&] { (void)executors[i]->process().kill(); };
     typename TestFixture::Faulty client(
-        TypeParam::connect(executor.address(), {}, this->arena()).value_or_throw(), plan);
+        TypeParam::connect(executors[i]->address(), {}, this->arena()).value_or_throw(), plan);
     const auto outcome = this->drive(client);
     EXPECT_GT(outcome.lost + outcome.closed, 0u);
     EXPECT_FALSE(client.check_peer());

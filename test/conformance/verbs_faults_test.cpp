@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -309,6 +310,31 @@ TEST_F(Verbs, PayloadsBeyondWhatIsRegisteredAreRegisteredWhenTheyCome) {
     ASSERT_EQ(reply.status, Status::kOk) << reply.error;
     EXPECT_EQ(std::memcmp(in, out, kSize), 0) << offset;
   }
+}
+
+TEST_F(Verbs, LinksThatAreCutLoseTheCallsUnderWay) {
+  const char* wanted = std::getenv("SUBLET_TEST_CUT_LINK");
+  if (wanted == nullptr || std::string(wanted) != "1") {
+    GTEST_SKIP()
+        << "SUBLET_TEST_CUT_LINK=1 takes the RDMA device's network interface down for a while: "
+           "only where nobody else uses it, as root";
+  }
+  const auto ports = transport::verbs::devices().value_or_throw();
+  ASSERT_FALSE(ports.empty() || ports[0].interfaces.empty());
+  const std::string link = "PATH=$PATH:/sbin:/usr/sbin ip link set " + ports[0].interfaces[0] + " ";
+  ClientOptions options;
+  // It sleeps, and looks around as often as clients do.
+  options.wait.spin = std::chrono::nanoseconds(0);
+  start();
+  auto client = connect(options);
+  const Ticket ticket = submit(client, request(Function::kWait, nullptr, 0));
+  ASSERT_TRUE(await([&] { return worker().entered == 1; }));
+  ASSERT_EQ(std::system((link + "down").c_str()), 0);
+  const auto reply = collect(client, ticket);
+  EXPECT_EQ(reply.status, Status::kLost) << to_string(reply.status);
+  EXPECT_FALSE(client.is_open());
+  EXPECT_EQ(std::system((link + "up").c_str()), 0);
+  control_.open_gate();
 }
 
 /// Each of these forks before anything else: a device that is open must not be used by two

@@ -58,7 +58,8 @@ class WakeUps : public Fixture<T> {
   /// shorter while it has slept for them, and longer while it has not. One that is told never to
   /// sleep has no such brink.
   void call_at_the_brink(Client& client, std::uint64_t calls, bool client_sleeps) {
-    const base::Ticks spread = base::TickRate::get().from(kBrink);
+    const base::Ticks spread =
+        base::TickRate::get().from(emulated_machine() ? kEmulatedBrink : kBrink);
     const base::Ticks step = 1 + spread / 64;
     std::mt19937_64 random(43);
     base::Ticks brink = 0;
@@ -75,6 +76,8 @@ class WakeUps : public Fixture<T> {
 
   /// What the places of a sleeping word and of a request differ by, many times over.
   static constexpr std::chrono::nanoseconds kBrink{400};
+  /// There a worker's reply is on its way for longer than that before the worker looks again.
+  static constexpr std::chrono::nanoseconds kEmulatedBrink{50'000};
 
   static std::uint64_t transitions() {
     // A processor that is emulated takes a thousand times as long to wake, and its two sides fall

@@ -227,8 +227,7 @@ bool ClientLink::wait_step(Pending& pending, base::Ticks now, base::Ticks& spin_
   const bool cores_short = contention_.observe(now);
   if (cores_short) ::sched_yield();
   const auto patience =
-      cores_short ? std::min<std::chrono::nanoseconds>(tuning::kContendedSpin, policy_.spin)
-                  : policy_.spin;
+      cores_short ? std::min<std::chrono::nanoseconds>(kContendedSpin, policy_.spin) : policy_.spin;
   if (now - spin_since > rate.from(patience)) {
     const auto limit = std::min(deadline.left(), policy_.sleep_slice);
     const auto replied = [&] {

@@ -21,6 +21,9 @@ namespace {
 /// The replies that are on their way when an executor ends a channel get so long to arrive.
 constexpr auto kDrain = std::chrono::milliseconds(100);
 
+/// And the reply of a call that takes its executor with it: an acknowledgement takes microseconds.
+constexpr auto kDyingReply = std::chrono::milliseconds(10);
+
 /// In wr_id, beside the count of sends: the work was a piece of an RDMA read.
 constexpr std::uint64_t kIsRead = 1;
 
@@ -39,6 +42,7 @@ ServerChannel::ServerChannel(ServerParts parts)
       inline_bytes_(parts.inline_bytes),
       depths_(QueueDepths::of(parts.slots)),
       arena_size_(parts.arena_size),
+      dying_ticks_(base::TickRate::get().from(kDyingReply)),
       receives_(depths_.receives_batch),
       done_storage_(depths_.receives + static_cast<std::size_t>(kCompletionsPerPoll)),
       parts_(std::move(parts)) {
@@ -103,7 +107,11 @@ void ServerChannel::break_off(const char* why) noexcept {
 
 void ServerChannel::other(const ibv_wc& completion) noexcept {
   if (completion.status != IBV_WC_SUCCESS) {
-    break_off(ibv_wc_status_str(completion.status));
+    if (dying_) {  // in a signal handler: said by the next poll, if there is one
+      post_failed_ = true;
+    } else {
+      break_off(ibv_wc_status_str(completion.status));
+    }
     return;
   }
   if (completion.opcode == IBV_WC_RECV_RDMA_WITH_IMM) return;
@@ -311,7 +319,15 @@ void ServerChannel::complete_dying(std::uint32_t sequence, Status status,
                                    std::string_view error) noexcept {
   // Posting is a write to the device's memory, or one system call: the thread was in user code, so
   // no lock of the driver's is held.
+  dying_ = true;
+  unsignalled_ = depths_.signal_every;  // this one is
   reply_with_line(sequence & mask_, status, 0, 0, error);
+  // The process may end at once, and its queue pair with it: first the reply must have arrived.
+  const base::Ticks start = base::ticks();
+  while (!sends_have_ended(sends_) && !post_failed_ && base::ticks() - start < dying_ticks_) {
+    collect_completions();
+  }
+  dying_ = false;
 }
 
 // ---- sleeping ----

@@ -145,6 +145,8 @@ class ServerChannel {
 
   QueueDepths depths_;
   std::uint64_t arena_size_;
+  base::Ticks dying_ticks_;
+  bool dying_ = false;
   Invocation waiting_for_{};
   InputPlace input_place_{};
   std::uint32_t reads_left_ = 0;
