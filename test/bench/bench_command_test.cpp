@@ -134,6 +134,31 @@ TEST_F(SubletBench, MeasuresTheRateForEachWindow) {
   }
 }
 
+class SubletBenchBandwidth : public SubletBench, public testing::WithParamInterface<const char*> {};
+
+TEST_P(SubletBenchBandwidth, WritesARowWithTheBareStreamBesideItForEachSize) {
+  const json report = measure({"bandwidth", "--transport", GetParam(), "--sizes", "5,65536,1048576",
+                               "--window", "4", "--iterations", "100", "--warmup", "4"});
+  ASSERT_TRUE(report.is_object());
+  EXPECT_EQ(report["benchmark"], "bandwidth");
+  EXPECT_EQ(report["transport"], GetParam());
+  EXPECT_EQ(report["window"], 4);
+  ASSERT_EQ(report["rows"].size(), 3u);
+  const std::uint64_t sizes[] = {5, 65536, 1048576};
+  for (std::size_t i = 0; i < 3; ++i) {
+    const json& row = report["rows"][i];
+    EXPECT_EQ(row["size_bytes"], sizes[i]);
+    EXPECT_GT(row["mib_per_s"].get<double>(), 0) << row;
+    EXPECT_GT(row["raw_mib_per_s"].get<double>(), 0) << row;
+    EXPECT_GT(row["ratio"].get<double>(), 0) << row;
+    EXPECT_GE(row["pairs"].get<int>(), 5) << row;
+    EXPECT_GE(row["bytes"].get<std::uint64_t>(), 100 * sizes[i]) << row;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Transports, SubletBenchBandwidth, testing::Values("shm", "tcp", "fabric"),
+                         [](const auto& transport) { return std::string(transport.param); });
+
 TEST_F(SubletBench, WritesOnlyJsonToStandardOutputWhenAsked) {
   Child bench = start({"rate", "--windows", "2", "--iterations", "64", "--json", "-"});
   ASSERT_EQ(bench.wait(kLimit), 0) << bench.errors();

@@ -1,4 +1,5 @@
 #include <cli/bench/options.hpp>
+
 #include <gtest/gtest.h>
 
 namespace sublet::cli::bench {
@@ -66,6 +67,36 @@ TEST_F(BenchOptionsTest, TakeRateAndCold) {
   EXPECT_EQ(std::get<ColdOptions>(*cold).iterations, 3u);
 }
 
+TEST_F(BenchOptionsTest, TakeBandwidthAndItsDefaults) {
+  const auto by_default = parse_bench({"bandwidth"});
+  ASSERT_TRUE(by_default) << by_default.error().what();
+  const auto& defaults = std::get<BandwidthOptions>(*by_default);
+  EXPECT_EQ(defaults.sizes, (std::vector<std::size_t>{65536, 1048576}));
+  EXPECT_EQ(defaults.window, 16u);
+  EXPECT_EQ(defaults.transport, wire::TransportKind::kShm);
+
+  const auto told = parse_bench({"bandwidth", "--sizes", "1,4096", "--window", "3", "--transport",
+                                 "fabric", "--iterations", "9", "--warmup", "0"});
+  ASSERT_TRUE(told) << told.error().what();
+  const auto& bandwidth = std::get<BandwidthOptions>(*told);
+  EXPECT_EQ(bandwidth.sizes, (std::vector<std::size_t>{1, 4096}));
+  EXPECT_EQ(bandwidth.window, 3u);
+  EXPECT_EQ(bandwidth.transport, wire::TransportKind::kFabric);
+  EXPECT_EQ(bandwidth.iterations, 9u);
+  EXPECT_EQ(bandwidth.warmup, 0u);
+}
+
+TEST_F(BenchOptionsTest, RefuseAWindowThatWouldNotFitTheArena) {
+  EXPECT_TRUE(parse_bench({"bandwidth", "--sizes", "67108864", "--window", "8"}));
+  EXPECT_TRUE(mentions(refusal({"bandwidth", "--sizes", "8,67108864", "--window", "9"}),
+                       "9 calls of 67108864 bytes are more than"));
+  EXPECT_TRUE(mentions(refusal({"bandwidth", "--sizes", "67108864"}), "16 calls of 67108864"));
+  EXPECT_TRUE(mentions(refusal({"bandwidth", "--window", "0"}), "not between 1 and 1024"));
+  EXPECT_TRUE(mentions(refusal({"bandwidth", "--window", "1025"}), "not between 1 and 1024"));
+  EXPECT_TRUE(mentions(refusal({"bandwidth", "--sizes", "0"}), "not between 1 and 67108864"));
+  EXPECT_TRUE(mentions(refusal({"bandwidth", "--windows", "4,8"}), "--windows"));
+}
+
 TEST_F(BenchOptionsTest, TakeFewerCallsForColdLatencyUnlessToldHowMany) {
   const auto by_default = parse_bench({"latency", "--mode", "cold"});
   ASSERT_TRUE(by_default) << by_default.error().what();
@@ -101,8 +132,8 @@ TEST_F(BenchOptionsTest, RefuseAnUnknownModeOptionArgumentOrBenchmark) {
   EXPECT_TRUE(mentions(refusal({"latency", "--mode", "tepid"}), "none of hot, warm, cold"));
   EXPECT_TRUE(mentions(refusal({"latency", "--frobnicate"}), "frobnicate"));
   EXPECT_TRUE(mentions(refusal({"latency", "stray"}), "stray"));
-  EXPECT_TRUE(mentions(refusal({"bandwidth"}), "bandwidth"));
-  EXPECT_TRUE(mentions(refusal({}), "latency, cold or rate"));
+  EXPECT_TRUE(mentions(refusal({"speed"}), "speed"));
+  EXPECT_TRUE(mentions(refusal({}), "latency, cold, rate or bandwidth"));
   EXPECT_TRUE(mentions(refusal({"rate", "--mode", "hot"}), "mode"));
 }
 
@@ -119,7 +150,7 @@ TEST_F(BenchOptionsTest, RefuseToCompareColdStartsWithOpenMpi) {
 }
 
 TEST_F(BenchOptionsTest, ExplainThemselves) {
-  for (const std::string benchmark : {"latency", "cold", "rate"}) {
+  for (const std::string benchmark : {"latency", "cold", "rate", "bandwidth"}) {
     const auto options = parse_bench({benchmark, "--help"});
     ASSERT_TRUE(options) << options.error().what();
     EXPECT_TRUE(mentions(std::get<HelpText>(*options).text, "--cpus")) << benchmark;
@@ -127,6 +158,7 @@ TEST_F(BenchOptionsTest, ExplainThemselves) {
   const auto all = parse_bench({"--help"});
   ASSERT_TRUE(all) << all.error().what();
   EXPECT_TRUE(mentions(std::get<HelpText>(*all).text, "latency"));
+  EXPECT_TRUE(mentions(std::get<HelpText>(*all).text, "bandwidth"));
 }
 
 }  // namespace

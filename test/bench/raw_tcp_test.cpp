@@ -58,6 +58,26 @@ TEST_F(RawTcpExchangeTest, EndsWithoutAnExchange) {
   expect_echo(RawKind::kHot, 8);
 }
 
+TEST_F(RawTcpExchangeTest, StreamsBetweenExchanges) {
+  for (const std::size_t size : {1u, 1000u, 65536u}) {
+    ASSERT_TRUE(raw_->begin(RawKind::kStream, size));
+    for (const std::uint64_t count : {1u, 40u}) {
+      const auto bandwidth = raw_->write_bandwidth(size, count);
+      ASSERT_TRUE(bandwidth) << bandwidth.error().what();
+      EXPECT_GT(*bandwidth, 0);
+    }
+    ASSERT_TRUE(raw_->end());
+    expect_echo(RawKind::kHot, size);
+  }
+  EXPECT_FALSE(raw_->write_bandwidth(kMaxPayload, 1));
+}
+
+TEST_F(RawTcpExchangeTest, SaysThatTheServerHasDiedInAStream) {
+  ASSERT_TRUE(raw_->begin(RawKind::kStream, 1000));
+  ASSERT_EQ(::kill(raw_->server(), SIGKILL), 0);
+  EXPECT_FALSE(raw_->write_bandwidth(1000, 100));
+}
+
 TEST_F(RawTcpExchangeTest, CanBePinned) {
   const auto cpus = allowed_cpus();
   ASSERT_TRUE(cpus);

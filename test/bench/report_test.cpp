@@ -1,4 +1,5 @@
 #include <cli/bench/report.hpp>
+
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -101,6 +102,31 @@ TEST(RateReport, HasTheKeysThatProgramsReadAsJson) {
   EXPECT_EQ(parsed["rows"][0]["window"], 16);
   EXPECT_EQ(parsed["rows"][0]["calls_per_s"], 2e7);
   EXPECT_EQ(parsed["rows"][0]["sync_calls_per_s"], 1e7);
+}
+
+TEST(BandwidthReport, HasTheKeysThatProgramsReadAsJson) {
+  BandwidthReport bandwidth;
+  bandwidth.transport = wire::TransportKind::kFabric;
+  bandwidth.window = 16;
+  bandwidth.rows.push_back({.size_bytes = 1 << 20,
+                            .mib_per_s = 1900,
+                            .raw_mib_per_s = 2000,
+                            .ratio = 0.95,
+                            .pairs = 7,
+                            .bytes = std::uint64_t{7} << 26});
+  const json parsed = json::parse(to_json(bandwidth));
+  EXPECT_EQ(parsed["benchmark"], "bandwidth");
+  EXPECT_EQ(parsed["transport"], "fabric");
+  EXPECT_EQ(parsed["window"], 16);
+  ASSERT_EQ(parsed["rows"].size(), 1u);
+  EXPECT_EQ(parsed["rows"][0]["size_bytes"], 1 << 20);
+  EXPECT_EQ(parsed["rows"][0]["mib_per_s"], 1900);
+  EXPECT_EQ(parsed["rows"][0]["raw_mib_per_s"], 2000);
+  EXPECT_EQ(parsed["rows"][0]["ratio"], 0.95);
+  EXPECT_EQ(parsed["rows"][0]["pairs"], 7);
+  EXPECT_EQ(parsed["rows"][0]["bytes"], std::uint64_t{7} << 26);
+  EXPECT_TRUE(mentions(to_table(bandwidth), "fi_write"));
+  EXPECT_TRUE(mentions(to_table(bandwidth), "0.950"));
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "bench_command.hpp"
 
+#include "bandwidth.hpp"
 #include "cold.hpp"
 #include "latency.hpp"
 #include "options.hpp"
@@ -50,6 +51,10 @@ Result<ColdReport> measure(const ColdOptions& options, Progress& progress) {
 
 Result<RateReport> measure(const RateOptions& options, Progress& progress) {
   return measure_rate(options, progress);
+}
+
+Result<BandwidthReport> measure(const BandwidthOptions& options, Progress& progress) {
+  return measure_bandwidth(options, progress);
 }
 
 int run(const HelpText& help) {

@@ -91,6 +91,22 @@ std::string to_json(const RateReport& report) {
   return json.dump(2) + "\n";
 }
 
+std::string to_json(const BandwidthReport& report) {
+  Json json = opening("bandwidth", report.transport);
+  add_place(json, report.cpus, report.manager);
+  json["window"] = report.window;
+  json["rows"] = Json::array();
+  for (const BandwidthRow& row : report.rows) {
+    json["rows"].push_back({{"size_bytes", row.size_bytes},
+                            {"mib_per_s", rounded(row.mib_per_s)},
+                            {"raw_mib_per_s", rounded(row.raw_mib_per_s)},
+                            {"ratio", rounded(row.ratio)},
+                            {"pairs", row.pairs},
+                            {"bytes", row.bytes}});
+  }
+  return json.dump(2) + "\n";
+}
+
 JsonFile::~JsonFile() {
   if (created_ && fd_.valid()) ::unlink(path_.c_str());
 }

@@ -96,6 +96,15 @@ po::options_description rate_description() {
   return options;
 }
 
+po::options_description bandwidth_description() {
+  po::options_description options = common_description();
+  options.add_options()                                               //
+      ("sizes", po::value<std::string>()->value_name("LIST"),         //
+       "payload bytes, separated by commas (default 65536,1048576)")  //
+      ("window", po::value<std::string>()->value_name("N"), "calls in flight (default 16)");
+  return options;
+}
+
 std::string usage(const std::string& benchmark, const po::options_description& description) {
   std::ostringstream text;
   text << "Usage: sublet bench " << benchmark << " [options]\n\n" << description;
@@ -228,6 +237,33 @@ Result<BenchOptions> parse_rate(const std::vector<std::string>& arguments) {
   return options;
 }
 
+Result<BenchOptions> parse_bandwidth(const std::vector<std::string>& arguments) {
+  const auto description = bandwidth_description();
+  auto words = Words::parse(arguments, description);
+  if (!words) return tl::unexpected<Error>(std::move(words.error()));
+  if (words->has("help")) return HelpText{usage("bandwidth", description)};
+  BandwidthOptions options;
+  words->read("sizes", options.sizes, [](const std::string& text) {
+    return parse_list<std::size_t>("--sizes", text, kMaxSize);
+  });
+  words->read("window", options.window, [](const std::string& text) {
+    return parse_number("--window", text, 1, kMaxWindow);
+  });
+  words->read_number("iterations", options.iterations, 1);
+  words->read_number("warmup", options.warmup, 0);
+  if (auto common = read_common(*words, options); !common) {
+    return tl::unexpected<Error>(std::move(common.error()));
+  }
+  const std::size_t largest = *std::max_element(options.sizes.begin(), options.sizes.end());
+  if (largest * options.window > kMaxUnderWay) {
+    return fail(ErrorKind::kInvalid, "--window: " + std::to_string(options.window) + " calls of " +
+                                         std::to_string(largest) + " bytes are more than the " +
+                                         std::to_string(kMaxUnderWay) +
+                                         " bytes that may be under way");
+  }
+  return options;
+}
+
 }  // namespace
 
 const char* to_string(Mode mode) {
@@ -247,21 +283,25 @@ std::string bench_help() {
          "Benchmarks, each with the same work done without Sublet beside it:\n"
          "  latency   round trip of a call: --mode hot, warm or cold, --sizes LIST\n"
          "  cold      from asking for a lease to the first result, beside fork+exec+wait\n"
-         "  rate      calls per second with several in flight: --windows LIST\n\n"
+         "  rate      calls per second with several in flight: --windows LIST\n"
+         "  bandwidth bytes per second of large inputs: --sizes LIST, --window N\n\n"
          "sublet bench BENCHMARK --help explains its options.\n";
 }
 
 Result<BenchOptions> parse_bench(const std::vector<std::string>& words) {
   if (words.empty()) {
-    return fail(ErrorKind::kInvalid, "sublet bench: name a benchmark: latency, cold or rate");
+    return fail(ErrorKind::kInvalid,
+                "sublet bench: name a benchmark: latency, cold, rate or bandwidth");
   }
   const std::vector<std::string> arguments(words.begin() + 1, words.end());
   if (words[0] == "latency") return parse_latency(arguments);
   if (words[0] == "cold") return parse_cold(arguments);
   if (words[0] == "rate") return parse_rate(arguments);
+  if (words[0] == "bandwidth") return parse_bandwidth(arguments);
   if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") return HelpText{bench_help()};
-  return fail(ErrorKind::kInvalid,
-              "sublet bench: '" + words[0] + "' is none of the benchmarks latency, cold, rate");
+  return fail(
+      ErrorKind::kInvalid,
+      "sublet bench: '" + words[0] + "' is none of the benchmarks latency, cold, rate, bandwidth");
 }
 
 }  // namespace sublet::cli::bench

@@ -19,6 +19,8 @@ inline constexpr std::size_t kMaxSize = std::size_t{64} << 20;
 inline constexpr std::uint64_t kMaxIterations = 1'000'000'000;
 inline constexpr std::size_t kMaxRows = 64;        ///< Sizes or windows of one run.
 inline constexpr std::uint32_t kMaxWindow = 1024;  ///< Slots that a channel can have.
+/// Payload that the calls of one window may have together.
+inline constexpr std::size_t kMaxUnderWay = std::size_t{512} << 20;
 
 /// What every benchmark is told.
 struct CommonOptions {
@@ -50,12 +52,20 @@ struct RateOptions : CommonOptions {
   std::uint64_t warmup = 1000;
 };
 
+struct BandwidthOptions : CommonOptions {
+  std::vector<std::size_t> sizes{65536, 1048576};
+  std::uint32_t window = 16;
+  std::uint64_t iterations = 0;  ///< Timed calls per size; 0: as many as 60 batch pairs take.
+  std::uint64_t warmup = 100;
+};
+
 /// The user asked for this text.
 struct HelpText {
   std::string text;
 };
 
-using BenchOptions = std::variant<HelpText, LatencyOptions, ColdOptions, RateOptions>;
+using BenchOptions =
+    std::variant<HelpText, LatencyOptions, ColdOptions, RateOptions, BandwidthOptions>;
 
 /// Reads the words after `sublet bench` and checks them, the cores against this process's own.
 /// kInvalid names the option, what was found and what is accepted.

@@ -44,6 +44,7 @@ struct Server {
   void serve_line();
   void serve_hot(std::size_t size);
   void serve_warm(std::size_t size);
+  void serve_stream(std::size_t size);
   void answer(std::uint64_t number, std::size_t size) {
     if (size > kFlagBytes) std::memcpy(reply_payload, request_payload, size);
     reply->value.store(number, std::memory_order_release);
@@ -64,6 +65,7 @@ void Server::run() {
     if (kind == RawKind::kLine) serve_line();
     if (kind == RawKind::kHot) serve_hot(size);
     if (kind == RawKind::kWarm) serve_warm(size);
+    if (kind == RawKind::kStream) serve_stream(size);
     control->state.store(kAsleep, std::memory_order_release);
   }
 }
@@ -106,6 +108,21 @@ void Server::serve_warm(std::size_t size) {
     if (number == kStop) return;
     last = number;
     answer(number, size);
+  }
+}
+
+void Server::serve_stream(std::size_t size) {
+  auto* const answers = reinterpret_cast<std::uint64_t*>(reply_payload);
+  std::uint64_t last = 0;
+  for (;;) {
+    const std::uint64_t number = request->value.load(std::memory_order_acquire);
+    if (number == kStop) return;
+    if (number == last) base::cpu_pause();
+    while (last != number) {
+      const std::size_t place = ++last % kStreamWindow;
+      answers[place] = ends_of(request_payload + place * stream_stride(size), size);
+      reply->value.store(last, std::memory_order_release);
+    }
   }
 }
 
@@ -198,6 +215,34 @@ bool RawExchange::exchange_warm(const std::byte* in, std::byte* out) noexcept {
     std::memcpy(out, &number, size_);
   }
   return true;
+}
+
+Result<double> RawExchange::write_bandwidth(std::size_t size, std::uint64_t count) {
+  const std::size_t stride = stream_stride(size);
+  if (kStreamWindow * stride > max_size_) {
+    return fail(ErrorKind::kInternal, "raw stream larger than its area");
+  }
+  if (source_.size() != size) {
+    source_.resize(size);
+    fill_stream_payload(source_.data(), size, 0);
+  }
+  const std::uint64_t expected = ends_of(source_.data(), size);
+  const auto* const answers = reinterpret_cast<const std::uint64_t*>(reply_payload_);
+  const auto answered = [&](std::uint64_t number) {
+    return spin_until([&] { return reply_->value.load(std::memory_order_acquire) >= number; }) &&
+           answers[number % kStreamWindow] == expected;
+  };
+  const std::uint64_t before = number_;
+  const base::Ticks start = base::ticks();
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const std::uint64_t number = ++number_;
+    if (number > before + kStreamWindow && !answered(number - kStreamWindow)) return server_gone();
+    std::memcpy(request_payload_ + number % kStreamWindow * stride, source_.data(), size);
+    request_->value.store(number, std::memory_order_release);
+  }
+  if (!answered(number_)) return server_gone();
+  const auto ns = base::TickRate::get().to_ns(base::ticks() - start);
+  return static_cast<double>(size * count) * 1e9 / static_cast<double>(ns);
 }
 
 bool RawExchange::bounce(std::uint64_t& word) noexcept {

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 namespace sublet::cli::bench {
 
@@ -42,16 +43,26 @@ class RawExchange {
   /// groups, about 0.1 ms of measuring. Wakes the server and sends it to sleep again.
   Result<double> bounced_line_ns();
 
+  /// Streams `count` payloads of `size` bytes: each is copied from private memory to the next of
+  /// kStreamWindow places and a flag is raised; the server looks at its ends and answers. Bytes per
+  /// second until the last answer. Call it between begin(kStream, size) and end(), and start with
+  /// room for kStreamWindow * stream_stride(size).
+  Result<double> write_bandwidth(std::size_t size, std::uint64_t count);
+
  private:
   /// Spins until `word` reads `want`; false when the server will not write it any more.
   template <class Word, class Value>
   [[nodiscard]] bool await(const std::atomic<Word>& word, Value want) noexcept {
+    return spin_until([&] { return word.load(std::memory_order_acquire) == want; });
+  }
+  template <class Done>
+  [[nodiscard]] bool spin_until(Done done) noexcept {
     // So many spins (some milliseconds) outlast any exchange, so that no measured one pays for the
     // look at the server. The pause makes the exchange faster: fewer looks at a line that the other
     // side is about to write (8 B: 95 ns with it, 127 ns without).
     constexpr std::uint32_t kSpinsPerCheck = 1u << 18;
     std::uint32_t spins = 0;
-    while (word.load(std::memory_order_acquire) != want) {
+    while (!done()) {
       base::cpu_pause();
       if (++spins == kSpinsPerCheck) [[unlikely]] {
         spins = 0;
@@ -77,6 +88,7 @@ class RawExchange {
   std::uint64_t number_ = 0;
   std::uint32_t commands_ = 0;
   std::uint64_t waiting_since_ = 0;
+  std::vector<std::byte> source_;  ///< What a stream sends.
 };
 
 inline bool RawExchange::exchange_hot(const std::byte* in, std::byte* out) noexcept {

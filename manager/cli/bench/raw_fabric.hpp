@@ -160,10 +160,10 @@ class RawFabric {
   /// Streams `count` writes of `size` bytes, at most kWindow under way, and one answer from the
   /// server at the end: bytes per second. With start(kWindow * size) each has a buffer of its own,
   /// as calls under way have; with less they share, and stay in the caches. Call it between
-  /// begin(kHot, ...) and end().
+  /// begin(kStream, ...) and end().
   Result<double> write_bandwidth(std::size_t size, std::uint64_t count);
 
-  static constexpr std::uint64_t kWindow = 16;
+  static constexpr std::uint64_t kWindow = kStreamWindow;
 
  private:
   static constexpr std::uint32_t kLooksPerCheck = 1u << 14;

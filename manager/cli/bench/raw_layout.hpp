@@ -19,6 +19,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace sublet::cli::bench {
 
@@ -26,9 +27,10 @@ using namespace std::chrono_literals;
 
 /// What the raw server does when it is awake.
 enum class RawKind : std::uint32_t {
-  kLine,  ///< One word, written by both in turn: the time of a bounced cache line.
-  kHot,   ///< The raw exchange, both sides spinning.
-  kWarm,  ///< The raw exchange, the server sleeping on a futex between calls.
+  kLine,    ///< One word, written by both in turn: the time of a bounced cache line.
+  kHot,     ///< The raw exchange, both sides spinning.
+  kWarm,    ///< The raw exchange, the server sleeping on a futex between calls.
+  kStream,  ///< Payloads one way, several under way, both sides spinning.
 };
 
 /// Adjacent lines are fetched in pairs, so that a word is alone only in 128 bytes.
@@ -58,5 +60,32 @@ inline constexpr std::size_t kFlagBytes = sizeof(std::uint64_t);
 
 /// Longer than any scheduler keeps a runnable process waiting on a machine worth measuring.
 inline constexpr auto kRawExchangeLimit = 10s;
+
+// ---- bare streams ----
+
+/// Messages that a bare stream has under way at most, each in a place of its own.
+inline constexpr std::size_t kStreamWindow = 16;
+
+/// From one place to the next.
+[[nodiscard]] inline constexpr std::size_t stream_stride(std::size_t size) {
+  return (size + kAlone - 1) / kAlone * kAlone;
+}
+
+/// What is looked at of a payload that has arrived: its first and its last word.
+[[nodiscard]] inline std::uint64_t ends_of(const std::byte* payload, std::size_t size) noexcept {
+  std::uint64_t first = 0;
+  std::uint64_t last = 0;
+  const std::size_t word = size < sizeof(first) ? size : sizeof(first);
+  std::memcpy(&first, payload, word);
+  std::memcpy(&last, payload + size - word, word);
+  return first + last;
+}
+
+/// Bytes of which ends_of() is not 0, others for each `number`.
+inline void fill_stream_payload(std::byte* payload, std::size_t size, std::size_t number) noexcept {
+  for (std::size_t i = 0; i < size; ++i) {
+    payload[i] = static_cast<std::byte>(i * 37 + i / 256 + number + 1);
+  }
+}
 
 }  // namespace sublet::cli::bench

@@ -2,6 +2,8 @@
 //           receive of an order; it answers kReady, and from then on sends back every message of
 //           that size, until one comes for which the stop word is set: that one it drops, and says
 //           kAsleep. Data is bare: no header, no numbers.
+//           A stream is one word, how many messages follow, then these, then one byte back; the
+//           word 0 ends it.
 // LIMITS    Messages up to the size it was made for. The client gives up on a server that does not
 //           answer for kRawExchangeLimit; the server ends with the client (PR_SET_PDEATHSIG).
 
@@ -132,14 +134,40 @@ struct Server {
     return false;
   }
 
+  bool serve_stream(std::size_t size) {
+    for (;;) {
+      std::uint64_t count = 0;
+      if (!receive_all<true>(data, reinterpret_cast<std::byte*>(&count), sizeof(count))) {
+        return false;
+      }
+      if (count == 0) return true;
+      for (; count != 0; --count) {
+        if (!receive_all<true>(data, request.data(), size)) return false;
+      }
+      if (!send_all(data, &kReady, sizeof(kReady))) return false;
+    }
+  }
+
+  bool obey(const Order& order) {
+    switch (order.kind) {
+      case RawKind::kHot:
+        return serve<true>(order.size);
+      case RawKind::kWarm:
+        return serve<false>(order.size);
+      case RawKind::kStream:
+        return serve_stream(order.size);
+      case RawKind::kLine:
+        break;
+    }
+    return false;
+  }
+
   void run() {
     for (;;) {
       Order order{};
       if (::recv(control, &order, sizeof(order), 0) != static_cast<ssize_t>(sizeof(order))) return;
       if (!say(kReady)) return;
-      const bool good =
-          order.kind == RawKind::kHot ? serve<true>(order.size) : serve<false>(order.size);
-      if (!good || !say(kFallsAsleep)) return;
+      if (!obey(order) || !say(kFallsAsleep)) return;
     }
   }
   [[nodiscard]] bool say(std::byte word) const {
@@ -206,6 +234,7 @@ Result<void> RawTcpExchange::begin(RawKind kind, std::size_t size) {
   empty_ = size == 0;
   stop_word(memory_).store(0, std::memory_order_release);
   const Order order{kind, size_};
+  if (kind == RawKind::kStream) size_ = sizeof(std::uint64_t);  // the word that ends it
   if (::send(control_.get(), &order, sizeof(order), MSG_NOSIGNAL) !=
           static_cast<ssize_t>(sizeof(order)) ||
       !server_answers(kReady)) {
@@ -227,6 +256,23 @@ bool RawTcpExchange::exchange_hot(const std::byte* in, std::byte* out) noexcept 
   std::byte nothing{};
   if (empty_) in = out = &nothing;
   return send_all(data_.get(), in, size_) && receive_all<true>(data_.get(), out, size_);
+}
+
+Result<double> RawTcpExchange::write_bandwidth(std::size_t size, std::uint64_t count) {
+  const std::size_t stride = stream_stride(size);
+  if (kStreamWindow * stride > max_size_) {
+    return fail(ErrorKind::kInternal, "raw stream larger than its area");
+  }
+  stream_.resize(max_size_);
+  const base::Ticks start = base::ticks();
+  bool ok = send_all(data_.get(), reinterpret_cast<const std::byte*>(&count), sizeof(count));
+  for (std::uint64_t i = 0; ok && i < count; ++i) {
+    ok = send_all(data_.get(), stream_.data() + i % kStreamWindow * stride, size);
+  }
+  std::byte answer{};
+  if (!ok || !receive_all<true>(data_.get(), &answer, sizeof(answer))) return server_gone();
+  const auto ns = base::TickRate::get().to_ns(base::ticks() - start);
+  return static_cast<double>(size * count) * 1e9 / static_cast<double>(ns);
 }
 
 bool RawTcpExchange::exchange_warm(const std::byte* in, std::byte* out) noexcept {

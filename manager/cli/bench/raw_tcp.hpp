@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace sublet::cli::bench {
 
@@ -39,6 +40,11 @@ class RawTcpExchange {
   [[nodiscard]] bool exchange_hot(const std::byte* in, std::byte* out) noexcept;
   [[nodiscard]] bool exchange_warm(const std::byte* in, std::byte* out) noexcept;
 
+  /// Streams `count` messages of `size` bytes, from kStreamWindow buffers in turn; the server
+  /// reads each whole and answers once at the end: bytes per second. Call it between
+  /// begin(kStream, size) and end(), and start with room for kStreamWindow * stream_stride(size).
+  Result<double> write_bandwidth(std::size_t size, std::uint64_t count);
+
  private:
   [[nodiscard]] bool server_answers(std::byte expected) noexcept;
   tl::unexpected<Error> server_gone() const;
@@ -48,8 +54,9 @@ class RawTcpExchange {
   base::Fd control_;
   HelperProcess server_;
   std::size_t max_size_ = 0;
-  std::size_t size_ = 0;  ///< Of a message: at least 1.
-  bool empty_ = false;    ///< The caller has no byte to send.
+  std::size_t size_ = 0;           ///< Of the message that end() sends: at least 1.
+  bool empty_ = false;             ///< The caller has no byte to send.
+  std::vector<std::byte> stream_;  ///< What a stream sends.
 };
 
 }  // namespace sublet::cli::bench

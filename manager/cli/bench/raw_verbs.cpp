@@ -23,6 +23,9 @@ constexpr std::uint32_t kRefill = 32;
 constexpr std::uint32_t kInlineWanted = 256;
 constexpr std::size_t kPage = 4096;
 constexpr std::uint32_t kStopWord = 0xffff'ffff;
+constexpr std::uint64_t kStreamWrite = 1;  ///< The others have 0.
+/// So many polls outlast any exchange: no measured one pays for the look at the server.
+constexpr std::uint32_t kPollsPerCheck = 1u << 20;
 constexpr auto kMeetingLimit = 10s;
 
 template <auto Destroy>
@@ -94,6 +97,7 @@ struct RawVerbs::End {
   Card peer{};
   std::uint32_t unsignalled = 0;
   std::uint32_t used = 0;
+  std::uint64_t writes_done = 0;  ///< By start_write.
   std::array<ibv_recv_wr, kRefill> receives{};
 
   Result<void> open(const std::string& name, std::size_t size);
@@ -125,12 +129,28 @@ struct RawVerbs::End {
     ibv_send_wr* bad = nullptr;
     return ibv_post_send(pair.get(), &work, &bad) == 0;
   }
+  /// A plain write, which takes no receive and completes here (see writes_done).
+  [[nodiscard]] bool start_write(std::size_t size, std::size_t offset) noexcept {
+    ibv_sge piece{reinterpret_cast<std::uintptr_t>(buffer.data() + offset),
+                  static_cast<std::uint32_t>(size), region->lkey};
+    ibv_send_wr work{};
+    work.wr_id = kStreamWrite;
+    work.sg_list = &piece;
+    work.num_sge = 1;
+    work.opcode = IBV_WR_RDMA_WRITE;
+    work.send_flags = IBV_SEND_SIGNALED;
+    work.wr.rdma.remote_addr = peer.address + offset;
+    work.wr.rdma.rkey = peer.rkey;
+    ibv_send_wr* bad = nullptr;
+    return ibv_post_send(pair.get(), &work, &bad) == 0;
+  }
   /// 1: a message came, `word` is its immediate; 0: nothing; -1: the queue pair has failed.
   [[nodiscard]] int receive(std::uint32_t& word) noexcept {
     ibv_wc done;
     const int count = ibv_poll_cq(queue.get(), 1, &done);
     if (count == 0) return 0;
     if (count < 0 || done.status != IBV_WC_SUCCESS) return -1;
+    if (done.wr_id == kStreamWrite) ++writes_done;
     if (done.opcode != IBV_WC_RECV_RDMA_WITH_IMM) return 0;
     word = ntohl(done.imm_data);
     if (++used == kRefill && !refill()) return -1;
@@ -388,7 +408,7 @@ Result<void> RawVerbs::begin(RawKind kind, std::size_t size) {
   number_ = 0;
   size_ = size;
   meeting().kind = kind;
-  meeting().size = size;
+  meeting().size = kind == RawKind::kStream ? 0 : size;  // a stream's answer is empty
   if (++commands_ == kAsleep) ++commands_;
   meeting().command.store(commands_, std::memory_order_release);
   futex_wake(word_of(meeting().command));
@@ -411,8 +431,6 @@ Result<void> RawVerbs::end() {
 }
 
 bool RawVerbs::exchange_hot(const std::byte* in, std::byte* out) noexcept {
-  // So many polls outlast any exchange: no measured one pays for the look at the server.
-  constexpr std::uint32_t kPollsPerCheck = 1u << 20;
   End& end = *end_;
   const auto number = static_cast<std::uint32_t>(++number_ & 0x7fff'ffff);
   if (size_ <= kFlagBytes) {
@@ -431,6 +449,36 @@ bool RawVerbs::exchange_hot(const std::byte* in, std::byte* out) noexcept {
   waiting_since_ = 0;
   std::memcpy(out, end.buffer.data(), size_);
   return true;
+}
+
+Result<double> RawVerbs::write_bandwidth(std::size_t size, std::uint64_t count) {
+  const std::size_t stride = stream_stride(size);
+  if (kStreamWindow * stride > max_size_) {
+    return fail(ErrorKind::kInternal, "bare stream larger than its buffer");
+  }
+  End& end = *end_;
+  const std::uint64_t before = end.writes_done;
+  const auto number = static_cast<std::uint32_t>(++number_ & 0x7fff'ffff);
+  std::uint32_t word = 0;
+  std::uint32_t polls = 0;
+  const auto look = [&] {
+    return end.receive(word) >= 0 && (++polls % kPollsPerCheck != 0 || server_is_there());
+  };
+  const base::Ticks start = base::ticks();
+  for (std::uint64_t i = 0; i < count; ++i) {
+    while (before + i - end.writes_done >= kStreamWindow) {
+      if (!look()) return server_gone();
+    }
+    if (!end.start_write(size, i % kStreamWindow * stride)) return server_gone();
+  }
+  if (!end.send(0, number)) return server_gone();
+  // Also the last writes' completions: the next stream counts its own.
+  while (word != number || end.writes_done - before < count) {
+    if (!look()) return server_gone();
+  }
+  waiting_since_ = 0;
+  const auto ns = base::TickRate::get().to_ns(base::ticks() - start);
+  return static_cast<double>(size * count) * 1e9 / static_cast<double>(ns);
 }
 
 }  // namespace sublet::cli::bench

@@ -47,6 +47,12 @@ class RawVerbs {
     return exchange_hot(in, out);
   }
 
+  /// Streams `count` bare RDMA writes of `size` bytes, at most kStreamWindow under way, each to and
+  /// from a place of its own, and one answer from the server at the end: bytes per second. Call it
+  /// between begin(kStream, size) and end(), and start with room for kStreamWindow *
+  /// stream_stride(size).
+  Result<double> write_bandwidth(std::size_t size, std::uint64_t count);
+
  private:
   struct End;
   struct Meeting;

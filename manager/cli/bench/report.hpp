@@ -1,5 +1,6 @@
 #pragma once
 
+#include "bandwidth.hpp"
 #include "cold.hpp"
 #include "latency.hpp"
 #include "rate.hpp"
@@ -15,10 +16,12 @@ namespace sublet::cli::bench {
 [[nodiscard]] std::string to_table(const LatencyReport& report);
 [[nodiscard]] std::string to_table(const ColdReport& report);
 [[nodiscard]] std::string to_table(const RateReport& report);
+[[nodiscard]] std::string to_table(const BandwidthReport& report);
 
 [[nodiscard]] std::string to_json(const LatencyReport& report);
 [[nodiscard]] std::string to_json(const ColdReport& report);
 [[nodiscard]] std::string to_json(const RateReport& report);
+[[nodiscard]] std::string to_json(const BandwidthReport& report);
 
 /// Cold starts in the form of the other latencies: fork+exec+wait is the raw exchange.
 [[nodiscard]] LatencyReport as_latency(const ColdReport& report);

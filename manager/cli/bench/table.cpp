@@ -40,6 +40,20 @@ const char* raw_description(wire::TransportKind transport, Mode mode) {
   return "";
 }
 
+const char* stream_description(wire::TransportKind transport) {
+  switch (transport) {
+    case wire::TransportKind::kShm:
+      return "copies into a ring of 16 places in shared memory, a flag each";
+    case wire::TransportKind::kVerbs:
+      return "16 bare RDMA writes in flight on the same device, one answer";
+    case wire::TransportKind::kFabric:
+      return "16 bare fi_writes in flight over the same provider, one answer";
+    case wire::TransportKind::kTcp:
+      return "a bare TCP socket written without a pause, one answer";
+  }
+  return "";
+}
+
 void add_figure(std::string& text, const std::optional<double>& figure) {
   if (figure) {
     add(text, " %12.3f", *figure);
@@ -101,6 +115,18 @@ std::string to_table(const RateReport& report) {
   add(text, "%-8s %14s %14s %7s %7s\n", "# Window", "calls/s", "sync calls/s", "ratio", "pairs");
   for (const RateRow& row : report.rows) {
     add(text, "%-8u %14.0f %14.0f %7.2f %7zu\n", row.window, row.calls_per_s, row.sync_calls_per_s,
+        row.ratio, row.pairs);
+  }
+  return text;
+}
+
+std::string to_table(const BandwidthReport& report) {
+  std::string text = header("bandwidth: input delivered to one worker", report);
+  add(text, "# window %u, answers of 8 bytes\n", report.window);
+  add(text, "# raw: %s; ratio: median over batch pairs\n", stream_description(report.transport));
+  add(text, "%-10s %12s %12s %7s %7s\n", "# Size (B)", "MiB/s", "raw (MiB/s)", "ratio", "pairs");
+  for (const BandwidthRow& row : report.rows) {
+    add(text, "%-10zu %12.1f %12.1f %7.3f %7zu\n", row.size_bytes, row.mib_per_s, row.raw_mib_per_s,
         row.ratio, row.pairs);
   }
   return text;
