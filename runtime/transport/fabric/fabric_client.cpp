@@ -111,7 +111,9 @@ Status ClientChannel::post(const Message& message) noexcept {
     progress();
     if (end_ != Status::kOk) return Status::kClosed;
   }
-  return Status::kAgain;
+  // Nothing goes out: the peer may be gone without the provider saying so, and a caller with no call
+  // under way would never ask.
+  return check_peer() ? Status::kAgain : Status::kClosed;
 }
 
 void ClientChannel::collect_failure(const ReplySlot& slot, std::uint16_t error_size,
