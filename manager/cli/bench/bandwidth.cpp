@@ -49,10 +49,6 @@ class CallStream {
   static Result<CallStream> create(Lease& lease, Function& function, std::size_t size,
                                    std::uint32_t window, bool copies) {
     CallStream stream(function, size);
-    if (copies) {
-      stream.source_.resize(size);
-      fill_stream_payload(stream.source_.data(), size, 0);
-    }
     for (std::uint32_t i = 0; i < window; ++i) {
       auto in = lease.buffer<std::byte>(size);
       if (!in) return tl::unexpected<Error>(std::move(in.error()));
@@ -62,6 +58,7 @@ class CallStream {
       place.expected = ends_of(place.in.data(), size);
       stream.places_.push_back(std::move(place));
     }
+    if (copies) stream.source_ = StreamSource(size, stream.places_[0].in.data());
     return stream;
   }
 
@@ -86,7 +83,7 @@ class CallStream {
   bool one() noexcept {
     Place& place = places_[next_];
     if (!collect(place)) return false;
-    if (!source_.empty()) std::memcpy(place.in.data(), source_.data(), size_);
+    if (source_.size() != 0) std::memcpy(place.in.data(), source_.data(), size_);
     // A worker has at least as many slots as the window, and the oldest has just been emptied.
     const Status status = function_->try_async(0, place.in.data(), size_, &place.answer,
                                                sizeof(place.answer), place.call);
@@ -120,7 +117,7 @@ class CallStream {
 
   Function* function_;
   std::size_t size_;
-  std::vector<std::byte> source_;
+  StreamSource source_;  ///< Empty: nothing is copied.
   std::vector<Place> places_;
   std::size_t next_ = 0;
   Reply reply_{};

@@ -222,10 +222,7 @@ Result<double> RawExchange::write_bandwidth(std::size_t size, std::uint64_t coun
   if (kStreamWindow * stride > max_size_) {
     return fail(ErrorKind::kInternal, "raw stream larger than its area");
   }
-  if (source_.size() != size) {
-    source_.resize(size);
-    fill_stream_payload(source_.data(), size, 0);
-  }
+  if (source_.size() != size) source_ = StreamSource(size, request_payload_);
   const std::uint64_t expected = ends_of(source_.data(), size);
   const auto* const answers = reinterpret_cast<const std::uint64_t*>(reply_payload_);
   const auto answered = [&](std::uint64_t number) {

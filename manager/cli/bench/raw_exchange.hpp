@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <vector>
 
 namespace sublet::cli::bench {
 
@@ -88,7 +87,7 @@ class RawExchange {
   std::uint64_t number_ = 0;
   std::uint32_t commands_ = 0;
   std::uint64_t waiting_since_ = 0;
-  std::vector<std::byte> source_;  ///< What a stream sends.
+  StreamSource source_;
 };
 
 inline bool RawExchange::exchange_hot(const std::byte* in, std::byte* out) noexcept {
