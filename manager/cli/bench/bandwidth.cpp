@@ -134,13 +134,13 @@ Result<double> our_batch(CallStream& stream, std::uint64_t count) {
 }
 
 template <class Raw>
-Result<double> raw_batch(Raw& raw, std::size_t size, std::uint64_t count) {
+Result<double> raw_batch(Raw& raw, std::size_t size, std::uint64_t count, std::uint32_t window) {
   if (auto begun = raw.begin(RawKind::kStream, size); !begun) {
     return tl::unexpected<Error>(std::move(begun.error()));
   }
-  auto untimed = raw.write_bandwidth(size, std::min(kUntimed, count));
+  auto untimed = raw.write_bandwidth(size, std::min(kUntimed, count), window);
   if (!untimed) return untimed;
-  auto timed = raw.write_bandwidth(size, count);
+  auto timed = raw.write_bandwidth(size, count, window);
   if (auto ended = raw.end(); !ended) return tl::unexpected<Error>(std::move(ended.error()));
   return timed;
 }
@@ -155,6 +155,7 @@ Result<BandwidthRow> measure_size(const BandwidthOptions& options, std::size_t s
   if (options.iterations != 0) {
     count = std::min(count, (options.iterations + kLeastPairs - 1) / kLeastPairs);
   }
+  const auto raw_window = std::min<std::uint32_t>(options.window, kStreamWindow);
   std::vector<double> ours;
   std::vector<double> bare;
   std::vector<double> ratios;
@@ -168,9 +169,9 @@ Result<BandwidthRow> measure_size(const BandwidthOptions& options, std::size_t s
   };
   while (!complete()) {
     const bool ours_first = row.pairs % 2 == 0;
-    auto first = ours_first ? our_batch(stream, count) : raw_batch(raw, size, count);
+    auto first = ours_first ? our_batch(stream, count) : raw_batch(raw, size, count, raw_window);
     if (!first) return tl::unexpected<Error>(std::move(first.error()));
-    auto second = ours_first ? raw_batch(raw, size, count) : our_batch(stream, count);
+    auto second = ours_first ? raw_batch(raw, size, count, raw_window) : our_batch(stream, count);
     if (!second) return tl::unexpected<Error>(std::move(second.error()));
     ours.push_back((ours_first ? *first : *second) / kMiB);
     bare.push_back((ours_first ? *second : *first) / kMiB);

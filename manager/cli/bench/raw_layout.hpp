@@ -45,6 +45,7 @@ struct RawControl {
   alignas(kAlone) std::atomic<std::uint32_t> command;
   RawKind kind;
   std::uint64_t size;
+  std::atomic<std::uint64_t> window;  ///< Places of a stream's ring.
   alignas(kAlone) std::atomic<std::uint32_t> state;
   alignas(kAlone) RawFlag line;
 };
@@ -64,7 +65,7 @@ inline constexpr auto kRawExchangeLimit = 10s;
 
 // ---- bare streams ----
 
-/// Messages that a bare stream has under way at most, each in a place of its own.
+/// Messages that any bare stream has under way at most, each in a place of its own.
 inline constexpr std::size_t kStreamWindow = 16;
 
 /// From one place to the next.
