@@ -58,20 +58,20 @@ TEST_F(RawExchangeTest, StreamsBetweenExchanges) {
   for (const std::size_t size : {1u, 9u, 1000u, 65536u}) {
     ASSERT_TRUE(raw_->begin(RawKind::kStream, size));
     for (const std::uint64_t count : {1u, 16u, 17u, 100u}) {
-      const auto bandwidth = raw_->write_bandwidth(size, count);
+      const auto bandwidth = raw_->write_bandwidth(size, count, kStreamWindow);
       ASSERT_TRUE(bandwidth) << bandwidth.error().what();
       EXPECT_GT(*bandwidth, 0);
     }
     ASSERT_TRUE(raw_->end());
     expect_echo<RawKind::kHot>(size);
   }
-  EXPECT_FALSE(raw_->write_bandwidth(kMaxPayload, 1));
+  EXPECT_FALSE(raw_->write_bandwidth(kMaxPayload, 1, 2));
 }
 
 TEST_F(RawExchangeTest, SaysThatTheServerHasDiedInAStream) {
   ASSERT_TRUE(raw_->begin(RawKind::kStream, 1000));
   ASSERT_EQ(::kill(raw_->server(), SIGKILL), 0);
-  EXPECT_FALSE(raw_->write_bandwidth(1000, 100));
+  EXPECT_FALSE(raw_->write_bandwidth(1000, 100, 3));
 }
 
 TEST_F(RawExchangeTest, RefusesAPayloadLargerThanItsArea) {

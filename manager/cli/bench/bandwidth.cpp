@@ -49,10 +49,6 @@ class CallStream {
   static Result<CallStream> create(Lease& lease, Function& function, std::size_t size,
                                    std::uint32_t window, bool copies) {
     CallStream stream(function, size);
-    if (copies) {
-      stream.source_.resize(size);
-      fill_stream_payload(stream.source_.data(), size, 0);
-    }
     for (std::uint32_t i = 0; i < window; ++i) {
       auto in = lease.buffer<std::byte>(size);
       if (!in) return tl::unexpected<Error>(std::move(in.error()));
@@ -62,6 +58,7 @@ class CallStream {
       place.expected = ends_of(place.in.data(), size);
       stream.places_.push_back(std::move(place));
     }
+    if (copies) stream.source_ = StreamSource(size, stream.places_[0].in.data());
     return stream;
   }
 
@@ -86,7 +83,7 @@ class CallStream {
   bool one() noexcept {
     Place& place = places_[next_];
     if (!collect(place)) return false;
-    if (!source_.empty()) std::memcpy(place.in.data(), source_.data(), size_);
+    if (source_.size() != 0) std::memcpy(place.in.data(), source_.data(), size_);
     // A worker has at least as many slots as the window, and the oldest has just been emptied.
     const Status status = function_->try_async(0, place.in.data(), size_, &place.answer,
                                                sizeof(place.answer), place.call);
@@ -120,7 +117,7 @@ class CallStream {
 
   Function* function_;
   std::size_t size_;
-  std::vector<std::byte> source_;
+  StreamSource source_;  ///< Empty: nothing is copied.
   std::vector<Place> places_;
   std::size_t next_ = 0;
   Reply reply_{};
@@ -137,13 +134,13 @@ Result<double> our_batch(CallStream& stream, std::uint64_t count) {
 }
 
 template <class Raw>
-Result<double> raw_batch(Raw& raw, std::size_t size, std::uint64_t count) {
+Result<double> raw_batch(Raw& raw, std::size_t size, std::uint64_t count, std::uint32_t window) {
   if (auto begun = raw.begin(RawKind::kStream, size); !begun) {
     return tl::unexpected<Error>(std::move(begun.error()));
   }
-  auto untimed = raw.write_bandwidth(size, std::min(kUntimed, count));
+  auto untimed = raw.write_bandwidth(size, std::min(kUntimed, count), window);
   if (!untimed) return untimed;
-  auto timed = raw.write_bandwidth(size, count);
+  auto timed = raw.write_bandwidth(size, count, window);
   if (auto ended = raw.end(); !ended) return tl::unexpected<Error>(std::move(ended.error()));
   return timed;
 }
@@ -158,6 +155,7 @@ Result<BandwidthRow> measure_size(const BandwidthOptions& options, std::size_t s
   if (options.iterations != 0) {
     count = std::min(count, (options.iterations + kLeastPairs - 1) / kLeastPairs);
   }
+  const auto raw_window = std::min<std::uint32_t>(options.window, kStreamWindow);
   std::vector<double> ours;
   std::vector<double> bare;
   std::vector<double> ratios;
@@ -171,9 +169,9 @@ Result<BandwidthRow> measure_size(const BandwidthOptions& options, std::size_t s
   };
   while (!complete()) {
     const bool ours_first = row.pairs % 2 == 0;
-    auto first = ours_first ? our_batch(stream, count) : raw_batch(raw, size, count);
+    auto first = ours_first ? our_batch(stream, count) : raw_batch(raw, size, count, raw_window);
     if (!first) return tl::unexpected<Error>(std::move(first.error()));
-    auto second = ours_first ? raw_batch(raw, size, count) : our_batch(stream, count);
+    auto second = ours_first ? raw_batch(raw, size, count, raw_window) : our_batch(stream, count);
     if (!second) return tl::unexpected<Error>(std::move(second.error()));
     ours.push_back((ours_first ? *first : *second) / kMiB);
     bare.push_back((ours_first ? *second : *first) / kMiB);

@@ -119,7 +119,7 @@ void Server::serve_stream(std::size_t size) {
     if (number == kStop) return;
     if (number == last) base::cpu_pause();
     while (last != number) {
-      const std::size_t place = ++last % kStreamWindow;
+      const std::size_t place = ++last % control->window.load(std::memory_order_relaxed);
       answers[place] = ends_of(request_payload + place * stream_stride(size), size);
       reply->value.store(last, std::memory_order_release);
     }
@@ -217,27 +217,26 @@ bool RawExchange::exchange_warm(const std::byte* in, std::byte* out) noexcept {
   return true;
 }
 
-Result<double> RawExchange::write_bandwidth(std::size_t size, std::uint64_t count) {
+Result<double> RawExchange::write_bandwidth(std::size_t size, std::uint64_t count,
+                                            std::size_t window) {
   const std::size_t stride = stream_stride(size);
-  if (kStreamWindow * stride > max_size_) {
+  if (window * stride > max_size_) {
     return fail(ErrorKind::kInternal, "raw stream larger than its area");
   }
-  if (source_.size() != size) {
-    source_.resize(size);
-    fill_stream_payload(source_.data(), size, 0);
-  }
+  if (source_.size() != size) source_ = StreamSource(size, request_payload_);
   const std::uint64_t expected = ends_of(source_.data(), size);
   const auto* const answers = reinterpret_cast<const std::uint64_t*>(reply_payload_);
   const auto answered = [&](std::uint64_t number) {
     return spin_until([&] { return reply_->value.load(std::memory_order_acquire) >= number; }) &&
-           answers[number % kStreamWindow] == expected;
+           answers[number % window] == expected;
   };
+  control().window.store(window, std::memory_order_relaxed);  // nothing is under way
   const std::uint64_t before = number_;
   const base::Ticks start = base::ticks();
   for (std::uint64_t i = 0; i < count; ++i) {
     const std::uint64_t number = ++number_;
-    if (number > before + kStreamWindow && !answered(number - kStreamWindow)) return server_gone();
-    std::memcpy(request_payload_ + number % kStreamWindow * stride, source_.data(), size);
+    if (number > before + window && !answered(number - window)) return server_gone();
+    std::memcpy(request_payload_ + number % window * stride, source_.data(), size);
     request_->value.store(number, std::memory_order_release);
   }
   if (!answered(number_)) return server_gone();

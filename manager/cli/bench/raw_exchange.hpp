@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <vector>
 
 namespace sublet::cli::bench {
 
@@ -44,10 +43,10 @@ class RawExchange {
   Result<double> bounced_line_ns();
 
   /// Streams `count` payloads of `size` bytes: each is copied from private memory to the next of
-  /// kStreamWindow places and a flag is raised; the server looks at its ends and answers. Bytes per
+  /// `window` places and a flag is raised; the server looks at its ends and answers. Bytes per
   /// second until the last answer. Call it between begin(kStream, size) and end(), and start with
-  /// room for kStreamWindow * stream_stride(size).
-  Result<double> write_bandwidth(std::size_t size, std::uint64_t count);
+  /// room for window * stream_stride(size).
+  Result<double> write_bandwidth(std::size_t size, std::uint64_t count, std::size_t window);
 
  private:
   /// Spins until `word` reads `want`; false when the server will not write it any more.
@@ -88,7 +87,7 @@ class RawExchange {
   std::uint64_t number_ = 0;
   std::uint32_t commands_ = 0;
   std::uint64_t waiting_since_ = 0;
-  std::vector<std::byte> source_;  ///< What a stream sends.
+  StreamSource source_;
 };
 
 inline bool RawExchange::exchange_hot(const std::byte* in, std::byte* out) noexcept {

@@ -349,10 +349,11 @@ Result<void> RawFabric::end() {
   return await_state(kAsleep);
 }
 
-Result<double> RawFabric::write_bandwidth(std::size_t size, std::uint64_t count) {
+Result<double> RawFabric::write_bandwidth(std::size_t size, std::uint64_t count,
+                                          std::size_t window) {
   if (size > max_size_) return fail(ErrorKind::kInternal, "raw write larger than its area");
   // As many buffers as fit, as an application that has so many writes under way would use.
-  const std::uint64_t buffers = size == 0 ? 1 : std::min<std::uint64_t>(kWindow, max_size_ / size);
+  const std::uint64_t buffers = size == 0 ? 1 : std::min<std::uint64_t>(window, max_size_ / size);
   const std::uint64_t first = end_.done();
   std::uint64_t started = 0;
   std::uint64_t data = 0;
@@ -361,7 +362,7 @@ Result<double> RawFabric::write_bandwidth(std::size_t size, std::uint64_t count)
   while (end_.done() - first < count) {
     const std::uint64_t under_way = started - (end_.done() - first);
     const std::uint64_t at = started % buffers * size;
-    if (started < count && under_way < kWindow &&
+    if (started < count && under_way < window &&
         end_.start_write(out_area_ + at, size, peer_, at)) {
       ++started;
       continue;

@@ -157,13 +157,11 @@ class RawFabric {
     return exchange_hot(in, out);
   }
 
-  /// Streams `count` writes of `size` bytes, at most kWindow under way, and one answer from the
-  /// server at the end: bytes per second. With start(kWindow * size) each has a buffer of its own,
+  /// Streams `count` writes of `size` bytes, at most `window` under way, and one answer from the
+  /// server at the end: bytes per second. With start(window * size) each has a buffer of its own,
   /// as calls under way have; with less they share, and stay in the caches. Call it between
   /// begin(kStream, ...) and end().
-  Result<double> write_bandwidth(std::size_t size, std::uint64_t count);
-
-  static constexpr std::uint64_t kWindow = kStreamWindow;
+  Result<double> write_bandwidth(std::size_t size, std::uint64_t count, std::size_t window);
 
  private:
   static constexpr std::uint32_t kLooksPerCheck = 1u << 14;

@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 namespace sublet::cli::bench {
 
@@ -44,6 +45,7 @@ struct RawControl {
   alignas(kAlone) std::atomic<std::uint32_t> command;
   RawKind kind;
   std::uint64_t size;
+  std::atomic<std::uint64_t> window;  ///< Places of a stream's ring.
   alignas(kAlone) std::atomic<std::uint32_t> state;
   alignas(kAlone) RawFlag line;
 };
@@ -63,7 +65,7 @@ inline constexpr auto kRawExchangeLimit = 10s;
 
 // ---- bare streams ----
 
-/// Messages that a bare stream has under way at most, each in a place of its own.
+/// Messages that any bare stream has under way at most, each in a place of its own.
 inline constexpr std::size_t kStreamWindow = 16;
 
 /// From one place to the next.
@@ -87,5 +89,27 @@ inline void fill_stream_payload(std::byte* payload, std::size_t size, std::size_
     payload[i] = static_cast<std::byte>(i * 37 + i / 256 + number + 1);
   }
 }
+
+/// The private memory that a stream over shared memory copies from. It begins half a page off from
+/// where its destination does: some processors copy several times slower between places that lie
+/// alike in their pages, and which do would be left to chance, for each side by itself.
+class StreamSource {
+ public:
+  StreamSource() = default;
+  StreamSource(std::size_t size, const std::byte* destination) : memory_(size + kPage) {
+    const auto wanted = reinterpret_cast<std::uintptr_t>(destination) + kPage / 2;
+    skipped_ = (wanted - reinterpret_cast<std::uintptr_t>(memory_.data())) % kPage;
+    fill_stream_payload(memory_.data() + skipped_, size, 0);
+    size_ = size;
+  }
+  [[nodiscard]] const std::byte* data() const noexcept { return memory_.data() + skipped_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+ private:
+  static constexpr std::size_t kPage = 4096;
+  std::vector<std::byte> memory_;
+  std::size_t skipped_ = 0;
+  std::size_t size_ = 0;
+};
 
 }  // namespace sublet::cli::bench

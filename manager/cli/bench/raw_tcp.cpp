@@ -258,16 +258,17 @@ bool RawTcpExchange::exchange_hot(const std::byte* in, std::byte* out) noexcept 
   return send_all(data_.get(), in, size_) && receive_all<true>(data_.get(), out, size_);
 }
 
-Result<double> RawTcpExchange::write_bandwidth(std::size_t size, std::uint64_t count) {
+Result<double> RawTcpExchange::write_bandwidth(std::size_t size, std::uint64_t count,
+                                               std::size_t window) {
   const std::size_t stride = stream_stride(size);
-  if (kStreamWindow * stride > max_size_) {
+  if (window * stride > max_size_) {
     return fail(ErrorKind::kInternal, "raw stream larger than its area");
   }
   stream_.resize(max_size_);
   const base::Ticks start = base::ticks();
   bool ok = send_all(data_.get(), reinterpret_cast<const std::byte*>(&count), sizeof(count));
   for (std::uint64_t i = 0; ok && i < count; ++i) {
-    ok = send_all(data_.get(), stream_.data() + i % kStreamWindow * stride, size);
+    ok = send_all(data_.get(), stream_.data() + i % window * stride, size);
   }
   std::byte answer{};
   if (!ok || !receive_all<true>(data_.get(), &answer, sizeof(answer))) return server_gone();

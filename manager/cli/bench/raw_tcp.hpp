@@ -40,10 +40,10 @@ class RawTcpExchange {
   [[nodiscard]] bool exchange_hot(const std::byte* in, std::byte* out) noexcept;
   [[nodiscard]] bool exchange_warm(const std::byte* in, std::byte* out) noexcept;
 
-  /// Streams `count` messages of `size` bytes, from kStreamWindow buffers in turn; the server
+  /// Streams `count` messages of `size` bytes, from `window` buffers in turn; the server
   /// reads each whole and answers once at the end: bytes per second. Call it between
-  /// begin(kStream, size) and end(), and start with room for kStreamWindow * stream_stride(size).
-  Result<double> write_bandwidth(std::size_t size, std::uint64_t count);
+  /// begin(kStream, size) and end(), and start with room for window * stream_stride(size).
+  Result<double> write_bandwidth(std::size_t size, std::uint64_t count, std::size_t window);
 
  private:
   [[nodiscard]] bool server_answers(std::byte expected) noexcept;

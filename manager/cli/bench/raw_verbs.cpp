@@ -451,9 +451,10 @@ bool RawVerbs::exchange_hot(const std::byte* in, std::byte* out) noexcept {
   return true;
 }
 
-Result<double> RawVerbs::write_bandwidth(std::size_t size, std::uint64_t count) {
+Result<double> RawVerbs::write_bandwidth(std::size_t size, std::uint64_t count,
+                                         std::size_t window) {
   const std::size_t stride = stream_stride(size);
-  if (kStreamWindow * stride > max_size_) {
+  if (window * stride > max_size_) {
     return fail(ErrorKind::kInternal, "bare stream larger than its buffer");
   }
   End& end = *end_;
@@ -466,10 +467,10 @@ Result<double> RawVerbs::write_bandwidth(std::size_t size, std::uint64_t count) 
   };
   const base::Ticks start = base::ticks();
   for (std::uint64_t i = 0; i < count; ++i) {
-    while (before + i - end.writes_done >= kStreamWindow) {
+    while (before + i - end.writes_done >= window) {
       if (!look()) return server_gone();
     }
-    if (!end.start_write(size, i % kStreamWindow * stride)) return server_gone();
+    if (!end.start_write(size, i % window * stride)) return server_gone();
   }
   if (!end.send(0, number)) return server_gone();
   // Also the last writes' completions: the next stream counts its own.

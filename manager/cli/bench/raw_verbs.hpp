@@ -47,11 +47,11 @@ class RawVerbs {
     return exchange_hot(in, out);
   }
 
-  /// Streams `count` bare RDMA writes of `size` bytes, at most kStreamWindow under way, each to and
-  /// from a place of its own, and one answer from the server at the end: bytes per second. Call it
-  /// between begin(kStream, size) and end(), and start with room for kStreamWindow *
+  /// Streams `count` bare RDMA writes of `size` bytes, at most `window` (up to kStreamWindow) under
+  /// way, each to and from a place of its own, and one answer from the server at the end: bytes per
+  /// second. Call it between begin(kStream, size) and end(), and start with room for window *
   /// stream_stride(size).
-  Result<double> write_bandwidth(std::size_t size, std::uint64_t count);
+  Result<double> write_bandwidth(std::size_t size, std::uint64_t count, std::size_t window);
 
  private:
   struct End;

@@ -43,11 +43,11 @@ const char* raw_description(wire::TransportKind transport, Mode mode) {
 const char* stream_description(wire::TransportKind transport) {
   switch (transport) {
     case wire::TransportKind::kShm:
-      return "copies into a ring of 16 places in shared memory, a flag each";
+      return "copies into a ring in shared memory, a flag each";
     case wire::TransportKind::kVerbs:
-      return "16 bare RDMA writes in flight on the same device, one answer";
+      return "bare RDMA writes, the same window, on the same device, one answer";
     case wire::TransportKind::kFabric:
-      return "16 bare fi_writes in flight over the same provider, one answer";
+      return "bare fi_writes, the same window, over the same provider, one answer";
     case wire::TransportKind::kTcp:
       return "a bare TCP socket written without a pause, one answer";
   }
