@@ -29,6 +29,10 @@ constexpr std::uint64_t kLeastWindowsPerBatch = 4;
 /// Calls at the start of a batch that are not timed: they wake the worker and use each buffer once.
 constexpr std::uint64_t kUntimed = kStreamWindow;
 
+/// How long the worker goes on spinning: long against the time a payload is on its way, during
+/// which there is no call for it yet.
+constexpr auto kSpinning = 20ms;
+
 /// Batch pairs per size when the user does not say how many calls.
 constexpr std::size_t kDefaultPairs = 60;
 constexpr std::uint64_t kLeastPairs = 5;
@@ -129,7 +133,7 @@ Result<double> our_batch(CallStream& stream, std::uint64_t count) {
   auto untimed = stream.run(std::min(kUntimed, count));
   if (!untimed) return untimed;
   auto timed = stream.run(count);
-  std::this_thread::sleep_for(2 * kHotTimeout + 1ms);
+  std::this_thread::sleep_for(2 * kSpinning + 1ms);
   return timed;
 }
 
@@ -202,7 +206,7 @@ Result<BandwidthReport> measure_beside(const BandwidthOptions& options, Progress
   if (!session) return tl::unexpected<Error>(std::move(session.error()));
   auto worker = lease_worker(
       *session, options,
-      {.hot_timeout = kHotTimeout, .slots = std::max(16u, std::bit_ceil(options.window))});
+      {.hot_timeout = kSpinning, .slots = std::max(16u, std::bit_ceil(options.window))});
   if (!worker) return tl::unexpected<Error>(std::move(worker.error()));
   auto library = bench_library();
   if (!library) return tl::unexpected<Error>(std::move(library.error()));
@@ -225,7 +229,7 @@ Result<BandwidthReport> measure_beside(const BandwidthOptions& options, Progress
     // All buffers are used once in any case: then the worker has memory for them.
     auto warm = stream->run(std::max<std::uint64_t>(options.warmup, options.window));
     if (!warm) return tl::unexpected<Error>(std::move(warm.error()));
-    std::this_thread::sleep_for(2 * kHotTimeout + 1ms);
+    std::this_thread::sleep_for(2 * kSpinning + 1ms);
     auto row = measure_size(options, size, *stream, *raw, progress);
     if (!row) return tl::unexpected<Error>(std::move(row.error()));
     report.rows.push_back(*row);
