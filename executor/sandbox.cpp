@@ -86,6 +86,13 @@ void close_all_but(std::span<const int> keep) noexcept {
   close_between(first, INT_MAX);
 }
 
+void allow_locked_memory(std::uint64_t bytes) noexcept {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur >= bytes) return;
+  const rlimit raised{bytes, std::max<rlim_t>(bytes, limit.rlim_max)};
+  (void)::setrlimit(RLIMIT_MEMLOCK, &raised);
+}
+
 Result<void> change_identity(std::uint32_t uid, std::uint32_t gid) {
   if (gid != kKeepId) {
     // Groups are the user's rights too; only a privileged zygote has others to give up.

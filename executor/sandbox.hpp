@@ -24,6 +24,10 @@ Result<void> confine_zygote();
 /// Closes every descriptor but 0, 1, 2 and `keep`.
 void close_all_but(std::span<const int> keep) noexcept;
 
+/// Lets this process lock `bytes` of memory, as RDMA does with its buffers; before its identity
+/// changes. Best effort: who may not raise the limit meets it when registering, with an error.
+void allow_locked_memory(std::uint64_t bytes) noexcept;
+
 /// Becomes this user and group, for good. kKeepId leaves an id as it is.
 Result<void> change_identity(std::uint32_t uid, std::uint32_t gid);
 

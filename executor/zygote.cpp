@@ -85,6 +85,15 @@ Result<std::vector<topology::Cpuset>> check_order(const wire::ReceivedMessage& m
   return parse_cores(order, topology);
 }
 
+/// The most memory that an executor may come to register with an RDMA device: for each worker its
+/// ring of requests, and its buffers for an input and an output as large as the arena.
+std::uint64_t locked_bytes(const wire::Spawn& order) noexcept {
+  constexpr std::uint64_t kPerSlot = 8192;
+  constexpr std::uint64_t kMost = std::uint64_t{1} << 46;
+  const std::uint64_t arena = std::min(order.max_arena_bytes, kMost);
+  return order.workers * (2 * arena + order.slots * kPerSlot + (std::uint64_t{1} << 20));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Zygote>> Zygote::start(base::Fd manager) {
@@ -182,6 +191,7 @@ void Zygote::become_executor(const wire::Spawn& order, const std::vector<topolog
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
 
+  allow_locked_memory(locked_bytes(order));
   if (auto changed = change_identity(order.uid, order.gid); !changed) {
     die_before_start(changed.error().what());
   }

@@ -9,8 +9,8 @@
 namespace sublet::cli {
 
 /// A device database as rFaaS keeps them: which RDMA devices to use, and by which address. Other
-/// members of its entries are read over: ports are chosen by the system, and what a device can do is
-/// found by asking it.
+/// members of its entries are read over: ports are chosen by the system, and what a device can do
+/// is found by asking it.
 class DeviceDatabase {
  public:
   struct Entry {

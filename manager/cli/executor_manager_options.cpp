@@ -1,3 +1,4 @@
+#include <cli/device_database.hpp>
 #include <cli/executor_manager_options.hpp>
 #include <wire/executor_protocol.hpp>
 
@@ -18,14 +19,52 @@ void add_node_options(CommandLine& line) {
       "offer each core this many times; for tests and demonstrations")(
       "data-host", po::value<std::string>()->default_value(""),
       "address of this node at which executors take data connections over a network (default: all "
-      "addresses)")("node-name", po::value<std::string>()->default_value(""),
-                    "name of this node (default: the host name)")(
+      "addresses)")(
+      "device", po::value<std::string>()->default_value(""),
+      "RDMA device that executors take connections at (default: every one with an active port)")(
+      "device-database", po::value<std::string>()->default_value(""),
+      "JSON file with the RDMA devices to use and their addresses, as rFaaS has them")(
+      "node-name", po::value<std::string>()->default_value(""),
+      "name of this node (default: the host name)")(
       "executor-user", po::value<std::string>()->default_value(""),
       "run executors as this user (default: nobody when this is root, else unchanged)")(
       "cgroup", po::value<std::string>()->default_value("auto"),
       "auto: one memory cgroup for each executor where this process may make them; off: none");
   line.aliases.emplace_back("SUBLET_NODE_NAME", "node-name");
 }
+
+namespace {
+
+/// Where executors take RDMA connections: empty for every active port, else a device's name, or the
+/// address that a device database has for it. A device that is not there is an error now and not at
+/// the first lease.
+Result<std::string> rdma_host(const po::variables_map& values) {
+  const auto device = values["device"].as<std::string>();
+  const auto database = values["device-database"].as<std::string>();
+  if (device.empty() && database.empty()) return std::string();
+  std::string name = device;
+  std::string host = device;
+  if (!database.empty()) {
+    const auto known = DeviceDatabase::read(database);
+    if (!known) return tl::unexpected<Error>(known.error());
+    if (known->entries().empty()) {
+      return fail(ErrorKind::kInvalid, "device database '" + database + "' names no device");
+    }
+    const auto entry = device.empty() ? Result<DeviceDatabase::Entry>(known->entries().front())
+                                      : known->find(device);
+    if (!entry) return tl::unexpected<Error>(entry.error());
+    name = entry->name;
+    host = entry->ip_address;
+  }
+  const auto devices = transport::rdma_devices();
+  if (!devices) return tl::unexpected<Error>(devices.error());
+  if (const auto found = pick_device(*devices, name); !found) {
+    return tl::unexpected<Error>(found.error());
+  }
+  return host;
+}
+
+}  // namespace
 
 Result<manager::ExecutorManagerOptions> node_options(const po::variables_map& values) {
   constexpr std::uint32_t kMaxOversubscribe = 1024;
@@ -45,6 +84,9 @@ Result<manager::ExecutorManagerOptions> node_options(const po::variables_map& va
     return fail(ErrorKind::kInvalid, "--data-host has more than " +
                                          std::to_string(wire::kMaxHostName - 1) + " characters");
   }
+  auto rdma = rdma_host(values);
+  if (!rdma) return tl::unexpected<Error>(rdma.error());
+  options.rdma_host = std::move(*rdma);
   options.node_name = values["node-name"].as<std::string>();
   options.executor_user = values["executor-user"].as<std::string>();
   const auto& cgroup = values["cgroup"].as<std::string>();

@@ -99,6 +99,7 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
   manager->services_.uid = user->uid;
   manager->services_.gid = user->gid;
   manager->services_.data_host = options.data_host;
+  manager->services_.rdma_host = options.rdma_host;
   const auto node = base::node_identity(options.node_name);
   manager->offer_.name = node.name;
   manager->offer_.node_id = node.id;

@@ -24,6 +24,7 @@ struct ExecutorManagerOptions {
   std::uint32_t oversubscribe = 1;  ///< How often each is offered.
   std::uint64_t memory_bytes = 0;   ///< To offer. 0: 80 % of the node's.
   std::string data_host;            ///< For network connections. Empty: all addresses.
+  std::string rdma_host;            ///< Device or address for RDMA. Empty: all active ports.
   std::string node_name;            ///< Empty: base::node_identity decides.
   /// Whom executors run as. Empty: nobody when this process is root, else whom it runs as.
   std::string executor_user;

@@ -140,6 +140,7 @@ kj::Promise<void> HeldGrant::listen_again(kj::Own<Executor> executor, std::uint3
   if (at == 0 && !transports_.empty()) network_ = {generation, {}, {}};
   if (at >= transports_.size() || network_.generation != generation) return kj::READY_NOW;
   std::string host = services_.data_host;
+  if (transports_[at] == "verbs" && !services_.rdma_host.empty()) host = services_.rdma_host;
   // A fabric endpoint is on one network only: the one that the client came by.
   if (host.empty() && transports_[at] == "fabric") host = client_host_;
   auto listening = executor->listen(transports_[at], host);
@@ -291,7 +292,9 @@ void HeldGrant::arm_expiry() {
   tasks_.add(
       services_.executors.timer.afterDelay(to_kj(left - notice))
           .then([this, arming, notice] {
-            if (arming != expiry_arming_ || over()) return;
+            // A timer that fires a moment early is armed again: the client has been told then.
+            if (arming != expiry_arming_ || over() || told_expiry_ == terms_.expires) return;
+            told_expiry_ = terms_.expires;
             KJ_IF_MAYBE (notices, notices_) {
               auto request = notices->endingRequest();
               request.setLeftMs(static_cast<std::uint64_t>(notice.count()));

@@ -33,6 +33,7 @@ struct NodeServices {
   const ManagerClock& clock;
   std::uint32_t uid = ~std::uint32_t{0};  ///< For executors; ~0: as this process.
   std::uint32_t gid = ~std::uint32_t{0};
+  std::string rdma_host{};  ///< Device or address for RDMA connections; empty: all active ports.
   std::string data_host{};  ///< Where executors take network connections; empty: all addresses.
 };
 
@@ -132,6 +133,7 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   std::vector<Waiter> waiting_for_fate_;
   std::vector<Waiter> waiting_for_end_;
   std::uint64_t expiry_arming_ = 0;  ///< Only the newest timer counts.
+  Time told_expiry_{};               ///< The end that the client has been told of.
   kj::TaskSet tasks_;
 };
 

@@ -23,7 +23,7 @@ class OpenMpi : public testing::Test {
 };
 
 TEST_F(OpenMpi, GivesAFigureForEachSize) {
-  const auto figures = openmpi_pingpong(cpus_, {{8, 64}, {4096, 16}}, true);
+  const auto figures = openmpi_pingpong(cpus_, {{8, 64}, {4096, 16}}, MpiTransport::kEager32k);
   ASSERT_TRUE(figures) << figures.error().what();
   ASSERT_EQ(figures->size(), 2u);
   for (const double us : *figures) EXPECT_GT(us, 0);
@@ -32,7 +32,7 @@ TEST_F(OpenMpi, GivesAFigureForEachSize) {
 TEST_F(OpenMpi, IsSaidToBeMissingWhenThereIsNoMpirun) {
   const std::string path = ::getenv("PATH");
   ::setenv("PATH", "/nonexistent", 1);
-  const auto figures = openmpi_pingpong(cpus_, {{8, 64}}, false);
+  const auto figures = openmpi_pingpong(cpus_, {{8, 64}}, MpiTransport::kDefault);
   ::setenv("PATH", path.c_str(), 1);
   ASSERT_FALSE(figures);
   EXPECT_EQ(figures.error().kind(), ErrorKind::kUnsupported);
@@ -41,7 +41,7 @@ TEST_F(OpenMpi, IsSaidToBeMissingWhenThereIsNoMpirun) {
 
 TEST_F(OpenMpi, IsNotBelievedWhenItFails) {
   // A core that no rank can be bound to.
-  const auto figures = openmpi_pingpong({cpus_.client, 1000}, {{8, 64}}, false);
+  const auto figures = openmpi_pingpong({cpus_.client, 1000}, {{8, 64}}, MpiTransport::kDefault);
   ASSERT_FALSE(figures);
 }
 

