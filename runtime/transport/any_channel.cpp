@@ -84,6 +84,19 @@ Result<Endpoint::Address> choose(const Endpoint& endpoint, const Preference& pre
   return fail(ErrorKind::kUnsupported, text);
 }
 
+Status AnyClientChannel::submit_remote(const Request& request, Ticket& ticket) noexcept {
+  return visit(*this, [&](auto& c) { return c.submit(request, ticket); });
+}
+
+Status AnyClientChannel::poll_remote(Ticket ticket, ReplyView& reply) noexcept {
+  return visit(*this, [&](auto& c) { return c.poll(ticket, reply); });
+}
+
+Status AnyClientChannel::wait_remote(Ticket ticket, ReplyView& reply,
+                                     base::Deadline deadline) noexcept {
+  return visit(*this, [&](auto& c) { return c.wait(ticket, reply, deadline); });
+}
+
 std::vector<Result<AnyClientChannel>> connect(const std::vector<Target>& targets,
                                               const std::shared_ptr<Arena>& arena) {
   std::vector<Result<AnyClientChannel>> channels;
