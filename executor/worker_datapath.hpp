@@ -128,8 +128,8 @@ class WorkerLoop {
     std::memset(worker_.scratch, 0, transport::kInlineBytes);
     transport::Invocation invocation;
     base::Ticks now = base::ticks();
-    // Hot from the first call on: until then the client opens its functions, which another thread of
-    // this process loads, perhaps on this core.
+    // Hot from the first call on: until then the client opens its functions, which another thread
+    // of this process loads, perhaps on this core.
     if (channel_.is_open() && (channel_.poll(invocation) || sleep(invocation, now))) {
       now = run(invocation, now);
     }
@@ -243,7 +243,7 @@ class WorkerLoop {
   WorkerState& worker_;
   transport::Contention contention_;
   base::Ticks spun_ = 0;
-  base::Ticks contended_ticks_ = worker_.rate.from(transport::tuning::kContendedSpin);
+  base::Ticks contended_ticks_ = worker_.rate.from(transport::contended_spin<Channel>());
 };
 
 }  // namespace sublet::executor

@@ -47,9 +47,10 @@ Result<Preference> prefer(bool same_node, const std::string& wanted);
 /// asked for and found.
 Result<Endpoint::Address> choose(const Endpoint& endpoint, const Preference& preference);
 
-/// A client's channel over whichever transport was chosen: a switch over closed alternatives. The hot
-/// path of shm, where nanoseconds count, is compiled into its caller; those of networks are a call
-/// away. Their arguments are copies, so that shm's stay in registers (measured: 25 ns of 105 a call).
+/// A client's channel over whichever transport was chosen: a switch over closed alternatives. The
+/// hot path of shm, where nanoseconds count, is compiled into its caller; those of networks are a
+/// call away. Their arguments are copies, so that shm's stay in registers (measured: 25 ns of 105 a
+/// call).
 class AnyClientChannel {
   std::variant<shm::ClientChannel, verbs::ClientChannel, fabric::ClientChannel, tcp::ClientChannel>
       channel_;

@@ -143,4 +143,15 @@ concept ServerChannel = requires(S s, const S& cs, Invocation& invocation,
 };
 // clang-format on
 
+/// With short cores a worker spins for so long before it sleeps: what being woken costs, which a
+/// transport says when it is more than usual.
+template <class Channel>
+[[nodiscard]] constexpr std::chrono::nanoseconds contended_spin() noexcept {
+  if constexpr (requires { Channel::kContendedSpin; }) {
+    return Channel::kContendedSpin;
+  } else {
+    return tuning::kContendedSpin;
+  }
+}
+
 }  // namespace sublet::transport

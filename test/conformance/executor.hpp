@@ -61,7 +61,7 @@ class WorkerLoop {
   void run() {
     transport::Invocation invocation;
     const base::TickRate& rate = base::TickRate::get();
-    const base::Ticks contended_spin = rate.from(transport::tuning::kContendedSpin);
+    const base::Ticks contended_spin = rate.from(transport::contended_spin<Server>());
     const base::Ticks hot =
         options_.hot_timeout.count() < 0 ? ~base::Ticks{0} : rate.from(options_.hot_timeout);
     base::Ticks idle_since = base::ticks();

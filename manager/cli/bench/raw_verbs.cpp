@@ -147,11 +147,14 @@ struct RawVerbs::End {
   /// 1: a message came, `word` is its immediate; 0: nothing; -1: the queue pair has failed.
   [[nodiscard]] int receive(std::uint32_t& word) noexcept {
     ibv_wc done;
-    const int count = ibv_poll_cq(queue.get(), 1, &done);
-    if (count == 0) return 0;
-    if (count < 0 || done.status != IBV_WC_SUCCESS) return -1;
-    if (done.wr_id == kStreamWrite) ++writes_done;
-    if (done.opcode != IBV_WC_RECV_RDMA_WITH_IMM) return 0;
+    // 0 means that the queue is empty: who sleeps then would not be woken for what is left in it.
+    for (;;) {
+      const int count = ibv_poll_cq(queue.get(), 1, &done);
+      if (count == 0) return 0;
+      if (count < 0 || done.status != IBV_WC_SUCCESS) return -1;
+      if (done.wr_id == kStreamWrite) ++writes_done;
+      if (done.opcode == IBV_WC_RECV_RDMA_WITH_IMM) break;
+    }
     word = ntohl(done.imm_data);
     if (++used == kRefill && !refill()) return -1;
     return 1;
@@ -433,11 +436,7 @@ Result<void> RawVerbs::end() {
 bool RawVerbs::exchange_hot(const std::byte* in, std::byte* out) noexcept {
   End& end = *end_;
   const auto number = static_cast<std::uint32_t>(++number_ & 0x7fff'ffff);
-  if (size_ <= kFlagBytes) {
-    std::memcpy(end.buffer.data(), &number_, size_);
-  } else {
-    std::memcpy(end.buffer.data(), in, size_);
-  }
+  std::memcpy(end.buffer.data(), in, size_);
   if (!end.send(size_, number)) return false;
   std::uint32_t word = 0;
   for (std::uint32_t polls = 1;; ++polls) {

@@ -68,6 +68,8 @@ struct ServerParts {
 /// which names the worker as ended.
 class ServerChannel {
  public:
+  static constexpr std::chrono::nanoseconds kContendedSpin = verbs::kContendedSpin;
+
   /// The queue pair is connected, or about to be, and its receive queue is filled.
   explicit ServerChannel(ServerParts parts);
   ServerChannel(const ServerChannel&) = delete;
