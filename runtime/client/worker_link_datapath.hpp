@@ -50,9 +50,9 @@ inline Status WorkerLink::submit(PendingCall& call) noexcept {
   return submit_request(call, call.in, call.out);
 }
 
-inline Status WorkerLink::call_in_place(const transport::Request& request,
-                                        transport::Ticket& ticket,
-                                        transport::ReplyView& view) noexcept {
+[[gnu::always_inline]] inline Status WorkerLink::call_in_place(
+    const transport::Request& request, transport::Ticket& ticket,
+    transport::ReplyView& view) noexcept {
   if (trace_ != nullptr || !input_in_place(request.in, request.in_size, request.out_capacity) ||
       !output_in_place(request.out, request.out_capacity)) {
     return Status::kAgain;

@@ -74,7 +74,7 @@ class AnyClientChannel {
   template <class Channel>
   explicit AnyClientChannel(Channel channel) : channel_(std::move(channel)) {}
 
-  [[nodiscard]] Status submit(const Request& request, Ticket& ticket) noexcept {
+  [[nodiscard, gnu::always_inline]] Status submit(const Request& request, Ticket& ticket) noexcept {
     if (auto* shm = std::get_if<shm::ClientChannel>(&channel_)) [[likely]] {
       return shm->submit(request, ticket);
     }
@@ -84,7 +84,7 @@ class AnyClientChannel {
     ticket = issued;
     return status;
   }
-  [[nodiscard]] Status poll(Ticket ticket, ReplyView& reply) noexcept {
+  [[nodiscard, gnu::always_inline]] Status poll(Ticket ticket, ReplyView& reply) noexcept {
     if (auto* shm = std::get_if<shm::ClientChannel>(&channel_)) [[likely]] {
       return shm->poll(ticket, reply);
     }
@@ -93,7 +93,8 @@ class AnyClientChannel {
     reply = copy;
     return status;
   }
-  [[nodiscard]] Status wait(Ticket ticket, ReplyView& reply, base::Deadline deadline) noexcept {
+  [[nodiscard, gnu::always_inline]] Status wait(Ticket ticket, ReplyView& reply,
+                                                base::Deadline deadline) noexcept {
     if (auto* shm = std::get_if<shm::ClientChannel>(&channel_)) [[likely]] {
       return shm->wait(ticket, reply, deadline);
     }

@@ -2,9 +2,9 @@
 
 // HOT-PATH BUDGET  submit: one line written (the request), one line read that nobody else writes
 // (the worker's sleep word). poll: one line read (the reply). No allocation, lock, system call or
-// virtual call; about 30 instructions each for a small payload. Slow paths fill a ReplyView of their
-// own, so that the caller's stays in registers: one kept in memory is read back in wider pieces than
-// it was written in, and waits for the store buffer (5 ns a call).
+// virtual call; about 30 instructions each for a small payload. Slow paths fill a ReplyView of
+// their own, so that the caller's stays in registers: one kept in memory is read back in wider
+// pieces than it was written in, and waits for the store buffer (5 ns a call).
 
 #include <base/fd.hpp>
 #include <base/shared_memory.hpp>
@@ -146,7 +146,8 @@ inline Status ClientChannel::submit(const Request& request, Ticket& ticket) noex
   return Status::kOk;
 }
 
-inline void ClientChannel::collect(Pending& pending, ReplyView& reply) noexcept {
+[[gnu::always_inline]] inline void ClientChannel::collect(Pending& pending,
+                                                          ReplyView& reply) noexcept {
   const Slot& slot = ring_[pending.sequence & mask_];
   const ReplyLine& line = slot.reply;
   const std::uint64_t size = load_once(line.size);
@@ -186,8 +187,8 @@ inline Status ClientChannel::poll(Ticket ticket, ReplyView& reply) noexcept {
   return Status::kOk;
 }
 
-inline Status ClientChannel::wait(Ticket ticket, ReplyView& reply,
-                                  base::Deadline deadline) noexcept {
+[[gnu::always_inline]] inline Status ClientChannel::wait(Ticket ticket, ReplyView& reply,
+                                                         base::Deadline deadline) noexcept {
   Pending& pending = pending_[ticket.sequence & mask_];
   if (!pending.busy || pending.sequence != ticket.sequence) [[unlikely]]
     return Status::kInvalid;
