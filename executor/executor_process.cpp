@@ -15,6 +15,11 @@ namespace {
 
 using namespace std::chrono_literals;
 
+/// An executor that drains looks so often, and ends when so many looks in a row have found nothing
+/// to do: a client that heard of it sends nothing more, and what it had sent has been answered.
+constexpr auto kIdleLook = 10ms;
+constexpr unsigned kIdleLooks = 5;
+
 /// Longer timeouts cannot matter, and their nanoseconds would not fit 64 bits.
 constexpr std::uint64_t kLongestTimeoutMs = std::uint64_t{10} * 365 * 24 * 3600 * 1000;
 
@@ -85,6 +90,7 @@ void ExecutorProcess::run() {
     if (functions_.shortest_timeout() > 0ms) end_overrun_calls(states_, base::ticks());
     // The manager first: when it says stop, nothing else matters.
     if (fds_[0].revents != 0) read_control();
+    if (draining_ && has_been_idle()) ::_exit(0);
     serve_clients();
   }
 }
@@ -92,6 +98,8 @@ void ExecutorProcess::run() {
 int ExecutorProcess::poll_timeout_ms() const {
   const auto period = watchdog_period(functions_.shortest_timeout());
   int shortest = period == 0ms ? -1 : static_cast<int>(period.count());
+  const int look = static_cast<int>(kIdleLook.count());
+  if (draining_ && (shortest < 0 || look < shortest)) shortest = look;
   for (const auto& listener : listeners_) {
     const int limit = listener->poll_timeout_ms();
     if (limit >= 0 && (shortest < 0 || limit < shortest)) shortest = limit;
@@ -108,8 +116,24 @@ void ExecutorProcess::collect_poll_fds() {
 void ExecutorProcess::read_control() {
   auto message = wire::receive_message(control_);
   if (!message || message->type == wire::MessageType::kStop) ::_exit(0);
+  if (message->type == wire::MessageType::kDrain) draining_ = true;
   if (message->type == wire::MessageType::kOpen) open_function(std::move(*message));
   if (message->type == wire::MessageType::kListen) answer_listen(*message);
+}
+
+bool ExecutorProcess::has_been_idle() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - looked_at_ < kIdleLook) return false;
+  looked_at_ = now;
+  std::uint64_t ended = 0;
+  bool running = false;
+  for (WorkerState& state : states_) {
+    ended += std::atomic_ref(state.counters->invocations).load(std::memory_order_relaxed);
+    running |= state.running.load(std::memory_order_relaxed) != nullptr;
+  }
+  idle_looks_ = running || ended != ended_calls_ ? 0 : idle_looks_ + 1;
+  ended_calls_ = ended;
+  return idle_looks_ >= kIdleLooks;
 }
 
 void ExecutorProcess::open_function(wire::ReceivedMessage message) {

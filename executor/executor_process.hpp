@@ -11,6 +11,8 @@
 
 #include <poll.h>
 
+#include <chrono>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <string>
@@ -39,8 +41,8 @@ class ExecutorProcess {
   /// Makes workers ready to be connected. The error says why there is no executor.
   static Result<std::unique_ptr<ExecutorProcess>> start(ExecutorStart start);
 
-  /// Until the manager says stop or goes away; then the process ends with status 0, whatever its
-  /// functions are doing.
+  /// Until the manager says stop or goes away, or has said drain and nothing is left to do; then
+  /// the process ends with status 0, after stop whatever its functions are doing.
   [[noreturn]] void run();
 
  private:
@@ -56,6 +58,8 @@ class ExecutorProcess {
   void collect_poll_fds();
   void read_control();
   void serve_clients();
+  /// While draining: true once nothing has been running or ended for some looks in a row.
+  [[nodiscard]] bool has_been_idle();
   void open_function(wire::ReceivedMessage message);
   [[nodiscard]] Result<void> load_function(const wire::Open& open, base::Fd memory);
   /// Opens a network listener, or finds the one there is; its address.
@@ -72,6 +76,10 @@ class ExecutorProcess {
   std::deque<Worker> workers_;
   std::vector<Client> clients_;
   std::vector<pollfd> fds_;
+  bool draining_ = false;
+  std::chrono::steady_clock::time_point looked_at_{};
+  std::uint64_t ended_calls_ = 0;  ///< At the last look.
+  unsigned idle_looks_ = 0;
 };
 
 }  // namespace sublet::executor

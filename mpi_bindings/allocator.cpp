@@ -118,11 +118,8 @@ class Creation {
     return Session::open(options);
   }
 
-  Result<void> request_for_all() {
-    auto opened = open_session();
-    if (!opened) return tl::unexpected<Error>(std::move(opened.error()));
-    session = std::move(*opened);
-
+  /// For all ranks, a part each.
+  [[nodiscard]] LeaseRequest lease_request() const {
     LeaseRequest request;
     request.cores = options_.workers_per_rank;
     request.parts = static_cast<std::uint32_t>(size_);
@@ -131,7 +128,15 @@ class Creation {
     request.placement = options_.placement;
     request.hot_timeout = options_.hot_timeout;
     request.arena_bytes = options_.arena_bytes;
-    auto grants = session.request(request);
+    return request;
+  }
+
+  Result<void> request_for_all() {
+    auto opened = open_session();
+    if (!opened) return tl::unexpected<Error>(std::move(opened.error()));
+    session = std::move(*opened);
+
+    auto grants = session.request(lease_request());
     if (!grants) return tl::unexpected<Error>(refused(grants.error()));
     return pack(*grants);
   }
@@ -216,7 +221,9 @@ class Creation {
       if (!opened) return tl::unexpected<Error>(with_context(context, opened.error()));
       session = std::move(*opened);
     }
-    auto claimed = session.claim(*grants);
+    LeaseRequest request = lease_request();
+    request.parts = 1;
+    auto claimed = session.claim(*grants, request);
     if (!claimed) return tl::unexpected<Error>(with_context(context, claimed.error()));
     lease = std::move(*claimed);
     return {};

@@ -43,6 +43,7 @@ StepReport Offloader::step(std::span<const Option> options, std::span<Price> pri
 
   const auto began = Clock::now();
   last_back_ = began;
+  lost_ = false;
   send(options, prices, report);
   for (std::size_t own = 0; own < own_end;) {
     const std::size_t piece = std::min(kOwnPiece, own_end - own);
@@ -111,9 +112,8 @@ void Offloader::finish(InFlight& chunk, const sublet::Reply& reply, std::span<co
     return;
   }
   note_failure(reply.ok() ? "the workers returned too few prices" : chunk.call.error());
-  if (reply.status == sublet::Status::kClosed || reply.status == sublet::Status::kLost) {
-    lost_ = true;
-  }
+  // No worker is left; in the next step there may be others.
+  if (reply.status == sublet::Status::kClosed) lost_ = true;
   price_here(options, prices, chunk.first, chunk.count, report);
 }
 

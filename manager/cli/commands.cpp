@@ -13,6 +13,8 @@ std::span<const Command> commands() {
               &executor_manager_command},
       Command{"nodes", "lists the nodes, and what is free on them", &nodes_command},
       Command{"leases", "lists the leases, and what they have used", &leases_command},
+      Command{"drain", "gives a node back: its leases end soon, and it gets no new ones",
+              &drain_command},
       Command{"functions", "lists the functions that a library exports", &functions_command},
       Command{"devices", "lists this node's RDMA devices", &devices_command},
       Command{"doctor", "says which transport calls would take here, and why", &doctor_command},

@@ -58,17 +58,18 @@ Finding choice(bool same_node, const std::string& wanted) {
   return {true, what, kinds + " (" + preference->reasons + ")"};
 }
 
-Finding resource_manager(const ManagerTarget& target) {
-  const auto reports = manager::query_nodes(target.address, target.timeout);
+Finding resource_manager(const Result<ManagerTarget>& target) {
+  if (!target) return {false, "resource manager", target.error().what()};
+  const auto reports = manager::query_nodes(target->location, target->timeout);
   if (!reports) return {false, "resource manager", reports.error().what()};
   std::size_t up = 0;
   for (const auto& [info, age] : *reports) up += info.state == "up" ? 1 : 0;
   return {true, "resource manager",
-          "answers at " + target.address + ", " + std::to_string(up) + " of " +
+          "answers at " + target->location.address + ", " + std::to_string(up) + " of " +
               std::to_string(reports->size()) + " nodes are up"};
 }
 
-std::vector<Finding> examine(const ManagerTarget& target) {
+std::vector<Finding> examine(const Result<ManagerTarget>& target) {
   std::vector<Finding> findings;
   bool rdma = false;
   for (const auto& state : transport::transport_states()) {

@@ -3,8 +3,8 @@
 #include <cli/daemon.hpp>
 #include <cli/executor_manager_options.hpp>
 #include <cli/exit_codes.hpp>
+#include <cli/manager_options.hpp>
 #include <common/async.hpp>
-#include <common/manager_query.hpp>
 #include <executor_manager/zygote_process.hpp>
 
 #include <boost/program_options.hpp>
@@ -23,20 +23,23 @@ CommandLine command_line() {
       "Offers cores and memory of this node to a resource manager, and starts, limits and watches\n"
       "the executors of the leases that it grants on them. Waits for a resource manager that is "
       "not\n"
-      "there yet. Ends its leases on SIGTERM, SIGINT or SIGHUP.";
+      "there yet. On SIGTERM, SIGINT or SIGHUP it drains: it takes no new leases, tells the clients,\n"
+      "lets calls under way end, ends the leases and then itself. A second one ends them at once.";
   line.options.add_options()(
-      "manager", po::value<std::string>(),
-      "address of the resource manager, unix:PATH or tcp:HOST:PORT; by default this user's own on "
-      "this node")("listen", po::value<std::vector<std::string>>(),
+"listen", po::value<std::vector<std::string>>(),
                    "address to listen at, unix:PATH or tcp:HOST:PORT; may be repeated; by default "
                    "a socket that clients on this node reach, and any free port when the resource "
                    "manager is reached by TCP")(
       "address-file", po::value<std::string>(),
       "write the addresses to this file once the manager listens, one per line")(
       "config", po::value<std::string>(), "read this configuration file");
+  add_location_options(line);
   add_node_options(line);
+  line.options.add_options()(
+      "drain-time", po::value<std::string>()->default_value("5s"),
+      "on SIGTERM, SIGINT or SIGHUP leases end at the latest after this time, for instance 500ms or "
+      "30s; 0: at once");
   line.lists = {"listen"};
-  line.aliases.emplace_back("SUBLET_MANAGER", "manager");
   line.configurable = true;
   return line;
 }
@@ -44,10 +47,11 @@ CommandLine command_line() {
 Result<manager::ExecutorManagerOptions> executor_manager_options(const po::variables_map& values) {
   auto options = node_options(values);
   if (!options) return options;
-  options->manager_address = values.count("manager") != 0 ? values["manager"].as<std::string>()
-                                                          : manager::default_manager_address();
-  if (const auto address = wire::Address::parse(options->manager_address); !address) {
-    return tl::unexpected<Error>(address.error());
+  // A directory is looked into again and again: the manager may start later, and move.
+  options->manager = values["manager"].as<std::string>();
+  options->manager_directory = values["manager-dir"].as<std::string>();
+  if (options->manager.address.empty() && options->manager_directory.empty()) {
+    options->manager = wire::local_manager_address();
   }
   if (values.count("listen") != 0) {
     options->listen = values["listen"].as<std::vector<std::string>>();
@@ -67,9 +71,22 @@ Result<void> serve(const po::variables_map& values, manager::ZygoteProcess zygot
     if (!written) return tl::unexpected<Error>(written.error());
     file = std::move(*written);
   }
-  const std::string signal = daemon.stop_signal().wait(daemon.wait_scope());
-  base::log().info("ending on {}", signal);
-  (*started)->stop("the executor manager of this node ends").wait(daemon.wait_scope());
+  const auto drain_time = parse_duration(values["drain-time"].as<std::string>());
+  if (!drain_time) return tl::unexpected<Error>(drain_time.error());
+  manager::ExecutorManager& node = **started;
+  using Order = manager::ExecutorManager::DrainOrder;
+  auto by_signal = daemon.stop_signal().then([&](const std::string& signal) {
+    base::log().info("draining on {}", signal);
+    return Order{"node " + node.offer().name + " is being given back", *drain_time};
+  });
+  const Order order =
+      node.drain_order().exclusiveJoin(kj::mv(by_signal)).wait(daemon.wait_scope());
+  node.drain(order.reason, order.limit)
+      .exclusiveJoin(daemon.stop_signal().then([](const std::string& signal) {
+        base::log().info("ending at once on a second signal, {}", signal);
+      }))
+      .wait(daemon.wait_scope());
+  node.stop(order.reason).wait(daemon.wait_scope());
   return {};
 }
 

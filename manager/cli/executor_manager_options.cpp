@@ -25,7 +25,7 @@ void add_node_options(CommandLine& line) {
       "device-database", po::value<std::string>()->default_value(""),
       "JSON file with the RDMA devices to use and their addresses, as rFaaS has them")(
       "node-name", po::value<std::string>()->default_value(""),
-      "name of this node (default: the host name)")(
+      "name of this node (default: $SLURMD_NODENAME, else the host name)")(
       "executor-user", po::value<std::string>()->default_value(""),
       "run executors as this user (default: nobody when this is root, else unchanged)")(
       "cgroup", po::value<std::string>()->default_value("auto"),

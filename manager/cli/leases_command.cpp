@@ -94,11 +94,14 @@ int leases_command(const std::vector<std::string>& words) {
   }
   const auto format = output_format(*values);
   if (!format) return complain(line.name, format.error().what(), kExitUsage);
-  const ManagerTarget target = manager_target(*values);
+  const auto target = manager_target(*values);
+  if (!target) {
+    return complain(line.name, target.error().what(), exit_code(target.error().kind()));
+  }
   const bool all = values->count("all") != 0;
   const auto leases = [&target, all] {
-    const WaitingNote note("the resource manager at " + target.address);
-    return manager::query_leases(target.address, all, target.timeout);
+    const WaitingNote note(target->location.to_string());
+    return manager::query_leases(target->location, all, target->timeout);
   }();
   if (!leases) return complain(line.name, leases.error().what(), exit_code(leases.error().kind()));
   if (*format == OutputFormat::kJson) {

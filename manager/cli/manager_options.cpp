@@ -1,5 +1,4 @@
 #include <cli/manager_options.hpp>
-#include <common/manager_query.hpp>
 
 #include <boost/program_options.hpp>
 
@@ -7,21 +6,35 @@ namespace sublet::cli {
 
 namespace po = boost::program_options;
 
-void add_manager_options(CommandLine& line) {
+void add_location_options(CommandLine& line) {
   line.options.add_options()(
-      "manager", po::value<std::string>(),
+      "manager", po::value<std::string>()->default_value(""),
       "address of the resource manager, unix:PATH or tcp:HOST:PORT; by default this user's own on "
-      "this node")("timeout-ms", po::value<std::uint32_t>()->default_value(5000),
-                   "how long to wait for its answer");
+      "this node")("manager-dir", po::value<std::string>()->default_value(""),
+                   "where no address is named: directory in which the resource manager keeps its "
+                   "address, see its --address-dir");
   line.aliases.emplace_back("SUBLET_MANAGER", "manager");
+  line.aliases.emplace_back("SUBLET_MANAGER_DIR", "manager-dir");
 }
 
-ManagerTarget manager_target(const po::variables_map& values) {
-  ManagerTarget target;
-  target.address = values.count("manager") != 0 ? values["manager"].as<std::string>()
-                                                : manager::default_manager_address();
-  target.timeout = std::chrono::milliseconds(values["timeout-ms"].as<std::uint32_t>());
-  return target;
+Result<wire::ManagerLocation> manager_location(const po::variables_map& values) {
+  auto location = wire::find_manager(values["manager"].as<std::string>(),
+                                     values["manager-dir"].as<std::string>());
+  if (location && location->address.empty()) location->address = wire::local_manager_address();
+  return location;
+}
+
+void add_manager_options(CommandLine& line) {
+  add_location_options(line);
+  line.options.add_options()("timeout-ms", po::value<std::uint32_t>()->default_value(5000),
+                             "how long to wait for its answer");
+}
+
+Result<ManagerTarget> manager_target(const po::variables_map& values) {
+  auto location = manager_location(values);
+  if (!location) return tl::unexpected<Error>(std::move(location.error()));
+  return ManagerTarget{std::move(*location),
+                       std::chrono::milliseconds(values["timeout-ms"].as<std::uint32_t>())};
 }
 
 }  // namespace sublet::cli

@@ -1,19 +1,26 @@
 #pragma once
 
 #include <cli/options.hpp>
+#include <wire/manager_address.hpp>
 
 #include <chrono>
 #include <string>
 
 namespace sublet::cli {
 
-/// --manager and --timeout-ms, of every command that asks a resource manager.
+/// --manager, --manager-dir: where the resource manager is. See wire/manager_address.hpp.
+void add_location_options(CommandLine& line);
+
+/// The location that they name, else this user's own.
+Result<wire::ManagerLocation> manager_location(const boost::program_options::variables_map& values);
+
+/// Those and --timeout-ms, of every command that asks a resource manager.
 void add_manager_options(CommandLine& line);
 
 struct ManagerTarget {
-  std::string address;
+  wire::ManagerLocation location;
   std::chrono::milliseconds timeout{0};
 };
-ManagerTarget manager_target(const boost::program_options::variables_map& values);
+Result<ManagerTarget> manager_target(const boost::program_options::variables_map& values);
 
 }  // namespace sublet::cli

@@ -69,10 +69,13 @@ int nodes_command(const std::vector<std::string>& words) {
   }
   const auto format = output_format(*values);
   if (!format) return complain(line.name, format.error().what(), kExitUsage);
-  const ManagerTarget target = manager_target(*values);
+  const auto target = manager_target(*values);
+  if (!target) {
+    return complain(line.name, target.error().what(), exit_code(target.error().kind()));
+  }
   const auto reports = [&target] {
-    const WaitingNote note("the resource manager at " + target.address);
-    return manager::query_nodes(target.address, target.timeout);
+    const WaitingNote note(target->location.to_string());
+    return manager::query_nodes(target->location, target->timeout);
   }();
   if (!reports) {
     return complain(line.name, reports.error().what(), exit_code(reports.error().kind()));

@@ -1,4 +1,5 @@
 #include <cli/options.hpp>
+#include <wire/limits.hpp>
 
 #include <boost/program_options.hpp>
 
@@ -9,6 +10,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <map>
 
 extern char** environ;
 
@@ -209,6 +211,23 @@ void print_help(const CommandLine& line) {
   for (const auto& [variable, option] : line.aliases) {
     std::cout << "$" << variable << " sets --" << option << ".\n";
   }
+}
+
+Result<std::chrono::milliseconds> parse_duration(const std::string& text) {
+  static const std::map<std::string, double> kUnits = {
+      {"ms", 1}, {"s", 1000}, {"", 1000}, {"min", 60'000}, {"h", 3'600'000}};
+  const double most = static_cast<double>(std::chrono::milliseconds(wire::kDrainMax).count());
+  double number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, number, std::chars_format::fixed);
+  const auto unit = kUnits.find(std::string(rest, end));
+  if (error != std::errc() || rest == text.data() || unit == kUnits.end() ||
+      !(number >= 0 && number * unit->second <= most)) {
+    return fail(ErrorKind::kInvalid, "'" + text +
+                                         "' is no time from 0 to 24h; write for instance 500ms, "
+                                         "30s or 5min");
+  }
+  return std::chrono::milliseconds(static_cast<std::int64_t>(number * unit->second));
 }
 
 Result<std::uint64_t> parse_size(const std::string& text) {

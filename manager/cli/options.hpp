@@ -5,6 +5,7 @@
 #include <boost/program_options/options_description.hpp>
 #include <boost/program_options/variables_map.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -38,5 +39,8 @@ void print_help(const CommandLine& line);
 
 /// "4096", "512MiB", "1.5G": bytes; units are powers of 1024.
 Result<std::uint64_t> parse_size(const std::string& text);
+
+/// "500ms", "30s", "5min", "1h", or seconds without a unit; at most wire::kDrainMax.
+Result<std::chrono::milliseconds> parse_duration(const std::string& text);
 
 }  // namespace sublet::cli

@@ -90,7 +90,7 @@ Result<void> serve(base::Fd lifeline, base::Fd address_fd, manager::ZygoteProces
       [&service](std::shared_ptr<manager::Peer> peer) -> capnp::Capability::Client {
         return manager::make_resource_manager(kj::addRef(*service), std::move(peer));
       });
-  options.manager_address = listener.address().to_string();
+  options.manager = listener.address().to_string();
   auto started = manager::ExecutorManager::start(daemon.io(), std::move(zygote), options);
   if (!started) return tl::unexpected<Error>(started.error());
   // The first lease must find the node.

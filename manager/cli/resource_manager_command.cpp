@@ -3,6 +3,7 @@
 #include <cli/command.hpp>
 #include <cli/daemon.hpp>
 #include <cli/exit_codes.hpp>
+#include <cli/manager_address_keeper.hpp>
 #include <cli/options.hpp>
 #include <common/async.hpp>
 #include <common/rpc_connection.hpp>
@@ -32,6 +33,10 @@ CommandLine command_line() {
       "by default this user's own socket, where clients look for it")(
       "address-file", po::value<std::string>(),
       "write the addresses to this file once the manager listens, one per line")(
+      "address-dir", po::value<std::string>(),
+      "keep the address in this directory, which all nodes share, as long as the manager runs: where "
+      "$SUBLET_MANAGER_DIR or --manager-dir names it, it is found; listens at tcp:*:0 when no "
+      "--listen is given")(
       "config", po::value<std::string>(), "read this configuration file");
   line.lists = {"listen"};
   line.configurable = true;
@@ -41,6 +46,7 @@ CommandLine command_line() {
 /// The default socket's directory belongs to this user alone, whatever made it.
 Result<std::vector<std::string>> listen_addresses(const po::variables_map& values) {
   if (values.count("listen") != 0) return values["listen"].as<std::vector<std::string>>();
+  if (values.count("address-dir") != 0) return std::vector<std::string>{"tcp:*:0"};
   const std::string directory = base::runtime_directory();
   if (auto made = manager::make_private_directory(directory); !made) {
     return tl::unexpected<Error>(made.error());
@@ -84,6 +90,13 @@ Result<void> serve(const po::variables_map& values) {
     auto written = AddressFile::write(values["address-file"].as<std::string>(), real);
     if (!written) return tl::unexpected<Error>(written.error());
     file = std::move(*written);
+  }
+  ManagerAddressKeeper keeper;
+  if (values.count("address-dir") != 0) {
+    auto kept = ManagerAddressKeeper::write(values["address-dir"].as<std::string>(), real,
+                                            service->instance());
+    if (!kept) return tl::unexpected<Error>(kept.error());
+    keeper = std::move(*kept);
   }
   const std::string signal = daemon.stop_signal().wait(daemon.wait_scope());
   base::log().info("ending on {}", signal);

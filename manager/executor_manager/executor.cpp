@@ -200,6 +200,11 @@ void Executor::end(std::string fate) {
   ended_fulfiller_->fulfill(std::string(fate));
 }
 
+void Executor::drain() {
+  if (over_) return;
+  if (auto asked = control_->send(wire::MessageType::kDrain); !asked) kill();
+}
+
 void Executor::stop() {
   if (over_) return;
   if (auto asked = control_->send(wire::MessageType::kStop); !asked) kill();

@@ -54,6 +54,10 @@ class Executor : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   /// Resolves with how it ended, for people, once its process is gone.
   kj::Promise<std::string> ended() { return ended_.addBranch(); }
 
+  /// Asks it to end by itself once no call is under way. What is under way may take any time: the
+  /// caller bounds it with stop().
+  void drain();
+
   /// Asks it to end, and kills it after wire::kExecutorStop.
   void stop();
 

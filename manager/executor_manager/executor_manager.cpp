@@ -87,8 +87,13 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
                                                         ZygoteProcess zygote,
                                                         const ExecutorManagerOptions& options) {
   if (::sodium_init() < 0) return fail(ErrorKind::kInternal, "libsodium does not initialise");
-  auto address = wire::Address::parse(options.manager_address);
-  if (!address) return tl::unexpected<Error>(address.error());
+  // An address file may name a manager on another node by the time it is there.
+  bool remote = options.manager.address.empty();
+  if (!remote) {
+    auto address = wire::Address::parse(options.manager.address);
+    if (!address) return tl::unexpected<Error>(address.error());
+    remote = address->kind == wire::Address::Kind::kTcp;
+  }
   auto user = find_user(options.executor_user);
   if (!user) return tl::unexpected<Error>(user.error());
   std::string cpuset;
@@ -110,13 +115,18 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
   if (listen.empty()) {
     listen.push_back(local_address());
     // Who reaches the resource manager from other nodes must reach this one too.
-    if (address->kind == wire::Address::Kind::kTcp) listen.emplace_back("tcp:*:0");
+    if (remote) listen.emplace_back("tcp:*:0");
   }
   if (auto listening = manager->listen(io, listen); !listening) {
     return tl::unexpected<Error>(listening.error());
   }
   manager->link_ = std::make_unique<ResourceManagerLink>(
-      *manager, io.provider->getNetwork(), io.provider->getTimer(), std::move(*address));
+      *manager, io.provider->getNetwork(), io.provider->getTimer(),
+      [location = options.manager,
+       directory = options.manager_directory]() -> Result<wire::ManagerLocation> {
+        if (!location.address.empty()) return location;
+        return wire::find_manager({}, directory);
+      });
   return kj::mv(manager);
 }
 
@@ -125,7 +135,11 @@ ExecutorManager::ExecutorManager(kj::AsyncIoContext& io, ZygoteProcess zygote,
     : inventory_(std::move(offer)),
       zygote_(io.unixEventPort, std::move(zygote)),
       services_{{io.unixEventPort, io.provider->getTimer(), zygote_}, libraries_, clock_},
+      drain_order_(nullptr),
       tasks_(*this) {
+  auto paf = kj::newPromiseAndFulfiller<DrainOrder>();
+  drain_order_ = kj::mv(paf.promise);
+  drain_ordered_ = kj::mv(paf.fulfiller);
   if (!options.cgroup) return;
   std::string why;
   auto parent = MemoryCgroupParent::find(why);
@@ -248,19 +262,29 @@ void ExecutorManager::grant_ended(HeldGrant& grant, const std::string& reason) {
   tasks_.add(kj::evalLater([this, key] {
     grants_.erase(key);
     if (!grants_.empty()) return;
-    KJ_IF_MAYBE (fulfiller, all_gone_) {
-      (*fulfiller)->fulfill();
-    }
+    for (auto& fulfiller : all_gone_) fulfiller->fulfill();
+    all_gone_.clear();
   }));
+}
+
+kj::Promise<void> ExecutorManager::until_empty() {
+  if (grants_.empty()) return kj::READY_NOW;
+  auto paf = kj::newPromiseAndFulfiller<void>();
+  all_gone_.push_back(kj::mv(paf.fulfiller));
+  return kj::mv(paf.promise);
+}
+
+kj::Promise<void> ExecutorManager::drain(const std::string& reason, milliseconds limit) {
+  stopping_ = reason;
+  link_->draining();
+  for (auto& [key, grant] : grants_) grant->drain(reason, limit);
+  return until_empty();
 }
 
 kj::Promise<void> ExecutorManager::stop(const std::string& reason) {
   stopping_ = reason;
-  auto paf = kj::newPromiseAndFulfiller<void>();
-  if (grants_.empty()) paf.fulfiller->fulfill();
-  all_gone_ = kj::mv(paf.fulfiller);
   for (auto& [key, grant] : grants_) grant->end(reason, true);
-  return paf.promise.then([this] { return link_->leave(); });
+  return until_empty().then([this] { return link_->leave(); });
 }
 
 void ExecutorManager::taskFailed(kj::Exception&& exception) {

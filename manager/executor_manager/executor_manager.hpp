@@ -5,6 +5,7 @@
 #include <executor_manager/held_grant.hpp>
 #include <executor_manager/resource_manager_link.hpp>
 #include <executor_manager/zygote_process.hpp>
+#include <wire/manager_address.hpp>
 
 #include <deque>
 #include <map>
@@ -16,7 +17,9 @@
 namespace sublet::manager {
 
 struct ExecutorManagerOptions {
-  std::string manager_address;  ///< Of the resource manager.
+  wire::ManagerLocation manager;  ///< The resource manager.
+  /// Where it keeps its address when `manager` names none: read again before each connection.
+  std::string manager_directory;
   /// Where clients connect. Empty: an abstract Unix socket, for clients of this node only.
   std::vector<std::string> listen;
   std::string cpuset;       ///< Cores to offer, in hwloc's syntax. Empty: all this process may use.
@@ -48,6 +51,18 @@ class ExecutorManager : private kj::TaskSet::ErrorHandler {
   /// Resolves when the resource manager knows this node for the first time.
   kj::Promise<void> registered() { return link_->registered(); }
 
+  /// Gives the node back: takes no new lease, lets calls under way end and ends the leases, at the
+  /// latest after `limit`. Resolves when none is left.
+  kj::Promise<void> drain(const std::string& reason, milliseconds limit);
+
+  struct DrainOrder {
+    std::string reason;
+    milliseconds limit{0};
+  };
+  /// Resolves when the resource manager wants the node drained: whoever owns this then does that,
+  /// and ends.
+  kj::Promise<DrainOrder> drain_order() { return kj::mv(drain_order_); }
+
   /// Ends all leases, telling their clients `reason`, and resolves once all executors are gone.
   kj::Promise<void> stop(const std::string& reason);
 
@@ -65,12 +80,15 @@ class ExecutorManager : private kj::TaskSet::ErrorHandler {
   kj::Promise<bool> revoke(LeaseId lease, std::uint32_t part, const std::string& reason,
                            bool unclaimed_only);
   Result<void> extend(LeaseId lease, std::uint32_t part, Time expires);
+  void order_drain(DrainOrder order) { drain_ordered_->fulfill(std::move(order)); }
+  [[nodiscard]] bool leaving() const noexcept { return !stopping_.empty(); }
   [[nodiscard]] std::vector<HeldGrant*> held();
   LibraryCache& libraries() noexcept { return libraries_; }
 
  private:
   using Key = std::pair<LeaseId, std::uint32_t>;
 
+  kj::Promise<void> until_empty();
   Result<void> listen(kj::AsyncIoContext& io, const std::vector<std::string>& addresses);
   void grant_ended(HeldGrant& grant, const std::string& reason);
   HeldGrant* find(LeaseId lease, std::uint32_t part);
@@ -86,7 +104,9 @@ class ExecutorManager : private kj::TaskSet::ErrorHandler {
   std::map<Key, kj::Own<HeldGrant>> grants_;
   std::deque<std::pair<Token, std::string>> ended_;  ///< Tokens of late, and why they ended.
   std::string stopping_;  ///< Why no grant is taken any more; empty while they are.
-  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> all_gone_;
+  std::vector<kj::Own<kj::PromiseFulfiller<void>>> all_gone_;
+  kj::Promise<DrainOrder> drain_order_;
+  kj::Own<kj::PromiseFulfiller<DrainOrder>> drain_ordered_;
   std::unique_ptr<ResourceManagerLink> link_;
   kj::TaskSet tasks_;
   std::vector<kj::Own<RpcListener>> listeners_;

@@ -183,6 +183,10 @@ void HeldGrant::executor_ended(std::uint32_t generation, std::string fate) {
     finish();
     return;
   }
+  if (!drain_reason_.empty()) {
+    end(drain_reason_, true);
+    return;
+  }
   early_deaths_ = was_up ? 0 : early_deaths_ + 1;
   if (early_deaths_ >= kMaxEarlyDeaths || generation_ >= wire::kMaxExecutorRestarts) {
     end("its executors keep ending: the last one because " + fate, true);
@@ -295,12 +299,7 @@ void HeldGrant::arm_expiry() {
             // A timer that fires a moment early is armed again: the client has been told then.
             if (arming != expiry_arming_ || over() || told_expiry_ == terms_.expires) return;
             told_expiry_ = terms_.expires;
-            KJ_IF_MAYBE (notices, notices_) {
-              auto request = notices->endingRequest();
-              request.setLeftMs(static_cast<std::uint64_t>(notice.count()));
-              request.setReason("the lease expires");
-              tasks_.add(request.send().ignoreResult());
-            }
+            tasks_.add(tell_ending(notice, "the lease expires", false));
           })
           .then([this, notice] { return services_.executors.timer.afterDelay(to_kj(notice)); })
           .then([this, arming] {
@@ -311,6 +310,41 @@ void HeldGrant::arm_expiry() {
               end("the lease expired", true);
             }
           }));
+}
+
+kj::Promise<void> HeldGrant::tell_ending(milliseconds left, const std::string& reason,
+                                         bool leaving) {
+  KJ_IF_MAYBE (notices, notices_) {
+    auto request = notices->endingRequest();
+    request.setLeftMs(static_cast<std::uint64_t>(left.count()));
+    request.setReason(reason);
+    request.setLeaving(leaving);
+    return request.send().ignoreResult();
+  }
+  return kj::READY_NOW;
+}
+
+void HeldGrant::drain(const std::string& reason, milliseconds left) {
+  if (over() || !drain_reason_.empty()) return;
+  if (state_ == State::kGranted || left.count() <= 0) {
+    end(reason, true);
+    return;
+  }
+  drain_reason_ = reason;
+  base::log().info("lease {} part {} drains: {}", static_cast<std::uint64_t>(terms_.key.lease),
+                   terms_.key.part, reason);
+  kj::Timer& timer = services_.executors.timer;
+  tasks_.add(tell_ending(left, reason, true)
+                 .catch_([this](kj::Exception&& exception) { taskFailed(kj::mv(exception)); })
+                 .exclusiveJoin(timer.afterDelay(to_kj(wire::kDrainTold)))
+                 .then([this] {
+                   KJ_IF_MAYBE (executor, executor_) {
+                     if (!over()) (*executor)->drain();
+                   }
+                 }));
+  tasks_.add(timer.afterDelay(to_kj(left)).then([this, reason] {
+    end(reason + "; its time to drain is over", true);
+  }));
 }
 
 void HeldGrant::end(const std::string& reason, bool tell_client) {

@@ -6,6 +6,8 @@
 //   claimed -> ending    the client dropped its capability (released it or died), the lease
 //   expired, was
 //                        revoked, its executor could not be kept alive, or the node ends
+//   (draining)           of either: the node is being given back. Unclaimed it ends at once; else
+//                        its client is told, its executor ends once it is idle, and it with it
 //   ending  -> ended     the executor's process is gone: only then are cores and memory free again
 // In granted and claimed an executor that dies is replaced on the same cores, and the functions
 // that were open are opened again, in the same order.
@@ -82,6 +84,10 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   /// Resolves once it has ended: the process is gone and the cores are free.
   kj::Promise<void> gone();
 
+  /// The node leaves: tells the client that it has `left`, lets calls under way end, then ends; at
+  /// the latest after `left`.
+  void drain(const std::string& reason, milliseconds left);
+
   /// Ends it. The client is told unless it is the one who wants it. Idempotent.
   void end(const std::string& reason, bool tell_client);
 
@@ -93,6 +99,7 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
                                  std::size_t at);
   kj::Promise<void> open_again(kj::Own<Executor> executor, std::size_t at);
   void arm_expiry();
+  kj::Promise<void> tell_ending(milliseconds left, const std::string& reason, bool leaving);
   void wake_waiters();
   void finish();
   void taskFailed(kj::Exception&& exception) override;
@@ -132,6 +139,7 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   std::vector<Waiter> waiting_for_up_;
   std::vector<Waiter> waiting_for_fate_;
   std::vector<Waiter> waiting_for_end_;
+  std::string drain_reason_;         ///< Empty unless it drains.
   std::uint64_t expiry_arming_ = 0;  ///< Only the newest timer counts.
   Time told_expiry_{};               ///< The end that the client has been told of.
   kj::TaskSet tasks_;

@@ -49,6 +49,15 @@ class NodeControlServer final : public wire::NodeControl::Server {
     return kj::READY_NOW;
   }
 
+  kj::Promise<void> drain(DrainContext context) override {
+    const auto params = context.getParams();
+    const auto limit = std::min<std::uint64_t>(
+        params.getLimitMs(), static_cast<std::uint64_t>(milliseconds(wire::kDrainMax).count()));
+    node_.order_drain({wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText),
+                       milliseconds(static_cast<std::int64_t>(limit))});
+    return kj::READY_NOW;
+  }
+
  private:
   ExecutorManager& node_;
 };
@@ -56,11 +65,11 @@ class NodeControlServer final : public wire::NodeControl::Server {
 }  // namespace
 
 ResourceManagerLink::ResourceManagerLink(ExecutorManager& node, kj::Network& network,
-                                         kj::Timer& timer, wire::Address address)
+                                         kj::Timer& timer, Locate locate)
     : node_(node),
       network_(network),
       timer_(timer),
-      address_(std::move(address)),
+      locate_(std::move(locate)),
       first_time_(nullptr),
       tasks_(*this) {
   auto paf = kj::newPromiseAndFulfiller<void>();
@@ -71,14 +80,31 @@ ResourceManagerLink::ResourceManagerLink(ExecutorManager& node, kj::Network& net
   });
 }
 
+kj::Promise<void> ResourceManagerLink::connect() {
+  auto location = locate_();
+  if (!location) {
+    return KJ_EXCEPTION(DISCONNECTED, kj::str(location.error().what()));
+  }
+  const auto address = wire::Address::parse(location->address);
+  if (!address) return KJ_EXCEPTION(FAILED, kj::str(address.error().what()));
+  return RpcConnection::connect(network_, timer_, *address, kConnectLimit)
+      .then([this, location = *location](kj::Own<RpcConnection> connection) mutable {
+        return serve(kj::mv(connection), std::move(location));
+      })
+      .catch_([location = *location](kj::Exception&& exception) {
+        kj::throwFatalException(
+            KJ_EXCEPTION(DISCONNECTED, kj::str(location.to_string(), ": ", text_of(exception),
+                                               "; ", location.advice())));
+      });
+}
+
 kj::Promise<void> ResourceManagerLink::run(kj::Duration back_off) {
-  return RpcConnection::connect(network_, timer_, address_, kConnectLimit)
-      .then([this](kj::Own<RpcConnection> connection) { return serve(kj::mv(connection)); })
+  return kj::evalNow([this] { return connect(); })
       .catch_([this](kj::Exception&& exception) {
         if (said_) return;
         said_ = true;
-        base::log().warn("no connection to the resource manager at {}: {}; trying again",
-                         address_.to_string(), text_of(exception));
+        base::log().warn("not registered with a resource manager: {}; trying again",
+                         text_of(exception));
       })
       .then([this, back_off]() mutable {
         registration_ = nullptr;
@@ -90,7 +116,8 @@ kj::Promise<void> ResourceManagerLink::run(kj::Duration back_off) {
       .then([this, back_off] { return run(std::min(back_off * 2, to_kj(wire::kReconnectMax))); });
 }
 
-kj::Promise<void> ResourceManagerLink::serve(kj::Own<RpcConnection> connection) {
+kj::Promise<void> ResourceManagerLink::serve(kj::Own<RpcConnection> connection,
+                                             wire::ManagerLocation location) {
   auto manager = connection->bootstrap().castAs<wire::ResourceManager>();
   auto request = manager.registerRequest();
   write(request.initNode(), offer_to(*connection));
@@ -102,18 +129,19 @@ kj::Promise<void> ResourceManagerLink::serve(kj::Own<RpcConnection> connection) 
   return within(timer_, kRegisterLimit,
                 request.send().then([](auto&& response) { return kj::mv(response); }),
                 "registering")
-      .then([this, manager, gone = kj::mv(gone)](
+      .then([this, manager, gone = kj::mv(gone), address = location.address](
                 capnp::Response<wire::ResourceManager::RegisterResults>&& results) mutable
             -> kj::Promise<void> {
         if (auto failure = wire::failure_of(results)) {
           kj::throwFatalException(KJ_EXCEPTION(FAILED, failure->what()));
         }
-        base::log().info("registered with the resource manager at {}", address_.to_string());
+        base::log().info("registered with the resource manager at {}", address);
         registration_ = results.getRegistration();
         manager_ = manager;
         was_registered_ = true;
         said_ = false;
         first_time_fulfiller_->fulfill();
+        if (node_.leaving()) draining();
         const auto period = std::max<std::uint32_t>(results.getHeartbeatMs(), 10);
         return heartbeat(period * kj::MILLISECONDS).exclusiveJoin(kj::mv(gone));
       })
@@ -138,6 +166,12 @@ kj::Promise<void> ResourceManagerLink::heartbeat(kj::Duration period) {
     }
     return kj::READY_NOW;
   });
+}
+
+void ResourceManagerLink::draining() {
+  KJ_IF_MAYBE (registration, registration_) {
+    tasks_.add(registration->drainingRequest().send().ignoreResult());
+  }
 }
 
 void ResourceManagerLink::claimed(const HeldGrant& grant) {

@@ -3,7 +3,9 @@
 #include <common/grant_terms.hpp>
 #include <common/rpc_connection.hpp>
 #include <wire/control.capnp.h>
+#include <wire/manager_address.hpp>
 
+#include <functional>
 #include <string>
 
 namespace sublet::manager {
@@ -20,12 +22,17 @@ class HeldGrant;
 /// Owner: the executor manager; on its loop.
 class ResourceManagerLink : private kj::TaskSet::ErrorHandler {
  public:
-  ResourceManagerLink(ExecutorManager& node, kj::Network& network, kj::Timer& timer,
-                      wire::Address address);
+  /// Where the resource manager is now; asked before each connection.
+  using Locate = std::function<Result<wire::ManagerLocation>()>;
+
+  ResourceManagerLink(ExecutorManager& node, kj::Network& network, kj::Timer& timer, Locate locate);
   KJ_DISALLOW_COPY(ResourceManagerLink);
 
   /// Resolves when the node has been registered for the first time.
   kj::Promise<void> registered() { return first_time_.addBranch(); }
+
+  /// The node takes no new grants; said again after each registration.
+  void draining();
 
   // Told when it can be; a resource manager that is away learns it from the next registration.
   void claimed(const HeldGrant& grant);
@@ -37,7 +44,8 @@ class ResourceManagerLink : private kj::TaskSet::ErrorHandler {
 
  private:
   kj::Promise<void> run(kj::Duration back_off);
-  kj::Promise<void> serve(kj::Own<RpcConnection> connection);
+  kj::Promise<void> connect();
+  kj::Promise<void> serve(kj::Own<RpcConnection> connection, wire::ManagerLocation location);
   kj::Promise<void> heartbeat(kj::Duration period);
   [[nodiscard]] NodeOffer offer_to(const RpcConnection& connection) const;
   void taskFailed(kj::Exception&& exception) override;
@@ -45,7 +53,7 @@ class ResourceManagerLink : private kj::TaskSet::ErrorHandler {
   ExecutorManager& node_;
   kj::Network& network_;
   kj::Timer& timer_;
-  wire::Address address_;
+  Locate locate_;
   bool was_registered_ = false;
   bool said_ = false;  ///< That the resource manager is away, since it last was not.
   kj::Maybe<wire::ResourceManager::Client> manager_;  ///< While registered.

@@ -90,6 +90,7 @@ Result<LeaseBook::Registration> LeaseBook::register_node(const NodeOffer& offer,
   node.offer = offer;
   node.heard = now;
   node.connected = true;
+  node.draining = false;
   node.written_off = false;
 
   std::map<GrantKey, GrantTerms> by_key;
@@ -202,15 +203,24 @@ void LeaseBook::write_off(NodeNumber number) {
   for (const GrantKey& key : grants) remove(key, true);
 }
 
-Result<void> LeaseBook::set_draining(const std::string& name, bool draining) {
-  bool found = false;
-  for (auto& [number, node] : nodes_) {
-    if (node.offer.name != name) continue;
-    node.draining = draining;
-    found = true;
+Result<std::vector<NodeNumber>> LeaseBook::nodes_named(const std::string& name) const {
+  constexpr std::size_t kNamed = 20;
+  std::vector<NodeNumber> found;
+  std::set<std::string> names;
+  for (const auto& [number, node] : nodes_) {
+    if (node.offer.name == name) found.push_back(number);
+    if (names.size() <= kNamed) names.insert(node.offer.name);
   }
-  if (!found) return fail(ErrorKind::kInvalid, "no node is named '" + name + "'");
-  return {};
+  if (!found.empty()) return found;
+  std::string known;
+  for (const std::string& other : names) known += (known.empty() ? "" : ", ") + other;
+  if (names.size() > kNamed) known += ", ...";
+  return fail(ErrorKind::kInvalid, "no node is named '" + name + "'; there " +
+                                       (known.empty() ? "is none" : "are: " + known));
+}
+
+void LeaseBook::set_draining(NodeNumber number, bool draining) {
+  if (const auto node = nodes_.find(number); node != nodes_.end()) node->second.draining = draining;
 }
 
 // ---- grants

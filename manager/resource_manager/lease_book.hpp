@@ -121,7 +121,10 @@ class LeaseBook {
   void node_disconnected(NodeNumber node, Time now);
   /// The node said goodbye: its grants are gone.
   void node_left(NodeNumber node);
-  Result<void> set_draining(const std::string& name, bool draining);
+  /// The nodes of that name; kInvalid, with the names there are, when there is none.
+  Result<std::vector<NodeNumber>> nodes_named(const std::string& name) const;
+  /// A draining node gets no new grants. It is over when the node leaves or registers again.
+  void set_draining(NodeNumber node, bool draining);
 
   /// Reserves all parts or nothing, on nodes that are up and not in `excluded`. kOverloaded says
   /// what was asked and what is free.

@@ -72,6 +72,11 @@ class NodeRegistrationServer final : public wire::NodeRegistration::Server {
     return kj::READY_NOW;
   }
 
+  kj::Promise<void> draining(DrainingContext) override {
+    service_->draining(id_);
+    return kj::READY_NOW;
+  }
+
   kj::Promise<void> usage(UsageContext context) override {
     const auto params = context.getParams();
     service_->usage(id_, LeaseId{params.getLeaseId()}, params.getPart(),
@@ -195,8 +200,22 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
     return kj::READY_NOW;
   }
 
+  kj::Promise<void> drain(DrainContext context) override {
+    const auto params = context.getParams();
+    const auto limit = std::min<std::uint64_t>(
+        params.getLimitMs(), static_cast<std::uint64_t>(milliseconds(wire::kDrainMax).count()));
+    return service_
+        ->drain(wire::cut_text(wire::to_string(params.getNode()), kMaxName),
+                milliseconds(static_cast<std::int64_t>(limit)),
+                wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText))
+        .then([context](Result<void>&& done) mutable {
+          if (!done) wire::write(context.getResults().initFailure(), done.error());
+        });
+  }
+
   kj::Promise<void> version(VersionContext context) override {
     context.getResults().setVersion(SUBLET_VERSION);
+    context.getResults().setInstance(service_->instance());
     return kj::READY_NOW;
   }
 

@@ -6,6 +6,7 @@
 #include <wire/limits.hpp>
 
 #include <sodium/randombytes.h>
+#include <sodium/utils.h>
 
 #include <utility>
 
@@ -46,10 +47,24 @@ struct ResourceManagerService::Attempt {
   bool failed = false;  ///< In the current placement.
 };
 
+namespace {
+
+std::string random_instance() {
+  std::array<std::byte, 8> bytes{};
+  fill_random(bytes);
+  std::array<char, 2 * bytes.size() + 1> hex{};
+  sodium_bin2hex(hex.data(), hex.size(), reinterpret_cast<const unsigned char*>(bytes.data()),
+                 bytes.size());
+  return hex.data();
+}
+
+}  // namespace
+
 ResourceManagerService::ResourceManagerService(kj::Timer& timer, Clock clock)
     : timer_(timer),
       clock_(std::move(clock)),
       book_(LeaseBook::Limits{}, first_lease(clock_()), fill_random),
+      instance_(random_instance()),
       tasks_(*this) {
   tasks_.add(tick_loop());
 }
@@ -190,6 +205,38 @@ kj::Promise<Result<Time>> ResourceManagerService::extend(LeaseId lease, Token to
       });
 }
 
+kj::Promise<Result<void>> ResourceManagerService::drain(std::string node, milliseconds limit,
+                                                        std::string reason) {
+  const auto named = book_.nodes_named(node);
+  if (!named) return Result<void>(tl::unexpected<Error>(named.error()));
+  auto failures = std::make_shared<std::string>();
+  auto told = kj::heapArrayBuilder<kj::Promise<void>>(named->size());
+  for (const NodeNumber number : *named) {
+    book_.set_draining(number, true);
+    const auto link = links_.find(number);
+    if (link == links_.end()) {
+      *failures += "; it is not connected";
+      told.add(kj::READY_NOW);
+      continue;
+    }
+    auto request = link->second.control.drainRequest();
+    request.setLimitMs(static_cast<std::uint64_t>(std::max<std::int64_t>(0, limit.count())));
+    request.setReason(reason);
+    told.add(within(timer_, wire::kManagerCall, request.send().ignoreResult(), "the order")
+                 .catch_([failures](kj::Exception&& exception) {
+                   *failures += "; " + text_of(exception);
+                 }));
+  }
+  base::log().info("node {} is to be drained within {} ms: {}", node, limit.count(), reason);
+  return kj::joinPromises(told.finish()).then([failures, node]() -> Result<void> {
+    if (failures->empty()) return {};
+    return fail(ErrorKind::kDisconnected, "node " + node +
+                                              " gets no new leases, but could not be told to end "
+                                              "those it has" +
+                                              *failures);
+  });
+}
+
 // ---- nodes
 // ---------------------------------------------------------------------------------------
 
@@ -247,6 +294,12 @@ void ResourceManagerService::ended(const RegistrationId& registration, LeaseId l
 void ResourceManagerService::usage(const RegistrationId& registration, LeaseId lease,
                                    std::uint32_t part, const UsageRecord& usage) {
   if (is_current(registration)) book_.usage({lease, part, registration.node}, usage);
+}
+
+void ResourceManagerService::draining(const RegistrationId& registration) {
+  if (!is_current(registration)) return;
+  base::log().info("node {} drains", name_of(registration.node));
+  book_.set_draining(registration.node, true);
 }
 
 void ResourceManagerService::registration_dropped(const RegistrationId& registration) {

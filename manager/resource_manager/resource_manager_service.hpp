@@ -44,8 +44,12 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   kj::Promise<Result<std::vector<GrantTerms>>> lease(LeaseAsk ask);
   kj::Promise<Result<Time>> extend(LeaseId lease, Token token, milliseconds duration);
   void handle_dropped(LeaseId lease);
+  /// Tells the executor managers of that name to end their leases within `limit`, and to leave.
+  kj::Promise<Result<void>> drain(std::string node, milliseconds limit, std::string reason);
   [[nodiscard]] const LeaseBook& book() const { return book_; }
   [[nodiscard]] Time now() const { return clock_(); }
+  /// Random, of this run: who has it from an address file knows that this wrote the file.
+  [[nodiscard]] const std::string& instance() const { return instance_; }
 
   // ---- for executor managers ----
 
@@ -60,6 +64,7 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
              const std::string& reason, const UsageRecord& usage);
   void usage(const RegistrationId& registration, LeaseId lease, std::uint32_t part,
              const UsageRecord& usage);
+  void draining(const RegistrationId& registration);
   void registration_dropped(const RegistrationId& registration);
 
  private:
@@ -87,6 +92,7 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   LeaseBook book_;
   std::map<NodeNumber, Link> links_;
   std::uint64_t next_serial_ = 1;
+  std::string instance_;
   kj::TaskSet tasks_;
 };
 

@@ -13,8 +13,11 @@ namespace sublet::base {
 NodeIdentity node_identity(const std::string& configured_name) {
   NodeIdentity node;
   node.name = configured_name;
-  if (node.name.empty()) {
-    if (const char* name = std::getenv("SUBLET_NODE_NAME")) node.name = name;
+  // Slurm's own name of the node tells virtual nodes on one machine apart.
+  for (const char* variable : {"SUBLET_NODE_NAME", "SLURMD_NODENAME"}) {
+    if (const char* name = std::getenv(variable); node.name.empty() && name != nullptr) {
+      node.name = name;
+    }
   }
   if (node.name.empty()) {
     std::array<char, 256> host{};

@@ -6,7 +6,7 @@ namespace sublet::base {
 
 /// Who can map the same memory: two processes are on the same node when their ids are equal.
 struct NodeIdentity {
-  std::string name;  ///< SUBLET_NODE_NAME, else the host name.
+  std::string name;  ///< SUBLET_NODE_NAME, else SLURMD_NODENAME, else the host name.
   std::string id;    ///< Boot id "/" name.
 };
 

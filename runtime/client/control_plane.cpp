@@ -10,6 +10,9 @@ struct ControlPlane::Manager {
   /// Of leases asked for by request(): other processes claim their grants. Dropping a handle ends
   /// what is unclaimed; claimed grants do not need it.
   kj::Vector<wire::LeaseHandle::Client> handles;
+  std::string address{};
+  std::atomic<bool> gone{false};
+  kj::Promise<void> watch = nullptr;
 };
 
 namespace {
@@ -80,50 +83,97 @@ const Timeouts& ControlPlane::timeouts() const noexcept {
 }
 
 ControlPlane::~ControlPlane() {
-  if (manager_ == nullptr) return;
+  if (manager_ != nullptr) old_managers_.push_back(manager_);
+  if (old_managers_.empty()) return;
   (void)thread_->run<bool>("closing a session", [this](ControlLoop&) -> kj::Promise<Result<bool>> {
-    delete manager_;
+    for (Manager* manager : old_managers_) delete manager;
     return Result<bool>(true);
   });
 }
 
-Result<ControlPlane::Manager*> ControlPlane::manager() const {
-  if (manager_ != nullptr) return manager_;
-  return fail(ErrorKind::kUnsupported, "this session has no resource manager: it can only claim");
+void ControlPlane::set_manager(std::string named, std::string directory) {
+  const std::lock_guard lock(mutex_);
+  named_ = std::move(named);
+  directory_ = std::move(directory);
 }
 
-Result<void> ControlPlane::connect_manager(const std::string& address) {
-  auto connected = thread_->run<Manager*>(
-      "asking what listens at " + address, [&](ControlLoop& loop) -> kj::Promise<Result<Manager*>> {
-        return loop.connect(address).then(
-            [](Result<kj::Own<Connection>> connection) -> kj::Promise<Result<Manager*>> {
+Result<ControlPlane::Manager*> ControlPlane::manager() {
+  const std::lock_guard lock(mutex_);
+  if (manager_ != nullptr && !manager_->gone.load(std::memory_order_acquire)) return manager_;
+  // What an address file said may be old; an address that somebody named stays.
+  wire::ManagerLocation location = location_;
+  if (location.address.empty() || !location.file.empty()) {
+    auto found = wire::find_manager(named_, directory_);
+    if (!found) return tl::unexpected<Error>(std::move(found.error()));
+    location = std::move(*found);
+  }
+  if (location.address.empty()) {
+    return fail(ErrorKind::kUnsupported,
+                "this session has no resource manager, it can only claim; set SUBLET_MANAGER or "
+                "SUBLET_MANAGER_DIR");
+  }
+  auto connected = connect(location);
+  if (!connected) return tl::unexpected<Error>(std::move(connected.error()));
+  if (manager_ != nullptr) old_managers_.push_back(manager_);
+  manager_ = *connected;
+  location_ = std::move(location);
+  return manager_;
+}
+
+Result<void> ControlPlane::connect_manager(const wire::ManagerLocation& location) {
+  const std::lock_guard lock(mutex_);
+  auto connected = connect(location);
+  if (!connected) return tl::unexpected<Error>(std::move(connected.error()));
+  manager_ = *connected;
+  location_ = location;
+  return {};
+}
+
+Result<ControlPlane::Manager*> ControlPlane::connect(const wire::ManagerLocation& location) {
+  return thread_->run<Manager*>(
+      "asking what listens at " + location.address,
+      [&](ControlLoop& loop) -> kj::Promise<Result<Manager*>> {
+        return loop.connect(location.address)
+            .then([location](Result<kj::Own<Connection>> connection)
+                      -> kj::Promise<Result<Manager*>> {
               if (!connection) return Result<Manager*>(tl::unexpected<Error>(connection.error()));
               auto remote = (*connection)->bootstrap().castAs<wire::ResourceManager>();
               auto asked = remote.versionRequest().send();
               return asked.then(
-                  [remote, connection = kj::mv(*connection)](
-                      capnp::Response<wire::ResourceManager::VersionResults>&&) mutable
+                  [remote, location, connection = kj::mv(*connection)](
+                      capnp::Response<wire::ResourceManager::VersionResults>&& version) mutable
                   -> Result<Manager*> {
-                    return new Manager{kj::mv(connection), remote, {}};
+                    if (!location.instance.empty() &&
+                        wire::to_string(version.getInstance()) != location.instance) {
+                      return fail(ErrorKind::kDisconnected,
+                                  "another resource manager answers there");
+                    }
+                    auto gone = connection->gone();
+                    auto* manager = new Manager{kj::mv(connection), remote, {}};
+                    manager->address = location.address;
+                    const auto ended = [manager] {
+                      manager->gone.store(true, std::memory_order_release);
+                    };
+                    manager->watch =
+                        gone.then([ended] { ended(); })
+                            .eagerlyEvaluate([ended](kj::Exception&&) { ended(); });
+                    return manager;
                   });
             });
       });
-  if (!connected) return tl::unexpected<Error>(connected.error());
-  manager_ = *connected;
-  address_ = address;
-  return {};
 }
 
 Result<std::vector<Grant>> ControlPlane::request(const LeaseRequest& wanted) {
   auto manager_here = manager();
   if (!manager_here) return tl::unexpected<Error>(manager_here.error());
+  Manager& manager = **manager_here;
   return thread_->run<std::vector<Grant>>(
-      "asking the resource manager at " + address_ + " for a lease",
+      "asking the resource manager at " + manager.address + " for a lease",
       [&](ControlLoop&) -> kj::Promise<Result<std::vector<Grant>>> {
-        return ask(manager_->remote, wanted, node_)
-            .then([this](Result<Granted> granted) -> Result<std::vector<Grant>> {
+        return ask(manager.remote, wanted, node_)
+            .then([&manager](Result<Granted> granted) -> Result<std::vector<Grant>> {
               if (!granted) return tl::unexpected<Error>(granted.error());
-              manager_->handles.add(kj::mv(granted->handle));
+              manager.handles.add(kj::mv(granted->handle));
               return std::move(granted->grants);
             });
       });
@@ -143,11 +193,12 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease(
     const LeaseRequest& wanted, std::shared_ptr<LeaseEvents> events) {
   auto manager_here = manager();
   if (!manager_here) return tl::unexpected<Error>(manager_here.error());
+  Manager& manager = **manager_here;
   std::vector<Grant> grants;
   auto claims = thread_->run<Claims>(
-      "asking the resource manager at " + address_ + " for a lease",
+      "asking the resource manager at " + manager.address + " for a lease",
       [&](ControlLoop& loop) -> kj::Promise<Result<Claims>> {
-        return ask(manager_->remote, wanted, node_)
+        return ask(manager.remote, wanted, node_)
             .then([&](Result<Granted> granted) -> kj::Promise<Result<Claims>> {
               if (!granted) return Result<Claims>(tl::unexpected<Error>(granted.error()));
               grants = std::move(granted->grants);
@@ -162,10 +213,11 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease(
 Result<std::int64_t> ControlPlane::extend(const Grant& grant, std::chrono::seconds duration) {
   auto manager_here = manager();
   if (!manager_here) return tl::unexpected<Error>(manager_here.error());
+  Manager& manager = **manager_here;
   return thread_->run<std::int64_t>(
-      "asking the resource manager at " + address_ + " for more time",
+      "asking the resource manager at " + manager.address + " for more time",
       [&](ControlLoop&) -> kj::Promise<Result<std::int64_t>> {
-        auto request = manager_->remote.extendRequest();
+        auto request = manager.remote.extendRequest();
         request.setLeaseId(grant.lease_id);
         request.setToken(wire::to_data(grant.token));
         request.setDurationMs(
@@ -182,10 +234,11 @@ Result<std::int64_t> ControlPlane::extend(const Grant& grant, std::chrono::secon
 Result<std::vector<NodeInfo>> ControlPlane::nodes() {
   auto manager_here = manager();
   if (!manager_here) return tl::unexpected<Error>(manager_here.error());
+  Manager& manager = **manager_here;
   return thread_->run<std::vector<NodeInfo>>(
-      "asking the resource manager at " + address_ + " for its nodes",
+      "asking the resource manager at " + manager.address + " for its nodes",
       [&](ControlLoop&) -> kj::Promise<Result<std::vector<NodeInfo>>> {
-        return manager_->remote.nodesRequest().send().then(
+        return manager.remote.nodesRequest().send().then(
             [](capnp::Response<wire::ResourceManager::NodesResults>&& results)
                 -> Result<std::vector<NodeInfo>> {
               std::vector<NodeInfo> nodes;
@@ -198,10 +251,11 @@ Result<std::vector<NodeInfo>> ControlPlane::nodes() {
 Result<std::vector<LeaseInfo>> ControlPlane::leases() {
   auto manager_here = manager();
   if (!manager_here) return tl::unexpected<Error>(manager_here.error());
+  Manager& manager = **manager_here;
   return thread_->run<std::vector<LeaseInfo>>(
-      "asking the resource manager at " + address_ + " for its leases",
+      "asking the resource manager at " + manager.address + " for its leases",
       [&](ControlLoop&) -> kj::Promise<Result<std::vector<LeaseInfo>>> {
-        return manager_->remote.leasesRequest().send().then(
+        return manager.remote.leasesRequest().send().then(
             [](capnp::Response<wire::ResourceManager::LeasesResults>&& results)
                 -> Result<std::vector<LeaseInfo>> {
               std::vector<LeaseInfo> leases;

@@ -4,10 +4,12 @@
 #include <base/node_identity.hpp>
 #include <client/node_link.hpp>
 #include <sublet/session.hpp>
+#include <wire/manager_address.hpp>
 
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -38,8 +40,11 @@ class ControlPlane {
   /// A lease of this process was given back.
   void note_release() noexcept { released_at_.store(base::ticks(), std::memory_order_relaxed); }
 
-  /// Connects to the resource manager at `address`, and checks that it is one.
-  Result<void> connect_manager(const std::string& address);
+  /// Connects to the resource manager there, and checks that it is one, and the one meant.
+  Result<void> connect_manager(const wire::ManagerLocation& location);
+  /// Where to find a resource manager when one is needed and none has been connected to: an address,
+  /// or a directory with an address file.
+  void set_manager(std::string named, std::string directory);
 
   Result<std::vector<Grant>> request(const LeaseRequest& request);
   Result<std::vector<std::unique_ptr<NodeLink>>> claim(std::vector<Grant> grants,
@@ -64,13 +69,20 @@ class ControlPlane {
   }
 
   struct Manager;  ///< Lives on the helper thread's loop.
-  Result<Manager*> manager() const;
+  /// Connects when there is no connection, or no longer one: a manager may have been started again,
+  /// and on another node.
+  Result<Manager*> manager();
+  Result<Manager*> connect(const wire::ManagerLocation& location);
 
   base::NodeIdentity node_;
   std::string transport_;
   std::shared_ptr<ControlThread> thread_;
+  std::mutex mutex_;  ///< Guards what follows; not held by who uses a Manager.
   Manager* manager_ = nullptr;
-  std::string address_;
+  std::vector<Manager*> old_managers_;  ///< Another thread may be asking one just now.
+  wire::ManagerLocation location_;
+  std::string named_;
+  std::string directory_;
   std::atomic<base::Ticks> released_at_{0};  ///< 0: never.
 };
 

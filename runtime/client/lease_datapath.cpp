@@ -43,10 +43,15 @@ WorkerLink* LeaseImpl::pick() noexcept {
 }
 
 void LeaseImpl::submit_anywhere(PendingCall& call) noexcept {
+  if (events_->attention()) [[unlikely]]
+    attend();
   for (;;) {
     WorkerLink* link = pick();
     if (link == nullptr) [[unlikely]] {
       if (recover()) continue;
+      attend_at_ = 0;
+      attend();
+      if (pick() != nullptr) continue;
       fail_call(call, Status::kClosed, "no worker is left: " + down_reason_);
       return;
     }
@@ -69,6 +74,8 @@ void LeaseImpl::submit_anywhere(PendingCall& call) noexcept {
 
 Reply LeaseImpl::call(std::uint16_t function, bool idempotent, const void* in, std::size_t in_size,
                       void* out, std::size_t out_capacity) noexcept {
+  if (events_->attention()) [[unlikely]]
+    attend();
   if (WorkerLink* link = pick(); link != nullptr && continuations_.empty()) [[likely]] {
     const transport::Request request{in, in_size, out, out_capacity, function, false};
     transport::Ticket ticket;
@@ -171,6 +178,8 @@ Status LeaseImpl::try_async(std::size_t worker, std::uint16_t function, bool ide
                             std::size_t out_capacity, PendingCall*& call) noexcept {
   call = nullptr;
   if (worker >= workers_.size()) return Status::kInvalid;
+  if (events_->attention()) [[unlikely]]
+    attend();
   WorkerLink& link = *workers_[worker];
   if (!link.up()) [[unlikely]] {
     if (!recover(link)) return Status::kClosed;
@@ -189,6 +198,8 @@ Status LeaseImpl::try_async(std::size_t worker, std::uint16_t function, bool ide
 }
 
 void LeaseImpl::progress() noexcept {
+  if (events_->attention()) [[unlikely]]
+    attend();
   for (const auto& link : workers_) link->progress();
   if (!continuations_.empty()) run_continuations();
 }

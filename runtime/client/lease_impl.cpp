@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <limits>
+#include <set>
 #include <utility>
 
 namespace sublet::client {
@@ -54,6 +56,23 @@ std::array<std::uint8_t, 32> sha256_of(std::span<const std::byte> content) {
   return hash;
 }
 
+/// A lease whose workers are not all settled is looked after so often, when it is used.
+constexpr auto kAttendAgain = std::chrono::microseconds(500);
+
+/// Between two attempts to replace workers: what is asked for in vain costs a caller some hundred
+/// microseconds.
+constexpr auto kReplaceMin = std::chrono::milliseconds(50);
+constexpr auto kReplaceMax = std::chrono::seconds(1);
+
+void add(Usage& to, const Usage& more) {
+  to.invocations += more.invocations;
+  to.compute_ns += more.compute_ns;
+  to.hot_poll_ns += more.hot_poll_ns;
+  to.bytes_in += more.bytes_in;
+  to.bytes_out += more.bytes_out;
+  to.core_seconds += more.core_seconds;
+}
+
 std::string file_name(const std::string& path) {
   return path.substr(path.rfind('/') + 1);
 }
@@ -63,9 +82,10 @@ std::string file_name(const std::string& path) {
 Result<std::shared_ptr<LeaseImpl>> LeaseImpl::create(std::shared_ptr<ControlPlane> control,
                                                      std::vector<std::unique_ptr<NodeLink>> nodes,
                                                      std::shared_ptr<LeaseEvents> events,
+                                                     const LeaseRequest& request,
                                                      std::shared_ptr<TraceBuffer> trace) {
-  std::shared_ptr<LeaseImpl> lease(
-      new LeaseImpl(std::move(control), std::move(nodes), std::move(events), std::move(trace)));
+  std::shared_ptr<LeaseImpl> lease(new LeaseImpl(std::move(control), std::move(nodes),
+                                                 std::move(events), request, std::move(trace)));
   const Grant& grant = lease->nodes_.front()->grant();
   auto arena = transport::Arena::create(grant.arena_bytes);
   if (!arena) return tl::unexpected<Error>(arena.error());
@@ -80,11 +100,17 @@ Result<std::shared_ptr<LeaseImpl>> LeaseImpl::create(std::shared_ptr<ControlPlan
 
 LeaseImpl::LeaseImpl(std::shared_ptr<ControlPlane> control,
                      std::vector<std::unique_ptr<NodeLink>> nodes,
-                     std::shared_ptr<LeaseEvents> events, std::shared_ptr<TraceBuffer> trace)
+                     std::shared_ptr<LeaseEvents> events, const LeaseRequest& request,
+                     std::shared_ptr<TraceBuffer> trace)
     : control_(std::move(control)),
       events_(std::move(events)),
       trace_(std::move(trace)),
-      nodes_(std::move(nodes)) {}
+      nodes_(std::move(nodes)),
+      request_(request) {
+  request_.parts = 1;
+  request_.slots = nodes_.front()->grant().slots;
+  request_.arena_bytes = nodes_.front()->grant().arena_bytes;
+}
 
 LeaseImpl::~LeaseImpl() {
   release();
@@ -94,17 +120,12 @@ Result<void> LeaseImpl::connect_all() {
   std::vector<transport::Target> targets;
   for (const auto& node : nodes_) {
     for (std::uint32_t i = 0; i < node->cpusets().size(); ++i) {
-      const auto index = static_cast<std::uint32_t>(workers_.size());
-      auto link =
-          std::make_unique<WorkerLink>(*node, index, i, arena_, trace_.get(), continuations_);
-      link->on_executor_gone = [this](WorkerLink& gone, const std::string& reason) {
-        executor_gone(gone, reason);
-      };
+      auto link = make_link(*node, static_cast<std::uint32_t>(workers_.size()), i);
       auto target = link->target(control_->timeouts());
       if (!target) return tl::unexpected<Error>(target.error());
       targets.push_back(std::move(*target));
       if (trace_) {
-        trace_->workers.push_back("worker " + std::to_string(index) + " on " +
+        trace_->workers.push_back("worker " + std::to_string(workers_.size()) + " on " +
                                   node->grant().node_name + " cpu " + node->cpusets()[i]);
       }
       workers_.push_back(std::move(link));
@@ -122,6 +143,16 @@ Result<void> LeaseImpl::connect_all() {
   continuations_.reserve(slots);
   if (trace_) trace_->lease_id = id_;
   return {};
+}
+
+std::unique_ptr<WorkerLink> LeaseImpl::make_link(NodeLink& node, std::uint32_t index,
+                                                 std::uint32_t worker_on_node) {
+  auto link = std::make_unique<WorkerLink>(node, index, worker_on_node, arena_, trace_.get(),
+                                           continuations_);
+  link->on_executor_gone = [this](WorkerLink& gone, const std::string& reason) {
+    executor_gone(gone, reason);
+  };
+  return link;
 }
 
 tl::unexpected<Error> LeaseImpl::not_connected(WorkerLink& link, const transport::Target& target,
@@ -154,15 +185,23 @@ Result<std::uint16_t> LeaseImpl::open(const std::string& path, const std::string
   auto content = read_library(path);
   if (!content) return tl::unexpected<Error>(content.error());
   OpenFunction function;
-  function.path = path;
   function.request.index = static_cast<std::uint16_t>(functions_.size());
   function.request.name = name;
   function.request.library = file_name(path);
   function.request.sha256 = sha256_of(*content);
   function.request.timeout = options.timeout;
+  for (const OpenFunction& other : functions_) {
+    if (other.request.sha256 == function.request.sha256) function.content = other.content;
+  }
+  if (!function.content) {
+    function.content = std::make_shared<const std::vector<std::byte>>(std::move(*content));
+  }
+  if (events_->attention()) attend();
   for (const auto& node : nodes_) {
     if (node->state().lost()) continue;
-    if (auto opened = open_on(*node, function.request, *content); !opened) {
+    auto opened = open_on(*node, function.request, *function.content);
+    // One that left meanwhile needs it no more.
+    if (!opened && !node->state().lost() && !node->state().leaving()) {
       return tl::unexpected<Error>(opened.error());
     }
   }
@@ -203,6 +242,10 @@ bool LeaseImpl::recover(WorkerLink& link) noexcept {
     return false;
   }
   NodeLink& node = link.node();
+  if (node.state().leaving()) {
+    down_reason_ = "node " + node.grant().node_name + " is being given back";
+    return false;
+  }
   auto replaced = node.await_replacement(link.generation());
   if (!replaced) {
     down_reason_ = replaced.error().what();
@@ -219,6 +262,127 @@ bool LeaseImpl::recover() noexcept {
     if (link->up() || recover(*link)) any = true;
   }
   return any;
+}
+
+void LeaseImpl::attend() noexcept {
+  const base::Ticks now = base::ticks();
+  if (now < attend_at_) return;
+  events_->take_attention();
+  if (released_) return;
+  const bool retired = retire_leaving();
+  if (!replace_gone() || !retired) {
+    attend_at_ = base::ticks() + base::TickRate::get().from(kAttendAgain);
+    events_->call_attention();
+  }
+}
+
+bool LeaseImpl::retire_leaving() {
+  bool all = true;
+  for (const auto& link : workers_) {
+    NodeState& state = link->node().state();
+    if (!state.departed()) continue;
+    link->retire();
+    link->progress();
+    if (link->in_flight() == 0) {
+      link->take_down(Status::kClosed, "its node has left");
+    } else {
+      // Of a lost node the channel finds out by itself, and ends what is under way as lost.
+      all = false;
+    }
+  }
+  for (const auto& node : nodes_) {
+    if (!node->state().leaving() || node->state().lost()) continue;
+    const bool idle = std::all_of(workers_.begin(), workers_.end(), [&](const auto& link) {
+      return &link->node() != node.get() || link->gone();
+    });
+    if (!idle) continue;
+    if (const auto used = node->usage()) add(past_, *used);
+    base::log().info("lease {}: giving node {} back", id_, node->grant().node_name);
+    node->release();
+  }
+  return all;
+}
+
+bool LeaseImpl::replace_gone() {
+  std::vector<std::size_t> gone;
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    if (workers_[i]->gone()) gone.push_back(i);
+  }
+  if (gone.empty() || !request_.replace) return true;
+  const base::TickRate& rate = base::TickRate::get();
+  if (base::ticks() < replace_at_) return false;
+  std::string why;
+  auto want = gone.size();
+  while (want > 0) {
+    LeaseRequest request = request_;
+    request.cores = static_cast<std::uint32_t>(want);
+    auto nodes = control_->lease(request, events_);
+    if (!nodes) {
+      why = nodes.error().what();
+      if (nodes.error().kind() != ErrorKind::kOverloaded) break;
+      want /= 2;
+      continue;
+    }
+    if (auto adopted = adopt(std::move(*nodes), std::span(gone).first(want)); !adopted) {
+      why = adopted.error().what();
+      break;
+    }
+    gone.erase(gone.begin(), gone.begin() + static_cast<std::ptrdiff_t>(want));
+    replace_pause_ = 0;
+    want = gone.size();
+  }
+  if (gone.empty()) return true;
+  // Said once for each spell of want.
+  if (replace_pause_ == 0) {
+    base::log().info("lease {}: no workers yet in place of {}: {}", id_, gone.size(), why);
+  }
+  replace_pause_ = std::clamp(2 * replace_pause_, rate.from(kReplaceMin), rate.from(kReplaceMax));
+  replace_at_ = base::ticks() + replace_pause_;
+  return false;
+}
+
+Result<void> LeaseImpl::adopt(std::vector<std::unique_ptr<NodeLink>> nodes,
+                              std::span<const std::size_t> at) {
+  std::vector<std::unique_ptr<WorkerLink>> links;
+  std::vector<transport::Target> targets;
+  for (const auto& node : nodes) {
+    for (const OpenFunction& function : functions_) {
+      if (auto opened = open_on(*node, function.request, *function.content); !opened) {
+        return opened;
+      }
+    }
+    for (std::uint32_t i = 0; i < node->cpusets().size() && links.size() < at.size(); ++i) {
+      links.push_back(make_link(*node, static_cast<std::uint32_t>(at[links.size()]), i));
+      auto target = links.back()->target(control_->timeouts());
+      if (!target) return tl::unexpected<Error>(target.error());
+      targets.push_back(std::move(*target));
+    }
+  }
+  auto channels = transport::connect(targets, arena_);
+  for (std::size_t i = 0; i < channels.size(); ++i) {
+    if (!channels[i]) return not_connected(*links[i], targets[i], channels[i].error());
+    links[i]->take(std::move(*channels[i]), targets[i]);
+  }
+  for (std::size_t i = 0; i < links.size(); ++i) {
+    const NodeLink& node = links[i]->node();
+    if (trace_) {
+      trace_->workers[at[i]] +=
+          ", later on " + node.grant().node_name + " cpu " + node.cpusets()[links[i]->worker_on_node()];
+    }
+    base::log().info("lease {}: worker {} is on node {} now", id_, at[i], node.grant().node_name);
+    workers_[at[i]] = std::move(links[i]);
+  }
+  for (auto& node : nodes) nodes_.push_back(std::move(node));
+  forget_nodes();
+  return {};
+}
+
+/// Those that have no worker here any more.
+void LeaseImpl::forget_nodes() {
+  std::erase_if(nodes_, [&](const auto& node) {
+    return std::none_of(workers_.begin(), workers_.end(),
+                        [&](const auto& link) { return &link->node() == node.get(); });
+  });
 }
 
 void LeaseImpl::fail_call(PendingCall& call, Status status, const std::string& text) noexcept {
@@ -327,32 +491,41 @@ Result<BatchReport> LeaseImpl::batch(std::uint16_t function, bool idempotent,
 
 WorkerInfo LeaseImpl::worker_info(std::size_t index) const {
   if (index >= workers_.size()) return {};
-  const NodeLink& node = workers_[index]->node();
-  std::size_t first = index;
-  while (first > 0 && &workers_[first - 1]->node() == &node) --first;
-  return {node.grant().node_name, node.cpusets()[index - first],
-          to_string(workers_[index]->kind())};
+  const WorkerLink& link = *workers_[index];
+  const NodeLink& node = link.node();
+  return {node.grant().node_name, node.cpusets()[link.worker_on_node()], to_string(link.kind())};
 }
 
 Result<void> LeaseImpl::extend(std::chrono::seconds duration) {
   if (released_) return fail(ErrorKind::kInvalid, "the lease was released");
-  auto expires = control_->extend(nodes_.front()->grant(), duration);
-  if (!expires) return tl::unexpected<Error>(expires.error());
-  expires_unix_ms_ = *expires;
+  if (events_->attention()) attend();
+  // Workers that came later are of leases of their own.
+  std::set<std::uint64_t> extended;
+  std::int64_t earliest = std::numeric_limits<std::int64_t>::max();
+  for (const auto& node : nodes_) {
+    if (node->state().lost() || node->state().leaving()) continue;
+    if (!extended.insert(node->grant().lease_id).second) continue;
+    auto expires = control_->extend(node->grant(), duration);
+    if (!expires) return tl::unexpected<Error>(expires.error());
+    earliest = std::min(earliest, *expires);
+  }
+  if (extended.empty()) {
+    return fail(ErrorKind::kDisconnected, "all nodes of the lease have left or are lost");
+  }
+  request_.duration = std::max(request_.duration, duration);
+  expires_unix_ms_ = earliest;
   return {};
 }
 
 Result<Usage> LeaseImpl::usage() {
-  Usage sum;
+  if (events_->attention()) attend();
+  Usage sum = past_;
   for (const auto& node : nodes_) {
+    if (node->state().lost()) continue;
     auto usage = node->usage();
+    if (!usage && node->state().lost()) continue;
     if (!usage) return tl::unexpected<Error>(usage.error());
-    sum.invocations += usage->invocations;
-    sum.compute_ns += usage->compute_ns;
-    sum.hot_poll_ns += usage->hot_poll_ns;
-    sum.bytes_in += usage->bytes_in;
-    sum.bytes_out += usage->bytes_out;
-    sum.core_seconds += usage->core_seconds;
+    add(sum, *usage);
   }
   return sum;
 }

@@ -16,17 +16,21 @@ namespace sublet::client {
 /// under way. Owner: Lease, Function, Call, shared. Thread rule: see Lease.
 ///
 /// STATES  of a worker: up -> down (its executor died) -> up again (replaced; found on the next
-///         submit) | lost (its node's share has ended; never again).
+///         submit) | gone (its node's share has ended). up -> retiring (its node is being given
+///         back: takes no more calls) -> gone. A gone worker's place is taken by one of another
+///         node when the resource manager has cores.
 class LeaseImpl {
  public:
   struct OpenFunction {
     FunctionRequest request;
-    std::string path;
+    /// Of the library, for nodes that come later; functions of one library share it.
+    std::shared_ptr<const std::vector<std::byte>> content;
   };
 
   static Result<std::shared_ptr<LeaseImpl>> create(std::shared_ptr<ControlPlane> control,
                                                    std::vector<std::unique_ptr<NodeLink>> nodes,
                                                    std::shared_ptr<LeaseEvents> events,
+                                                   const LeaseRequest& request,
                                                    std::shared_ptr<TraceBuffer> trace);
   LeaseImpl(const LeaseImpl&) = delete;
   LeaseImpl& operator=(const LeaseImpl&) = delete;
@@ -74,13 +78,26 @@ class LeaseImpl {
 
  private:
   LeaseImpl(std::shared_ptr<ControlPlane> control, std::vector<std::unique_ptr<NodeLink>> nodes,
-            std::shared_ptr<LeaseEvents> events, std::shared_ptr<TraceBuffer> trace);
+            std::shared_ptr<LeaseEvents> events, const LeaseRequest& request,
+            std::shared_ptr<TraceBuffer> trace);
   Result<void> connect_all();
+  std::unique_ptr<WorkerLink> make_link(NodeLink& node, std::uint32_t index,
+                                        std::uint32_t worker_on_node);
   tl::unexpected<Error> not_connected(WorkerLink& link, const transport::Target& target,
                                       const Error& error);
   Result<void> open_on(NodeLink& node, const FunctionRequest& function,
                        std::span<const std::byte> content);
   void executor_gone(WorkerLink& link, const std::string& reason) noexcept;
+
+  /// Looks after workers whose nodes leave or are lost: called when LeaseEvents says so, and until
+  /// everything is settled.
+  void attend() noexcept;
+  /// True when no worker is retiring any more.
+  bool retire_leaving();
+  /// Lends workers of other nodes to the places of those that are gone; true when none is.
+  bool replace_gone();
+  Result<void> adopt(std::vector<std::unique_ptr<NodeLink>> nodes, std::span<const std::size_t> at);
+  void forget_nodes();
 
   /// The worker with the least under way; null when none is up.
   WorkerLink* pick() noexcept;
@@ -116,6 +133,11 @@ class LeaseImpl {
   std::vector<PendingCall*> pool_;
   std::size_t handed_over_ = 0;  ///< Calls with a continuation that has not run yet.
   std::string last_error_;
+  LeaseRequest request_;                ///< What workers are replaced by.
+  base::Ticks attend_at_ = 0;           ///< Not before.
+  base::Ticks replace_at_ = 0;          ///< Not before.
+  base::Ticks replace_pause_ = 0;       ///< Until the next try.
+  Usage past_;                          ///< Of nodes that have been given back.
   std::string down_reason_;  ///< Why the last worker that went down did, and did not come back.
 };
 

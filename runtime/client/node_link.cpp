@@ -35,8 +35,21 @@ bool NodeState::mark(const std::string& reason) {
   return true;
 }
 
-void NodeState::lose(const std::string& reason) {
-  if (mark(reason)) events_->lost(reason);
+void NodeState::lose(const std::string& reason, bool node_gone) {
+  const bool first = mark(reason);
+  if (node_gone) {
+    node_gone_.store(true, std::memory_order_release);
+    events_->call_attention();
+  }
+  if (first) events_->lost(reason);
+}
+
+void NodeState::ending(const EndingNotice& notice) {
+  if (notice.leaving) {
+    leaving_.store(true, std::memory_order_release);
+    events_->call_attention();
+  }
+  events_->ending(notice);
 }
 
 void NodeState::release() {
@@ -59,7 +72,7 @@ class NoticeServer final : public wire::LeaseNotices::Server {
     constexpr std::uint64_t kMostMs = std::uint64_t{1} << 40;
     state_->ending({std::chrono::milliseconds(
                         static_cast<std::int64_t>(std::min(params.getLeftMs(), kMostMs))),
-                    wire::to_string(params.getReason())});
+                    wire::to_string(params.getReason()), params.getLeaving()});
     return kj::READY_NOW;
   }
 
@@ -140,10 +153,10 @@ kj::Promise<Result<Claimed>> claim_at(std::size_t index, const Grant& grant,
         }
         auto watch = reached.connection->gone()
                          .then([state, name = grant.node_name] {
-                           state->lose("the executor manager of node " + name + " went away");
+                           state->lose("the executor manager of node " + name + " went away", true);
                          })
                          .eagerlyEvaluate([state](kj::Exception&& exception) {
-                           state->lose(exception.getDescription().cStr());
+                           state->lose(exception.getDescription().cStr(), true);
                          });
         claimed.remote.reset(
             new NodeLink::Remote{kj::mv(reached.connection), results.getLease(), kj::mv(watch)});

@@ -29,7 +29,17 @@ class LeaseEvents {
   void ending(const EndingNotice& notice);
   void lost(const std::string& reason);
 
+  /// HOT PATH: true when a node of the lease leaves or is lost, so that its user's thread should
+  /// look after its workers.
+  [[nodiscard]] bool attention() const noexcept {
+    return attention_.load(std::memory_order_relaxed);
+  }
+  void call_attention() noexcept { attention_.store(true, std::memory_order_release); }
+  /// Before looking: what happens from now on calls again.
+  void take_attention() noexcept { attention_.exchange(false, std::memory_order_acq_rel); }
+
  private:
+  std::atomic<bool> attention_{false};
   std::mutex mutex_;
   std::function<void(const EndingNotice&)> on_ending_;
   std::function<void(const std::string&)> on_lost_;
@@ -41,11 +51,18 @@ class NodeState {
  public:
   explicit NodeState(std::shared_ptr<LeaseEvents> events) : events_(std::move(events)) {}
 
-  /// The first call counts.
-  void lose(const std::string& reason);
+  /// The first call counts. `node_gone`: not only our share of the node has ended, as when a lease
+  /// expires, but the node itself is no more.
+  void lose(const std::string& reason, bool node_gone = false);
   /// As lose, when we gave it back ourselves: nobody is told.
   void release();
-  void ending(const EndingNotice& notice) { events_->ending(notice); }
+  void ending(const EndingNotice& notice);
+  /// The node is being given back.
+  [[nodiscard]] bool leaving() const noexcept { return leaving_.load(std::memory_order_acquire); }
+  /// It leaves, or is gone: other nodes may stand in for it.
+  [[nodiscard]] bool departed() const noexcept {
+    return leaving() || node_gone_.load(std::memory_order_acquire);
+  }
   [[nodiscard]] bool lost() const noexcept { return lost_.load(std::memory_order_acquire); }
   [[nodiscard]] std::string reason() const;
 
@@ -53,6 +70,8 @@ class NodeState {
   bool mark(const std::string& reason);
   std::shared_ptr<LeaseEvents> events_;
   std::atomic<bool> lost_{false};
+  std::atomic<bool> leaving_{false};
+  std::atomic<bool> node_gone_{false};
   mutable std::mutex mutex_;
   std::string reason_;
 };

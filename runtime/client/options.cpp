@@ -22,6 +22,7 @@ struct Named {
 };
 constexpr Named kNames[] = {
     {"manager", "address of the resource manager, unix:PATH or tcp:HOST:PORT"},
+    {"manager-dir", "directory in which the resource manager keeps its address"},
     {"allow-private", "start a private manager when none runs (true or false)"},
     {"node-name", "name of this node, when it is not the host name"},
     {"transport", "shm, verbs, fabric or tcp; when it is not the best one that is wanted"},
@@ -76,6 +77,8 @@ Result<void> set(SessionOptions& options, const std::string& source, const std::
                  const std::string& value) {
   if (name == "manager") {
     options.manager = value;
+  } else if (name == "manager-dir") {
+    options.manager_directory = value;
   } else if (name == "node-name") {
     options.node_name = value;
   } else if (name == "transport") {

@@ -5,6 +5,7 @@
 #include <sublet/session.hpp>
 #include <wire/control.capnp.h>
 #include <wire/convert.hpp>
+#include <wire/manager_address.hpp>
 
 #include <capnp/message.h>
 #include <capnp/serialize.h>
@@ -65,6 +66,7 @@ Result<std::shared_ptr<SessionImpl>> make_session(const SessionOptions& options)
   session->control =
       std::make_shared<ControlPlane>(base::node_identity(options.node_name), options.transport,
                                      client::Timeouts{options.timeout, options.peer_timeout});
+  session->control->set_manager(options.manager, options.manager_directory);
   (void)base::TickRate::get();  // measured now, not in the first call
   return session;
 }
@@ -100,30 +102,32 @@ Result<Session> Session::open(const SessionOptions& options) {
   auto made = client::make_session(options);
   if (!made) return tl::unexpected<Error>(made.error());
   client::SessionImpl& session = **made;
-  session.manager_address = options.manager;
-  if (const char* named = std::getenv("SUBLET_MANAGER");
-      session.manager_address.empty() && named != nullptr) {
-    session.manager_address = named;
-  }
-  if (session.manager_address.empty()) {
+  auto found = wire::find_manager(options.manager, options.manager_directory);
+  if (!found) return tl::unexpected<Error>(std::move(found.error()));
+  wire::ManagerLocation location = std::move(*found);
+  if (location.address.empty()) {
     const std::string local = base::runtime_directory() + "/manager.sock";
     if (client::answers(local)) {
-      session.manager_address = "unix:" + local;
+      location.address = "unix:" + local;
     } else if (options.allow_private) {
       auto manager = client::PrivateManager::start(options);
       if (!manager) return tl::unexpected<Error>(manager.error());
       session.private_manager = std::move(*manager);
-      session.manager_address = session.private_manager->address();
+      location.address = session.private_manager->address();
     } else {
       return fail(ErrorKind::kDisconnected,
                   "no resource manager runs: nothing answers at " + local +
-                      "; start one with 'sublet resource-manager' or set SUBLET_MANAGER");
+                      "; start one with 'sublet resource-manager', or set SUBLET_MANAGER or "
+                      "SUBLET_MANAGER_DIR");
     }
   }
-  if (auto connected = session.control->connect_manager(session.manager_address); !connected) {
+  session.manager_address = location.address;
+  if (auto connected = session.control->connect_manager(location); !connected) {
     return fail(connected.error().kind(),
-                std::string("connecting to the resource manager: ") + connected.error().what() +
-                    "; check SUBLET_MANAGER, or start one with 'sublet resource-manager'",
+                "connecting to " + location.to_string() + ": " + connected.error().what() + "; " +
+                    (location.file.empty()
+                         ? "check SUBLET_MANAGER, or start one with 'sublet resource-manager'"
+                         : location.advice()),
                 connected.error().system_errno());
   }
   return Session(std::move(*made));
@@ -134,11 +138,18 @@ Result<Lease> Session::lease(const LeaseRequest& request) {
     return fail(ErrorKind::kInvalid, "a lease for several clients is asked for with request()");
   }
   auto events = std::make_shared<client::LeaseEvents>();
-  auto nodes =
-      impl_->control->while_cores_return([&] { return impl_->control->lease(request, events); });
+  auto nodes = impl_->control->while_cores_return([&] {
+    auto leased = impl_->control->lease(request, events);
+    // A node that leaves just now takes back what nobody has claimed yet; there may be others.
+    for (int i = 0; i < 3 && !leased && leased.error().kind() == ErrorKind::kDenied; ++i) {
+      leased = impl_->control->lease(request, events);
+    }
+    return leased;
+  });
   if (!nodes) return tl::unexpected<Error>(nodes.error());
   auto lease =
-      client::LeaseImpl::create(impl_->control, std::move(*nodes), events, impl_->new_trace());
+      client::LeaseImpl::create(impl_->control, std::move(*nodes), events, request,
+                                impl_->new_trace());
   if (!lease) return tl::unexpected<Error>(lease.error());
   return Lease(client::with_session(impl_, std::move(*lease)));
 }
@@ -147,13 +158,14 @@ Result<std::vector<Grant>> Session::request(const LeaseRequest& request) {
   return impl_->control->while_cores_return([&] { return impl_->control->request(request); });
 }
 
-Result<Lease> Session::claim(const std::vector<Grant>& grants) {
+Result<Lease> Session::claim(const std::vector<Grant>& grants, const LeaseRequest& request) {
   if (grants.empty()) return fail(ErrorKind::kInvalid, "there is no grant to claim");
   auto events = std::make_shared<client::LeaseEvents>();
   auto nodes = impl_->control->claim(grants, events);
   if (!nodes) return tl::unexpected<Error>(nodes.error());
   auto lease =
-      client::LeaseImpl::create(impl_->control, std::move(*nodes), events, impl_->new_trace());
+      client::LeaseImpl::create(impl_->control, std::move(*nodes), events, request,
+                                impl_->new_trace());
   if (!lease) return tl::unexpected<Error>(lease.error());
   return Lease(client::with_session(impl_, std::move(*lease)));
 }

@@ -68,8 +68,18 @@ class WorkerLink {
 
   [[nodiscard]] transport::Kind kind() const noexcept { return kind_; }
 
-  [[nodiscard]] bool up() const noexcept { return channel_.has_value() && channel_->is_open(); }
+  /// Takes calls.
+  [[nodiscard]] bool up() const noexcept {
+    return channel_.has_value() && !retiring_ && channel_->is_open();
+  }
+  /// Takes no more calls; those under way may end.
+  void retire() noexcept { retiring_ = true; }
+  /// Down for good: its node has left or is lost, and nothing is under way.
+  [[nodiscard]] bool gone() const noexcept {
+    return !channel_ && node_.state().departed();
+  }
   [[nodiscard]] NodeLink& node() const noexcept { return node_; }
+  [[nodiscard]] std::uint32_t worker_on_node() const noexcept { return worker_on_node_; }
   [[nodiscard]] std::uint32_t generation() const noexcept { return generation_; }
   [[nodiscard]] std::uint32_t in_flight() const noexcept {
     return channel_ ? channel_->in_flight() : 0;
@@ -131,6 +141,7 @@ class WorkerLink {
   std::uint32_t generation_ = 0;
   transport::Kind kind_ = transport::Kind::kShm;
   std::optional<transport::AnyClientChannel> channel_;
+  bool retiring_ = false;
   std::shared_ptr<transport::Arena> arena_;
   TraceBuffer* trace_;
   std::vector<PendingCall*>& continuations_;  ///< The lease's: ended calls whose `then` is to run.

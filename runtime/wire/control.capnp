@@ -108,7 +108,11 @@ interface ResourceManager {
   # node, and refused while the first one's connection lives).
   register @4 (node :NodeDescription, held :List(GrantSpec), control :NodeControl)
       -> (failure :Failure, registration :NodeRegistration, heartbeatMs :UInt32);
-  version @5 () -> (version :Text);
+  # `instance` differs from one run of a manager to the next: see wire/manager_address.hpp.
+  version @5 () -> (version :Text, instance :Text);
+  # Gives the node called `node` back: no new leases on it, and its executor manager is told to end
+  # those that it has within `limitMs`, and then itself. Answers once it has been told.
+  drain @6 (node :Text, limitMs :UInt64, reason :Text) -> (failure :Failure);
 }
 
 interface LeaseHandle {}
@@ -121,6 +125,8 @@ interface NodeRegistration {
   # The cores are free again.
   ended @2 (leaseId :UInt64, part :UInt32, reason :Text, usage :Usage);
   usage @3 (leaseId :UInt64, part :UInt32, usage :Usage);
+  # The node takes no new grants: it will end those it has, and leave.
+  draining @4 ();
 }
 
 # What the resource manager tells an executor manager.
@@ -131,6 +137,8 @@ interface NodeControl {
   # claimed it: then it stays.
   revoke @1 (leaseId :UInt64, part :UInt32, reason :Text, unclaimedOnly :Bool) -> (held :Bool);
   extend @2 (leaseId :UInt64, part :UInt32, expiresUnixMs :Int64) -> (failure :Failure);
+  # Ends its grants within `limitMs`, tells their clients so first, then leaves and ends.
+  drain @3 (limitMs :UInt64, reason :Text);
 }
 
 struct WorkerDescription {
@@ -180,6 +188,8 @@ interface ClaimedLease {
 
 # What an executor manager tells the client of a claimed lease.
 interface LeaseNotices {
-  ending @0 (leftMs :UInt64, reason :Text);
+  # `leaving`: the node is being given back, so no extension can help. Nothing new should be
+  # submitted to it; once nothing is under way there its executor ends, at the latest after `leftMs`.
+  ending @0 (leftMs :UInt64, reason :Text, leaving :Bool);
   lost @1 (reason :Text);
 }

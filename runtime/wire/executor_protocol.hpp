@@ -9,7 +9,7 @@
 // STATES    zygote: starts -> kZygoteReady -> any number of kSpawn / kSpawned / kExited. When the
 //           manager's end of the socket closes it kills its executors and exits.
 //           executor: forked -> kReady -> any number of kOpen / kOpened and kListen / kListening
-//           -> kStop or the socket closes -> exits 0.
+//           -> kStop, idle for a while after kDrain, or the socket closes -> exits 0.
 // LIMITS    limits.hpp; texts are cut to kMaxText and always zero-terminated.
 
 #include <wire/limits.hpp>
@@ -32,6 +32,7 @@ enum class MessageType : std::uint32_t {
   kListening,        ///< executor -> manager: Listening
   kDying,            ///< executor -> manager: Dying, written just before a fatal end
   kStop,             ///< manager -> executor: no body
+  kDrain,            ///< manager -> executor: no body; end once all workers are idle
 };
 
 struct MessageHeader {

@@ -144,6 +144,16 @@ void TestManagers::start_resource_manager() {
 }
 
 void TestManagers::start_node(const TestNode& node) {
+  node_options_.push_back(node);
+  nodes_.push_back(launch(node));
+}
+
+void TestManagers::restart_node(std::size_t index) {
+  nodes_.at(index).reset();
+  nodes_.at(index) = launch(node_options_.at(index));
+}
+
+std::unique_ptr<ChildProcess> TestManagers::launch(const TestNode& node) const {
   ChildProcess::Options options;
   options.environment = environment(node.name);
   options.output = directory_ + "/node-" + node.name + ".log";
@@ -161,7 +171,7 @@ void TestManagers::start_node(const TestNode& node) {
                                     node.memory};
   words.insert(words.end(), node.more.begin(), node.more.end());
   if (hosts_ != nullptr) words = hosts_->on_second(words);
-  nodes_.push_back(std::make_unique<ChildProcess>(words, options));
+  return std::make_unique<ChildProcess>(words, options);
 }
 
 std::vector<NodeInfo> TestManagers::nodes() const {

@@ -49,6 +49,8 @@ class TestManagers {
 
   void start_resource_manager();
   void start_node(const TestNode& node);
+  /// Starts the node of that index once more, after its executor manager has ended.
+  void restart_node(std::size_t index);
   [[nodiscard]] ChildProcess& resource_manager() { return *resource_manager_; }
   [[nodiscard]] ChildProcess& node(std::size_t index) { return *nodes_.at(index); }
 
@@ -73,6 +75,7 @@ class TestManagers {
 
  private:
   void start(const std::vector<TestNode>& nodes);
+  [[nodiscard]] std::unique_ptr<ChildProcess> launch(const TestNode& node) const;
   [[noreturn]] void give_up(const std::string& what) const;
 
   std::string directory_;
@@ -82,6 +85,7 @@ class TestManagers {
   std::string address_;
   std::unique_ptr<ChildProcess> resource_manager_;
   std::vector<std::unique_ptr<ChildProcess>> nodes_;
+  std::vector<TestNode> node_options_;
 };
 
 }  // namespace sublet::test

@@ -41,6 +41,9 @@ struct LeaseRequest {
   /// Address space of each part's arena. Pages count only once they are used.
   std::uint64_t arena_bytes = std::uint64_t{1} << 30;
   std::uint32_t slots = 16;  ///< Calls in flight per worker; a power of two, at most 1024.
+  /// Nodes that are given back or die take their workers with them: lease as many cores elsewhere
+  /// in their place, as soon as there are any. Calls find the new workers by themselves.
+  bool replace = true;
 };
 
 /// The right to one node's share of a lease: whoever presents it first has it. A secret.
@@ -75,6 +78,9 @@ struct WorkerInfo {
 struct EndingNotice {
   std::chrono::milliseconds left{0};
   std::string reason;
+  /// Only one node of the lease is meant, which is being given back: nothing more is submitted to
+  /// its workers, calls under way there may end until `left` is over. An extension does not help.
+  bool leaving = false;
 };
 
 /// Resources consumed so far, summed over the lease's workers.

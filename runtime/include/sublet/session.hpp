@@ -15,13 +15,16 @@ namespace sublet {
 /// configuration file ($SUBLET_CONFIG, else $XDG_CONFIG_HOME/sublet/sublet.conf), then the
 /// environment (SUBLET_MANAGER, SUBLET_NODE_NAME, ...), then command-line flags.
 struct SessionOptions {
-  /// Address of the resource manager: unix:PATH or tcp:HOST:PORT. Empty: $SUBLET_MANAGER, else a
-  /// running local one; when there is none, a private one is started for this process and ends with
-  /// it.
+  /// Address of the resource manager: unix:PATH or tcp:HOST:PORT. Empty: $SUBLET_MANAGER, else what
+  /// the address file in `manager_directory` says, else a running local one; when there is none, a
+  /// private one is started for this process and ends with it.
   std::string manager;
+  /// A directory in which a resource manager keeps its address (`sublet resource-manager
+  /// --address-dir`). Empty: $SUBLET_MANAGER_DIR, else none.
+  std::string manager_directory;
   /// False: fail instead of starting a private manager.
   bool allow_private = true;
-  /// Tells virtual nodes on one machine apart. Empty: the host name.
+  /// Tells virtual nodes on one machine apart. Empty: Slurm's name of the node, else the host name.
   std::string node_name;
   /// The transport to use: shm, verbs, fabric or tcp. Empty: the best one there is to each executor
   /// (shm on its own node, verbs where both ends have RDMA, an HPC fabric, else tcp).
@@ -78,7 +81,8 @@ class Session {
   static Result<Session> open();
   static Result<Session> open(const SessionOptions& options);
 
-  /// A session without a resource manager, for a process that only claims grants.
+  /// A session for a process that only claims grants: it connects to a resource manager when it
+  /// needs one, and never starts one.
   static Result<Session> open_detached(const SessionOptions& options);
 
   /// Asks for a lease and claims all of it. The refusal says what was asked and what is free.
@@ -89,7 +93,9 @@ class Session {
   Result<std::vector<Grant>> request(const LeaseRequest& request);
 
   /// Claims grants of one part, made by request() in this process or another.
-  Result<Lease> claim(const std::vector<Grant>& grants);
+  /// `request` is what they were asked for with: what is leased in place of nodes that leave is
+  /// like it.
+  Result<Lease> claim(const std::vector<Grant>& grants, const LeaseRequest& request = {});
 
   Result<std::vector<NodeInfo>> nodes();
   Result<std::vector<LeaseInfo>> leases();

@@ -172,7 +172,9 @@ class Simulation {
     } else if (die < 1926) {
       thaw_one_freeze_another();
     } else if (die < 1930) {
-      static_cast<void>(book_->set_draining(any_node().offer.name, pick(4) == 0));
+      if (const auto node = book_->find_node(any_node().offer.node_id)) {
+        book_->set_draining(*node, pick(4) == 0);
+      }
     } else if (die < 1933) {
       restart_manager();
     }

@@ -85,8 +85,7 @@ TEST_F(LeaseBookTest, RefusalSaysWhatWasAskedAndWhatIsFree) {
 TEST_F(LeaseBookTest, RefusalCountsLostAndDrainingNodes) {
   join("c1", 2);
   book_.node_disconnected(join("c2", 2), now_);
-  join("c3", 2);
-  ASSERT_TRUE(book_.set_draining("c3", true));
+  book_.set_draining(join("c3", 2), true);
   const auto grants = book_.reserve(ask(3), now_);
   ASSERT_FALSE(grants);
   EXPECT_STREQ(grants.error().what(),
@@ -275,14 +274,15 @@ TEST_F(LeaseBookTest, RevokesWhatANodeHoldsOnOtherTerms) {
 }
 
 TEST_F(LeaseBookTest, DrainingNodeKeepsItsGrantsAndGetsNone) {
-  join("c1", 4);
+  const NodeNumber node = join("c1", 4);
   const auto grants = grant(ask(1));
-  ASSERT_TRUE(book_.set_draining("c1", true));
+  book_.set_draining(node, true);
   EXPECT_FALSE(book_.reserve(ask(1), now_));
   EXPECT_EQ(book_.state(grants[0].key), GrantState::kGranted);
-  ASSERT_TRUE(book_.set_draining("c1", false));
+  book_.set_draining(node, false);
   EXPECT_TRUE(book_.reserve(ask(1), now_));
-  EXPECT_FALSE(book_.set_draining("c9", true));
+  EXPECT_EQ(book_.nodes_named("c1"), std::vector{node});
+  EXPECT_STREQ(book_.nodes_named("c9").error().what(), "no node is named 'c9'; there are: c1");
 }
 
 TEST_F(LeaseBookTest, WithdrawnLeaseLeavesNoTrace) {

@@ -1,0 +1,92 @@
+#include <cli/manager_address_keeper.hpp>
+#include <common/manager_query.hpp>
+#include <wire/address.hpp>
+#include <wire/manager_address.hpp>
+
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <fstream>
+
+namespace sublet::cli {
+namespace {
+
+constexpr auto kAskOther = std::chrono::milliseconds(2000);
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  if (::gethostname(name.data(), name.size() - 1) != 0 || name[0] == 0) return "localhost";
+  return name.data();
+}
+
+std::string written_by() {
+  std::array<char, 32> time{};
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  ::gmtime_r(&now, &utc);
+  std::strftime(time.data(), time.size(), "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return host_name() + ", process " + std::to_string(::getpid()) + ", since " + time.data();
+}
+
+/// Two managers in one directory would split the cluster between them.
+Result<void> check_alone(const std::string& directory) {
+  const auto file = wire::ManagerAddressFile::read(directory);
+  if (!file) return {};
+  wire::ManagerLocation location(file->addresses.front());
+  location.instance = file->instance;
+  if (!manager::query_version(location, kAskOther)) return {};  // what a dead one left behind
+  return fail(ErrorKind::kDenied, "another resource manager serves '" + directory + "' at " +
+                                      location.address + " (" + file->written_by +
+                                      "); stop it first, or use another --address-dir");
+}
+
+Result<void> replace_file(const std::string& path, const std::string& text) {
+  const std::string draft = path + "." + host_name() + "." + std::to_string(::getpid());
+  std::ofstream file(draft, std::ios::trunc);
+  file << text;
+  file.close();
+  if (!file || ::rename(draft.c_str(), path.c_str()) != 0) {
+    const int error = errno;
+    ::unlink(draft.c_str());
+    return fail(ErrorKind::kInvalid, "writing address file '" + path + "': " + std::strerror(error),
+                error);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<ManagerAddressKeeper> ManagerAddressKeeper::write(const std::string& directory,
+                                                         std::vector<std::string> addresses,
+                                                         const std::string& instance) {
+  if (auto alone = check_alone(directory); !alone) return tl::unexpected<Error>(alone.error());
+  for (std::string& text : addresses) {
+    auto address = wire::Address::parse(text);
+    if (!address || address->kind != wire::Address::Kind::kTcp || address->host != "*") continue;
+    address->host = host_name();
+    text = address->to_string();
+  }
+  wire::ManagerAddressFile file;
+  file.path = directory + "/" + wire::kManagerAddressFile;
+  file.written_by = written_by();
+  file.instance = instance;
+  file.addresses = std::move(addresses);
+  if (auto written = replace_file(file.path, file.to_text()); !written) {
+    return tl::unexpected<Error>(written.error());
+  }
+  ManagerAddressKeeper keeper;
+  keeper.directory_ = directory;
+  keeper.instance_ = instance;
+  return keeper;
+}
+
+ManagerAddressKeeper::~ManagerAddressKeeper() {
+  if (directory_.empty()) return;
+  const auto file = wire::ManagerAddressFile::read(directory_);
+  if (file && file->instance == instance_) ::unlink(file->path.c_str());
+}
+
+}  // namespace sublet::cli

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <sublet/result.hpp>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace sublet::cli {
+
+/// A resource manager's address file (wire/manager_address.hpp), removed with this object unless
+/// another manager has written it since.
+class ManagerAddressKeeper {
+ public:
+  /// kDenied while another manager that wrote the file answers. `addresses` are those listened at;
+  /// "*" becomes this node's name.
+  static Result<ManagerAddressKeeper> write(const std::string& directory,
+                                            std::vector<std::string> addresses,
+                                            const std::string& instance);
+  ManagerAddressKeeper() = default;
+  ManagerAddressKeeper(ManagerAddressKeeper&& other) noexcept
+      : directory_(std::exchange(other.directory_, {})), instance_(std::move(other.instance_)) {}
+  ManagerAddressKeeper& operator=(ManagerAddressKeeper&& other) noexcept {
+    std::swap(directory_, other.directory_);
+    std::swap(instance_, other.instance_);
+    return *this;
+  }
+  ManagerAddressKeeper(const ManagerAddressKeeper&) = delete;
+  ManagerAddressKeeper& operator=(const ManagerAddressKeeper&) = delete;
+  ~ManagerAddressKeeper();
+
+ private:
+  std::string directory_;
+  std::string instance_;
+};
+
+}  // namespace sublet::cli

@@ -1,0 +1,104 @@
+#include <base/node_identity.hpp>
+#include <wire/address.hpp>
+#include <wire/manager_address.hpp>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+namespace sublet::wire {
+namespace {
+
+constexpr std::size_t kMostLines = 64;
+constexpr const char* kWriter = "# sublet resource manager on ";
+constexpr const char* kInstance = "# instance ";
+
+std::string or_variable(const std::string& value, const char* variable) {
+  if (!value.empty()) return value;
+  const char* const set = std::getenv(variable);
+  return set == nullptr ? "" : set;
+}
+
+bool is_tcp(const std::string& address) {
+  return address.starts_with("tcp:");
+}
+
+}  // namespace
+
+Result<ManagerAddressFile> ManagerAddressFile::read(const std::string& directory) {
+  ManagerAddressFile found;
+  found.path = directory + "/" + kManagerAddressFile;
+  std::ifstream file(found.path);
+  if (!file) {
+    const int error = errno;
+    if (error == ENOENT) {
+      return fail(ErrorKind::kDisconnected,
+                  "no resource manager has written its address to '" + found.path +
+                      "'; start one with 'sublet resource-manager --address-dir " + directory +
+                      "', or set SUBLET_MANAGER to its address",
+                  error);
+    }
+    return fail(ErrorKind::kInvalid,
+                "reading the address file '" + found.path + "': " + std::strerror(error), error);
+  }
+  std::string line;
+  for (std::size_t i = 0; i < kMostLines && std::getline(file, line); ++i) {
+    if (line.starts_with(kWriter)) {
+      found.written_by = line.substr(std::strlen(kWriter));
+    } else if (line.starts_with(kInstance)) {
+      found.instance = line.substr(std::strlen(kInstance));
+    } else if (!line.empty() && line.front() != '#') {
+      if (const auto address = Address::parse(line); !address) {
+        return fail(ErrorKind::kInvalid,
+                    "the address file '" + found.path + "': " + address.error().what());
+      }
+      found.addresses.push_back(line);
+    }
+  }
+  if (found.addresses.empty()) {
+    return fail(ErrorKind::kInvalid, "the address file '" + found.path +
+                                         "' holds no address; remove it, and start the resource "
+                                         "manager again");
+  }
+  return found;
+}
+
+std::string ManagerAddressFile::to_text() const {
+  std::string text = kWriter + written_by + "\n" + kInstance + instance + "\n";
+  for (const std::string& address : addresses) text += address + "\n";
+  return text;
+}
+
+std::string ManagerLocation::to_string() const {
+  return "the resource manager at " + address + (file.empty() ? "" : ", as " + file + " says,");
+}
+
+std::string ManagerLocation::advice() const {
+  if (file.empty()) return "is it running, and is this its address?";
+  return "the address file is stale: its manager has died or its node is gone; start a resource "
+         "manager again with --address-dir, or remove the file";
+}
+
+Result<ManagerLocation> find_manager(const std::string& named, const std::string& directory) {
+  ManagerLocation location;
+  location.address = or_variable(named, "SUBLET_MANAGER");
+  if (!location.address.empty()) return location;
+  const std::string where = or_variable(directory, "SUBLET_MANAGER_DIR");
+  if (where.empty()) return location;
+  auto file = ManagerAddressFile::read(where);
+  if (!file) return tl::unexpected<Error>(std::move(file.error()));
+  location.address = file->addresses.front();
+  for (const std::string& address : file->addresses) {
+    if (is_tcp(address) && !is_tcp(location.address)) location.address = address;
+  }
+  location.instance = file->instance;
+  location.file = "'" + file->path + "' (written on " + file->written_by + ")";
+  return location;
+}
+
+std::string local_manager_address() {
+  return "unix:" + base::runtime_directory() + "/manager.sock";
+}
+
+}  // namespace sublet::wire
