@@ -36,8 +36,17 @@ std::string host_name() {
   return host.data();
 }
 
+TEST(NodeIdentity, IsSlurmsNameOfTheNodeWhereThereIsOne) {
+  const Environment none("SUBLET_NODE_NAME", nullptr);
+  const Environment slurm("SLURMD_NODENAME", "c7");
+  EXPECT_EQ(node_identity().name, "c7");
+  const Environment ours("SUBLET_NODE_NAME", "mine");
+  EXPECT_EQ(node_identity().name, "mine");
+}
+
 TEST(NodeIdentity, IsTheHostNameUnlessConfigured) {
   const Environment none("SUBLET_NODE_NAME", nullptr);
+  const Environment no_slurm("SLURMD_NODENAME", nullptr);
   EXPECT_EQ(node_identity().name, host_name());
   const Environment empty("SUBLET_NODE_NAME", "");
   EXPECT_EQ(node_identity().name, host_name());

@@ -123,6 +123,14 @@ TEST_F(CliTest, HelpIsAnsweredWhateverElseIsWrong) {
 }
 
 TEST(ParseSize, ReadsUnits) {
+  EXPECT_EQ(parse_duration("0")->count(), 0);
+  EXPECT_EQ(parse_duration("2")->count(), 2000);
+  EXPECT_EQ(parse_duration("500ms")->count(), 500);
+  EXPECT_EQ(parse_duration("1.5min")->count(), 90'000);
+  EXPECT_EQ(parse_duration("24h")->count(), 86'400'000);
+  for (const char* text : {"", "s", "-1s", "5 s", "5days", "25h", "1e99"}) {
+    EXPECT_FALSE(parse_duration(text)) << text;
+  }
   EXPECT_EQ(*parse_size("0"), 0u);
   EXPECT_EQ(*parse_size("4096"), 4096u);
   EXPECT_EQ(*parse_size("512MiB"), 512u << 20);

@@ -1,0 +1,71 @@
+#include <wire/manager_address.hpp>
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace sublet::wire {
+namespace {
+
+class ManagerAddress : public testing::Test {
+ protected:
+  ManagerAddress() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "sublet-test-XXXXXX").string();
+    directory_ = ::mkdtemp(pattern.data());
+    ::unsetenv("SUBLET_MANAGER");
+    ::unsetenv("SUBLET_MANAGER_DIR");
+  }
+  ~ManagerAddress() override {
+    std::error_code ignored;
+    std::filesystem::remove_all(directory_, ignored);
+  }
+  void write(const std::string& text) {
+    std::ofstream(directory_ + "/" + kManagerAddressFile) << text;
+  }
+  std::string why_not() {
+    const auto found = find_manager({}, directory_);
+    return found ? "found " + found->address : found.error().what();
+  }
+
+  std::string directory_;
+};
+
+TEST_F(ManagerAddress, IsReadAsItWasWritten) {
+  const ManagerAddressFile file{"", "c1, process 7, since now", "abcd", {"unix:/x", "tcp:c1:99"}};
+  write(file.to_text());
+  const auto found = find_manager({}, directory_);
+  ASSERT_TRUE(found) << found.error().what();
+  EXPECT_EQ(found->address, "tcp:c1:99");  // which other nodes reach too
+  EXPECT_EQ(found->instance, "abcd");
+  EXPECT_NE(found->to_string().find("c1, process 7, since now"), std::string::npos);
+  EXPECT_NE(found->advice().find("stale"), std::string::npos);
+}
+
+TEST_F(ManagerAddress, ANamedOneWinsOverTheDirectory) {
+  write(ManagerAddressFile{"", "c1", "abcd", {"tcp:c1:99"}}.to_text());
+  EXPECT_EQ(find_manager("unix:/here", directory_)->address, "unix:/here");
+  ::setenv("SUBLET_MANAGER", "unix:/there", 1);
+  EXPECT_EQ(find_manager({}, directory_)->address, "unix:/there");
+  ::unsetenv("SUBLET_MANAGER");
+  ::setenv("SUBLET_MANAGER_DIR", directory_.c_str(), 1);
+  EXPECT_EQ(find_manager({}, {})->address, "tcp:c1:99");
+  ::unsetenv("SUBLET_MANAGER_DIR");
+  EXPECT_EQ(find_manager({}, {})->address, "");
+}
+
+TEST_F(ManagerAddress, SaysWhatIsWrongWithTheFile) {
+  EXPECT_NE(why_not().find("no resource manager has written its address"), std::string::npos)
+      << why_not();
+  write("# nothing\n");
+  EXPECT_NE(why_not().find("holds no address"), std::string::npos) << why_not();
+  write("http://elsewhere\n");
+  EXPECT_NE(why_not().find("http://elsewhere"), std::string::npos) << why_not();
+  std::filesystem::remove(directory_ + "/" + kManagerAddressFile);
+  std::filesystem::create_directory(directory_ + "/" + kManagerAddressFile);
+  EXPECT_NE(why_not().find("address file"), std::string::npos) << why_not();
+}
+
+}  // namespace
+}  // namespace sublet::wire
