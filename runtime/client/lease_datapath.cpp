@@ -49,8 +49,7 @@ void LeaseImpl::submit_anywhere(PendingCall& call) noexcept {
     WorkerLink* link = pick();
     if (link == nullptr) [[unlikely]] {
       if (recover()) continue;
-      attend_at_ = 0;
-      attend();
+      attend(true);
       if (pick() != nullptr) continue;
       fail_call(call, Status::kClosed, "no worker is left: " + down_reason_);
       return;

@@ -59,10 +59,11 @@ std::array<std::uint8_t, 32> sha256_of(std::span<const std::byte> content) {
 /// A lease whose workers are not all settled is looked after so often, when it is used.
 constexpr auto kAttendAgain = std::chrono::microseconds(500);
 
-/// Between two attempts to replace workers: what is asked for in vain costs a caller some hundred
-/// microseconds.
+/// Between two attempts to replace workers.
 constexpr auto kReplaceMin = std::chrono::milliseconds(50);
 constexpr auto kReplaceMax = std::chrono::seconds(1);
+/// A call that finds no worker at all waits for the answer so long.
+constexpr auto kReplaceWait = std::chrono::milliseconds(500);
 
 void add(Usage& to, const Usage& more) {
   to.invocations += more.invocations;
@@ -264,13 +265,12 @@ bool LeaseImpl::recover() noexcept {
   return any;
 }
 
-void LeaseImpl::attend() noexcept {
-  const base::Ticks now = base::ticks();
-  if (now < attend_at_) return;
+void LeaseImpl::attend(bool may_wait) noexcept {
+  if (!may_wait && base::ticks() < attend_at_) return;
   events_->take_attention();
   if (released_) return;
   const bool retired = retire_leaving();
-  if (!replace_gone() || !retired) {
+  if (!replace_gone(may_wait) || !retired) {
     attend_at_ = base::ticks() + base::TickRate::get().from(kAttendAgain);
     events_->call_attention();
   }
@@ -303,42 +303,54 @@ bool LeaseImpl::retire_leaving() {
   return all;
 }
 
-bool LeaseImpl::replace_gone() {
+bool LeaseImpl::replace_gone(bool may_wait) {
   std::vector<std::size_t> gone;
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     if (workers_[i]->gone()) gone.push_back(i);
   }
   if (gone.empty() || !request_.replace) return true;
-  const base::TickRate& rate = base::TickRate::get();
-  if (base::ticks() < replace_at_) return false;
-  std::string why;
-  auto want = gone.size();
-  while (want > 0) {
-    LeaseRequest request = request_;
-    request.cores = static_cast<std::uint32_t>(want);
-    auto nodes = control_->lease(request, events_);
-    if (!nodes) {
-      why = nodes.error().what();
-      if (nodes.error().kind() != ErrorKind::kOverloaded) break;
-      want /= 2;
-      continue;
-    }
-    if (auto adopted = adopt(std::move(*nodes), std::span(gone).first(want)); !adopted) {
-      why = adopted.error().what();
-      break;
-    }
-    gone.erase(gone.begin(), gone.begin() + static_cast<std::ptrdiff_t>(want));
-    replace_pause_ = 0;
-    want = gone.size();
+  if (!asked_.valid()) {
+    if (base::ticks() < replace_at_) return false;
+    asked_ = std::async(std::launch::async, &LeaseImpl::ask_for, control_, events_, request_,
+                        static_cast<std::uint32_t>(gone.size()));
   }
-  if (gone.empty()) return true;
+  if (asked_.wait_for(may_wait ? kReplaceWait : std::chrono::milliseconds(0)) !=
+      std::future_status::ready) {
+    return false;
+  }
+  auto nodes = asked_.get();
+  std::string why;
+  if (nodes) {
+    std::size_t cores = 0;
+    for (const auto& node : *nodes) cores += node->cpusets().size();
+    const auto places = std::span(gone).first(std::min(cores, gone.size()));
+    auto adopted = adopt(std::move(*nodes), places);
+    if (adopted) {
+      replace_pause_ = 0;
+      return places.size() == gone.size();
+    }
+    why = adopted.error().what();
+  } else {
+    why = nodes.error().what();
+  }
   // Said once for each spell of want.
   if (replace_pause_ == 0) {
     base::log().info("lease {}: no workers yet in place of {}: {}", id_, gone.size(), why);
   }
+  const base::TickRate& rate = base::TickRate::get();
   replace_pause_ = std::clamp(2 * replace_pause_, rate.from(kReplaceMin), rate.from(kReplaceMax));
   replace_at_ = base::ticks() + replace_pause_;
   return false;
+}
+
+Result<std::vector<std::unique_ptr<NodeLink>>> LeaseImpl::ask_for(
+    std::shared_ptr<ControlPlane> control, std::shared_ptr<LeaseEvents> events,
+    LeaseRequest request, std::uint32_t most) {
+  for (request.cores = most;; request.cores /= 2) {
+    auto nodes = control->lease(request, events);
+    const bool too_many = !nodes && nodes.error().kind() == ErrorKind::kOverloaded;
+    if (!too_many || request.cores == 1) return nodes;
+  }
 }
 
 Result<void> LeaseImpl::adopt(std::vector<std::unique_ptr<NodeLink>> nodes,

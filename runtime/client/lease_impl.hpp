@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <deque>
+#include <future>
 #include <memory>
 #include <string>
 #include <vector>
@@ -90,12 +91,17 @@ class LeaseImpl {
   void executor_gone(WorkerLink& link, const std::string& reason) noexcept;
 
   /// Looks after workers whose nodes leave or are lost: called when LeaseEvents says so, and until
-  /// everything is settled.
-  void attend() noexcept;
+  /// everything is settled. `may_wait`: there is no worker at all, so an answer of the resource
+  /// manager is worth waiting for.
+  void attend(bool may_wait = false) noexcept;
   /// True when no worker is retiring any more.
   bool retire_leaving();
-  /// Lends workers of other nodes to the places of those that are gone; true when none is.
-  bool replace_gone();
+  /// Puts workers of other nodes into the places of those that are gone; true when none is. They
+  /// are asked for on a thread of its own: a resource manager may be long in answering.
+  bool replace_gone(bool may_wait);
+  static Result<std::vector<std::unique_ptr<NodeLink>>> ask_for(
+      std::shared_ptr<ControlPlane> control, std::shared_ptr<LeaseEvents> events,
+      LeaseRequest request, std::uint32_t most);
   Result<void> adopt(std::vector<std::unique_ptr<NodeLink>> nodes, std::span<const std::size_t> at);
   void forget_nodes();
 
@@ -134,6 +140,7 @@ class LeaseImpl {
   std::size_t handed_over_ = 0;  ///< Calls with a continuation that has not run yet.
   std::string last_error_;
   LeaseRequest request_;                ///< What workers are replaced by.
+  std::future<Result<std::vector<std::unique_ptr<NodeLink>>>> asked_;  ///< Workers to replace by.
   base::Ticks attend_at_ = 0;           ///< Not before.
   base::Ticks replace_at_ = 0;          ///< Not before.
   base::Ticks replace_pause_ = 0;       ///< Until the next try.
