@@ -11,6 +11,7 @@ cluster_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 cluster_build=${SUBLET_SLURM_BUILD:-$cluster_root/build/dev} # whose tests and programs
 cluster=/var/lib/slurm              # Exists wherever Slurm is installed.
 cluster_shared=$cluster/shared      # What all nodes see under the same name, as a parallel file system.
+cluster_caller=${SUBLET_SLURM_CALLER:-$PWD} # Where somebody works; nodes see it even in /tmp.
 cluster_nodes=${SUBLET_SLURM_NODES:-6}
 cluster_cpus=2                      # of each node; all share the machine's own
 cluster_patience=${SUBLET_SLURM_PATIENCE:-60} # seconds for what takes less than one when all is well
@@ -136,7 +137,7 @@ stop_controller() {
 }
 
 # start_node N: in namespaces of its own. /dev/shm and /tmp are not seen by others; what lies in /tmp and
-# must be seen (the programs under test, when somebody builds there) is bound back.
+# must be seen (the programs under test and the caller's directory) is bound back.
 start_node() {
   # shellcheck disable=SC2016 # for the shell in the namespaces
   unshare --mount --uts --propagation unchanged bash -ec '
@@ -152,7 +153,7 @@ start_node() {
     mount --rbind "$staging" /tmp
     mount -t tmpfs -o mode=1777 "shm-$node" /dev/shm
     exec slurmd -f "$SLURM_CONF" -N "$node"' \
-    bash "c$1" "$cluster/spool/tmp-c$1" "$cluster_root" "$cluster_build" \
+    bash "c$1" "$cluster/spool/tmp-c$1" "$cluster_root" "$cluster_build" "$cluster_caller" \
     &>>"$cluster/log/c$1.err" || {
     say "the slurmd of node c$1 does not start: $(tail -n 3 "$cluster/log/c$1.err" "$cluster/log/c$1.log" 2>&1)"
     return 1

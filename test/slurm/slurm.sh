@@ -80,7 +80,7 @@ command_inside() {
   mount -t tmpfs -o mode=755 cluster "$cluster"
   mount -t tmpfs -o mode=1777 shm /dev/shm
   export SLURM_CONF=$cluster/etc/slurm.conf MUNGE_SOCKET=$cluster/munge/socket
-  export SUBLET_SLURM_SHARED=$cluster_shared SUBLET_SLURM_BUILD=$cluster_build
+  export SUBLET_SLURM_SHARED=$cluster_shared SUBLET_SLURM_BUILD=$cluster_build SUBLET_SLURM_CALLER=$PWD
   export PATH=$cluster_build/bin:$PATH
   # Ranks share cores: one that waits must leave its core to the one it waits for.
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
