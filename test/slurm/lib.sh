@@ -64,6 +64,7 @@ cluster_files() {
   head -c 1024 /dev/urandom >"$cluster/munge/key"
   chmod 400 "$cluster/munge/key"
   local i
+  for ((i = 1; i <= cluster_nodes; ++i)); do mkdir "$cluster/spool/c$i"; done
   {
     printf '127.0.0.1 localhost\n10.77.0.254 login\n'
     for ((i = 1; i <= cluster_nodes; ++i)); do echo "$(cluster_address "$i") c$i"; done
@@ -80,6 +81,8 @@ AuthInfo=socket=$cluster/munge/socket
 StateSaveLocation=$cluster/state
 SlurmctldPidFile=$cluster/run/slurmctld.pid
 SlurmctldLogFile=$cluster/log/slurmctld.log
+SlurmctldDebug=error
+SlurmdDebug=error
 SlurmdSpoolDir=$cluster/spool/%n
 SlurmdPidFile=$cluster/run/%n.pid
 SlurmdLogFile=$cluster/log/%n.log

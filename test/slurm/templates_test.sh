@@ -22,7 +22,7 @@ test_harvest() {
   make_portfolio
   manager_job --nodelist=c6
   manager=$job
-  submit executor-manager --array=1-2 --nodelist=c[4-5]
+  submit executor-manager --array=1-2 --exclude=c[1-3],c6
   await "two executor managers are there" are_up 2 || fail "no executors"
   sbatch --parsable --wait --output=application.out --nodelist=c[1-2] --nodes=2 --ntasks-per-node=2 \
     --wrap "srun --mpi=pmix black_scholes '$portfolio' --offload-share 0.5 --steps 2 --json summary.json" >application ||
@@ -77,7 +77,7 @@ test_spare_cores() {
 test_mpirun_bench() {
   make_portfolio
   manager_job --nodelist=c6
-  submit executor-manager --array=1-2 --nodelist=c[4-5]
+  submit executor-manager --array=1-2 --exclude=c[1-3],c6
   await "two executor managers are there" are_up 2 || fail "no executors"
   SUBLET_BENCH_RUNS=2 submit mpirun-bench --nodelist=c[1-2] -- \
     black_scholes "$portfolio" --offload-share 1 --steps 1 --json summary.json

@@ -15,6 +15,7 @@ fail() {
   say "$*"
   squeue >&2 || true
   cluster_logs
+  say "failed: $*"
   exit 1
 }
 
