@@ -8,7 +8,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/testing.sh" "$@"
 # An executor manager offers the cores of its step and no other, under the name of its node.
 test_cpuset() {
   manager_job --nodelist=c6
-  srun --overlap --nodelist=c3 --nodes=1 --ntasks=1 --cpus-per-task=1 --cpu-bind=map_cpu:1 sublet executor-manager 2>one.err &
+  # Another job has the node's first core.
+  sbatch --nodelist=c3 --ntasks=1 --wrap "touch first_core; exec tail -f /dev/null" >/dev/null
+  await "another job has begun" test -e first_core || fail "no other job"
+  srun --nodelist=c3 --nodes=1 --ntasks=1 sublet executor-manager 2>one.err &
   await "an executor manager is there" are_up 1 || fail "no executor manager: $(<one.err)"
   sublet nodes --output json >nodes.json
   expect_in nodes.json '"name": "c3"' '"cores": 1,' '"cpuset": "1"'
@@ -27,7 +30,7 @@ offload() { # LAUNCHER...
   manager_job --nodelist=c6
   cat >job.sh <<'JOB'
 #!/bin/bash
-srun --overlap --mpi=none --ntasks-per-node=1 --cpus-per-task=2 sublet executor-manager &
+srun --overlap --mpi=none --ntasks=4 --ntasks-per-node=1 --cpus-per-task=2 sublet executor-manager &
 until [[ $(sublet nodes --output json | grep -c '"state": *"up"') == 4 ]]; do read -r -t 0.1 <> <(:); done
 "$@" black_scholes portfolio.bin --workers-per-rank 2 --offload-share 0.5 --steps 2 --json summary.json
 code=$?

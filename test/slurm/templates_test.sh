@@ -11,7 +11,7 @@ test_accepted() {
     name=$(basename "$file" .sbatch)
     sbatch --test-only "$file" program 2>test_only || fail "sbatch --test-only does not take $name: $(<test_only)"
     sublet slurm template "$name" | cmp - "$file" || fail "sublet slurm template $name prints something else"
-    sublet slurm template | grep -q "^$name .*[a-z]" || fail "sublet slurm template does not list $name"
+    sublet slurm template | grep -qs "^$name .*[a-z]" || fail "sublet slurm template does not list $name"
   done
 }
 

@@ -51,7 +51,10 @@ failed_with() {
   expect "the exit code of job $1" "$(job_field "$1" ExitCode)" "$2:0"
 }
 
-nodes_up() { sublet nodes --timeout-ms 2000 --output json 2>/dev/null | grep -c '"state": *"up"'; }
+nodes_up() {
+  SUBLET_MANAGER=$(head -n 1 "$SUBLET_MANAGER_DIR/manager.address") \
+    sublet nodes --timeout-ms 2000 --output json 2>/dev/null | grep -c '"state": *"up"'
+}
 are_up() { [[ $(nodes_up) == "$1" ]]; }
 
 # manager_job [SBATCH OPTIONS]: the resource manager, as a job; SUBLET_MANAGER names it from now on.
