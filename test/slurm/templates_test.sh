@@ -34,6 +34,8 @@ test_harvest() {
   srun --partition=normal --nodes=2 --nodelist=c[4-5] --exclusive hostname >hosts || fail "the normal job does not run"
   expect "where the normal job ran" "$(sort hosts | tr '\n' ' ')" "c4 c5 "
   await "the executor managers have left" are_up 0 || fail "an executor manager is still there"
+  # Slurm tells every process of the step, and it is the executor manager's to end the others.
+  if grep -h "executor-manager.*error:" job-*.out; then fail "an executor manager did not end in order"; fi
   scancel "$manager"
   await_job_end "$manager" || fail "the resource manager does not end"
   [[ ! -e $SUBLET_MANAGER_DIR/manager.address ]] || fail "the resource manager leaves its address"
