@@ -56,7 +56,7 @@ nothing_left() {
 test_start() {
   run run -- bash -c '
     sinfo -h -o "%P %D %T" && srun -N6 hostname | sort && srun -N2 -n4 --mpi=pmix printenv PMIX_RANK | sort
-    salloc -N2 --ntasks-per-node=1 mpirun --bind-to none hostname | sort
+    salloc --nodelist=c[1-2] --ntasks-per-node=1 mpirun --bind-to none hostname | sort
     echo err >&2
     exit 7'
   expect "the exit status" "$code" 7
@@ -70,8 +70,8 @@ c2"
   # shellcheck disable=SC2016 # for the nodes' shells
   run run -- bash -c '
     cd "$SUBLET_SLURM_SHARED"
-    srun -N2 bash -c "touch /tmp/mine-\$(hostname) /dev/shm/mine-\$(hostname) shared-\$(hostname)"
-    srun -N2 bash -c "ls /tmp /dev/shm | grep mine | sort -u; getent hosts c6" | sort
+    srun --nodelist=c[1-2] bash -c "touch /tmp/mine-\$(hostname) /dev/shm/mine-\$(hostname) shared-\$(hostname)"
+    srun --nodelist=c[1-2] bash -c "ls /tmp /dev/shm | grep mine | sort -u; getent hosts c6" | sort
     ls shared-*'
   expect "what the nodes see" "$(tr -s ' ' <stdout)" "10.77.0.6 c6
 10.77.0.6 c6

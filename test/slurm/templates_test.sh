@@ -24,9 +24,8 @@ test_harvest() {
   manager=$job
   submit executor-manager --array=1-2 --exclude=c[1-3],c6
   await "two executor managers are there" are_up 2 || fail "no executors"
-  sbatch --parsable --wait --output=application.out --nodelist=c[1-2] --nodes=2 --ntasks-per-node=2 \
-    --wrap "srun --mpi=pmix black_scholes '$portfolio' --offload-share 0.5 --steps 2 --json summary.json" >application ||
-    fail "the application fails: $(<application.out)"
+  completed "$(sbatch --parsable --output=application.out --nodelist=c[1-2] --nodes=2 --ntasks-per-node=2 \
+    --wrap "srun --mpi=pmix black_scholes '$portfolio' --offload-share 0.5 --steps 2 --json summary.json")"
   expect_in summary.json '"right": true' '"failed_calls": 0'
   expect "where workers are and how they are reached" "$(placement summary.json | cut -d' ' -f3 | sort | uniq -c | tr -s ' ')" " 4 tcp"
 
@@ -38,7 +37,8 @@ test_harvest() {
   if grep -h "executor-manager.*error:" job-*.out; then fail "an executor manager did not end in order"; fi
   scancel "$manager"
   await_job_end "$manager" || fail "the resource manager does not end"
-  [[ ! -e $SUBLET_MANAGER_DIR/manager.address ]] || fail "the resource manager leaves its address"
+  await "the resource manager has removed its address" test ! -e "$SUBLET_MANAGER_DIR/manager.address" ||
+    fail "the resource manager leaves its address"
   nothing_left
 }
 
