@@ -8,7 +8,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/testing.sh" "$@"
 # A manager outside of Slurm, where that is in the way.
 manager_here() {
   mkdir -p "$SUBLET_MANAGER_DIR"
-  sublet resource-manager --listen tcp:login:0 --address-file "$SUBLET_MANAGER_DIR/manager.address" 2>manager.err &
+  sublet resource-manager --address-dir "$SUBLET_MANAGER_DIR" 2>manager.err &
   manager=$!
   await "the resource manager has written its address" test -s "$SUBLET_MANAGER_DIR/manager.address" || fail "$(<manager.err)"
 }
@@ -17,7 +17,7 @@ test_no_manager() {
   export SUBLET_MANAGER_WAIT=1
   submit executor-manager
   failed_with "$job" 2
-  expect_in "job-$job.out" "there is no $SUBLET_MANAGER_DIR/manager.address" "sbatch resource-manager.sbatch"
+  expect_in "job-$job.out" "no resource manager has written its address to '$SUBLET_MANAGER_DIR/manager.address'" "sbatch resource-manager.sbatch"
   # Named, but nobody is there.
   SUBLET_MANAGER=tcp:c6:1 submit executor-manager
   failed_with "$job" 2
@@ -28,10 +28,10 @@ test_no_manager() {
   wait "$manager" 2>/dev/null || true
   submit executor-manager
   failed_with "$job" 2
-  expect_in "job-$job.out" "no resource manager answers" "$(<"$SUBLET_MANAGER_DIR/manager.address")"
+  expect_in "job-$job.out" "no resource manager answers" "address file is stale" "(written on login, process $manager,"
   submit mpirun-bench -- hostname
   failed_with "$job" 2
-  expect_in "job-$job.out" "no resource manager answers at" "sbatch resource-manager.sbatch"
+  expect_in "job-$job.out" "no resource manager answers" "address file is stale" "sbatch resource-manager.sbatch"
 }
 
 test_no_preemption() {

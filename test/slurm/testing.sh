@@ -51,19 +51,14 @@ failed_with() {
   expect "the exit code of job $1" "$(job_field "$1" ExitCode)" "$2:0"
 }
 
-nodes_up() {
-  SUBLET_MANAGER=$(head -n 1 "$SUBLET_MANAGER_DIR/manager.address") \
-    sublet nodes --timeout-ms 2000 --output json 2>/dev/null | grep -c '"state": *"up"'
-}
+nodes_up() { sublet nodes --timeout-ms 2000 --output json 2>/dev/null | grep -c '"state": *"up"'; }
 are_up() { [[ $(nodes_up) == "$1" ]]; }
 
-# manager_job [SBATCH OPTIONS]: the resource manager, as a job; SUBLET_MANAGER names it from now on.
+# manager_job [SBATCH OPTIONS]: the resource manager, as a job. SUBLET_MANAGER_DIR is where all find it.
 manager_job() {
   submit resource-manager "$@"
   await "the resource manager has written its address" test -s "$SUBLET_MANAGER_DIR/manager.address" ||
     fail "no resource manager"
-  read -r SUBLET_MANAGER <"$SUBLET_MANAGER_DIR/manager.address"
-  export SUBLET_MANAGER
 }
 
 portfolio=$PWD/portfolio.bin
