@@ -6,6 +6,7 @@
 #   lib/libsublet_mpi.*       Sublet::mpi
 #   bin/sublet                the command
 #   libexec/sublet/           what it starts or loads: sublet-executor, the benchmarks' parts
+#   share/sublet/slurm/       batch scripts for Slurm, which `sublet slurm template` prints as well
 #
 # Included last, when all targets are known. A target that this configuration leaves out is left out
 # here too. The tree can be moved as a whole: everything is found relative to where it lies.
@@ -83,3 +84,6 @@ _sublet_install_program(sublet-mpi-pingpong "${SUBLET_INSTALL_LIBEXECDIR}" "${_f
 if(TARGET sublet_bench_functions)
   install(TARGETS sublet_bench_functions LIBRARY DESTINATION "${SUBLET_INSTALL_LIBEXECDIR}")
 endif()
+
+install(DIRECTORY slurm/templates/ DESTINATION "${CMAKE_INSTALL_DATADIR}/sublet/slurm"
+  FILES_MATCHING PATTERN "*.sbatch")

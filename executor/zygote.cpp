@@ -48,6 +48,13 @@ Result<base::Fd> open_signals() {
   return fd;
 }
 
+/// What tells a manager to end comes to its executors as well, where a batch system sends it to
+/// every process of a step (Slurm) or a terminal to a whole group. It is the manager that ends
+/// them, when their calls have: by its word, its death or SIGKILL. Executors inherit this.
+void ignore_what_ends_managers() {
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) ::signal(number, SIG_IGN);
+}
+
 /// One set of cores per worker.
 Result<std::vector<topology::Cpuset>> parse_cores(const wire::Spawn& order,
                                                   const topology::Topology& topology) {
@@ -97,6 +104,7 @@ std::uint64_t locked_bytes(const wire::Spawn& order) noexcept {
 }  // namespace
 
 Result<std::unique_ptr<Zygote>> Zygote::start(base::Fd manager) {
+  ignore_what_ends_managers();
   if (auto confined = confine_zygote(); !confined) return tl::unexpected<Error>(confined.error());
   // Processes that functions leave behind become the zygote's, which ends them.
   ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);

@@ -28,6 +28,7 @@ int drain_command(const std::vector<std::string>& words);
 int functions_command(const std::vector<std::string>& words);
 int devices_command(const std::vector<std::string>& words);
 int doctor_command(const std::vector<std::string>& words);
+int slurm_command(const std::vector<std::string>& words);
 
 /// Tells stderr what went wrong, as all commands do, and returns `exit_code`.
 int complain(std::string_view command, std::string_view text, int exit_code);

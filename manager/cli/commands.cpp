@@ -18,6 +18,7 @@ std::span<const Command> commands() {
       Command{"functions", "lists the functions that a library exports", &functions_command},
       Command{"devices", "lists this node's RDMA devices", &devices_command},
       Command{"doctor", "says which transport calls would take here, and why", &doctor_command},
+      Command{"slurm", "prints batch scripts for a Slurm cluster", &slurm_command},
       Command{"bench", "measures latency, bandwidth, rate and cold starts", &bench::bench_command},
       Command{"private-manager", nullptr, &private_manager_command},
   };

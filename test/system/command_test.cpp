@@ -71,7 +71,7 @@ TEST_F(CommandTest, ExplainsItselfAndItsExitCodes) {
   EXPECT_EQ(run({}).code, 2);
   expect_contains(run({"--version"}).output, "sublet ");
   for (const char* command : {"resource-manager", "executor-manager", "private-manager", "nodes",
-                              "leases", "functions", "bench"}) {
+                              "leases", "functions", "slurm", "bench"}) {
     const Ended each = run({command, "--help"});
     EXPECT_EQ(each.code, 0) << command;
     expect_contains(each.output, std::string("sage: sublet ") + command);
@@ -84,6 +84,8 @@ TEST_F(CommandTest, WrongUseIsToldAndCodeTwo) {
   EXPECT_EQ(run({"nodes", "--output", "xml"}).code, 2);
   EXPECT_EQ(run({"nodes", "--manager", "nowhere"}).code, 2);
   EXPECT_EQ(run({"functions"}).code, 2);
+  EXPECT_EQ(run({"slurm"}).code, 2);
+  EXPECT_EQ(run({"slurm", "template", "frobnicate"}).code, 2);
   EXPECT_EQ(run({"executor-manager", "--memory", "much"}).code, 2);
   EXPECT_EQ(run({"executor-manager", "--oversubscribe", "0"}).code, 2);
   EXPECT_EQ(run({"executor-manager", "--cpuset", "fish"}).code, 2);
@@ -122,6 +124,17 @@ TEST_F(CommandTest, ListsTheFunctionsOfALibrary) {
   expect_contains(json.output, "\"input_size\": 8");
   EXPECT_EQ(run({"functions", "/etc/passwd"}).code, 1);
   EXPECT_EQ(run({"functions", "/no/such/file"}).code, 1);
+}
+
+TEST_F(CommandTest, PrintsBatchScripts) {
+  const Ended list = run({"slurm", "template"});
+  EXPECT_EQ(list.code, 0);
+  expect_contains(list.output, "executor-manager");
+  expect_contains(list.output, "preemptable partition");
+  const Ended one = run({"slurm", "template", "executor-manager"});
+  EXPECT_EQ(one.code, 0);
+  expect_contains(one.output, "#SBATCH --partition=harvest");
+  expect_contains(run({"slurm", "template", "frobnicate"}).output, "there are executor-manager");
 }
 
 TEST_F(CommandTest, ASecondResourceManagerAtTheSameAddressSaysWhoIsThere) {

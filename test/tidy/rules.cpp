@@ -63,7 +63,7 @@ string_view trim(string_view text) {
 std::set<std::string> packages_of_dev(const SourceFile& dev) {
   std::set<std::string> packages;
   for (const auto& line : dev.lines) {
-    for (const string_view group : {"build ", "lint  ", "rdma  "}) {
+    for (const string_view group : {"build ", "lint  ", "rdma  ", "slurm "}) {
       if (!line.starts_with(group)) continue;
       const auto name = string_view(line).substr(6);
       packages.emplace(name.substr(0, name.find(' ')));

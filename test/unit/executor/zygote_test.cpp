@@ -48,6 +48,21 @@ TEST(Zygote, RefusesBadCommandLines) {
   EXPECT_EQ(run(" --version"), 0);
 }
 
+// A batch system tells all processes of a step, and not the manager alone.
+TEST(Zygote, AndItsExecutorsLeaveSignalsThatEndManagersToTheManager) {
+  ZygoteUnderTest zygote;
+  ExecutorUnderTest executor = zygote.spawn();
+  executor.open_all(TEST_FUNCTIONS, {"surroundings"});
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) {
+    ASSERT_EQ(::kill(executor.pid, number), 0);
+    ASSERT_EQ(::kill(zygote.pid(), number), 0);
+  }
+  surroundings_of(executor);
+  ExecutorUnderTest another = zygote.spawn();
+  another.open_all(TEST_FUNCTIONS, {"surroundings"});
+  surroundings_of(another);
+}
+
 TEST(Zygote, EndsWhenItsManagerCloses) {
   ZygoteUnderTest zygote;
   std::vector<ExecutorUnderTest> executors;

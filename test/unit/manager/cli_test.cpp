@@ -2,6 +2,7 @@
 #include <cli/options.hpp>
 #include <cli/output.hpp>
 #include <cli/private_directory.hpp>
+#include <cli/slurm_templates.hpp>
 
 #include <boost/program_options.hpp>
 #include <gtest/gtest.h>
@@ -12,6 +13,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 
 namespace sublet::cli {
 namespace {
@@ -196,6 +198,37 @@ TEST_F(CliTest, PrivateDirectoryOfAKilledProcessIsRemovedByTheNext) {
   ASSERT_TRUE(next);
   EXPECT_EQ(count(), 2);
   EXPECT_TRUE(fs::exists(living->path()));
+}
+
+TEST(SlurmTemplates, AreWholeBatchScriptsThatSayWhatTheyAreFor) {
+  EXPECT_GE(slurm_templates().size(), 5U);
+  for (const SlurmTemplate& each : slurm_templates()) {
+    EXPECT_TRUE(each.text.starts_with("#!/bin/bash\n# ")) << each.name;
+    EXPECT_NE(each.text.find("\n#SBATCH --"), std::string_view::npos) << each.name;
+    EXPECT_EQ(each.text.back(), '\n') << each.name;
+    EXPECT_GT(each.summary().size(), 20U) << each.name;
+    EXPECT_EQ(each.summary().find('\n'), std::string_view::npos) << each.name;
+    const auto found = find_slurm_template(each.name);
+    ASSERT_TRUE(found);
+    EXPECT_EQ(found->text.data(), each.text.data());
+  }
+}
+
+TEST(SlurmTemplates, KeepEveryByteOfTheFile) {
+  const auto found = find_slurm_template("executor-manager");
+  ASSERT_TRUE(found);
+  std::ifstream file(SLURM_TEMPLATES "/executor-manager.sbatch");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  EXPECT_EQ(found->text, text);
+}
+
+TEST(SlurmTemplates, ListTheirNamesToWhoAsksForAnother) {
+  const auto none = find_slurm_template("frobnicate");
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().kind(), ErrorKind::kInvalid);
+  for (const char* part : {"'frobnicate'", "executor-manager", "own-executors", "spare-cores"}) {
+    EXPECT_NE(std::string(none.error().what()).find(part), std::string::npos) << part;
+  }
 }
 
 }  // namespace
