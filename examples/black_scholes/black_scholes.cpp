@@ -20,6 +20,7 @@
 #include <bit>
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 #include <cstdint>
 #include <iostream>
 #include <numeric>
@@ -184,17 +185,28 @@ class Application {
     const auto check = [&](std::uint32_t step) {
       verdict_.check(options, prices, expected_[step]);
     };
-    seconds_offloaded_ = simulate(settings_.steps, options, prices, value_, price, check);
+    do {
+      std::copy(loaded_.begin(), loaded_.end(), options.begin());
+      seconds_offloaded_ = simulate(settings_.steps, options, prices, value_, price, check);
+      ++rounds_;
+    } while (goes_on());
     chunk_us_ = offloader->chunk_round_trips_us();
     single_us_ = offloader->single_round_trips_us();
     failed_calls_ = offloader->failed_calls();
     first_failure_ = offloader->first_failure();
   }
 
+  /// Rank 0 looks: all must agree.
+  bool goes_on() const {
+    int more = !settings_.until.empty() && !std::filesystem::exists(settings_.until) ? 1 : 0;
+    MPI_Bcast(&more, 1, MPI_INT, 0, MPI_COMM_WORLD);
+    return more != 0;
+  }
+
   bool report() {
     Summary s;
     s.options = options_in_all_;
-    s.steps = settings_.steps;
+    s.steps = settings_.steps * rounds_;
     s.chunk = settings_.chunk;
     s.automatic = !settings_.offload_share;
     s.trace = settings_.trace;
@@ -257,6 +269,7 @@ class Application {
   int ranks_ = 1;
   std::uint64_t options_in_all_ = 0;
   std::size_t largest_part_ = 0;
+  std::uint32_t rounds_ = 0;
   std::vector<Option> loaded_;                ///< This rank's part as it is in the file.
   std::vector<std::vector<Price>> expected_;  ///< Of each step, without offloading.
   std::vector<double> seconds_alone_;

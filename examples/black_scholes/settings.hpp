@@ -16,6 +16,7 @@ struct Settings {
   std::uint32_t steps = 5;
   std::uint32_t workers_per_rank = 1;
   std::size_t chunk = 4096;  ///< Options in one invocation.
+  std::string until;         ///< All steps again and again until this file exists; empty: once.
   std::string trace;         ///< Where to write the timeline; empty: nowhere.
   std::string json;          ///< Where to write the summary as JSON; empty: nowhere.
   sublet::SessionOptions session;
