@@ -37,14 +37,17 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
   }
 
   kj::Promise<void> install(InstallContext context) override {
-    auto sha256 = node_.libraries().install(wire::to_bytes(context.getParams().getContent()));
-    context.releaseParams();
-    if (sha256) {
-      context.getResults().setSha256(wire::to_data(std::as_bytes(std::span(*sha256))));
-    } else {
-      wire::write(context.getResults().initFailure(), sha256.error());
-    }
-    return kj::READY_NOW;
+    // Read where it lies, in the message, which lives as long as the promise.
+    return node_.libraries()
+        .install(wire::to_bytes(context.getParams().getContent()))
+        .then([context](Result<Sha256> sha256) mutable {
+          context.releaseParams();
+          if (sha256) {
+            context.getResults().setSha256(wire::to_data(std::as_bytes(std::span(*sha256))));
+          } else {
+            wire::write(context.getResults().initFailure(), sha256.error());
+          }
+        });
   }
 
   kj::Promise<void> usage(UsageContext context) override {
