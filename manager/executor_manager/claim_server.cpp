@@ -31,7 +31,7 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
       return kj::READY_NOW;
     }
     context.releaseParams();
-    return grant_->open(std::move(*request)).then([context](Result<void> result) mutable {
+    return grant_->open(*request).then([context](Result<void> result) mutable {
       if (!result) wire::write(context.getResults().initFailure(), result.error());
     });
   }
@@ -72,7 +72,7 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
   kj::Promise<void> fate(FateContext context) override {
     context.allowCancellation();  // as in replacement()
     return grant_->fate(context.getParams().getGeneration())
-        .then([context](std::string text) mutable {
+        .then([context](const std::string& text) mutable {
           context.getResults().setText(wire::cut_text(text, wire::kMaxText));
         });
   }
