@@ -8,9 +8,9 @@ namespace sublet::transport::fabric {
 
 /// The few functions of libfabric that are not called through one of its objects.
 ///
-/// libfabric is loaded when it is first needed, not linked: Debian's brings libinfinipath along (for
-/// its psm provider), which puts handlers of its own on SIGINT, SIGTERM, SIGSEGV, SIGABRT and others
-/// as soon as it is loaded. In a program that merely links us a Ctrl-C would then write a
+/// libfabric is loaded when it is first needed, not linked: Debian's brings libinfinipath along
+/// (for its psm provider), which puts handlers of its own on SIGINT, SIGTERM, SIGSEGV, SIGABRT and
+/// others as soon as it is loaded. In a program that merely links us a Ctrl-C would then write a
 /// file `*.btr` into the current folder, and in an executor a crash would not be reported. Here
 /// these handlers are taken back at once. It also keeps what does not use this transport from
 /// loading twenty libraries.
