@@ -21,7 +21,8 @@ CommandLine command_line() {
   line.about =
       "Gives a node back, as SIGTERM to its executor manager does: it gets no new leases, clients\n"
       "are told how much time is left, calls under way end, and once its leases have ended its\n"
-      "executor manager leaves and ends. Returns when the node has been told; `sublet nodes` shows\n"
+      "executor manager leaves and ends. Returns when the node has been told; `sublet nodes` "
+      "shows\n"
       "it as draining until it has left.";
   line.options.add_options()("node", po::value<std::string>(), "name of the node")(
       "time", po::value<std::string>()->default_value("5s"),

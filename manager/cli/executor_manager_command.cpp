@@ -23,22 +23,23 @@ CommandLine command_line() {
       "Offers cores and memory of this node to a resource manager, and starts, limits and watches\n"
       "the executors of the leases that it grants on them. Waits for a resource manager that is "
       "not\n"
-      "there yet. On SIGTERM, SIGINT or SIGHUP it drains: it takes no new leases, tells the clients,\n"
+      "there yet. On SIGTERM, SIGINT or SIGHUP it drains: it takes no new leases, tells the "
+      "clients,\n"
       "lets calls under way end, ends the leases and then itself. A second one ends them at once.";
   line.options.add_options()(
-"listen", po::value<std::vector<std::string>>(),
-                   "address to listen at, unix:PATH or tcp:HOST:PORT; may be repeated; by default "
-                   "a socket that clients on this node reach, and any free port when the resource "
-                   "manager is reached by TCP")(
+      "listen", po::value<std::vector<std::string>>(),
+      "address to listen at, unix:PATH or tcp:HOST:PORT; may be repeated; by default "
+      "a socket that clients on this node reach, and any free port when the resource "
+      "manager is reached by TCP")(
       "address-file", po::value<std::string>(),
       "write the addresses to this file once the manager listens, one per line")(
       "config", po::value<std::string>(), "read this configuration file");
   add_location_options(line);
   add_node_options(line);
-  line.options.add_options()(
-      "drain-time", po::value<std::string>()->default_value("5s"),
-      "on SIGTERM, SIGINT or SIGHUP leases end at the latest after this time, for instance 500ms or "
-      "30s; 0: at once");
+  line.options.add_options()("drain-time", po::value<std::string>()->default_value("5s"),
+                             "on SIGTERM, SIGINT or SIGHUP leases end at the latest after this "
+                             "time, for instance 500ms or "
+                             "30s; 0: at once");
   line.lists = {"listen"};
   line.configurable = true;
   return line;
@@ -79,8 +80,7 @@ Result<void> serve(const po::variables_map& values, manager::ZygoteProcess zygot
     base::log().info("draining on {}", signal);
     return Order{"node " + node.offer().name + " is being given back", *drain_time};
   });
-  const Order order =
-      node.drain_order().exclusiveJoin(kj::mv(by_signal)).wait(daemon.wait_scope());
+  const Order order = node.drain_order().exclusiveJoin(kj::mv(by_signal)).wait(daemon.wait_scope());
   node.drain(order.reason, order.limit)
       .exclusiveJoin(daemon.stop_signal().then([](const std::string& signal) {
         base::log().info("ending at once on a second signal, {}", signal);

@@ -52,7 +52,8 @@ Result<base::Fd> inherited(const po::variables_map& values, const char* option) 
 }
 
 /// The application is gone, or does not want the manager any more.
-kj::Promise<std::string> end_of(kj::AsyncInputStream& lifeline, std::shared_ptr<char> buffer) {
+kj::Promise<std::string> end_of(kj::AsyncInputStream& lifeline,
+                                const std::shared_ptr<char>& buffer) {
   return lifeline.tryRead(buffer.get(), 1, 1)
       .then(
           [&lifeline, buffer](std::size_t size) -> kj::Promise<std::string> {

@@ -34,10 +34,10 @@ CommandLine command_line() {
       "address-file", po::value<std::string>(),
       "write the addresses to this file once the manager listens, one per line")(
       "address-dir", po::value<std::string>(),
-      "keep the address in this directory, which all nodes share, as long as the manager runs: where "
+      "keep the address in this directory, which all nodes share, as long as the manager runs: "
+      "where "
       "$SUBLET_MANAGER_DIR or --manager-dir names it, it is found; listens at tcp:*:0 when no "
-      "--listen is given")(
-      "config", po::value<std::string>(), "read this configuration file");
+      "--listen is given")("config", po::value<std::string>(), "read this configuration file");
   line.lists = {"listen"};
   line.configurable = true;
   return line;

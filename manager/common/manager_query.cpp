@@ -70,8 +70,8 @@ Result<std::vector<NodeReport>> query_nodes(const wire::ManagerLocation& locatio
   });
 }
 
-Result<std::vector<LeaseInfo>> query_leases(const wire::ManagerLocation& location, bool include_ended,
-                                            std::chrono::milliseconds limit) {
+Result<std::vector<LeaseInfo>> query_leases(const wire::ManagerLocation& location,
+                                            bool include_ended, std::chrono::milliseconds limit) {
   using Leases = std::vector<LeaseInfo>;
   return query<Leases>(location, limit, [include_ended](wire::ResourceManager::Client manager) {
     auto request = manager.leasesRequest();
@@ -101,7 +101,8 @@ Result<void> order_drain(const wire::ManagerLocation& location, const std::strin
   return {};
 }
 
-Result<std::string> query_version(const wire::ManagerLocation& location, std::chrono::milliseconds limit) {
+Result<std::string> query_version(const wire::ManagerLocation& location,
+                                  std::chrono::milliseconds limit) {
   return query<std::string>(location, limit, [](wire::ResourceManager::Client manager) {
     return manager.versionRequest().send().then(
         [](auto&& response) { return wire::to_string(response.getVersion()); });

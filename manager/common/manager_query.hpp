@@ -18,16 +18,17 @@ struct NodeReport {
   std::uint64_t heartbeat_age_ms = 0;
 };
 
-/// Each connects, checks that it is the manager meant, asks and closes, within `limit` altogether; blocks. kDisconnected when nobody
-/// answers.
+/// Each connects, checks that it is the manager meant, asks and closes, within `limit` altogether;
+/// blocks. kDisconnected when nobody answers.
 Result<std::vector<NodeReport>> query_nodes(const wire::ManagerLocation& location,
                                             std::chrono::milliseconds limit);
-Result<std::vector<LeaseInfo>> query_leases(const wire::ManagerLocation& location, bool include_ended,
-                                            std::chrono::milliseconds limit);
+Result<std::vector<LeaseInfo>> query_leases(const wire::ManagerLocation& location,
+                                            bool include_ended, std::chrono::milliseconds limit);
 /// Tells the resource manager to give a node back; see wire::ResourceManager::drain.
 Result<void> order_drain(const wire::ManagerLocation& location, const std::string& node,
                          std::chrono::milliseconds drain_limit, const std::string& reason,
                          std::chrono::milliseconds limit);
-Result<std::string> query_version(const wire::ManagerLocation& location, std::chrono::milliseconds limit);
+Result<std::string> query_version(const wire::ManagerLocation& location,
+                                  std::chrono::milliseconds limit);
 
 }  // namespace sublet::manager

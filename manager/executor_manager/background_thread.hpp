@@ -8,10 +8,10 @@
 
 namespace sublet::manager {
 
-/// One thread for system calls that may take milliseconds and that nobody waits for, in the order
-/// they were posted. Its own destructor runs what is left.
+/// One thread for what may take milliseconds and must not hold up the event loop, in the order it
+/// was posted. Its own destructor runs what is left.
 ///
-/// Owner: the executor manager. post() from the event loop's thread; jobs must not throw.
+/// Owner: a part of the executor manager. post() from the event loop's thread; jobs must not throw.
 class BackgroundThread {
  public:
   BackgroundThread();

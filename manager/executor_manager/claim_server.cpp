@@ -31,20 +31,23 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
       return kj::READY_NOW;
     }
     context.releaseParams();
-    return grant_->open(std::move(*request)).then([context](Result<void> result) mutable {
+    return grant_->open(*request).then([context](Result<void> result) mutable {
       if (!result) wire::write(context.getResults().initFailure(), result.error());
     });
   }
 
   kj::Promise<void> install(InstallContext context) override {
-    auto sha256 = node_.libraries().install(wire::to_bytes(context.getParams().getContent()));
-    context.releaseParams();
-    if (sha256) {
-      context.getResults().setSha256(wire::to_data(std::as_bytes(std::span(*sha256))));
-    } else {
-      wire::write(context.getResults().initFailure(), sha256.error());
-    }
-    return kj::READY_NOW;
+    // Read where it lies, in the message, which lives as long as the promise.
+    return node_.libraries()
+        .install(wire::to_bytes(context.getParams().getContent()))
+        .then([context](Result<Sha256> sha256) mutable {
+          context.releaseParams();
+          if (sha256) {
+            context.getResults().setSha256(wire::to_data(std::as_bytes(std::span(*sha256))));
+          } else {
+            wire::write(context.getResults().initFailure(), sha256.error());
+          }
+        });
   }
 
   kj::Promise<void> usage(UsageContext context) override {
@@ -69,7 +72,7 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
   kj::Promise<void> fate(FateContext context) override {
     context.allowCancellation();  // as in replacement()
     return grant_->fate(context.getParams().getGeneration())
-        .then([context](std::string text) mutable {
+        .then([context](const std::string& text) mutable {
           context.getResults().setText(wire::cut_text(text, wire::kMaxText));
         });
   }

@@ -64,7 +64,7 @@ Result<kj::Own<Executor>> Executor::start(const ExecutorServices& services, Exec
   self.tasks_.add(
       spawning.then([&self](Result<Zygote::Child> child) { self.spawned(std::move(child)); }));
   self.tasks_.add(self.control_->serve(
-      [&self](wire::ReceivedMessage message) { self.receive(std::move(message)); }));
+      [&self](const wire::ReceivedMessage& message) { self.receive(message); }));
   self.tasks_.add(services.timer.afterDelay(to_kj(wire::kExecutorStart)).then([&self] {
     if (!self.ready_to_serve_) self.abandon("it did not become ready in time");
   }));
@@ -140,7 +140,7 @@ kj::Promise<Result<std::string>> Executor::listen(const std::string& transport,
   return kj::mv(paf.promise);
 }
 
-void Executor::receive(wire::ReceivedMessage message) {
+void Executor::receive(const wire::ReceivedMessage& message) {
   // From a process that runs foreign code: only what fits is believed.
   if (message.type == wire::MessageType::kReady) {
     ready_to_serve_ = true;

@@ -71,7 +71,7 @@ class Executor : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   void spawned(Result<Zygote::Child> child);
   kj::Promise<void> watch();
   kj::Promise<void> until_gone();
-  void receive(wire::ReceivedMessage message);
+  void receive(const wire::ReceivedMessage& message);
   void end(std::string fate);
   void kill() noexcept;
   void taskFailed(kj::Exception&& exception) override;

@@ -38,7 +38,7 @@ struct ExecutorManagerOptions {
 /// grant, serves the clients that claim them.
 ///
 /// Owner: main. On the thread of `io`'s event loop; everything it has ends with it.
-class ExecutorManager : private kj::TaskSet::ErrorHandler {
+class ExecutorManager final : private kj::TaskSet::ErrorHandler {
  public:
   /// `zygote` was started first thing in main (start_zygote). Listens when this returns; connects
   /// to the resource manager by itself, again whenever that went away.

@@ -218,7 +218,7 @@ void HeldGrant::write_endpoint(wire::Endpoint::Builder to) const {
   for (unsigned i = 0; i < refusals.size(); ++i) refusals.set(i, network_.refusals[i]);
 }
 
-kj::Promise<Result<void>> HeldGrant::open(FunctionRequest request) {
+kj::Promise<Result<void>> HeldGrant::open(const FunctionRequest& request) {
   KJ_IF_MAYBE (executor, executor_) {
     for (const FunctionRequest& known : functions_) {
       if (known.open.index != request.open.index) continue;

@@ -72,7 +72,7 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
     wire::Open open{};
     std::shared_ptr<base::Fd> library;
   };
-  kj::Promise<Result<void>> open(FunctionRequest request);
+  kj::Promise<Result<void>> open(const FunctionRequest& request);
 
   /// Resolves once an executor newer than `generation` is up, or none will be.
   kj::Promise<Result<void>> replacement(std::uint32_t generation);

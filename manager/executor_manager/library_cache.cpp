@@ -2,9 +2,12 @@
 #include <executor/library/elf_functions.hpp>
 #include <executor_manager/library_cache.hpp>
 
+#include <kj/common.h>
 #include <sodium.h>
 
 #include <algorithm>
+#include <atomic>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -18,22 +21,85 @@ std::shared_ptr<base::Fd> LibraryCache::find(const Sha256& sha256) {
   return entries_.front().memory;
 }
 
-Result<Sha256> LibraryCache::install(std::span<const std::byte> content) {
+/// One library on its way into the cache: shared by the promise and the thread, whichever of them
+/// comes to its end last.
+class LibraryCache::Examination {
+ public:
+  explicit Examination(std::span<const std::byte> content) : content_(content) {}
+
+  /// On the cache's thread. Null when abandoned before it began or in the middle.
+  std::unique_ptr<Result<Entry>> run() {
+    const std::lock_guard lock(reading_);
+    if (abandoned_) return nullptr;
+    if (auto usable = executor::check_library(content_); !usable) return failed(usable.error());
+    Entry entry{};
+    if (!hash(entry.sha256)) return nullptr;
+    auto memory = base::SharedMemory::sealed_copy("sublet-library", content_);
+    if (!memory) return failed(memory.error());
+    entry.memory = std::make_shared<base::Fd>(std::move(*memory));
+    return std::make_unique<Result<Entry>>(std::move(entry));
+  }
+
+  /// On the loop: from the return on, the content is not read any more.
+  void abandon() {
+    abandoned_ = true;
+    const std::lock_guard lock(reading_);
+  }
+
+ private:
+  static std::unique_ptr<Result<Entry>> failed(const Error& error) {
+    return std::make_unique<Result<Entry>>(tl::unexpected<Error>(error));
+  }
+
+  /// In pieces, so that abandon() waits for one of them, not for all. False when abandoned.
+  bool hash(Sha256& sha256) const {
+    crypto_hash_sha256_state state;
+    crypto_hash_sha256_init(&state);
+    for (std::size_t at = 0; at < content_.size(); at += kPiece) {
+      if (abandoned_) return false;
+      const auto piece = content_.subspan(at, std::min(kPiece, content_.size() - at));
+      crypto_hash_sha256_update(&state, reinterpret_cast<const unsigned char*>(piece.data()),
+                                piece.size());
+    }
+    crypto_hash_sha256_final(&state, sha256.data());
+    return true;
+  }
+
+  static constexpr std::size_t kPiece = std::size_t{1} << 20;
+
+  const std::span<const std::byte> content_;
+  std::atomic<bool> abandoned_{false};
+  std::mutex reading_;  ///< Held by the thread while it reads the content.
+};
+
+kj::Promise<Result<Sha256>> LibraryCache::install(std::span<const std::byte> content) {
   if (content.size() > wire::kMaxLibraryBytes) {
-    return fail(ErrorKind::kInvalid, "the library has " + std::to_string(content.size()) +
-                                         " bytes; at most " +
-                                         std::to_string(wire::kMaxLibraryBytes) + " are allowed");
+    return Result<Sha256>(
+        fail(ErrorKind::kInvalid, "the library has " + std::to_string(content.size()) +
+                                      " bytes; at most " + std::to_string(wire::kMaxLibraryBytes) +
+                                      " are allowed"));
   }
-  if (auto usable = executor::check_library(content); !usable) {
-    return tl::unexpected<Error>(usable.error());
-  }
-  Sha256 sha256{};
-  crypto_hash_sha256(sha256.data(), reinterpret_cast<const unsigned char*>(content.data()),
-                     content.size());
+  using Examined = std::unique_ptr<Result<Entry>>;
+  auto pair = kj::newPromiseAndCrossThreadFulfiller<Examined>();
+  auto examination = std::make_shared<Examination>(content);
+  // A std::function can be copied, a fulfiller cannot.
+  auto fulfiller = std::make_shared<decltype(pair.fulfiller)>(kj::mv(pair.fulfiller));
+  thread_->post([examination, fulfiller] {
+    // Who has abandoned it does not wait for an answer either.
+    if (auto examined = examination->run()) (*fulfiller)->fulfill(std::move(examined));
+  });
+  return pair.promise
+      .then([this](Examined examined) -> Result<Sha256> {
+        if (!*examined) return tl::unexpected<Error>(examined->error());
+        return keep(std::move(**examined));
+      })
+      .attach(kj::defer([examination] { examination->abandon(); }));
+}
+
+Sha256 LibraryCache::keep(Entry entry) {
+  const Sha256 sha256 = entry.sha256;
   if (find(sha256)) return sha256;
-  auto memory = base::SharedMemory::sealed_copy("sublet-library", content);
-  if (!memory) return tl::unexpected<Error>(memory.error());
-  entries_.push_front({sha256, std::make_shared<base::Fd>(std::move(*memory))});
+  entries_.push_front(std::move(entry));
   if (entries_.size() > wire::kMaxCachedLibraries) entries_.pop_back();
   return sha256;
 }

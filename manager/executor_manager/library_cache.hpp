@@ -1,14 +1,18 @@
 #pragma once
 
 #include <base/fd.hpp>
+#include <executor_manager/background_thread.hpp>
 #include <sublet/result.hpp>
 #include <wire/limits.hpp>
+
+#include <kj/async.h>
 
 #include <array>
 #include <cstdint>
 #include <list>
 #include <memory>
 #include <span>
+#include <utility>
 
 namespace sublet::manager {
 
@@ -18,22 +22,33 @@ using Sha256 = std::array<std::uint8_t, wire::kSha256Bytes>;
 /// on a disk and nobody can change one after its hash was computed. The least recently used go
 /// first.
 ///
-/// Owner: the executor manager; on its loop. A library that a lease uses lives on while it does.
+/// Owner: the executor manager; on its loop. What takes long for a large library, the hash above
+/// all, is done by a thread of the cache's own, so that the loop's other clients are answered
+/// meanwhile. A library that a lease uses lives on while it does.
 class LibraryCache {
  public:
+  explicit LibraryCache(
+      std::unique_ptr<BackgroundThread> thread = std::make_unique<BackgroundThread>())
+      : thread_(std::move(thread)) {}
+
   /// Null when the content is not here.
   std::shared_ptr<base::Fd> find(const Sha256& sha256);
 
   /// Computes the hash and keeps the content. kInvalid when it is too large or no library for this
-  /// node.
-  Result<Sha256> install(std::span<const std::byte> content);
+  /// node. `content` must stay where it is until the promise resolves or is dropped; dropping it
+  /// early waits for the piece that is being hashed.
+  kj::Promise<Result<Sha256>> install(std::span<const std::byte> content);
 
  private:
   struct Entry {
     Sha256 sha256;
     std::shared_ptr<base::Fd> memory;
   };
+  class Examination;
+  Sha256 keep(Entry entry);
+
   std::list<Entry> entries_;  ///< Most recently used first.
+  std::unique_ptr<BackgroundThread> thread_;
 };
 
 }  // namespace sublet::manager

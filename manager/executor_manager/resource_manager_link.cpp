@@ -92,9 +92,9 @@ kj::Promise<void> ResourceManagerLink::connect() {
         return serve(kj::mv(connection), std::move(location));
       })
       .catch_([location = *location](kj::Exception&& exception) {
-        kj::throwFatalException(
-            KJ_EXCEPTION(DISCONNECTED, kj::str(location.to_string(), ": ", text_of(exception),
-                                               "; ", location.advice())));
+        kj::throwFatalException(KJ_EXCEPTION(
+            DISCONNECTED,
+            kj::str(location.to_string(), ": ", text_of(exception), "; ", location.advice())));
       });
 }
 

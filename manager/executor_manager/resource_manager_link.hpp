@@ -20,7 +20,7 @@ class HeldGrant;
 /// STATES  connecting -> registered -> (connection lost) -> connecting, with a back-off from
 ///         wire::kReconnectMin to wire::kReconnectMax.
 /// Owner: the executor manager; on its loop.
-class ResourceManagerLink : private kj::TaskSet::ErrorHandler {
+class ResourceManagerLink final : private kj::TaskSet::ErrorHandler {
  public:
   /// Where the resource manager is now; asked before each connection.
   using Locate = std::function<Result<wire::ManagerLocation>()>;

@@ -297,7 +297,7 @@ Result<std::vector<GrantTerms>> LeaseBook::reserve(const LeaseAsk& ask, Time now
   wanted.memory_bytes = ask.memory_bytes;
   wanted.placement = ask.placement;
   wanted.own_node = find_node(ask.client_node_id);
-  const auto shares = place(wanted, std::move(free));
+  const auto shares = place(wanted, free);
   if (!shares) return tl::unexpected<Error>(refusal(ask));
   if (live_grants_ + shares->size() > limits_.live_grants) {
     return fail(ErrorKind::kOverloaded, "this manager keeps no more than " +

@@ -187,7 +187,8 @@ std::optional<std::vector<Share>> spread_cores(const PlacementAsk& ask,
 
 }  // namespace
 
-std::optional<std::vector<Share>> place(const PlacementAsk& ask, std::vector<Capacity> free) {
+std::optional<std::vector<Share>> place(const PlacementAsk& ask,
+                                        const std::vector<Capacity>& free) {
   if (ask.cores == 0 || ask.parts == 0) return std::nullopt;
   std::vector<Room> rooms;
   std::uint64_t total = 0;

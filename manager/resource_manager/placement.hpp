@@ -34,6 +34,6 @@ struct PlacementAsk {
 
 /// Finds cores and memory for all parts, or nothing. A part stays on one node where that costs no
 /// further node. Pure: the same input gives the same answer.
-std::optional<std::vector<Share>> place(const PlacementAsk& ask, std::vector<Capacity> free);
+std::optional<std::vector<Share>> place(const PlacementAsk& ask, const std::vector<Capacity>& free);
 
 }  // namespace sublet::manager

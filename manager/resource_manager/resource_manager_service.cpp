@@ -86,11 +86,11 @@ std::string ResourceManagerService::name_of(NodeNumber node) const {
 kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::lease(LeaseAsk ask) {
   auto state = std::make_shared<Attempt>();
   state->ask = std::move(ask);
-  return attempt(std::move(state));
+  return attempt(state);
 }
 
 kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::attempt(
-    std::shared_ptr<Attempt> state) {
+    const std::shared_ptr<Attempt>& state) {
   ++state->placements;
   state->failed = false;
   auto grants = book_.reserve(state->ask, now(), state->excluded);
@@ -123,7 +123,7 @@ kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::attempt(
           });
 }
 
-kj::Promise<void> ResourceManagerService::announce(std::shared_ptr<Attempt> state,
+kj::Promise<void> ResourceManagerService::announce(const std::shared_ptr<Attempt>& state,
                                                    const GrantTerms& terms) {
   const GrantKey key = terms.key;
   const auto link = links_.find(key.node);

@@ -32,8 +32,9 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
  public:
   using Clock = std::function<Time()>;
 
-  explicit ResourceManagerService(
-      kj::Timer& timer, Clock clock = [clock = ManagerClock()] { return clock.now(); });
+  explicit ResourceManagerService(kj::Timer& timer,
+                                  Clock clock = std::bind_front(&ManagerClock::now,
+                                                                ManagerClock()));
   ~ResourceManagerService() noexcept(false);
   KJ_DISALLOW_COPY(ResourceManagerService);
 
@@ -76,8 +77,8 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   struct Attempt;
   enum class Answer : std::uint8_t { kConfirmed, kRefused, kUnknown };
 
-  kj::Promise<Result<std::vector<GrantTerms>>> attempt(std::shared_ptr<Attempt> attempt);
-  kj::Promise<void> announce(std::shared_ptr<Attempt> attempt, const GrantTerms& terms);
+  kj::Promise<Result<std::vector<GrantTerms>>> attempt(const std::shared_ptr<Attempt>& attempt);
+  kj::Promise<void> announce(const std::shared_ptr<Attempt>& attempt, const GrantTerms& terms);
   void note(Attempt& attempt, const GrantKey& key, Answer answer, const std::string& text);
   kj::Promise<void> tick_loop();
   void tick();

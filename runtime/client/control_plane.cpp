@@ -134,31 +134,30 @@ Result<ControlPlane::Manager*> ControlPlane::connect(const wire::ManagerLocation
       "asking what listens at " + location.address,
       [&](ControlLoop& loop) -> kj::Promise<Result<Manager*>> {
         return loop.connect(location.address)
-            .then([location](Result<kj::Own<Connection>> connection)
-                      -> kj::Promise<Result<Manager*>> {
+            .then([location](
+                      Result<kj::Own<Connection>> connection) -> kj::Promise<Result<Manager*>> {
               if (!connection) return Result<Manager*>(tl::unexpected<Error>(connection.error()));
               auto remote = (*connection)->bootstrap().castAs<wire::ResourceManager>();
               auto asked = remote.versionRequest().send();
-              return asked.then(
-                  [remote, location, connection = kj::mv(*connection)](
-                      capnp::Response<wire::ResourceManager::VersionResults>&& version) mutable
-                  -> Result<Manager*> {
-                    if (!location.instance.empty() &&
-                        wire::to_string(version.getInstance()) != location.instance) {
-                      return fail(ErrorKind::kDisconnected,
-                                  "another resource manager answers there");
-                    }
-                    auto gone = connection->gone();
-                    auto* manager = new Manager{kj::mv(connection), remote, {}};
-                    manager->address = location.address;
-                    const auto ended = [manager] {
-                      manager->gone.store(true, std::memory_order_release);
-                    };
-                    manager->watch =
-                        gone.then([ended] { ended(); })
-                            .eagerlyEvaluate([ended](kj::Exception&&) { ended(); });
-                    return manager;
-                  });
+              return asked.then([remote, location, connection = kj::mv(*connection)](
+                                    capnp::Response<wire::ResourceManager::VersionResults>&&
+                                        version) mutable -> Result<Manager*> {
+                if (!location.instance.empty() &&
+                    wire::to_string(version.getInstance()) != location.instance) {
+                  return fail(ErrorKind::kDisconnected, "another resource manager answers there");
+                }
+                auto gone = connection->gone();
+                auto* manager = new Manager{kj::mv(connection), remote, {}};
+                manager->address = location.address;
+                const auto ended = [manager] {
+                  manager->gone.store(true, std::memory_order_release);
+                };
+                manager->watch =
+                    gone.then([ended] { ended(); }).eagerlyEvaluate([ended](kj::Exception&&) {
+                      ended();
+                    });
+                return manager;
+              });
             });
       });
 }

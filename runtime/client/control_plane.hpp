@@ -42,8 +42,8 @@ class ControlPlane {
 
   /// Connects to the resource manager there, and checks that it is one, and the one meant.
   Result<void> connect_manager(const wire::ManagerLocation& location);
-  /// Where to find a resource manager when one is needed and none has been connected to: an address,
-  /// or a directory with an address file.
+  /// Where to find a resource manager when one is needed and none has been connected to: an
+  /// address, or a directory with an address file.
   void set_manager(std::string named, std::string directory);
 
   Result<std::vector<Grant>> request(const LeaseRequest& request);

@@ -378,8 +378,8 @@ Result<void> LeaseImpl::adopt(std::vector<std::unique_ptr<NodeLink>> nodes,
   for (std::size_t i = 0; i < links.size(); ++i) {
     const NodeLink& node = links[i]->node();
     if (trace_) {
-      trace_->workers[at[i]] +=
-          ", later on " + node.grant().node_name + " cpu " + node.cpusets()[links[i]->worker_on_node()];
+      trace_->workers[at[i]] += ", later on " + node.grant().node_name + " cpu " +
+                                node.cpusets()[links[i]->worker_on_node()];
     }
     base::log().info("lease {}: worker {} is on node {} now", id_, at[i], node.grant().node_name);
     workers_[at[i]] = std::move(links[i]);

@@ -139,12 +139,12 @@ class LeaseImpl {
   std::vector<PendingCall*> pool_;
   std::size_t handed_over_ = 0;  ///< Calls with a continuation that has not run yet.
   std::string last_error_;
-  LeaseRequest request_;                ///< What workers are replaced by.
+  LeaseRequest request_;  ///< What workers are replaced by.
   std::future<Result<std::vector<std::unique_ptr<NodeLink>>>> asked_;  ///< Workers to replace by.
-  base::Ticks attend_at_ = 0;           ///< Not before.
-  base::Ticks replace_at_ = 0;          ///< Not before.
-  base::Ticks replace_pause_ = 0;       ///< Until the next try.
-  Usage past_;                          ///< Of nodes that have been given back.
+  base::Ticks attend_at_ = 0;                                          ///< Not before.
+  base::Ticks replace_at_ = 0;                                         ///< Not before.
+  base::Ticks replace_pause_ = 0;                                      ///< Until the next try.
+  Usage past_;               ///< Of nodes that have been given back.
   std::string down_reason_;  ///< Why the last worker that went down did, and did not come back.
 };
 

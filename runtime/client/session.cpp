@@ -147,9 +147,8 @@ Result<Lease> Session::lease(const LeaseRequest& request) {
     return leased;
   });
   if (!nodes) return tl::unexpected<Error>(nodes.error());
-  auto lease =
-      client::LeaseImpl::create(impl_->control, std::move(*nodes), events, request,
-                                impl_->new_trace());
+  auto lease = client::LeaseImpl::create(impl_->control, std::move(*nodes), events, request,
+                                         impl_->new_trace());
   if (!lease) return tl::unexpected<Error>(lease.error());
   return Lease(client::with_session(impl_, std::move(*lease)));
 }
@@ -163,9 +162,8 @@ Result<Lease> Session::claim(const std::vector<Grant>& grants, const LeaseReques
   auto events = std::make_shared<client::LeaseEvents>();
   auto nodes = impl_->control->claim(grants, events);
   if (!nodes) return tl::unexpected<Error>(nodes.error());
-  auto lease =
-      client::LeaseImpl::create(impl_->control, std::move(*nodes), events, request,
-                                impl_->new_trace());
+  auto lease = client::LeaseImpl::create(impl_->control, std::move(*nodes), events, request,
+                                         impl_->new_trace());
   if (!lease) return tl::unexpected<Error>(lease.error());
   return Lease(client::with_session(impl_, std::move(*lease)));
 }

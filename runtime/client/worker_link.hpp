@@ -75,9 +75,7 @@ class WorkerLink {
   /// Takes no more calls; those under way may end.
   void retire() noexcept { retiring_ = true; }
   /// Down for good: its node has left or is lost, and nothing is under way.
-  [[nodiscard]] bool gone() const noexcept {
-    return !channel_ && node_.state().departed();
-  }
+  [[nodiscard]] bool gone() const noexcept { return !channel_ && node_.state().departed(); }
   [[nodiscard]] NodeLink& node() const noexcept { return node_; }
   [[nodiscard]] std::uint32_t worker_on_node() const noexcept { return worker_on_node_; }
   [[nodiscard]] std::uint32_t generation() const noexcept { return generation_; }

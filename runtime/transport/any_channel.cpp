@@ -29,7 +29,7 @@ Result<AnyClientChannel> connect_one(Kind kind, const ConnectOptions& options,
     case Kind::kFabric:
       return erase(fabric::connect(options, std::move(arena)));
     case Kind::kVerbs:
-      return erase(verbs::connect(options, std::move(arena)));
+      return erase(verbs::connect(options, arena));
   }
   return fail(ErrorKind::kUnsupported,
               std::string("this build cannot connect by transport ") + to_string(kind));

@@ -60,10 +60,7 @@ Result<std::vector<RdmaDevice>> rdma_devices() {
 }
 
 std::vector<TransportState> transport_states() {
-  return {shm_state(),
-          verbs_state(),
-          fabric_state(),
-          {Kind::kTcp, true, "plain Ethernet"}};
+  return {shm_state(), verbs_state(), fabric_state(), {Kind::kTcp, true, "plain Ethernet"}};
 }
 
 }  // namespace sublet::transport

@@ -25,9 +25,9 @@ inline constexpr std::size_t kMaxMessageBytes = 300u << 20;  ///< One control me
 inline constexpr std::size_t kMaxConnections = 16384;        ///< To one listening socket.
 inline constexpr std::size_t kMaxAddresses = 16;             ///< Of one executor manager.
 
-inline constexpr auto kClaimTimeout = 5s;    ///< An unclaimed grant lapses.
-inline constexpr auto kHeartbeat = 1s;       ///< Executor manager to resource manager.
-inline constexpr auto kNodeLostAfter = 5s;   ///< Without a heartbeat.
+inline constexpr auto kClaimTimeout = 5s;   ///< An unclaimed grant lapses.
+inline constexpr auto kHeartbeat = 1s;      ///< Executor manager to resource manager.
+inline constexpr auto kNodeLostAfter = 5s;  ///< Without a heartbeat.
 inline constexpr auto kDrainTold = 500ms;   ///< For clients to hear of it before executors may end.
 inline constexpr auto kDrainMax = 24h;
 inline constexpr auto kEndingNotice = 5s;    ///< A client is told this long before expiry.

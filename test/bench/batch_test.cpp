@@ -1,4 +1,5 @@
 #include <cli/bench/batch.hpp>
+
 #include <gtest/gtest.h>
 
 namespace sublet::cli::bench {

@@ -1,4 +1,5 @@
 #include <cli/bench/cpus.hpp>
+
 #include <gtest/gtest.h>
 #include <sched.h>
 

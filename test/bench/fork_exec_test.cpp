@@ -1,4 +1,5 @@
 #include <cli/bench/fork_exec.hpp>
+
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 

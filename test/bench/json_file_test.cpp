@@ -1,4 +1,5 @@
 #include <cli/bench/report.hpp>
+
 #include <gtest/gtest.h>
 #include <stdlib.h>
 

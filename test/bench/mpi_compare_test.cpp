@@ -1,6 +1,7 @@
 #include <cli/bench/companion.hpp>
 #include <cli/bench/cpus.hpp>
 #include <cli/bench/mpi_compare.hpp>
+
 #include <gtest/gtest.h>
 #include <stdlib.h>
 

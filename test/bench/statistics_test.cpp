@@ -1,4 +1,5 @@
 #include <cli/bench/statistics.hpp>
+
 #include <gtest/gtest.h>
 
 namespace sublet::cli::bench {

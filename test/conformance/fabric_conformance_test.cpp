@@ -1,7 +1,7 @@
 #include "calls_suite.hpp"
 #include "deaths_suite.hpp"
-#include "faults_suite.hpp"
 #include "fabric_transport.hpp"
+#include "faults_suite.hpp"
 #include "payloads_suite.hpp"
 #include "setup_suite.hpp"
 #include "wakeups_suite.hpp"
@@ -37,8 +37,8 @@ struct SleepersNames {
 INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, WakeUps, Sleepers, SleepersNames);
 INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, Crowds, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, Deaths, Transports, Names);
-// Connected endpoints only: libfabric 1.17 over ofi_rxm crashes in fi_cq_read when a peer dies before
-// its first message has connected the two.
+// Connected endpoints only: libfabric 1.17 over ofi_rxm crashes in fi_cq_read when a peer dies
+// before its first message has connected the two.
 using Connected = ::testing::Types<Tcp, LittleRegistered>;
 INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, Faults, Connected, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, SettingUp, Transports, Names);

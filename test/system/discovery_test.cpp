@@ -45,8 +45,9 @@ class Discovery : public testing::Test {
   }
   void start_manager() {
     const std::string before = instance();
-    manager_ = start({"resource-manager", "--address-dir", directory_, "--listen", "tcp:127.0.0.1:0"},
-                     "manager.log");
+    manager_ =
+        start({"resource-manager", "--address-dir", directory_, "--listen", "tcp:127.0.0.1:0"},
+              "manager.log");
     ASSERT_TRUE(eventually([&] { return !instance().empty() && instance() != before; }));
   }
   void start_node() {

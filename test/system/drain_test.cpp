@@ -9,8 +9,8 @@
 #include <sys/wait.h>
 
 #include <array>
-#include <cstdint>
 #include <csignal>
+#include <cstdint>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -204,8 +204,8 @@ TEST_F(Drain, ReplacesWorkersOfANodeThatDies) {
   managers_.node(node).signal(SIGKILL);
   char byte = 7;
   char out = 0;
-  EXPECT_TRUE(eventually(
-      [&] { return echo.call(&byte, 1, &out, 1).ok() && node_of_worker() != node; }));
+  EXPECT_TRUE(
+      eventually([&] { return echo.call(&byte, 1, &out, 1).ok() && node_of_worker() != node; }));
   EXPECT_EQ(out, 7);
   ASSERT_TRUE(lease_.extend(2h));
   EXPECT_GT(lease_.expires_at() - std::chrono::system_clock::now(), 90min);

@@ -43,7 +43,8 @@ const std::vector<Module>& modules() {
       // An executor takes connections of every transport, so its set-up names them.
       {"executor",
        "executor/",
-       {"public", "base", "topology", "wire", "transport", "any_channel", "shm", "verbs", "fabric", "tcp", "elf"}},
+       {"public", "base", "topology", "wire", "transport", "any_channel", "shm", "verbs", "fabric",
+        "tcp", "elf"}},
       // Reads function libraries without loading them: not only for executors.
       {"elf", "executor/library/elf_", {"public", "base", "wire"}},
       {"manager common", "manager/common/", {"public", "base", "topology", "wire"}},
@@ -81,8 +82,12 @@ const std::vector<Wrapped>& wrapped() {
       {"Cap'n Proto",
        {"capnp/", "kj/", "*.capnp.h"},
        {"runtime/wire/", "runtime/client/", "manager/"}},
-      {"libibverbs", {"infiniband/", "rdma/rdma_cma.h"}, {"runtime/transport/verbs/", "manager/cli/bench/raw_verbs"}},
-      {"libfabric", {"rdma/fabric.h", "rdma/fi_"}, {"runtime/transport/fabric/", "manager/cli/bench/raw_fabric"}},
+      {"libibverbs",
+       {"infiniband/", "rdma/rdma_cma.h"},
+       {"runtime/transport/verbs/", "manager/cli/bench/raw_verbs"}},
+      {"libfabric",
+       {"rdma/fabric.h", "rdma/fi_"},
+       {"runtime/transport/fabric/", "manager/cli/bench/raw_fabric"}},
       {"Slurm", {"slurm/"}, {"slurm/"}},
   };
   return kWrapped;

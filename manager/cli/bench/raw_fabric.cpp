@@ -283,7 +283,7 @@ Result<RawFabric> RawFabric::start(std::size_t max_size) {
   raw.peer_ = {theirs->place.address + side, theirs->place.key};
   Result<void> done =
       raw.end_.prepare(*provider.info, provider.fabric.get(), raw.area_.data(), raw.area_.size());
-  const transport::fabric::Info info(fi_dupinfo(provider.info.get()));
+  const transport::fabric::Info info = transport::fabric::copy_of(*provider.info);
   std::free(info->src_addr);  // the system chooses one
   info->src_addr = nullptr;
   info->src_addrlen = 0;

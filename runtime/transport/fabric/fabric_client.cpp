@@ -111,8 +111,8 @@ Status ClientChannel::post(const Message& message) noexcept {
     progress();
     if (end_ != Status::kOk) return Status::kClosed;
   }
-  // Nothing goes out: the peer may be gone without the provider saying so, and a caller with no call
-  // under way would never ask.
+  // Nothing goes out: the peer may be gone without the provider saying so, and a caller with no
+  // call under way would never ask.
   return check_peer() ? Status::kAgain : Status::kClosed;
 }
 

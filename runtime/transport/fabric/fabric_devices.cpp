@@ -14,7 +14,7 @@ std::string address_of(const fi_info& info) {
   if (info.src_addr == nullptr) return {};
   // fi_tostr knows the structure, and with it the format of the address; fi_av_straddr would need
   // an open domain.
-  const std::string all = fi_tostr(&info, FI_TYPE_INFO);
+  const std::string all = FabricLibrary::loaded().tostr(&info, FI_TYPE_INFO);
   const std::string label = "src_addr: ";
   const auto at = all.find(label);
   if (at == std::string::npos) return {};

@@ -90,7 +90,7 @@ Result<void> Endpoint::create(fi_info* request) {
   const Provider& provider = *provider_;
   Info own;
   if (request == nullptr) {
-    own.reset(fi_dupinfo(provider.info.get()));
+    own = copy_of(*provider.info);
     request = own.get();
     const auto format = request->addr_format;
     if (format == FI_SOCKADDR_IN || format == FI_SOCKADDR_IN6 || format == FI_SOCKADDR) {

@@ -23,8 +23,8 @@ constexpr int kMrModes =
     FI_MR_LOCAL | FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | FI_MR_PROV_KEY | FI_MR_ENDPOINT;
 constexpr std::uint64_t kModes = FI_CONTEXT | FI_CONTEXT2 | FI_RX_CQ_DATA;
 
-Info make_hints(const std::string& name, std::uint64_t capabilities) {
-  Info hints(fi_allocinfo());
+Info make_hints(const FabricLibrary& library, const std::string& name, std::uint64_t capabilities) {
+  Info hints(library.dupinfo(nullptr));
   hints->caps = capabilities;
   hints->mode = kModes;
   hints->domain_attr->mr_mode = kMrModes;
@@ -37,14 +37,14 @@ Info make_hints(const std::string& name, std::uint64_t capabilities) {
   return hints;
 }
 
-Info get_info(const fi_info& hints, const std::string& source) {
+Info get_info(const FabricLibrary& library, const fi_info& hints, const std::string& source) {
   fi_info* list = nullptr;
   // Where addresses are not IP addresses the source means nothing: then any.
   if (!source.empty() &&
-      fi_getinfo(FI_VERSION(1, 17), source.c_str(), "0", FI_SOURCE, &hints, &list) == 0) {
+      library.getinfo(FI_VERSION(1, 17), source.c_str(), "0", FI_SOURCE, &hints, &list) == 0) {
     return Info(list);
   }
-  if (fi_getinfo(FI_VERSION(1, 17), nullptr, nullptr, 0, &hints, &list) != 0) return nullptr;
+  if (library.getinfo(FI_VERSION(1, 17), nullptr, nullptr, 0, &hints, &list) != 0) return nullptr;
   return Info(list);
 }
 
@@ -84,9 +84,10 @@ Result<std::shared_ptr<const Provider>> make_provider(const fi_info& info) {
   auto provider = std::make_shared<Provider>();
   provider->name = info.fabric_attr->prov_name;
   provider->kind = kind_of(info);
-  provider->info.reset(fi_dupinfo(&info));
+  provider->info = copy_of(info);
   fid_fabric* fabric = nullptr;
-  if (const int error = fi_fabric(info.fabric_attr, &fabric, nullptr); error != 0) {
+  if (const int error = FabricLibrary::loaded().fabric(info.fabric_attr, &fabric, nullptr);
+      error != 0) {
     return fail(ErrorKind::kUnsupported, "the libfabric provider '" + provider->name +
                                              "' cannot be opened: " + fabric_error(error));
   }
@@ -100,8 +101,12 @@ Result<std::shared_ptr<const Provider>> make_provider(const fi_info& info) {
 
 }  // namespace
 
+Info copy_of(const fi_info& info) {
+  return Info(FabricLibrary::loaded().dupinfo(&info));
+}
+
 std::string fabric_error(long code) {
-  return fi_strerror(static_cast<int>(code < 0 ? -code : code));
+  return FabricLibrary::loaded().strerror(static_cast<int>(code < 0 ? -code : code));
 }
 
 bool has_ip_addresses(const fi_info& info) {
@@ -133,11 +138,13 @@ std::string what_is_missing(const fi_info& info) {
 }
 
 Info all_providers() {
-  Info hints(fi_allocinfo());
+  const auto library = FabricLibrary::load();
+  if (!library) return nullptr;
+  Info hints((*library)->dupinfo(nullptr));
   hints->mode = ~std::uint64_t{0};
   hints->domain_attr->mode = ~std::uint64_t{0};
   hints->domain_attr->mr_mode = ~3;  // all but FI_MR_BASIC and FI_MR_SCALABLE, which exclude others
-  return get_info(*hints, {});
+  return get_info(**library, *hints, {});
 }
 
 Result<std::shared_ptr<const Provider>> find_provider(const std::string& name,
@@ -152,8 +159,10 @@ Result<std::shared_ptr<const Provider>> find_provider(const std::string& name,
   const std::lock_guard lock(mutex);
   if (const auto found = known.find(key); found != known.end()) return found->second;
 
-  const Info hints = make_hints(wanted, FI_RMA | FI_MSG);
-  const Info list = get_info(*hints, source);
+  const auto library = FabricLibrary::load();
+  if (!library) return tl::unexpected<Error>(library.error());
+  const Info hints = make_hints(**library, wanted, FI_RMA | FI_MSG);
+  const Info list = get_info(**library, *hints, source);
   const fi_info* best = nullptr;
   for (const fi_info* info = list.get(); info != nullptr; info = info->next) {
     if (!what_is_missing(*info).empty() || (kind && kind_of(*info) != *kind)) continue;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <sublet/result.hpp>
+#include <transport/fabric/fabric_library.hpp>
 #include <transport/fabric/fabric_wire.hpp>
 
 #include <rdma/fabric.h>
@@ -23,9 +24,12 @@ template <class F>
 using Fid = std::unique_ptr<F, CloseFid>;
 
 struct FreeInfo {
-  void operator()(fi_info* info) const noexcept { fi_freeinfo(info); }
+  void operator()(fi_info* info) const noexcept { FabricLibrary::loaded().freeinfo(info); }
 };
 using Info = std::unique_ptr<fi_info, FreeInfo>;
+
+/// A copy of its own of what `info` says.
+Info copy_of(const fi_info& info);
 
 /// "FI_ENOSYS: function not implemented": what a negative libfabric return value means.
 std::string fabric_error(long code);
@@ -58,7 +62,8 @@ std::string what_is_missing(const fi_info& info);
 /// The network is reached by IP addresses; others have a format of their own.
 bool has_ip_addresses(const fi_info& info);
 
-/// Everything that libfabric offers without regard to what this transport needs; null when nothing.
+/// Everything that libfabric offers without regard to what this transport needs; null when nothing,
+/// also where libfabric cannot be loaded.
 Info all_providers();
 
 }  // namespace sublet::transport::fabric

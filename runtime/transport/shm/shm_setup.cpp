@@ -124,8 +124,7 @@ void Listener::accept_all() {
   }
 }
 
-void Listener::service(const MayTake& may_take,
-                       const std::function<void(Accepted)>& accepted) {
+void Listener::service(const MayTake& may_take, const std::function<void(Accepted)>& accepted) {
   accept_all();
   const auto now = std::chrono::steady_clock::now();
   std::erase_if(pending_, [&](PendingConnection& pending) {

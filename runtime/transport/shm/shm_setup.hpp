@@ -13,9 +13,9 @@
 #include <base/fd.hpp>
 #include <sublet/result.hpp>
 #include <transport/arena.hpp>
+#include <transport/setup.hpp>
 #include <transport/shm/shm_client_datapath.hpp>
 #include <transport/shm/shm_greeting.hpp>
-#include <transport/setup.hpp>
 #include <transport/shm/shm_server_datapath.hpp>
 
 #include <poll.h>
@@ -59,8 +59,7 @@ class Listener {
 
   /// Accepts connections, reads the Hellos that are there and answers them. `may_take(worker)` says
   /// whether that worker has no channel now; `accepted` takes each new channel.
-  void service(const MayTake& may_take,
-               const std::function<void(Accepted)>& accepted);
+  void service(const MayTake& may_take, const std::function<void(Accepted)>& accepted);
 
  private:
   struct PendingConnection {

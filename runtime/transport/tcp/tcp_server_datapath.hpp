@@ -151,9 +151,8 @@ inline void ServerChannel::decode(Invocation& invocation, const std::byte* in) n
   invocation.verdict = Status::kOk;
   if (invocation.out_is_inline) {
     invocation.out = scratch_.data();
-  } else if (request_.out_capacity > limit_) [[unlikely]] {
-    invocation.verdict = Status::kInvalid;
-  } else if (request_.out_capacity <= out_.size() || out_.grow(request_.out_capacity, limit_)) {
+  } else if (request_.out_capacity <= limit_ &&
+             (request_.out_capacity <= out_.size() || out_.grow(request_.out_capacity, limit_))) {
     invocation.out = out_.data();
   } else {
     invocation.verdict = Status::kInvalid;

@@ -314,7 +314,7 @@ std::vector<Result<ClientChannel>> connect_many(std::span<const ConnectOptions> 
   return results;
 }
 
-Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Arena> arena) {
+Result<ClientChannel> connect(const ConnectOptions& options, const std::shared_ptr<Arena>& arena) {
   auto results = connect_many({&options, 1}, arena);
   return std::move(results.front());
 }

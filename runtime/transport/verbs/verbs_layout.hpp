@@ -83,7 +83,7 @@ inline constexpr std::size_t kOutputPlaceAt = 40;
 inline constexpr std::size_t kPayloadAt = 64;
 
 /// Slots do not share the pairs of lines that are fetched together.
-inline constexpr std::size_t kRequestStride = 33 * 128;
+inline constexpr std::size_t kRequestStride = std::size_t{33} * 128;
 static_assert(kRequestStride >= kPayloadAt + kSlotPayload);
 
 /// The client's copy of a request's start: the places and an inline input.

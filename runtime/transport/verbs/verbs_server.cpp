@@ -131,8 +131,8 @@ void ServerChannel::collect_completions() noexcept {
   const int room = static_cast<int>(done_storage_.size()) - found_;
   const int more = ibv_poll_cq(queue_, std::min(room, kCompletionsPerPoll), done_ + found_);
   int keep = 0;
-  // Those that poll() has left too: among them may be the very one that is waited for, and they come
-  // before the new ones.
+  // Those that poll() has left too: among them may be the very one that is waited for, and they
+  // come before the new ones.
   for (int i = 0; i < found_ + std::max(more, 0); ++i) {
     const ibv_wc completion = done_[i];
     if (completion.status == IBV_WC_SUCCESS && completion.opcode == IBV_WC_RECV_RDMA_WITH_IMM) {

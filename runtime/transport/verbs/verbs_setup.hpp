@@ -37,7 +37,7 @@ namespace sublet::transport::verbs {
 /// several separated by commas, tried in turn. kDenied with the executor's reason when it refuses,
 /// kDisconnected when it is not there or does not answer in time, kUnsupported when no RDMA device
 /// here leads there.
-Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Arena> arena);
+Result<ClientChannel> connect(const ConnectOptions& options, const std::shared_ptr<Arena>& arena);
 
 /// Opens all of them at the same time: none waits for the handshake of another. In the order of
 /// `options`.

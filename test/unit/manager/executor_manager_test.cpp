@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <kj/async-io.h>
 #include <sodium/crypto_hash_sha256.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <iterator>
 
 namespace sublet::manager {
@@ -36,45 +38,95 @@ std::vector<std::byte> variant(std::size_t number) {
   return content;
 }
 
-TEST(LibraryCache, FindsWhatWasInstalledByItsHash) {
-  LibraryCache cache;
+class LibraryCacheTest : public testing::Test {
+ protected:
+  Result<Sha256> install(std::span<const std::byte> content) {
+    return cache_.install(content).wait(io_.waitScope);
+  }
+
+  ~LibraryCacheTest() noexcept override = default;
+
+  kj::AsyncIoContext io_ = kj::setupAsyncIo();
+  LibraryCache cache_;
+};
+
+TEST_F(LibraryCacheTest, FindsWhatWasInstalledByItsHash) {
   const auto content = variant(1);
-  const auto sha256 = cache.install(content);
+  const auto sha256 = install(content);
   ASSERT_TRUE(sha256) << sha256.error().what();
   Sha256 expected{};
   crypto_hash_sha256(expected.data(), reinterpret_cast<const unsigned char*>(content.data()),
                      content.size());
   EXPECT_EQ(*sha256, expected);
-  const auto memory = cache.find(*sha256);
+  const auto memory = cache_.find(*sha256);
   ASSERT_TRUE(memory);
   EXPECT_EQ(::lseek(memory->get(), 0, SEEK_END), static_cast<off_t>(content.size()));
   EXPECT_EQ(::fcntl(memory->get(), F_GET_SEALS) & F_SEAL_WRITE, F_SEAL_WRITE);
   expected[0] = static_cast<std::uint8_t>(expected[0] ^ 1);
-  EXPECT_FALSE(cache.find(expected));
+  EXPECT_FALSE(cache_.find(expected));
 }
 
-TEST(LibraryCache, RefusesWhatIsNoLibrary) {
-  LibraryCache cache;
+TEST_F(LibraryCacheTest, RefusesWhatIsNoLibrary) {
   const std::string text = "#!/bin/sh\necho hello\n";
-  const auto refused = cache.install(std::as_bytes(std::span(text)));
+  const auto refused = install(std::as_bytes(std::span(text)));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().kind(), ErrorKind::kInvalid);
-  EXPECT_FALSE(cache.install({}));
+  EXPECT_FALSE(install({}));
 }
 
-TEST(LibraryCache, ForgetsTheLeastRecentlyUsedButNotWhatIsInUse) {
-  LibraryCache cache;
-  const auto first = cache.install(variant(0));
-  const auto second = cache.install(variant(1));
+TEST_F(LibraryCacheTest, ForgetsTheLeastRecentlyUsedButNotWhatIsInUse) {
+  const auto first = install(variant(0));
+  const auto second = install(variant(1));
   ASSERT_TRUE(first && second);
-  const auto in_use = cache.find(*second);
+  const auto in_use = cache_.find(*second);
   for (std::size_t i = 2; i <= wire::kMaxCachedLibraries; ++i) {
-    ASSERT_TRUE(cache.find(*first)) << "used again and again";
-    ASSERT_TRUE(cache.install(variant(i)));
+    ASSERT_TRUE(cache_.find(*first)) << "used again and again";
+    ASSERT_TRUE(install(variant(i)));
   }
-  EXPECT_TRUE(cache.find(*first));
-  EXPECT_FALSE(cache.find(*second));
+  EXPECT_TRUE(cache_.find(*first));
+  EXPECT_FALSE(cache_.find(*second));
   EXPECT_GT(::lseek(in_use->get(), 0, SEEK_END), 0);
+}
+
+/// A thread that does nothing until `gate` opens, as when it is busy with something large.
+std::unique_ptr<BackgroundThread> busy_until(const std::shared_future<void>& gate) {
+  auto thread = std::make_unique<BackgroundThread>();
+  thread->post([gate] { gate.wait(); });
+  return thread;
+}
+
+TEST_F(LibraryCacheTest, LetsOthersBeAnsweredDuringAnInstall) {
+  std::promise<void> gate;
+  LibraryCache cache(busy_until(gate.get_future().share()));
+  const auto content = variant(1);
+  std::string order;
+  auto installed = cache.install(content)
+                       .then([&](Result<Sha256> sha256) {
+                         EXPECT_TRUE(sha256);
+                         order += " install";
+                       })
+                       .eagerlyEvaluate(nullptr);
+  // Another client's question, which the loop sees later.
+  kj::evalLater([&] { order += " question"; }).wait(io_.waitScope);
+  gate.set_value();
+  installed.wait(io_.waitScope);
+  EXPECT_EQ(order, " question install");
+}
+
+TEST_F(LibraryCacheTest, DoesNotReadWhatItsClientHasTakenAway) {
+  std::promise<void> gate;
+  LibraryCache cache(busy_until(gate.get_future().share()));
+  auto content = std::make_unique<std::vector<std::byte>>(variant(1));
+  Sha256 sha256{};
+  crypto_hash_sha256(sha256.data(), reinterpret_cast<const unsigned char*>(content->data()),
+                     content->size());
+  { auto dropped = cache.install(*content); }
+  content.reset();
+  const auto other = variant(2);
+  auto installed = cache.install(other);
+  gate.set_value();
+  EXPECT_TRUE(installed.wait(io_.waitScope));
+  EXPECT_FALSE(cache.find(sha256));
 }
 
 class MemoryCgroupTest : public testing::Test {

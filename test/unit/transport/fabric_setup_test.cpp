@@ -1,7 +1,14 @@
 #include "fabric_pair.hpp"
 #include <transport/fabric/fabric_devices.hpp>
 
+#include <dlfcn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 
 namespace sublet::transport::fabric {
@@ -92,6 +99,36 @@ TEST(FabricDevices, NameTheOneThatWouldBeUsed) {
   EXPECT_FALSE(devices.front().address.empty());
   EXPECT_NE(describe_fabric().find("* " + devices.front().provider), std::string::npos);
   EXPECT_FALSE(has_own_fabric()) << "this machine has a network that the tests do not know";
+}
+
+/// Debian's libfabric brings libraries along that write a file when the process ends by a signal.
+TEST(FabricLibrary, IsLoadedWhenUsedAndLeavesTheProcessItsSignals) {
+  ASSERT_EQ(::dlopen("libfabric.so.1", RTLD_NOW | RTLD_NOLOAD), nullptr) << "linked";
+  std::string pattern = (std::filesystem::temp_directory_path() / "sublet-test-XXXXXX").string();
+  ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+  const std::array<int, 7> numbers{SIGINT, SIGTERM, SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE};
+  std::array<struct sigaction, numbers.size()> before{};
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    ::sigaction(numbers[i], nullptr, &before[i]);
+  }
+  EXPECT_FALSE(fabric_devices().empty());
+  ASSERT_NE(::dlopen("libfabric.so.1", RTLD_NOW | RTLD_NOLOAD), nullptr);
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    struct sigaction now {};
+    ::sigaction(numbers[i], nullptr, &now);
+    EXPECT_EQ(now.sa_sigaction, before[i].sa_sigaction) << "of signal " << numbers[i];
+  }
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::chdir(pattern.c_str()) != 0) ::_exit(1);
+    ::raise(SIGTERM);
+    ::_exit(1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+  EXPECT_TRUE(std::filesystem::is_empty(pattern)) << "a file was left in " << pattern;
+  std::filesystem::remove_all(pattern);
 }
 
 }  // namespace
