@@ -216,7 +216,7 @@ TEST_F(Verbs, ManyChannelsOpenTogether) {
     ClientOptions mine;
     mine.worker = worker;
     if (worker == 3) mine.token[0] ^= 1;
-    wishes.push_back(VerbsTransport::options_for(executor_->address(), mine));
+    wishes.push_back(connect_options(executor_->address(), mine));
   }
   auto channels = transport::verbs::connect_many(wishes, arena());
   ASSERT_EQ(channels.size(), kMaxWorkers);
