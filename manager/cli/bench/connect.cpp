@@ -139,7 +139,9 @@ Result<ConnectReport> measure_connect(const ConnectOptions& options, Progress& p
   auto session = open_session(options, most);
   if (!session) return tl::unexpected<Error>(std::move(session.error()));
   client::ControlPlane control(base::node_identity(""), to_string(options.transport), {});
-  if (auto connected = control.connect_manager(session->manager_address()); !connected) {
+  // A session tells its manager's address for people: what follows a space is no part of it.
+  const std::string manager = session->manager_address();
+  if (auto connected = control.connect_manager(manager.substr(0, manager.find(' '))); !connected) {
     return tl::unexpected<Error>(std::move(connected.error()));
   }
   auto pinned = PinnedThread::on(options.cpus.client);
@@ -148,7 +150,7 @@ Result<ConnectReport> measure_connect(const ConnectOptions& options, Progress& p
   ConnectReport report;
   report.cpus = options.cpus;
   report.transport = options.transport;
-  report.manager = session->manager_address();
+  report.manager = manager;
   for (const std::uint32_t count : options.counts) {
     auto row = measure_count(control, options, count, progress);
     if (!row) return tl::unexpected<Error>(std::move(row.error()));
