@@ -60,7 +60,7 @@ TEST_F(RdmaDevices, AreListedWithWhatWasFoundOut) {
     if (device["name"] != port_.name || device["port"] != port_.port) continue;
     listed = true;
     EXPECT_EQ(device["ip_address"], port_.addresses.front());
-    EXPECT_EQ(device["state"], "PORT_ACTIVE");
+    EXPECT_EQ(device["state"], "active");
     EXPECT_EQ(device["max_inline_data"], port_.max_inline);
     EXPECT_GT(device["default_receive_buffer_size"].get<int>(), 0);
     EXPECT_TRUE(device.contains("numa_node"));
@@ -133,16 +133,16 @@ TEST_F(RdmaDevices, WhosePortIsDownAreSaidToBe) {
     const LinkDown down(port_.interfaces.front());
     ASSERT_TRUE(eventually([] { return !transport::verbs::available(); }))
         << "another port is still up";
-    EXPECT_EQ(devices({"--device", port_.name})[0]["state"], "PORT_DOWN");
+    EXPECT_EQ(devices({"--device", port_.name})[0]["state"], "down");
     const Ended doctor = run({"doctor"});
     expect_contains(doctor.output,
                     "transport verbs: cannot be used: no port of an RDMA device is "
                     "active (" +
-                        port_.name + " port 1: PORT_DOWN)");
+                        port_.name + " port 1: down)");
     expect_contains(doctor.output, "not verbs: no port");
     const std::string refusal = lease_from({"--device", port_.name});
     expect_contains(refusal, "'" + port_.name + "' has no active port");
-    expect_contains(refusal, "PORT_DOWN");
+    expect_contains(refusal, "(its port is down)");
   }
   ASSERT_TRUE(eventually([] { return transport::verbs::available(); }));
   EXPECT_EQ(lease_from({"--device", port_.name}), "verbs");
