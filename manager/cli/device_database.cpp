@@ -1,11 +1,13 @@
 #include <cli/device_database.hpp>
 
+#include <arpa/inet.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <utility>
 
 namespace sublet::cli {
 namespace {
@@ -14,9 +16,20 @@ template <class Devices>
 tl::unexpected<Error> no_such_device(const std::string& name, const Devices& devices,
                                      const std::string& where) {
   std::string names;
-  for (const auto& device : devices) names += (names.empty() ? "" : ", ") + device.name;
+  std::string last;
+  for (const auto& device : devices) {
+    // Ports of one device stand side by side.
+    if (device.name != last) names += (names.empty() ? "" : ", ") + device.name;
+    last = device.name;
+  }
   return fail(ErrorKind::kInvalid, "there is no device '" + name + "' " + where + "; there " +
                                        (names.empty() ? "is none" : "are: " + names));
+}
+
+bool is_ip_address(const std::string& text) {
+  in6_addr address{};
+  return ::inet_pton(AF_INET, text.c_str(), &address) == 1 ||
+         ::inet_pton(AF_INET6, text.c_str(), &address) == 1;
 }
 
 }  // namespace
@@ -44,8 +57,12 @@ Result<DeviceDatabase> DeviceDatabase::read(const std::string& path) {
       return wrong("device " + std::to_string(database.entries_.size() + 1) +
                    " has no name or no ip_address");
     }
-    database.entries_.push_back(
-        {device["name"].get<std::string>(), device["ip_address"].get<std::string>()});
+    Entry entry{device["name"].get<std::string>(), device["ip_address"].get<std::string>()};
+    if (!is_ip_address(entry.ip_address)) {
+      return wrong("device '" + entry.name + "' has the ip_address '" + entry.ip_address +
+                   "', which is no IP address");
+    }
+    database.entries_.push_back(std::move(entry));
   }
   return database;
 }

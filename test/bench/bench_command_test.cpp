@@ -159,6 +159,29 @@ TEST_P(SubletBenchBandwidth, WritesARowWithTheBareStreamBesideItForEachSize) {
 INSTANTIATE_TEST_SUITE_P(Transports, SubletBenchBandwidth, testing::Values("shm", "tcp", "fabric"),
                          [](const auto& transport) { return std::string(transport.param); });
 
+class SubletBenchConnect : public SubletBench, public testing::WithParamInterface<const char*> {};
+
+TEST_P(SubletBenchConnect, OpensSoManyChannelsTogetherAndOneByOne) {
+  const json report = measure({"connect", "--transport", GetParam(), "--counts", "1,5",
+                               "--iterations", "3", "--warmup", "1"});
+  ASSERT_TRUE(report.is_object());
+  EXPECT_EQ(report["benchmark"], "connect");
+  EXPECT_EQ(report["transport"], GetParam());
+  ASSERT_EQ(report["rows"].size(), 2u);
+  const int counts[] = {1, 5};
+  for (std::size_t i = 0; i < 2; ++i) {
+    const json& row = report["rows"][i];
+    EXPECT_EQ(row["connections"], counts[i]);
+    EXPECT_GT(row["together_p50_us"].get<double>(), 0) << row;
+    EXPECT_GT(row["one_by_one_p50_us"].get<double>(), 0) << row;
+    EXPECT_GT(row["ratio_p50"].get<double>(), 0) << row;
+    EXPECT_EQ(row["rounds"], 3) << row;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Transports, SubletBenchConnect, testing::Values("shm", "tcp", "fabric"),
+                         [](const auto& transport) { return std::string(transport.param); });
+
 TEST_F(SubletBench, WritesOnlyJsonToStandardOutputWhenAsked) {
   Child bench = start({"rate", "--windows", "2", "--iterations", "64", "--json", "-"});
   ASSERT_EQ(bench.wait(kLimit), 0) << bench.errors();

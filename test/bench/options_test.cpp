@@ -86,6 +86,26 @@ TEST_F(BenchOptionsTest, TakeBandwidthAndItsDefaults) {
   EXPECT_EQ(bandwidth.warmup, 0u);
 }
 
+TEST_F(BenchOptionsTest, TakeConnectAndItsDefaults) {
+  const auto by_default = parse_bench({"connect"});
+  ASSERT_TRUE(by_default) << by_default.error().what();
+  EXPECT_EQ(std::get<ConnectOptions>(*by_default).counts,
+            (std::vector<std::uint32_t>{8, 16, 32, 64}));
+
+  const auto told = parse_bench(
+      {"connect", "--counts", "2,1024", "--transport", "verbs", "--iterations", "5", "--warmup=0"});
+  ASSERT_TRUE(told) << told.error().what();
+  const auto& connect = std::get<ConnectOptions>(*told);
+  EXPECT_EQ(connect.counts, (std::vector<std::uint32_t>{2, 1024}));
+  EXPECT_EQ(connect.transport, wire::TransportKind::kVerbs);
+  EXPECT_EQ(connect.iterations, 5u);
+  EXPECT_EQ(connect.warmup, 0u);
+
+  EXPECT_TRUE(mentions(refusal({"connect", "--counts", "8,0"}), "not between 1 and 1024"));
+  EXPECT_TRUE(mentions(refusal({"connect", "--counts", "1025"}), "not between 1 and 1024"));
+  EXPECT_TRUE(mentions(refusal({"connect", "--sizes", "8"}), "--sizes"));
+}
+
 TEST_F(BenchOptionsTest, RefuseAWindowThatWouldNotFitTheArena) {
   EXPECT_TRUE(parse_bench({"bandwidth", "--sizes", "67108864", "--window", "8"}));
   EXPECT_TRUE(mentions(refusal({"bandwidth", "--sizes", "8,67108864", "--window", "9"}),
@@ -133,7 +153,7 @@ TEST_F(BenchOptionsTest, RefuseAnUnknownModeOptionArgumentOrBenchmark) {
   EXPECT_TRUE(mentions(refusal({"latency", "--frobnicate"}), "frobnicate"));
   EXPECT_TRUE(mentions(refusal({"latency", "stray"}), "stray"));
   EXPECT_TRUE(mentions(refusal({"speed"}), "speed"));
-  EXPECT_TRUE(mentions(refusal({}), "latency, cold, rate or bandwidth"));
+  EXPECT_TRUE(mentions(refusal({}), "latency, cold, rate, bandwidth or connect"));
   EXPECT_TRUE(mentions(refusal({"rate", "--mode", "hot"}), "mode"));
 }
 
@@ -150,7 +170,7 @@ TEST_F(BenchOptionsTest, RefuseToCompareColdStartsWithOpenMpi) {
 }
 
 TEST_F(BenchOptionsTest, ExplainThemselves) {
-  for (const std::string benchmark : {"latency", "cold", "rate", "bandwidth"}) {
+  for (const std::string benchmark : {"latency", "cold", "rate", "bandwidth", "connect"}) {
     const auto options = parse_bench({benchmark, "--help"});
     ASSERT_TRUE(options) << options.error().what();
     EXPECT_TRUE(mentions(std::get<HelpText>(*options).text, "--cpus")) << benchmark;

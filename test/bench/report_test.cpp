@@ -129,5 +129,23 @@ TEST(BandwidthReport, HasTheKeysThatProgramsReadAsJson) {
   EXPECT_TRUE(mentions(to_table(bandwidth), "0.950"));
 }
 
+TEST(ConnectReport, HasTheKeysThatProgramsReadAsJson) {
+  ConnectReport connect;
+  connect.transport = wire::TransportKind::kVerbs;
+  connect.rows.push_back(
+      {.connections = 64, .together_us = 6400, .one_by_one_us = 12800, .ratio = 0.5, .rounds = 20});
+  const json parsed = json::parse(to_json(connect));
+  EXPECT_EQ(parsed["benchmark"], "connect");
+  EXPECT_EQ(parsed["transport"], "verbs");
+  ASSERT_EQ(parsed["rows"].size(), 1u);
+  EXPECT_EQ(parsed["rows"][0]["connections"], 64);
+  EXPECT_EQ(parsed["rows"][0]["together_p50_us"], 6400);
+  EXPECT_EQ(parsed["rows"][0]["one_by_one_p50_us"], 12800);
+  EXPECT_EQ(parsed["rows"][0]["ratio_p50"], 0.5);
+  EXPECT_EQ(parsed["rows"][0]["together_each_us"], 100);
+  EXPECT_EQ(parsed["rows"][0]["rounds"], 20);
+  EXPECT_TRUE(mentions(to_table(connect), "0.500"));
+}
+
 }  // namespace
 }  // namespace sublet::cli::bench

@@ -33,11 +33,7 @@ class ShmTransport {
           "sublet-conformance-" + std::to_string(::getpid()) + "-" + std::to_string(++counter);
       auto socket = base::listen_abstract(name, 64);
       if (!socket) return tl::unexpected<Error>(socket.error());
-      transport::ListenOptions listening;
-      listening.token = options.token;
-      listening.workers = options.workers;
-      listening.max_slots = options.max_slots;
-      listening.max_arena_bytes = options.max_arena_bytes;
+      auto listening = listen_options(options);
       listening.mostly_warm = Fences == transport::shm::FenceMode::kSymmetric;
       return std::make_unique<Host>(name, std::move(*socket), listening);
     }
@@ -84,14 +80,7 @@ class ShmTransport {
 
   static Result<Client> connect(const std::string& address, const ClientOptions& options,
                                 std::shared_ptr<transport::Arena> arena) {
-    transport::ConnectOptions connecting;
-    connecting.address = address;
-    connecting.token = options.token;
-    connecting.worker = options.worker;
-    connecting.slots = options.slots;
-    connecting.timeout = options.timeout;
-    connecting.wait = options.wait;
-    return transport::shm::connect(connecting, std::move(arena));
+    return transport::shm::connect(connect_options(address, options), std::move(arena));
   }
 
   static std::shared_ptr<void> connect_silently(const std::string& address) {

@@ -3,6 +3,7 @@
 #include <sublet/result.hpp>
 #include <transport/arena.hpp>
 #include <transport/contract.hpp>
+#include <transport/setup.hpp>
 
 #include <poll.h>
 
@@ -36,6 +37,27 @@ struct ClientOptions {
   std::chrono::milliseconds timeout{10'000};
   transport::WaitPolicy wait{};
 };
+
+/// The transports' own options, from those of the suites.
+inline transport::ListenOptions listen_options(const HostOptions& options) {
+  transport::ListenOptions listening;
+  listening.token = options.token;
+  listening.workers = options.workers;
+  listening.max_slots = options.max_slots;
+  listening.max_arena_bytes = options.max_arena_bytes;
+  return listening;
+}
+inline transport::ConnectOptions connect_options(const std::string& address,
+                                                 const ClientOptions& options) {
+  transport::ConnectOptions connecting;
+  connecting.address = address;
+  connecting.token = options.token;
+  connecting.worker = options.worker;
+  connecting.slots = options.slots;
+  connecting.timeout = options.timeout;
+  connecting.wait = options.wait;
+  return connecting;
+}
 
 template <class Server>
 using OnAccepted = std::function<void(std::uint32_t worker, std::unique_ptr<Server> channel)>;

@@ -5,9 +5,15 @@
 #include "verbs_raw_client.hpp"
 #include "verbs_transport.hpp"
 
+#include <grp.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -210,7 +216,7 @@ TEST_F(Verbs, ManyChannelsOpenTogether) {
     ClientOptions mine;
     mine.worker = worker;
     if (worker == 3) mine.token[0] ^= 1;
-    wishes.push_back(VerbsTransport::options_for(executor_->address(), mine));
+    wishes.push_back(connect_options(executor_->address(), mine));
   }
   auto channels = transport::verbs::connect_many(wishes, arena());
   ASSERT_EQ(channels.size(), kMaxWorkers);
@@ -373,6 +379,34 @@ TEST_F(VerbsDeaths, OfAClientInTheMiddleOfALargeInputAreSeen) {
   child.kill();
   EXPECT_TRUE(await([&] { return executor_->clients_ended() == 1; }));
   ASSERT_TRUE(executor_->await_free(0));
+  auto next = connect();
+  expect_working(next);
+}
+
+/// It forks first, too.
+class VerbsLimits : public Verbs {};
+
+TEST_F(VerbsLimits, OfLockedMemoryThatAreTooLowAreNamedAndHowToRaiseThem) {
+  if (::geteuid() != 0) GTEST_SKIP() << "this needs root, to become somebody who is not";
+  Child child([this](Child& self) {
+    const std::string address = control_.await_address();
+    constexpr uid_t kNobody = 65534;
+    const rlimit low{64u << 10, 64u << 10};
+    if (::setrlimit(RLIMIT_MEMLOCK, &low) != 0 || ::setgroups(0, nullptr) != 0 ||
+        ::setresgid(kNobody, kNobody, kNobody) != 0 ||
+        ::setresuid(kNobody, kNobody, kNobody) != 0) {
+      self.say(std::string("becoming nobody: ") + std::strerror(errno));
+      return;
+    }
+    const auto client = VerbsTransport::connect(address, {}, arena());
+    self.say(client ? "connected" : client.error().what());
+  });
+  start();
+  const std::string said = child.hear();
+  for (const char* part : {"this process may lock 64 KiB", "ulimit -l unlimited", "limits.conf"}) {
+    EXPECT_NE(said.find(part), std::string::npos)
+        << "'" << said << "' does not say '" << part << "'";
+  }
   auto next = connect();
   expect_working(next);
 }

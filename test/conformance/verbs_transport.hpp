@@ -1,6 +1,6 @@
 #pragma once
 
-#include "transport_under_test.hpp"
+#include "network_host.hpp"
 #include <transport/verbs/verbs_devices.hpp>
 #include <transport/verbs/verbs_setup.hpp>
 
@@ -16,54 +16,15 @@ class VerbsTransport {
  public:
   using Client = transport::verbs::ClientChannel;
   using Server = transport::verbs::ServerChannel;
+  using Host = NetworkHost<transport::verbs::Listener, Server, kAnyDevice>;
   static constexpr bool kSharesMemory = false;
   static constexpr const char* kMappingName = "memfd:sublet";
 
-  class Host {
-   public:
-    static Result<std::unique_ptr<Host>> open(const HostOptions& options) {
-      transport::ListenOptions listening;
-      listening.token = options.token;
-      listening.workers = options.workers;
-      listening.max_slots = options.max_slots;
-      listening.max_arena_bytes = options.max_arena_bytes;
-      auto listener = transport::verbs::Listener::open(listening, "");
-      if (!listener) return tl::unexpected<Error>(std::move(listener.error()));
-      return std::make_unique<Host>(std::move(*listener));
-    }
-    explicit Host(std::unique_ptr<transport::verbs::Listener> listener)
-        : listener_(std::move(listener)) {}
-
-    [[nodiscard]] std::string address() const { return listener_->address(); }
-    void append_poll_fds(std::vector<pollfd>& fds) const { listener_->append_poll_fds(fds); }
-    [[nodiscard]] int poll_timeout_ms() const { return listener_->poll_timeout_ms(); }
-    void service(const std::function<bool(std::uint32_t)>& may_take,
-                 const OnAccepted<Server>& accepted,
-                 const std::function<void(std::uint32_t)>& ended) {
-      listener_->service(may_take, accepted, ended);
-    }
-
-   private:
-    std::unique_ptr<transport::verbs::Listener> listener_;
-  };
-
   static std::string why_not() { return transport::verbs::why_unavailable(); }
-
-  static transport::ConnectOptions options_for(const std::string& address,
-                                               const ClientOptions& options) {
-    transport::ConnectOptions connecting;
-    connecting.address = address;
-    connecting.token = options.token;
-    connecting.worker = options.worker;
-    connecting.slots = options.slots;
-    connecting.timeout = options.timeout;
-    connecting.wait = options.wait;
-    return connecting;
-  }
 
   static Result<Client> connect(const std::string& address, const ClientOptions& options,
                                 std::shared_ptr<transport::Arena> arena) {
-    return transport::verbs::connect(options_for(address, options), std::move(arena));
+    return transport::verbs::connect(connect_options(address, options), std::move(arena));
   }
 
   /// Resolves the way to the listener and stops there: what a peer can hold without a greeting,

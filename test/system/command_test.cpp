@@ -1,10 +1,11 @@
 // The command as people and scripts meet it.
 
-#include "support/child_process.hpp"
+#include "command_fixture.hpp"
 #include "support/managers.hpp"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,53 +13,13 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
+#include <map>
 
 namespace sublet::test {
 namespace {
 
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
-
-class CommandTest : public testing::Test {
- protected:
-  CommandTest() {
-    std::string pattern = (fs::temp_directory_path() / "sublet-test-XXXXXX").string();
-    directory_ = ::mkdtemp(pattern.data());
-  }
-  ~CommandTest() override {
-    std::error_code ignored;
-    fs::remove_all(directory_, ignored);
-  }
-
-  struct Ended {
-    int code = -1;
-    std::string output;
-  };
-
-  Ended run(std::vector<std::string> words, std::vector<std::string> environment = {}) {
-    words.insert(words.begin(), built_program("sublet"));
-    environment.push_back("XDG_RUNTIME_DIR=" + directory_);
-    ChildProcess::Options options;
-    options.environment = environment;
-    options.output = directory_ + "/output";
-    std::error_code ignored;
-    fs::remove(options.output, ignored);
-    ChildProcess process(words, options);
-    const auto status = process.wait(20s);
-    Ended ended;
-    if (status && WIFEXITED(*status)) ended.code = WEXITSTATUS(*status);
-    std::ifstream file(options.output);
-    ended.output.assign(std::istreambuf_iterator<char>(file), {});
-    return ended;
-  }
-
-  std::string directory_;
-};
-
-void expect_contains(const std::string& text, const std::string& part) {
-  EXPECT_NE(text.find(part), std::string::npos) << text;
-}
 
 TEST_F(CommandTest, ExplainsItselfAndItsExitCodes) {
   const Ended help = run({"--help"});
@@ -144,6 +105,56 @@ TEST_F(CommandTest, ASecondResourceManagerAtTheSameAddressSaysWhoIsThere) {
   EXPECT_EQ(second.code, 2);
   expect_contains(second.output, "(pid " + std::to_string(managers.resource_manager().pid()) +
                                      ") already listens");
+}
+
+TEST_F(CommandTest, ListsTheRdmaDevicesThatThereAre) {
+  const Ended json = run({"devices", "--output", "json"});
+  EXPECT_EQ(json.code, 0);
+  const auto parsed = nlohmann::json::parse(json.output, nullptr, false);
+  ASSERT_TRUE(parsed.is_object()) << json.output;
+  ASSERT_TRUE(parsed["devices"].is_array()) << json.output;
+  const Ended table = run({"devices"});
+  EXPECT_EQ(table.code, 0);
+  expect_contains(table.output, parsed["devices"].empty() ? "no RDMA device" : "INLINE");
+}
+
+TEST_F(CommandTest, DevicesThatAreNotThereAreRefusedByName) {
+  for (const std::string command : {"devices", "executor-manager"}) {
+    const Ended unknown = run({command, "--device", "no_such_device"});
+    EXPECT_EQ(unknown.code, 2) << command;
+    expect_contains(unknown.output, "there is no device 'no_such_device' on this node; there ");
+    const Ended missing = run({command, "--device-database", directory_ + "/none.json"});
+    EXPECT_EQ(missing.code, 2) << command;
+    expect_contains(missing.output, directory_ + "/none.json': No such file");
+    std::ofstream(directory_ + "/devices.json") << R"({"devices":[{"name":"rxe0"}]})";
+    const Ended lacking = run({command, "--device-database", directory_ + "/devices.json"});
+    EXPECT_EQ(lacking.code, 2) << command;
+    expect_contains(lacking.output, "device 1 has no name or no ip_address");
+  }
+}
+
+TEST_F(CommandTest, TheDoctorExplainsEachTransportAndTheChoice) {
+  const Ended json = run({"doctor", "--output", "json"});
+  EXPECT_EQ(json.code, 0);
+  const auto parsed = nlohmann::json::parse(json.output, nullptr, false);
+  ASSERT_TRUE(parsed.is_object()) << json.output;
+  std::map<std::string, nlohmann::json> findings;
+  for (const auto& finding : parsed["findings"]) findings[finding["what"]] = finding;
+  EXPECT_EQ(findings["transport shm"]["good"], true) << json.output;
+  EXPECT_EQ(findings["transport tcp"]["good"], true) << json.output;
+  EXPECT_TRUE(findings.contains("transport fabric") && findings.contains("transport verbs"));
+  expect_contains(findings["calls on this node"]["text"], "shm");
+  // Each choice with the reasons for and against.
+  expect_contains(findings["calls to another node"]["text"], "not shm: the executor is on another");
+  if (findings["transport verbs"]["good"] == false) {
+    expect_contains(findings["calls to another node"]["text"], "not verbs: ");
+  }
+  EXPECT_EQ(findings["resource manager"]["good"], false);
+  expect_contains(findings["resource manager"]["text"], directory_);
+
+  const Ended told = run({"doctor"}, {"SUBLET_TRANSPORT=carrier-pigeon"});
+  EXPECT_EQ(told.code, 0);
+  expect_contains(told.output, "there is no transport 'carrier-pigeon'; there are shm");
 }
 
 class PrivateManagerTest : public CommandTest {

@@ -2,6 +2,7 @@
 
 #include "bandwidth.hpp"
 #include "cold.hpp"
+#include "connect.hpp"
 #include "latency.hpp"
 #include "options.hpp"
 #include "progress.hpp"
@@ -55,6 +56,10 @@ Result<RateReport> measure(const RateOptions& options, Progress& progress) {
 
 Result<BandwidthReport> measure(const BandwidthOptions& options, Progress& progress) {
   return measure_bandwidth(options, progress);
+}
+
+Result<ConnectReport> measure(const ConnectOptions& options, Progress& progress) {
+  return measure_connect(options, progress);
 }
 
 int run(const HelpText& help) {

@@ -108,6 +108,21 @@ std::string to_json(const BandwidthReport& report) {
   return json.dump(2) + "\n";
 }
 
+std::string to_json(const ConnectReport& report) {
+  Json json = opening("connect", report.transport);
+  add_place(json, report.cpus, report.manager);
+  json["rows"] = Json::array();
+  for (const ConnectRow& row : report.rows) {
+    json["rows"].push_back({{"connections", row.connections},
+                            {"together_p50_us", rounded(row.together_us)},
+                            {"one_by_one_p50_us", rounded(row.one_by_one_us)},
+                            {"ratio_p50", rounded(row.ratio)},
+                            {"together_each_us", rounded(row.together_us / row.connections)},
+                            {"rounds", row.rounds}});
+  }
+  return json.dump(2) + "\n";
+}
+
 JsonFile::~JsonFile() {
   if (created_ && fd_.valid()) ::unlink(path_.c_str());
 }

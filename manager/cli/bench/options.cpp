@@ -105,6 +105,14 @@ po::options_description bandwidth_description() {
   return options;
 }
 
+po::options_description connect_description() {
+  po::options_description options = common_description();
+  options.add_options()                                         //
+      ("counts", po::value<std::string>()->value_name("LIST"),  //
+       "connections to open, separated by commas (default 8,16,32,64)");
+  return options;
+}
+
 std::string usage(const std::string& benchmark, const po::options_description& description) {
   std::ostringstream text;
   text << "Usage: sublet bench " << benchmark << " [options]\n\n" << description;
@@ -264,6 +272,23 @@ Result<BenchOptions> parse_bandwidth(const std::vector<std::string>& arguments) 
   return options;
 }
 
+Result<BenchOptions> parse_connect(const std::vector<std::string>& arguments) {
+  const auto description = connect_description();
+  auto words = Words::parse(arguments, description);
+  if (!words) return tl::unexpected<Error>(std::move(words.error()));
+  if (words->has("help")) return HelpText{usage("connect", description)};
+  ConnectOptions options;
+  words->read("counts", options.counts, [](const std::string& text) {
+    return parse_list<std::uint32_t>("--counts", text, kMaxConnections);
+  });
+  words->read_number("iterations", options.iterations, 1);
+  words->read_number("warmup", options.warmup, 0);
+  if (auto common = read_common(*words, options); !common) {
+    return tl::unexpected<Error>(std::move(common.error()));
+  }
+  return options;
+}
+
 }  // namespace
 
 const char* to_string(Mode mode) {
@@ -284,24 +309,26 @@ std::string bench_help() {
          "  latency   round trip of a call: --mode hot, warm or cold, --sizes LIST\n"
          "  cold      from asking for a lease to the first result, beside fork+exec+wait\n"
          "  rate      calls per second with several in flight: --windows LIST\n"
-         "  bandwidth bytes per second of large inputs: --sizes LIST, --window N\n\n"
+         "  bandwidth bytes per second of large inputs: --sizes LIST, --window N\n"
+         "  connect   opening channels to many workers, together and one by one: --counts LIST\n\n"
          "sublet bench BENCHMARK --help explains its options.\n";
 }
 
 Result<BenchOptions> parse_bench(const std::vector<std::string>& words) {
   if (words.empty()) {
     return fail(ErrorKind::kInvalid,
-                "sublet bench: name a benchmark: latency, cold, rate or bandwidth");
+                "sublet bench: name a benchmark: latency, cold, rate, bandwidth or connect");
   }
   const std::vector<std::string> arguments(words.begin() + 1, words.end());
   if (words[0] == "latency") return parse_latency(arguments);
   if (words[0] == "cold") return parse_cold(arguments);
   if (words[0] == "rate") return parse_rate(arguments);
   if (words[0] == "bandwidth") return parse_bandwidth(arguments);
+  if (words[0] == "connect") return parse_connect(arguments);
   if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") return HelpText{bench_help()};
-  return fail(
-      ErrorKind::kInvalid,
-      "sublet bench: '" + words[0] + "' is none of the benchmarks latency, cold, rate, bandwidth");
+  return fail(ErrorKind::kInvalid,
+              "sublet bench: '" + words[0] +
+                  "' is none of the benchmarks latency, cold, rate, bandwidth, connect");
 }
 
 }  // namespace sublet::cli::bench

@@ -2,6 +2,7 @@
 
 #include "cpus.hpp"
 #include <sublet/result.hpp>
+#include <wire/limits.hpp>
 #include <wire/transport_kind.hpp>
 
 #include <cstddef>
@@ -19,6 +20,8 @@ inline constexpr std::size_t kMaxSize = std::size_t{64} << 20;
 inline constexpr std::uint64_t kMaxIterations = 1'000'000'000;
 inline constexpr std::size_t kMaxRows = 64;        ///< Sizes or windows of one run.
 inline constexpr std::uint32_t kMaxWindow = 1024;  ///< Slots that a channel can have.
+/// Workers that one executor can have.
+inline constexpr std::uint32_t kMaxConnections = wire::kMaxWorkersPerExecutor;
 /// Payload that the calls of one window may have together.
 inline constexpr std::size_t kMaxUnderWay = std::size_t{512} << 20;
 
@@ -59,13 +62,19 @@ struct BandwidthOptions : CommonOptions {
   std::uint64_t warmup = 100;
 };
 
+struct ConnectOptions : CommonOptions {
+  std::vector<std::uint32_t> counts{8, 16, 32, 64};
+  std::uint64_t iterations = 20;  ///< Rounds per count: all together once, one by one once.
+  std::uint64_t warmup = 2;
+};
+
 /// The user asked for this text.
 struct HelpText {
   std::string text;
 };
 
-using BenchOptions =
-    std::variant<HelpText, LatencyOptions, ColdOptions, RateOptions, BandwidthOptions>;
+using BenchOptions = std::variant<HelpText, LatencyOptions, ColdOptions, RateOptions,
+                                  BandwidthOptions, ConnectOptions>;
 
 /// Reads the words after `sublet bench` and checks them, the cores against this process's own.
 /// kInvalid names the option, what was found and what is accepted.

@@ -2,6 +2,7 @@
 
 #include "bandwidth.hpp"
 #include "cold.hpp"
+#include "connect.hpp"
 #include "latency.hpp"
 #include "rate.hpp"
 #include <base/fd.hpp>
@@ -17,11 +18,13 @@ namespace sublet::cli::bench {
 [[nodiscard]] std::string to_table(const ColdReport& report);
 [[nodiscard]] std::string to_table(const RateReport& report);
 [[nodiscard]] std::string to_table(const BandwidthReport& report);
+[[nodiscard]] std::string to_table(const ConnectReport& report);
 
 [[nodiscard]] std::string to_json(const LatencyReport& report);
 [[nodiscard]] std::string to_json(const ColdReport& report);
 [[nodiscard]] std::string to_json(const RateReport& report);
 [[nodiscard]] std::string to_json(const BandwidthReport& report);
+[[nodiscard]] std::string to_json(const ConnectReport& report);
 
 /// Cold starts in the form of the other latencies: fork+exec+wait is the raw exchange.
 [[nodiscard]] LatencyReport as_latency(const ColdReport& report);

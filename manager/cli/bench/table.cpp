@@ -133,6 +133,18 @@ std::string to_table(const BandwidthReport& report) {
   return text;
 }
 
+std::string to_table(const ConnectReport& report) {
+  std::string text = header("connect: channels opened to the workers of one lease", report);
+  text += "# ratio: together by one by one, median over rounds\n";
+  add(text, "%-13s %14s %10s %16s %7s %7s\n", "# Connections", "together (us)", "each (us)",
+      "one by one (us)", "ratio", "rounds");
+  for (const ConnectRow& row : report.rows) {
+    add(text, "%-13u %14.1f %10.1f %16.1f %7.3f %7zu\n", row.connections, row.together_us,
+        row.together_us / row.connections, row.one_by_one_us, row.ratio, row.rounds);
+  }
+  return text;
+}
+
 LatencyReport as_latency(const ColdReport& report) {
   LatencyReport latency;
   latency.mode = Mode::kCold;

@@ -15,7 +15,7 @@ struct Device {
   std::vector<std::string> addresses;  ///< IP addresses of its network interfaces.
   std::vector<std::string> interfaces;
   bool active = false;
-  std::string state;                ///< "PORT_ACTIVE", "PORT_DOWN".
+  std::string state;                ///< "active", "down"; as libibverbs says it.
   std::string link_layer;           ///< "InfiniBand" or "Ethernet".
   std::string guid;                 ///< Of the node: "5054:00ff:fe12:3456".
   std::uint32_t max_inline = 0;     ///< Bytes; found by making queue pairs.
