@@ -42,7 +42,7 @@ sublet::Lease await_lease(sublet::Session& session) {
     auto lease = session.lease({.placement = sublet::Placement::kSpread, .hot_timeout = 10ms});
     if (lease) return *lease;
     if (Clock::now() > limit) throw lease.error();
-    std::this_thread::sleep_for(1ms);
+    std::this_thread::sleep_for(1ms);  // tidy-allow: the interval of asking again
   }
 }
 
@@ -60,7 +60,7 @@ void count_call(sublet::Function& echo, std::uint64_t number, Counts& counts) {
       break;
     case sublet::Status::kClosed:
       ++counts.no_worker;
-      std::this_thread::sleep_for(1ms);
+      std::this_thread::sleep_for(1ms);  // tidy-allow: as above
       break;
     case sublet::Status::kDeadline:
       ++counts.without_end;

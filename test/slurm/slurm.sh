@@ -84,6 +84,8 @@ command_inside() {
   export PATH=$cluster_build/bin:$PATH
   # Ranks share cores: one that waits must leave its core to the one it waits for.
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
+  # By its default, a tree, Slurm's PMIx lets ranks out of MPI_Init's fence before others are in it.
+  export SLURM_PMIX_FENCE=ring
   # Neither a manager nor a job of the world outside has a part in this.
   unset SUBLET_MANAGER SUBLET_MANAGER_DIR SUBLET_NODE_NAME XDG_RUNTIME_DIR "${!SLURM_JOB@}"
   cluster_start
