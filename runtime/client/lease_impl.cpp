@@ -12,6 +12,7 @@
 #include <cstring>
 #include <limits>
 #include <set>
+#include <system_error>
 #include <utility>
 
 namespace sublet::client {
@@ -311,8 +312,13 @@ bool LeaseImpl::replace_gone(bool may_wait) {
   if (gone.empty() || !request_.replace) return true;
   if (!asked_.valid()) {
     if (base::ticks() < replace_at_) return false;
-    asked_ = std::async(std::launch::async, &LeaseImpl::ask_for, control_, events_, request_,
-                        static_cast<std::uint32_t>(gone.size()));
+    try {
+      asked_ = std::async(std::launch::async, &LeaseImpl::ask_for, control_, events_, request_,
+                          static_cast<std::uint32_t>(gone.size()));
+    } catch (const std::system_error& error) {
+      not_replaced(gone.size(), error.what());  // no thread to be had now
+      return false;
+    }
   }
   if (asked_.wait_for(may_wait ? kReplaceWait : std::chrono::milliseconds(0)) !=
       std::future_status::ready) {
@@ -333,14 +339,18 @@ bool LeaseImpl::replace_gone(bool may_wait) {
   } else {
     why = nodes.error().what();
   }
+  not_replaced(gone.size(), why);
+  return false;
+}
+
+void LeaseImpl::not_replaced(std::size_t workers, const std::string& why) {
   // Said once for each spell of want.
   if (replace_pause_ == 0) {
-    base::log().info("lease {}: no workers yet in place of {}: {}", id_, gone.size(), why);
+    base::log().info("lease {}: no workers yet in place of {}: {}", id_, workers, why);
   }
   const base::TickRate& rate = base::TickRate::get();
   replace_pause_ = std::clamp(2 * replace_pause_, rate.from(kReplaceMin), rate.from(kReplaceMax));
   replace_at_ = base::ticks() + replace_pause_;
-  return false;
 }
 
 Result<std::vector<std::unique_ptr<NodeLink>>> LeaseImpl::ask_for(
@@ -548,6 +558,9 @@ void LeaseImpl::release() noexcept {
   down_reason_ = "the lease was released";
   for (const auto& link : workers_) link->take_down(Status::kClosed, down_reason_);
   for (const auto& node : nodes_) node->release();
+  // Workers that were asked for in place of others may be granted just now: given back too, which
+  // is why the answer is waited for, at most for the session's timeout.
+  if (asked_.valid()) (void)asked_.get();
   control_->note_release();
 }
 

@@ -99,6 +99,8 @@ class LeaseImpl {
   /// Puts workers of other nodes into the places of those that are gone; true when none is. They
   /// are asked for on a thread of its own: a resource manager may be long in answering.
   bool replace_gone(bool may_wait);
+  /// Waits longer before the next attempt.
+  void not_replaced(std::size_t workers, const std::string& why);
   static Result<std::vector<std::unique_ptr<NodeLink>>> ask_for(
       std::shared_ptr<ControlPlane> control, std::shared_ptr<LeaseEvents> events,
       LeaseRequest request, std::uint32_t most);

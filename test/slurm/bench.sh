@@ -14,6 +14,9 @@ now() { date +%s%N; }
 median() { sort -n "$1" | awk '{ v[NR] = $1 } END { printf "%.3f\n", (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2e9 }'; }
 refusals() { grep -c "refused" "job-$job.out" || true; }
 more_refusals() { (($(refusals) > before)); }
+# Of all leases that have not ended; the caller has one worker.
+leased_node() { sublet leases --output json | sed -n 's/^ *"\(c[0-9]*\)",\{0,1\}$/\1/p' | sort -u | paste -sd' '; }
+moved() { [[ $(leased_node) == c[34] && $(leased_node) != "$node" ]]; }
 running() { squeue --noheader --states=RUNNING --name="$1" | grep -q .; }
 
 # start_normal NODE FILE: from the submission of a normal job to its first moment on NODE.
@@ -60,10 +63,12 @@ for ((i = 0; i < preemptions; ++i)); do
   await "the sleeper runs" running sleeper || fail "no sleeper"
   start_normal c5 sleep_start.ns
 
-  # Where the lease is now.
-  node=$(sublet leases --output json | sed -n 's/^ *"\(c[34]\)"$/\1/p' | tail -n 1)
-  start_normal "${node:-c3}" executor_start.ns
-  submit executor-manager --nodelist="${node:-c3}"
+  # Only a node in use counts: the caller's one worker must be there, and on the other one afterwards.
+  node=$(leased_node)
+  [[ $node == c[34] ]] || fail "the caller's worker is on '$node' before preemption $i"
+  start_normal "$node" executor_start.ns
+  await "the caller has a worker elsewhere" moved || fail "the caller is still on '$(leased_node)'"
+  submit executor-manager --nodelist="$node"
   await "the executor manager is back" are_up 2 || fail "no executors after preemption $i"
 done
 touch stop

@@ -1,6 +1,6 @@
-// An application for the tests and benchmarks of preemption: waits until it is granted a worker, says
-// when its first result came, then calls it until a file exists, whatever happens to the nodes, and
-// counts how the calls ended.
+// An application for the tests and benchmarks of preemption: waits until it is granted a worker,
+// says when its first result came, then calls it until a file exists, whatever happens to the
+// nodes, and counts how the calls ended.
 //
 //   slurm_caller --until FILE [--first FILE] [--json FILE]
 

@@ -141,7 +141,8 @@ TEST_F(RdmaDevices, WhosePortIsDownAreSaidToBe) {
                         port_.name + " port 1: down)");
     expect_contains(doctor.output, "not verbs: no port");
     const std::string refusal = lease_from({"--device", port_.name});
-    expect_contains(refusal, "no port of an RDMA device is active (" + port_.name + " port 1: down)");
+    expect_contains(refusal,
+                    "no port of an RDMA device is active (" + port_.name + " port 1: down)");
   }
   ASSERT_TRUE(eventually([] { return transport::verbs::available(); }));
   EXPECT_EQ(lease_from({"--device", port_.name}), "verbs");

@@ -151,7 +151,8 @@ class Lease {
   /// Asks the executor managers what the lease has consumed so far.
   Result<Usage> usage();
 
-  /// Ends the lease now. Calls under way end with kClosed. Idempotent.
+  /// Ends the lease now. Calls under way end with kClosed. Idempotent. Waits, at most for the
+  /// session's timeout, when workers are being asked for in place of others: these go back too.
   void release() noexcept;
 
   [[nodiscard]] bool valid() const noexcept { return impl_ != nullptr; }
