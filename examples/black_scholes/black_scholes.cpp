@@ -20,8 +20,8 @@
 #include <bit>
 #include <chrono>
 #include <cmath>
-#include <filesystem>
 #include <cstdint>
+#include <filesystem>
 #include <iostream>
 #include <numeric>
 #include <optional>

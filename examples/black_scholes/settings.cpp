@@ -39,7 +39,7 @@ std::optional<Settings> read_settings(int argc, char** argv, std::string& help) 
       ("offload-share", po::value(&share)->default_value("auto")->value_name("SHARE"),
        "share of the work given to the workers: 0 to 1, or auto to balance by measured rates")  //
       ("steps", po::value(&steps)->default_value(5),
-       "how often the market moves and the portfolio is priced")                                 //
+       "how often the market moves and the portfolio is priced")  //
       ("until", po::value(&settings.until)->value_name("FILE"),
        "take all steps with offloading again, and compare each time, until FILE exists")         //
       ("workers-per-rank", po::value(&workers)->default_value(1), "cores leased for each rank")  //
