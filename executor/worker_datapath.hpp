@@ -165,6 +165,11 @@ class WorkerLoop {
     completion.ended = ended;
     channel_.complete(invocation, completion);
 
+    if (spun_ != 0) {
+      // Where cores are short the request is there when this thread gets its core back: such a gap
+      // counts too, or it would never be noticed.
+      (void)contention_.observe(started);
+    }
     wire::WorkerCounters& counters = *worker_.counters;
     detail::count(counters.invocations, 1);
     detail::count(counters.compute_ticks, ended - started);
@@ -215,9 +220,6 @@ class WorkerLoop {
   /// A request was found; what was spun since `counted` is counted after the reply.
   bool seen(base::Ticks& now, base::Ticks counted) noexcept {
     now = base::ticks();
-    // Where cores are short the request is there when this thread gets its core back: such a gap
-    // counts too, or it would never be noticed.
-    (void)contention_.observe(now);
     spun_ = now - counted;
     return true;
   }

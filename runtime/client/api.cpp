@@ -31,7 +31,9 @@ Call::~Call() {
 
 void Call::end() noexcept {
   if (call_ == nullptr) return;
-  (void)lease_->wait(*call_, base::Deadline::none());
+  if (call_->in_flight || call_->reply.status != Status::kOk) {
+    (void)lease_->wait(*call_, base::Deadline::none());
+  }
   lease_->recycle(std::exchange(call_, nullptr));
 }
 

@@ -10,19 +10,24 @@ namespace {
 
 constexpr std::uint8_t kMaxAttempts = 4;
 
-void fill(PendingCall& call, std::uint16_t function, bool idempotent, const void* in,
-          std::size_t in_size, void* out, std::size_t out_capacity) noexcept {
-  call.in = in;
-  call.in_size = in_size;
-  call.out = out;
-  call.out_capacity = out_capacity;
-  call.function = function;
+void fill(PendingCall& call, const transport::Request& request, bool idempotent) noexcept {
+  call.in = request.in;
+  call.in_size = request.in_size;
+  call.out = request.out;
+  call.out_capacity = request.out_capacity;
+  call.function = request.function;
   call.idempotent = idempotent;
 }
 
 }  // namespace
 
-WorkerLink* LeaseImpl::pick() noexcept {
+[[gnu::always_inline]] inline WorkerLink* LeaseImpl::pick() noexcept {
+  if (workers_.size() != 1) return pick_least_busy();
+  WorkerLink* only = workers_.front().get();
+  return only->up() ? only : nullptr;
+}
+
+WorkerLink* LeaseImpl::pick_least_busy() noexcept {
   WorkerLink* best = nullptr;
   std::uint32_t least = ~std::uint32_t{0};
   const std::size_t count = workers_.size();
@@ -75,8 +80,8 @@ Reply LeaseImpl::call(std::uint16_t function, bool idempotent, const void* in, s
                       void* out, std::size_t out_capacity) noexcept {
   if (events_->attention()) [[unlikely]]
     attend();
+  const transport::Request request{in, in_size, out, out_capacity, function, false};
   if (WorkerLink* link = pick(); link != nullptr && continuations_.empty()) [[likely]] {
-    const transport::Request request{in, in_size, out, out_capacity, function, false};
     transport::Ticket ticket;
     transport::ReplyView view;
     if (link->call_in_place(request, ticket, view) == Status::kOk) [[likely]] {
@@ -86,19 +91,22 @@ Reply LeaseImpl::call(std::uint16_t function, bool idempotent, const void* in, s
       return end_in_place(*link, request, idempotent, ticket, view);
     }
   }
+  return call_the_long_way(request, idempotent);
+}
+
+Reply LeaseImpl::call_the_long_way(transport::Request request, bool idempotent) noexcept {
   PendingCall call;
-  fill(call, function, idempotent, in, in_size, out, out_capacity);
+  fill(call, request, idempotent);
   submit_anywhere(call);
-  (void)wait(call,
-             base::Deadline::none());  // bounded by the function's timeout and the lease's end
+  // Bounded by the function's timeout and the lease's end.
+  (void)wait(call, base::Deadline::none());
   return call.reply;
 }
 
-Reply LeaseImpl::end_in_place(WorkerLink& link, const transport::Request& request, bool idempotent,
+Reply LeaseImpl::end_in_place(WorkerLink& link, transport::Request request, bool idempotent,
                               transport::Ticket ticket, transport::ReplyView view) noexcept {
   PendingCall call;
-  fill(call, request.function, idempotent, request.in, request.in_size, request.out,
-       request.out_capacity);
+  fill(call, request, idempotent);
   link.finish_in_place(call, ticket, view);
   (void)wait(call, base::Deadline::none());
   return call.reply;
@@ -167,7 +175,7 @@ void LeaseImpl::recycle(PendingCall* call) noexcept {
 PendingCall* LeaseImpl::async(std::uint16_t function, bool idempotent, const void* in,
                               std::size_t in_size, void* out, std::size_t out_capacity) noexcept {
   PendingCall* call = take_from_pool();
-  fill(*call, function, idempotent, in, in_size, out, out_capacity);
+  fill(*call, {in, in_size, out, out_capacity, function, false}, idempotent);
   submit_anywhere(*call);
   return call;
 }
@@ -184,7 +192,7 @@ Status LeaseImpl::try_async(std::size_t worker, std::uint16_t function, bool ide
     if (!recover(link)) return Status::kClosed;
   }
   PendingCall* pending = take_from_pool();
-  fill(*pending, function, idempotent, in, in_size, out, out_capacity);
+  fill(*pending, {in, in_size, out, out_capacity, function, false}, idempotent);
   Status status = link.submit(*pending);
   if (status == Status::kAgain && link.poll_oldest()) status = link.submit(*pending);
   if (status != Status::kOk) {

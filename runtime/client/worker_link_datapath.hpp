@@ -8,7 +8,7 @@
 
 namespace sublet::client {
 
-inline Status WorkerLink::submit_request(PendingCall& call, const void* in, void* out) noexcept {
+[[gnu::always_inline]] inline Status WorkerLink::submit_request(PendingCall& call, const void* in, void* out) noexcept {
   transport::Request request;
   request.in = in;
   request.in_size = call.in_size;
@@ -40,7 +40,7 @@ inline bool WorkerLink::output_in_place(const void* out, std::size_t capacity) c
   return capacity <= transport::kInlineBytes || arena_->contains(out, capacity);
 }
 
-inline Status WorkerLink::submit(PendingCall& call) noexcept {
+[[gnu::always_inline]] inline Status WorkerLink::submit(PendingCall& call) noexcept {
   if (!channel_) [[unlikely]]
     return Status::kClosed;
   const bool stage_in = !input_in_place(call.in, call.in_size, call.out_capacity);
@@ -57,13 +57,13 @@ inline Status WorkerLink::submit(PendingCall& call) noexcept {
       !output_in_place(request.out, request.out_capacity)) {
     return Status::kAgain;
   }
-  if (channel_->submit(request, ticket) != Status::kOk) return Status::kAgain;
-  next_sequence_ = ticket.sequence + 1;
   // Bounded by the function's timeout and the end of the lease.
-  return channel_->wait(ticket, view, base::Deadline::none());
+  if (channel_->call(request, ticket, view) != Status::kOk) return Status::kAgain;
+  next_sequence_ = ticket.sequence + 1;
+  return Status::kOk;
 }
 
-inline void WorkerLink::finish(PendingCall& call, const transport::ReplyView& view) noexcept {
+[[gnu::always_inline]] inline void WorkerLink::finish(PendingCall& call, const transport::ReplyView& view) noexcept {
   call.in_flight = false;
   slots_[call.ticket.sequence & mask_] = nullptr;
   call.reply.status = view.status;
@@ -78,8 +78,10 @@ inline void WorkerLink::finish(PendingCall& call, const transport::ReplyView& vi
   }
   if (call.then) [[unlikely]]
     continuations_.push_back(&call);
-  if (view.status != Status::kOk) [[unlikely]]
-    finish_failed(call, view);
+  if (view.status != Status::kOk) [[unlikely]] {
+    const transport::ReplyView failed = view;  // of its own: `view` stays in registers
+    finish_failed(call, failed);
+  }
 }
 
 inline bool WorkerLink::poll(PendingCall& call) noexcept {
@@ -89,7 +91,7 @@ inline bool WorkerLink::poll(PendingCall& call) noexcept {
   return true;
 }
 
-inline bool WorkerLink::wait(PendingCall& call, base::Deadline deadline) noexcept {
+[[gnu::always_inline]] inline bool WorkerLink::wait(PendingCall& call, base::Deadline deadline) noexcept {
   transport::ReplyView view;
   if (channel_->wait(call.ticket, view, deadline) == Status::kDeadline) return false;
   finish(call, view);

@@ -103,6 +103,15 @@ class AnyClientChannel {
     reply = copy;
     return status;
   }
+  /// submit and wait in one, with no deadline but the call's own end.
+  [[nodiscard, gnu::always_inline]] Status call(const Request& request, Ticket& ticket,
+                                                ReplyView& reply) noexcept {
+    if (auto* shm = std::get_if<shm::ClientChannel>(&channel_)) [[likely]] {
+      return shm->call(request, ticket, reply);
+    }
+    const Status status = submit(request, ticket);
+    return status == Status::kOk ? wait(ticket, reply, base::Deadline::none()) : status;
+  }
   [[nodiscard]] bool check_peer() noexcept {
     return visit(*this, [](auto& c) { return c.check_peer(); });
   }

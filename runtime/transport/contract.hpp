@@ -4,8 +4,8 @@
 //
 // A channel joins one client thread to one worker thread and has N slots (a power of two); a slot
 // carries one invocation in flight. Calls run in the order they were submitted; their replies may
-// be collected in any order. The slot of call n is n mod N: submit returns kAgain while the call
-// that used it N calls ago is under way or its reply has not been collected.
+// be collected in any order. submit returns kAgain while the call of N calls ago is under way or
+// its reply has not been collected.
 //
 // There are no virtual calls: transports meet the two concepts below, set-up erases the type once
 // (any_channel.hpp), and the hot path is a switch over the transports of this build.
@@ -128,7 +128,8 @@ struct Completion {
 template <class S>
 concept ServerChannel = requires(S s, const S& cs, Invocation& invocation,
                                  const Completion& completion, std::chrono::nanoseconds limit) {
-  /// True when a request was there: `invocation` is valid until complete().
+  /// True when a request was there: `invocation` is valid until complete(). To be called again
+  /// and again: a transport may look closer at some polls only.
   { s.poll(invocation) } noexcept -> std::same_as<bool>;
   /// Ends the invocation of the last poll.
   { s.complete(invocation, completion) } noexcept;

@@ -12,11 +12,11 @@ Result<void> SubletExchange::end() {
 }
 
 Error SubletExchange::failure() const {
-  if (reply_.ok()) {
+  if (status_ == Status::kOk) {
     return Error(ErrorKind::kInternal, "'echo' sent other bytes back than it was given");
   }
   return Error(ErrorKind::kDisconnected, std::string("calling 'echo': ") +
-                                             sublet::to_string(reply_.status) + ": " +
+                                             sublet::to_string(status_) + ": " +
                                              echo_->last_error());
 }
 

@@ -92,13 +92,13 @@ class SubletExchange {
     if (payload_.size() == kFlagBytes) return one_word();
     payload_.mark(++number_);
     if (payload_.size() <= kPlainBytes) {
-      reply_ = echo_->call(payload_.in(), payload_.size(), payload_.out(), payload_.size());
+      status_ = echo_->call(payload_.in(), payload_.size(), payload_.out(), payload_.size()).status;
     } else {
       std::memcpy(in_.data(), payload_.in(), payload_.size());
-      reply_ = echo_->call(in_.data(), payload_.size(), out_.data(), payload_.size());
+      status_ = echo_->call(in_.data(), payload_.size(), out_.data(), payload_.size()).status;
       std::memcpy(payload_.out(), out_.data(), payload_.size());
     }
-    return reply_.ok() && payload_.mark_came_back();
+    return status_ == Status::kOk && payload_.mark_came_back();
   }
 
   /// As one, and looks at every byte.
@@ -116,15 +116,15 @@ class SubletExchange {
     const std::uint64_t sent = ++number_;
     std::uint64_t returned = 0;
     static_assert(sizeof(sent) == kFlagBytes);
-    reply_ = echo_->call(&sent, sizeof(sent), &returned, sizeof(returned));
-    return reply_.ok() && returned == sent;
+    status_ = echo_->call(&sent, sizeof(sent), &returned, sizeof(returned)).status;
+    return status_ == Status::kOk && returned == sent;
   }
 
   Function* echo_;
   PrivatePayload payload_;
   Buffer<std::byte> in_;
   Buffer<std::byte> out_;
-  Reply reply_{};
+  Status status_ = Status::kOk;  ///< Of the last call.
   std::uint64_t number_ = 0;
 };
 

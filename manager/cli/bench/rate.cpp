@@ -92,8 +92,8 @@ class Load {
   bool one_by_one(std::uint64_t count) noexcept {
     Place& place = places_.front();
     for (std::uint64_t i = 0; i < count; ++i) {
-      reply_ = echo_->call(place.in(), size_, place.out(), size_);
-      if (!reply_.ok()) return false;
+      status_ = echo_->call(place.in(), size_, place.out(), size_).status;
+      if (status_ != Status::kOk) return false;
     }
     return true;
   }
@@ -107,7 +107,7 @@ class Load {
       // A worker has at least as many slots as the window, and the oldest has just been emptied.
       const Status status = echo_->try_async(0, place.in(), size_, place.out(), size_, call);
       if (status != Status::kOk) {
-        reply_.status = status;
+        status_ = status;
         return false;
       }
       if (++next_ == window) next_ = 0;
@@ -120,7 +120,7 @@ class Load {
     if (!call.valid()) return true;
     const Reply reply = call.wait();
     if (reply.ok()) return true;
-    reply_ = reply;
+    status_ = reply.status;
     error_ = call.error();
     return false;
   }
@@ -135,7 +135,7 @@ class Load {
 
   tl::unexpected<Error> failure() const {
     return fail(ErrorKind::kDisconnected, std::string("calling 'echo': ") +
-                                              sublet::to_string(reply_.status) + ": " +
+                                              sublet::to_string(status_) + ": " +
                                               (error_.empty() ? echo_->last_error() : error_));
   }
 
@@ -144,7 +144,7 @@ class Load {
   std::vector<Place> places_;
   std::vector<Call> calls_;
   std::size_t next_ = 0;
-  Reply reply_{};
+  Status status_ = Status::kOk;  ///< Of the last call.
   std::string error_;
 };
 

@@ -19,6 +19,7 @@ ClientChannel::ClientChannel(base::Fd connection, std::shared_ptr<base::SharedMe
       arena_size_(arena->size()),
       mask_(terms.slots - 1),
       next_(terms.first_sequence),
+      shift_(terms.first_sequence - 1),
       fences_(terms.fences),
       policy_(policy),
       connection_(std::move(connection)),
@@ -96,10 +97,11 @@ bool ClientChannel::wait_step(Ticket ticket, base::Ticks now, base::Ticks& spin_
                   : policy_.spin;
   if (now - spin_since > rate.from(patience)) {
     // A sleeper hears only of replies: the peer's death ends the sleep with its slice.
+    const std::uint32_t slot = slot_of(ticket.sequence);
     const auto limit = std::min(deadline.left(), policy_.sleep_slice);
-    sleep_unless(*client_sleep_, fences_, limit, [&] { return replied(ticket); });
+    sleep_unless(*client_sleep_, fences_, limit, [&] { return replied(slot, ticket.sequence); });
     const base::Ticks awake = base::ticks();
-    if (policy_.spin >= tuning::kDescheduledGap && replied(ticket)) {
+    if (policy_.spin >= tuning::kDescheduledGap && replied(slot, ticket.sequence)) {
       contention_.served_asleep(now, awake);
     }
     contention_.restart(awake);

@@ -11,6 +11,7 @@
 #include <transport/arena.hpp>
 #include <transport/contention.hpp>
 #include <transport/contract.hpp>
+#include <transport/shm/shm_first_look.hpp>
 #include <transport/shm/shm_sleep.hpp>
 
 #include <cstring>
@@ -30,6 +31,8 @@ class ClientChannel {
   [[nodiscard]] Status submit(const Request& request, Ticket& ticket) noexcept;
   [[nodiscard]] Status poll(Ticket ticket, ReplyView& reply) noexcept;
   [[nodiscard]] Status wait(Ticket ticket, ReplyView& reply, base::Deadline deadline) noexcept;
+  /// submit and wait in one, with no deadline but the call's own end.
+  [[nodiscard]] Status call(const Request& request, Ticket& ticket, ReplyView& reply) noexcept;
   [[nodiscard]] bool check_peer() noexcept;
   void close() noexcept;
   [[nodiscard]] bool is_open() const noexcept { return end_ == Status::kOk; }
@@ -45,11 +48,20 @@ class ClientChannel {
     bool traced = false;
   };
 
-  [[nodiscard]] bool replied(Ticket ticket) noexcept {
-    return load_acquire(ring_[ticket.sequence & mask_].reply.sequence) ==
-           (ticket.sequence ^ kReplyMark);
+  /// Of a call under way.
+  [[nodiscard]] std::uint32_t slot_of(std::uint32_t sequence) const noexcept {
+    return (sequence - shift_) & mask_;
   }
-  void collect(Pending& pending, ReplyView& reply) noexcept;
+  [[nodiscard]] bool under_way(std::uint32_t slot, Ticket ticket) const noexcept {
+    return pending_[slot].busy && pending_[slot].sequence == ticket.sequence;
+  }
+  [[nodiscard]] bool replied(std::uint32_t slot, std::uint32_t sequence) const noexcept {
+    return load_acquire(ring_[slot].reply.sequence) == sequence;
+  }
+  [[nodiscard]] Status begin(const Request& request, std::uint32_t& slot) noexcept;
+  [[nodiscard]] Status await(std::uint32_t slot, std::uint32_t sequence, ReplyView& reply,
+                             base::Deadline deadline) noexcept;
+  void collect(std::uint32_t slot, ReplyView& reply) noexcept;
   void collect_failure(const ReplyLine& line, std::uint32_t slot, ReplyView& reply) noexcept;
   Status end_of_channel(Pending& pending, ReplyView& reply) noexcept;
   Status wait_long(Ticket ticket, ReplyView& reply, base::Deadline deadline) noexcept;
@@ -64,7 +76,9 @@ class ClientChannel {
   Pending* pending_;
   std::uint32_t mask_;
   std::uint32_t next_;
+  std::uint32_t shift_;  ///< Changes only while no call is under way.
   std::uint32_t in_flight_ = 0;
+  FirstLook first_look_;
   FenceMode fences_;
   Status end_ = Status::kOk;  ///< kOk while open, then what calls under way get.
 
@@ -93,9 +107,11 @@ inline void copy_inline(void* to, const void* from, std::uint64_t size) noexcept
 
 }  // namespace detail
 
-inline Status ClientChannel::submit(const Request& request, Ticket& ticket) noexcept {
+[[gnu::always_inline]] inline Status ClientChannel::begin(const Request& request,
+                                                          std::uint32_t& slot) noexcept {
   const std::uint32_t sequence = next_;
-  const std::uint32_t slot = sequence & mask_;
+  const std::uint32_t shift = in_flight_ == 0 ? shift_ + 1 : shift_;
+  slot = (sequence - shift) & mask_;
   Pending& pending = pending_[slot];
   if (pending.busy) return end_ == Status::kOk ? Status::kAgain : Status::kClosed;
   if (end_ != Status::kOk) [[unlikely]]
@@ -132,7 +148,7 @@ inline Status ClientChannel::submit(const Request& request, Ticket& ticket) noex
   line.flags = flags;
   line.in_size = request.in_size;
   line.out_capacity = request.out_capacity;
-  store_release(line.sequence, sequence);
+  store_release(line.sequence, sequence | kRequestMark);
   wake_if_sleeping(*worker_sleep_, fences_);
 
   pending.out = request.out;
@@ -141,14 +157,22 @@ inline Status ClientChannel::submit(const Request& request, Ticket& ticket) noex
   pending.busy = true;
   pending.traced = request.traced;
   ++in_flight_;
-  next_ = sequence + 1;
-  ticket.sequence = sequence;
+  next_ = sequence_after(sequence);
+  shift_ = shift;
   return Status::kOk;
 }
 
-[[gnu::always_inline]] inline void ClientChannel::collect(Pending& pending,
+[[gnu::always_inline]] inline Status ClientChannel::submit(const Request& request, Ticket& ticket) noexcept {
+  std::uint32_t slot;
+  const Status status = begin(request, slot);
+  if (status == Status::kOk) ticket.sequence = pending_[slot].sequence;
+  return status;
+}
+
+[[gnu::always_inline]] inline void ClientChannel::collect(std::uint32_t index,
                                                           ReplyView& reply) noexcept {
-  const Slot& slot = ring_[pending.sequence & mask_];
+  Pending& pending = pending_[index];
+  const Slot& slot = ring_[index];
   const ReplyLine& line = slot.reply;
   const std::uint64_t size = load_once(line.size);
   reply.status = static_cast<Status>(load_once(line.status));
@@ -157,6 +181,8 @@ inline Status ClientChannel::submit(const Request& request, Ticket& ticket) noex
   reply.error = {};
   pending.busy = false;
   --in_flight_;
+  // With a window open the next reply is mostly there, and its line is written to before long.
+  if (in_flight_ >= 2) base::prefetch_for_write(&ring_[(index + 1) & mask_]);
   if (reply.status == Status::kOk) [[likely]] {
     if (size > pending.out_capacity) [[unlikely]] {  // an honest worker says kOutputTooLarge
       reply.status = Status::kLost;
@@ -167,7 +193,7 @@ inline Status ClientChannel::submit(const Request& request, Ticket& ticket) noex
     }
   } else {
     ReplyView failed = reply;
-    collect_failure(line, pending.sequence & mask_, failed);
+    collect_failure(line, index, failed);
     reply = failed;
   }
   if (pending.traced) {
@@ -177,35 +203,55 @@ inline Status ClientChannel::submit(const Request& request, Ticket& ticket) noex
 }
 
 inline Status ClientChannel::poll(Ticket ticket, ReplyView& reply) noexcept {
-  Pending& pending = pending_[ticket.sequence & mask_];
-  if (!pending.busy || pending.sequence != ticket.sequence) [[unlikely]]
+  const std::uint32_t slot = slot_of(ticket.sequence);
+  if (!under_way(slot, ticket)) [[unlikely]]
     return Status::kInvalid;
-  if (!replied(ticket)) {
-    return end_ == Status::kOk ? Status::kAgain : end_of_channel(pending, reply);
+  if (!replied(slot, ticket.sequence)) {
+    return end_ == Status::kOk ? Status::kAgain : end_of_channel(pending_[slot], reply);
   }
-  collect(pending, reply);
+  collect(slot, reply);
   return Status::kOk;
 }
 
-[[gnu::always_inline]] inline Status ClientChannel::wait(Ticket ticket, ReplyView& reply,
-                                                         base::Deadline deadline) noexcept {
-  Pending& pending = pending_[ticket.sequence & mask_];
-  if (!pending.busy || pending.sequence != ticket.sequence) [[unlikely]]
-    return Status::kInvalid;
-  std::uint32_t& word = ring_[ticket.sequence & mask_].reply.sequence;
-  const std::uint32_t expected = ticket.sequence ^ kReplyMark;
-  // A round trip of a small call ends within these polls; the clock is not read before.
-  for (std::uint32_t i = 0; i < tuning::kPollsPerClock; ++i) {
-    if (load_acquire(word) == expected) {
-      collect(pending, reply);
+[[gnu::always_inline]] inline Status ClientChannel::await(std::uint32_t slot,
+                                                          std::uint32_t sequence, ReplyView& reply,
+                                                          base::Deadline deadline) noexcept {
+  // Just after its request was written the line is still here, so this look costs nothing.
+  if (replied(slot, sequence)) {
+    collect(slot, reply);
+    return Status::kOk;
+  }
+  for (std::uint32_t gaps = first_look_.gaps(); gaps != 0; --gaps) base::cpu_poll_gap();
+  // A round trip of a small call ends within these looks; the clock is not read before.
+  for (std::uint32_t look = 0; look < tuning::kPollsPerClock; ++look) {
+    if (replied(slot, sequence)) {
+      first_look_.found(look);
+      collect(slot, reply);
       return Status::kOk;
     }
     base::cpu_pause();
   }
   ReplyView late = reply;
-  const Status status = wait_long(ticket, late, deadline);
+  const Status status = wait_long({sequence}, late, deadline);
   reply = late;
   return status;
+}
+
+[[gnu::always_inline]] inline Status ClientChannel::wait(Ticket ticket, ReplyView& reply,
+                                                         base::Deadline deadline) noexcept {
+  const std::uint32_t slot = slot_of(ticket.sequence);
+  if (!under_way(slot, ticket)) [[unlikely]]
+    return Status::kInvalid;
+  return await(slot, ticket.sequence, reply, deadline);
+}
+
+[[gnu::always_inline]] inline Status ClientChannel::call(const Request& request, Ticket& ticket,
+                                                         ReplyView& reply) noexcept {
+  std::uint32_t slot;
+  const std::uint32_t sequence = next_;
+  if (const Status status = begin(request, slot); status != Status::kOk) return status;
+  ticket.sequence = sequence;
+  return await(slot, sequence, reply, base::Deadline::none());
 }
 
 }  // namespace sublet::transport::shm

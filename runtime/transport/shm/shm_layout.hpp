@@ -1,12 +1,14 @@
 #pragma once
 
 // PROTOCOL  The memory that a client and a worker of one node share, one per channel: a memfd made
-//           by the executor. Call n (a 32-bit sequence number, from 1, wrapping) uses slot n mod N
-//           of the ring. The client writes the request's body into the slot's line, then its
-//           sequence; the worker waits for the sequence it expects next, copies the line, and
-//           answers in the same line: the body, then the sequence with kReplyMark. Payloads up to
-//           kInlineBytes travel in the line; others lie in the arena, and the line holds their
-//           offsets.
+//           by the executor. Calls are numbered (31 bits, from 1, wrapping). A call that is
+//           submitted while none is under way uses the slot of the call before it, any other the
+//           slot after that, of a ring of N; the first call uses slot 0. The client writes the
+//           request's body into the slot's line, then its number with kRequestMark; the worker
+//           looks for the number it expects next in both slots that it can be in, copies the
+//           line, and answers in the same line: the body, then the number without the mark.
+//           Payloads up to kInlineBytes travel in the line; others lie in the arena, and the line
+//           holds their offsets.
 //
 // STATES    A slot: free -> submitted (request sequence written) -> done (reply sequence written)
 //           -> free (the client has collected the reply; known to the client alone).
@@ -39,7 +41,8 @@ enum RequestFlags : std::uint16_t {
 };
 
 struct alignas(64) RequestLine {
-  std::uint32_t sequence;  ///< Written last (release); pairs with the worker's acquire in poll.
+  /// With kRequestMark. Written last (release); pairs with the worker's acquire in poll.
+  std::uint32_t sequence;
   std::uint16_t function;
   std::uint16_t flags;
   std::uint64_t in_size;
@@ -54,8 +57,7 @@ inline constexpr std::size_t kInputOffsetAt = 0;
 inline constexpr std::size_t kOutputOffsetAt = kInlineBytesBesideOffset;
 
 struct alignas(64) ReplyLine {
-  std::uint32_t
-      sequence;  ///< With kReplyMark. Written last (release); pairs with the client's acquire.
+  std::uint32_t sequence;  ///< Written last (release); pairs with the client's acquire.
   std::uint8_t status;
   std::uint8_t unused;
   std::uint16_t error_size;
@@ -65,9 +67,14 @@ struct alignas(64) ReplyLine {
 };
 static_assert(sizeof(ReplyLine) == 64);
 
-/// Set in the sequence word of a reply. Call n + 2^31 is the only other one that it could be taken
-/// for, and no channel has so many slots.
-inline constexpr std::uint32_t kReplyMark = 0x8000'0000;
+/// Set in the sequence word of a request. A slot may lie unused for any number of calls: what it
+/// holds then, a reply or the zeroes of the beginning, is never taken for a request. And a client
+/// looks for a reply only where it has written the request.
+inline constexpr std::uint32_t kRequestMark = 0x8000'0000;
+
+[[nodiscard]] constexpr std::uint32_t sequence_after(std::uint32_t sequence) noexcept {
+  return (sequence + 1) & ~kRequestMark;
+}
 
 /// Request and reply share one line: what has read a line is about to write it, and current
 /// processors notice and pass its ownership along with the data, which saves a transfer each way

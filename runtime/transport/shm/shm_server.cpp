@@ -29,9 +29,9 @@ void ServerChannel::reject(Invocation& invocation) noexcept {
   invocation.out_is_inline = false;  // complete() has nothing to copy
 }
 
-std::uint16_t ServerChannel::write_error(std::uint32_t slot, std::string_view error) noexcept {
+std::uint16_t ServerChannel::write_error(std::string_view error) noexcept {
   const Layout layout{mask_ + 1};
-  auto& text = at<ErrorText>(memory_->data(), layout.errors())[slot].text;
+  auto& text = at<ErrorText>(memory_->data(), layout.errors())[slot_].text;
   const std::size_t size = std::min(error.size(), text.size());
   for (std::size_t i = 0; i < size; ++i) text[i] = error[i];  // memcpy need not be signal-safe
   return static_cast<std::uint16_t>(size);
@@ -39,23 +39,23 @@ std::uint16_t ServerChannel::write_error(std::uint32_t slot, std::string_view er
 
 void ServerChannel::complete_dying(std::uint32_t sequence, Status status,
                                    std::string_view error) noexcept {
-  const std::uint32_t index = sequence & mask_;
-  Slot& slot = ring_[index];
+  Slot& slot = ring_[slot_];
   ReplyLine& line = slot.reply;
   line.status = static_cast<std::uint8_t>(status);
   line.size = 0;
   line.exec_ns = 0;
-  line.error_size = write_error(index, error);
+  line.error_size = write_error(error);
   slot.started = 0;  // else a traced call would report those of an earlier one
   slot.ended = 0;
-  store_release(line.sequence, sequence ^ kReplyMark);
+  store_release(line.sequence, sequence);
   // A real fence pairs with either kind of sleeper.
   wake_if_sleeping(*client_sleep_, FenceMode::kSymmetric);
 }
 
 void ServerChannel::sleep(std::chrono::nanoseconds limit) noexcept {
+  quiet_ = 0;  // what comes now does not follow the last reply
   sleep_unless(*worker_sleep_, fences_, limit, [this] {
-    return !is_open() || load_acquire(ring_[next_ & mask_].request.sequence) == next_;
+    return !is_open() || requested(slot_) || requested(slot_after());
   });
 }
 

@@ -4,8 +4,10 @@
 // written (the reply), one line read that nobody else writes (the client's sleep word). No
 // allocation, lock, system call or virtual call.
 
+#include <base/clock.hpp>
 #include <base/shared_memory.hpp>
 #include <transport/contract.hpp>
+#include <transport/shm/shm_first_look.hpp>
 #include <transport/shm/shm_sleep.hpp>
 
 #include <algorithm>
@@ -44,7 +46,11 @@ class ServerChannel {
     verdict = Status::kInvalid;
     return nullptr;
   }
-  [[nodiscard]] std::uint16_t write_error(std::uint32_t slot, std::string_view error) noexcept;
+  [[nodiscard]] std::uint16_t write_error(std::string_view error) noexcept;
+  [[nodiscard]] std::uint32_t slot_after() const noexcept { return (slot_ + 1) & mask_; }
+  [[nodiscard]] bool requested(std::uint32_t slot) const noexcept {
+    return load_acquire(ring_[slot].request.sequence) == (next_ | kRequestMark);
+  }
 
   Slot* ring_;
   SleepWord* client_sleep_;
@@ -52,6 +58,10 @@ class ServerChannel {
   std::uint64_t arena_size_;
   std::uint32_t mask_;
   std::uint32_t next_;
+  std::uint32_t slot_ = 0;   ///< Of the last request.
+  std::uint32_t quiet_ = 0;  ///< Polls until the first look at that slot.
+  std::uint32_t looks_ = 0;  ///< At that slot, since the last reply.
+  FirstLook first_look_;
   FenceMode fences_;
   std::atomic<bool> open_{true};
   RequestLine request_{};  ///< The copy that is checked and used.
@@ -63,14 +73,29 @@ class ServerChannel {
 };
 
 inline bool ServerChannel::poll(Invocation& invocation) noexcept {
-  RequestLine& line = ring_[next_ & mask_].request;
-  if (load_acquire(line.sequence) != next_) return false;
-  std::memcpy(&request_, &line, sizeof(request_));
+  if (requested(slot_after())) {
+    slot_ = slot_after();
+    // With a window open the next request is mostly there.
+    base::prefetch_for_write(&ring_[slot_after()]);
+  } else {
+    if (quiet_ != 0) {
+      --quiet_;
+      return false;
+    }
+    // The line is about to be written here, too: it comes over in one transfer, not in two.
+    base::prefetch_for_write(&ring_[slot_]);
+    if (!requested(slot_)) {
+      ++looks_;
+      return false;
+    }
+    first_look_.found(looks_);
+  }
+  std::memcpy(&request_, &ring_[slot_].request, sizeof(request_));
   // The compiler knows that the copy equals its source and could read the source again after the
   // checks; this forbids it.
   std::atomic_signal_fence(std::memory_order_seq_cst);
   decode(invocation);
-  ++next_;
+  next_ = sequence_after(next_);
   return true;
 }
 
@@ -117,8 +142,7 @@ inline void copy_words(std::byte* to, const std::byte* from, std::uint64_t size)
 
 inline void ServerChannel::complete(const Invocation& invocation,
                                     const Completion& completion) noexcept {
-  const std::uint32_t index = invocation.sequence & mask_;
-  Slot& slot = ring_[index];
+  Slot& slot = ring_[slot_];
   ReplyLine& line = slot.reply;
   line.status = static_cast<std::uint8_t>(completion.status);
   line.size = completion.size;
@@ -129,13 +153,15 @@ inline void ServerChannel::complete(const Invocation& invocation,
   }
   line.error_size = 0;
   if (completion.status != Status::kOk) [[unlikely]] {
-    line.error_size = write_error(index, completion.error);
+    line.error_size = write_error(completion.error);
   }
   if (invocation.traced) {
     slot.started = completion.started;
     slot.ended = completion.ended;
   }
-  store_release(line.sequence, invocation.sequence ^ kReplyMark);
+  store_release(line.sequence, invocation.sequence);
+  quiet_ = first_look_.gaps();
+  looks_ = 0;
   wake_if_sleeping(*client_sleep_, fences_);
 }
 
