@@ -92,6 +92,14 @@ Status AnyClientChannel::poll_remote(Ticket ticket, ReplyView& reply) noexcept {
   return visit(*this, [&](auto& c) { return c.poll(ticket, reply); });
 }
 
+Status AnyClientChannel::call_remote(const Request& request, Ticket& ticket,
+                                     ReplyView& reply) noexcept {
+  return visit(*this, [&](auto& c) {
+    const Status status = c.submit(request, ticket);
+    return status == Status::kOk ? c.wait(ticket, reply, base::Deadline::none()) : status;
+  });
+}
+
 Status AnyClientChannel::wait_remote(Ticket ticket, ReplyView& reply,
                                      base::Deadline deadline) noexcept {
   return visit(*this, [&](auto& c) { return c.wait(ticket, reply, deadline); });

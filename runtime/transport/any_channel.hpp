@@ -67,6 +67,8 @@ class AnyClientChannel {
 
   [[nodiscard]] Status submit_remote(const Request& request, Ticket& ticket) noexcept;
   [[nodiscard]] Status poll_remote(Ticket ticket, ReplyView& reply) noexcept;
+  [[nodiscard]] Status call_remote(const Request& request, Ticket& ticket,
+                                   ReplyView& reply) noexcept;
   [[nodiscard]] Status wait_remote(Ticket ticket, ReplyView& reply,
                                    base::Deadline deadline) noexcept;
 
@@ -109,8 +111,13 @@ class AnyClientChannel {
     if (auto* shm = std::get_if<shm::ClientChannel>(&channel_)) [[likely]] {
       return shm->call(request, ticket, reply);
     }
-    const Status status = submit(request, ticket);
-    return status == Status::kOk ? wait(ticket, reply, base::Deadline::none()) : status;
+    const Request copy = request;
+    Ticket issued;
+    ReplyView got;
+    const Status status = call_remote(copy, issued, got);
+    ticket = issued;
+    reply = got;
+    return status;
   }
   [[nodiscard]] bool check_peer() noexcept {
     return visit(*this, [](auto& c) { return c.check_peer(); });

@@ -200,6 +200,7 @@ command_bench() {
   done
   parse_options --
   [[ -x $build/bin/sublet ]] || die "no $build/bin/sublet: ./dev build"
+  (($#)) || set -- --sizes 8,4096,65536
   : "${json:=$out/latency-verbs.json}"
   # Before minutes of measuring, not after.
   [[ -d $(dirname "$json") && ! -d $json ]] || die "--json: '$json' is no place for a file"
