@@ -14,7 +14,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <future>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace sublet::conformance {
@@ -361,6 +363,62 @@ TEST_F(VerbsDeaths, OfAnExecutorInTheMiddleOfALargeInputAreSeen) {
   executor.process().kill();
   EXPECT_EQ(collect(client, ticket).status, Status::kLost);
   EXPECT_FALSE(client.is_open());
+}
+
+/// `rdma link delete` on a thread of its own: it waits until nobody has the device open any more.
+/// Puts the device back at the end.
+class RemovedDevice {
+ public:
+  RemovedDevice(std::string name, std::string interface)
+      : name_(std::move(name)),
+        interface_(std::move(interface)),
+        removed_(std::async(std::launch::async, [name = name_] { return link("delete " + name); })) {}
+  RemovedDevice(const RemovedDevice&) = delete;
+  RemovedDevice& operator=(const RemovedDevice&) = delete;
+  ~RemovedDevice() {
+    EXPECT_EQ(removed_.get(), 0);
+    EXPECT_EQ(link("add " + name_ + " type rxe netdev " + interface_), 0);
+  }
+
+ private:
+  static int link(const std::string& what) {
+    return std::system(("PATH=$PATH:/sbin:/usr/sbin rdma link " + what).c_str());
+  }
+  std::string name_;
+  std::string interface_;
+  std::future<int> removed_;
+};
+
+TEST_F(VerbsDeaths, OfADeviceAreSeenByBothSides) {
+  const char* wanted = std::getenv("SUBLET_TEST_CUT_LINK");
+  if (wanted == nullptr || std::string(wanted) != "1") {
+    GTEST_SKIP() << "SUBLET_TEST_CUT_LINK=1 removes the RDMA device for a while: only where it is "
+                    "a software device that nobody else uses, as root";
+  }
+  // The connection manager's library never closes a device again, so its process has to end.
+  Child child([this](Child& self) {
+    const auto port = transport::verbs::devices().value_or_throw().at(0);
+    start();
+    auto client = connect();
+    const Ticket ticket = submit(client, request(Function::kWait, nullptr, 0));
+    (void)await([&] { return worker().entered == 1; });
+    self.say(port.name);
+    self.say(port.interfaces.at(0));
+    self.say(to_string(collect(client, ticket).status));
+    self.say(client.is_open() ? "open" : "ended");
+    control_.open_gate();
+    const bool seen = await([&] { return executor_->clients_ended() == 1; });
+    self.say(seen && executor_->await_free(0) ? "free" : "taken");
+    (void)await([] { return false; });
+  });
+  const std::string name = child.hear();
+  const std::string interface = child.hear();
+  ASSERT_NE(interface, "");
+  const RemovedDevice removed(name, interface);
+  EXPECT_EQ(child.hear(), to_string(Status::kLost));
+  EXPECT_EQ(child.hear(), "ended");
+  EXPECT_EQ(child.hear(), "free");
+  child.kill();
 }
 
 TEST_F(VerbsDeaths, OfAClientInTheMiddleOfALargeInputAreSeen) {
