@@ -52,7 +52,8 @@ inline void cpu_poll_gap() noexcept {
 /// Brings the line of `address` here, to be written: nobody else keeps a copy. A hint.
 inline void prefetch_for_write(const void* address) noexcept {
 #if defined(__x86_64__)
-  // Not the builtin: without -mprfchw that would fetch a copy to be read. No processor faults on it.
+  // Not the builtin: without -mprfchw that would fetch a copy to be read. No processor faults on
+  // it.
   asm volatile("prefetchw (%0)" : : "r"(address));
 #else
   __builtin_prefetch(address, 1);

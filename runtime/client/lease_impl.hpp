@@ -111,14 +111,14 @@ class LeaseImpl {
   WorkerLink* pick() noexcept;
   WorkerLink* pick_least_busy() noexcept;
   /// A synchronous call that may have to wait for a slot, be staged, traced, or run again.
-  [[gnu::noinline]] Reply call_the_long_way(transport::Request request,
-                                            bool idempotent) noexcept;
+  [[gnu::noinline]] Reply call_the_long_way(transport::Request request, bool idempotent) noexcept;
   /// Brings workers whose executors were replaced up again; false when none is up afterwards.
   bool recover() noexcept;
   bool recover(WorkerLink& link) noexcept;
   /// The end of a synchronous call that went wrong: the error is noted, a lost one may run again.
-  [[gnu::noinline]] Reply end_in_place(WorkerLink& link, transport::Request request, bool idempotent,
-                     transport::Ticket ticket, transport::ReplyView view) noexcept;
+  [[gnu::noinline]] Reply end_in_place(WorkerLink& link, transport::Request request,
+                                       bool idempotent, transport::Ticket ticket,
+                                       transport::ReplyView view) noexcept;
   /// Submits to some worker, waiting for a slot when all are taken. Ends the call itself when it
   /// cannot be submitted at all.
   void submit_anywhere(PendingCall& call) noexcept;

@@ -8,7 +8,8 @@
 
 namespace sublet::client {
 
-[[gnu::always_inline]] inline Status WorkerLink::submit_request(PendingCall& call, const void* in, void* out) noexcept {
+[[gnu::always_inline]] inline Status WorkerLink::submit_request(PendingCall& call, const void* in,
+                                                                void* out) noexcept {
   transport::Request request;
   request.in = in;
   request.in_size = call.in_size;
@@ -63,7 +64,8 @@ inline bool WorkerLink::output_in_place(const void* out, std::size_t capacity) c
   return Status::kOk;
 }
 
-[[gnu::always_inline]] inline void WorkerLink::finish(PendingCall& call, const transport::ReplyView& view) noexcept {
+[[gnu::always_inline]] inline void WorkerLink::finish(PendingCall& call,
+                                                      const transport::ReplyView& view) noexcept {
   call.in_flight = false;
   slots_[call.ticket.sequence & mask_] = nullptr;
   call.reply.status = view.status;
@@ -91,7 +93,8 @@ inline bool WorkerLink::poll(PendingCall& call) noexcept {
   return true;
 }
 
-[[gnu::always_inline]] inline bool WorkerLink::wait(PendingCall& call, base::Deadline deadline) noexcept {
+[[gnu::always_inline]] inline bool WorkerLink::wait(PendingCall& call,
+                                                    base::Deadline deadline) noexcept {
   transport::ReplyView view;
   if (channel_->wait(call.ticket, view, deadline) == Status::kDeadline) return false;
   finish(call, view);

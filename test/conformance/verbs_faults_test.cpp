@@ -372,7 +372,8 @@ class RemovedDevice {
   RemovedDevice(std::string name, std::string interface)
       : name_(std::move(name)),
         interface_(std::move(interface)),
-        removed_(std::async(std::launch::async, [name = name_] { return link("delete " + name); })) {}
+        removed_(
+            std::async(std::launch::async, [name = name_] { return link("delete " + name); })) {}
   RemovedDevice(const RemovedDevice&) = delete;
   RemovedDevice& operator=(const RemovedDevice&) = delete;
   ~RemovedDevice() {

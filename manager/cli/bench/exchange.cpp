@@ -15,9 +15,9 @@ Error SubletExchange::failure() const {
   if (status_ == Status::kOk) {
     return Error(ErrorKind::kInternal, "'echo' sent other bytes back than it was given");
   }
-  return Error(ErrorKind::kDisconnected, std::string("calling 'echo': ") +
-                                             sublet::to_string(status_) + ": " +
-                                             echo_->last_error());
+  return Error(
+      ErrorKind::kDisconnected,
+      std::string("calling 'echo': ") + sublet::to_string(status_) + ": " + echo_->last_error());
 }
 
 }  // namespace sublet::cli::bench

@@ -162,7 +162,8 @@ inline void copy_inline(void* to, const void* from, std::uint64_t size) noexcept
   return Status::kOk;
 }
 
-[[gnu::always_inline]] inline Status ClientChannel::submit(const Request& request, Ticket& ticket) noexcept {
+[[gnu::always_inline]] inline Status ClientChannel::submit(const Request& request,
+                                                           Ticket& ticket) noexcept {
   std::uint32_t slot;
   const Status status = begin(request, slot);
   if (status == Status::kOk) ticket.sequence = pending_[slot].sequence;

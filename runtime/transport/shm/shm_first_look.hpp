@@ -10,8 +10,8 @@ namespace sublet::transport::shm {
 /// waits for uses to be there, and looks first then: a little earlier after each time that it was
 /// there, later after each time that it was not.
 ///
-/// Measured (8 B, cores that share a cache): 140 ns a call with it on the client alone, 120 ns on both
-/// sides.
+/// Measured (8 B, cores that share a cache): 140 ns a call with it on the client alone, 120 ns on
+/// both sides.
 ///
 /// Owner and user: one side's thread.
 class FirstLook {

@@ -54,9 +54,8 @@ void ServerChannel::complete_dying(std::uint32_t sequence, Status status,
 
 void ServerChannel::sleep(std::chrono::nanoseconds limit) noexcept {
   quiet_ = 0;  // what comes now does not follow the last reply
-  sleep_unless(*worker_sleep_, fences_, limit, [this] {
-    return !is_open() || requested(slot_) || requested(slot_after());
-  });
+  sleep_unless(*worker_sleep_, fences_, limit,
+               [this] { return !is_open() || requested(slot_) || requested(slot_after()); });
 }
 
 void ServerChannel::interrupt() noexcept {
