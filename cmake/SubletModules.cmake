@@ -22,8 +22,8 @@ function(sublet_module name)
   target_link_libraries(sublet_${name} PRIVATE sublet_flags PUBLIC ${arg_USES})
 endfunction()
 
-# Headers of others that many files of a kind include: parsed once for all of them, which halves a clean
-# build. Never headers of our own, whose every change would compile everything again.
+# Headers of others that many files of a kind include: parsed once for all of them. Never headers of our
+# own, whose every change would compile everything again.
 set(SUBLET_PRECOMPILED_STD <algorithm> <array> <atomic> <chrono> <filesystem> <fstream> <functional>
   <map> <memory> <mutex> <optional> <span> <string> <thread> <utility> <variant> <vector>)
 set(SUBLET_PRECOMPILED_BASE ${SUBLET_PRECOMPILED_STD} <spdlog/spdlog.h> <tl/expected.hpp>)
