@@ -44,6 +44,10 @@ struct LeaseRequest {
   /// Nodes that are given back or die take their workers with them: lease as many cores elsewhere
   /// in their place, as soon as there are any. Calls find the new workers by themselves.
   bool replace = true;
+  /// How long a call waits for a worker when there is none but one may come: while an executor that
+  /// died is replaced, or (with `replace`) while other cores are looked for. Then it ends with
+  /// kClosed.
+  std::chrono::milliseconds worker_wait{30'000};
 };
 
 /// The right to one node's share of a lease: whoever presents it first has it. A secret.
