@@ -31,7 +31,6 @@ base::Ticks hot_ticks(std::int64_t hot_timeout_ms) {
 }
 
 transport::ListenOptions listen_options(const wire::Spawn& order) {
-  static_assert(transport::kTokenBytes == wire::kTokenBytes);
   return {.token = order.token,
           .workers = order.workers,
           .max_slots = order.slots,
