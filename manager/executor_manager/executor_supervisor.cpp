@@ -290,7 +290,8 @@ kj::Promise<Result<void>> ExecutorSupervisor::replacement(std::uint32_t generati
 
 kj::Promise<std::string> ExecutorSupervisor::fate(std::uint32_t generation) {
   if (const auto known = fates_.find(generation); known != fates_.end()) return known->second;
-  if (over()) return "the lease has ended: " + reason_;
+  // While it stops its executor still runs: the client takes an answer to mean that it does not.
+  if (state_ == State::kGone) return "the lease has ended: " + reason_;
   if (generation == 0 || generation > generation_ ||
       (!fates_.empty() && generation < fates_.begin()->first)) {
     return std::string("nothing is known of it");

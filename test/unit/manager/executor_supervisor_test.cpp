@@ -130,9 +130,11 @@ TEST_F(ExecutorSupervisorTest, StopsOnceAndTellsWhoWaits) {
   const auto none = node_.wait(kj::mv(replacement));
   ASSERT_FALSE(none);
   EXPECT_STREQ(none.error().what(), "the lease has ended: its time is over");
-  EXPECT_EQ(node_.wait(kj::mv(fate)), "the lease has ended: its time is over");
+  EXPECT_FALSE(fate.poll(node_.scope())) << "its executor still runs";
+  EXPECT_EQ(node_.wait(kj::mv(fate)), "it exited with status 0");
   node_.wait(kj::mv(is_gone_.promise));
   EXPECT_EQ(gone_, 1);
+  EXPECT_EQ(node_.wait(supervisor_.fate(2)), "the lease has ended: its time is over");
   EXPECT_TRUE(given_up_.empty());
   EXPECT_FALSE(node_.wait(supervisor_.open(node_.gated_function(0))));
 }
