@@ -1,3 +1,4 @@
+#include <base/log.hpp>
 #include <common/rpc_connection.hpp>
 #include <executor_manager/claim_server.hpp>
 #include <executor_manager/executor_manager.hpp>
@@ -127,6 +128,8 @@ class ClaimServer final : public wire::ExecutorManager::Server {
       wire::write(context.getResults().initFailure(), grant.error());
       return kj::READY_NOW;
     }
+    base::log().info("{} is claimed by {}", name_of((*grant)->terms().key),
+                     to_string(peer_ == nullptr ? this_process() : peer_->caller()));
     // From here on the grant ends with this object, also when the client dies while we wait.
     auto lease = kj::heap<ClaimedLeaseServer>(node_, kj::addRef(**grant));
     return (*grant)
