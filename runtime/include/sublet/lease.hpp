@@ -95,6 +95,16 @@ struct Usage {
   std::uint64_t bytes_in = 0;
   std::uint64_t bytes_out = 0;
   double core_seconds = 0;  ///< Cores held times wall time.
+
+  Usage& operator+=(const Usage& other) noexcept {
+    invocations += other.invocations;
+    compute_ns += other.compute_ns;
+    hot_poll_ns += other.hot_poll_ns;
+    bytes_in += other.bytes_in;
+    bytes_out += other.bytes_out;
+    core_seconds += other.core_seconds;
+    return *this;
+  }
 };
 
 /// Cores on one or more nodes that run this client's functions, for a time.
