@@ -1,8 +1,7 @@
-#include <cli/bench/batch.hpp>
-
+#include <bench/batch.hpp>
 #include <gtest/gtest.h>
 
-namespace sublet::cli::bench {
+namespace sublet::bench {
 namespace {
 
 /// A side that counts what is asked of it and fails at a given call.
@@ -56,4 +55,4 @@ TEST(Batch, FailsWithTheReasonOfTheSide) {
 }
 
 }  // namespace
-}  // namespace sublet::cli::bench
+}  // namespace sublet::bench

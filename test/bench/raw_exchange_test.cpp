@@ -1,7 +1,6 @@
-#include <cli/bench/cpus.hpp>
-#include <cli/bench/exchange.hpp>
-#include <cli/bench/raw_exchange.hpp>
-
+#include <bench/cpus.hpp>
+#include <bench/exchange.hpp>
+#include <bench/raw_exchange.hpp>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -9,7 +8,7 @@
 #include <cerrno>
 #include <optional>
 
-namespace sublet::cli::bench {
+namespace sublet::bench {
 namespace {
 
 constexpr std::size_t kMaxPayload = std::size_t{1} << 20;
@@ -95,4 +94,4 @@ TEST_F(RawExchangeTest, LeavesNoProcessBehind) {
 }
 
 }  // namespace
-}  // namespace sublet::cli::bench
+}  // namespace sublet::bench

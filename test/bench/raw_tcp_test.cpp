@@ -1,6 +1,5 @@
-#include <cli/bench/cpus.hpp>
-#include <cli/bench/raw_tcp.hpp>
-
+#include <bench/cpus.hpp>
+#include <bench/raw_tcp.hpp>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -9,7 +8,7 @@
 #include <optional>
 #include <vector>
 
-namespace sublet::cli::bench {
+namespace sublet::bench {
 namespace {
 
 constexpr std::size_t kMaxPayload = std::size_t{2} << 20;
@@ -106,4 +105,4 @@ TEST_F(RawTcpExchangeTest, LeavesNoProcessBehind) {
 }
 
 }  // namespace
-}  // namespace sublet::cli::bench
+}  // namespace sublet::bench
