@@ -1,12 +1,8 @@
 #include "bandwidth.hpp"
 
-#include "exchange.hpp"
 #include "leased_worker.hpp"
-#include "raw_exchange.hpp"
-#include "raw_fabric.hpp"
-#include "raw_layout.hpp"
-#include "raw_tcp.hpp"
-#include "raw_verbs.hpp"
+#include "payload.hpp"
+#include "raw_transport.hpp"
 #include "statistics.hpp"
 #include <base/clock.hpp>
 
@@ -14,7 +10,6 @@
 #include <bit>
 #include <chrono>
 #include <thread>
-#include <type_traits>
 #include <utility>
 
 namespace sublet::bench {
@@ -77,8 +72,7 @@ class CallStream {
     }
     const base::Ticks end = base::ticks();
     if (!ok) return failure();
-    const auto ns = base::TickRate::get().to_ns(end - start);
-    return static_cast<double>(size_ * count) * 1e9 / static_cast<double>(ns);
+    return per_second(size_ * count, base::TickRate::get().to_ns(end - start));
   }
 
  private:
@@ -137,8 +131,8 @@ Result<double> our_batch(CallStream& stream, std::uint64_t count) {
   return timed;
 }
 
-template <class Raw>
-Result<double> raw_batch(Raw& raw, std::size_t size, std::uint64_t count, std::uint32_t window) {
+Result<double> raw_batch(RawExchange& raw, std::size_t size, std::uint64_t count,
+                         std::uint32_t window) {
   if (auto begun = raw.begin(RawKind::kStream, size); !begun) {
     return tl::unexpected<Error>(std::move(begun.error()));
   }
@@ -150,9 +144,8 @@ Result<double> raw_batch(Raw& raw, std::size_t size, std::uint64_t count, std::u
 }
 
 /// Alternates batches of ours and of the bare stream; which goes first alternates too.
-template <class Raw>
 Result<BandwidthRow> measure_size(const BandwidthOptions& options, std::size_t size,
-                                  CallStream& stream, Raw& raw, Progress& progress) {
+                                  CallStream& stream, RawExchange& raw, Progress& progress) {
   BandwidthRow row;
   row.size_bytes = size;
   std::uint64_t count = std::max(kBatchBytes / size, kLeastWindowsPerBatch * options.window);
@@ -194,13 +187,11 @@ Result<BandwidthRow> measure_size(const BandwidthOptions& options, std::size_t s
   return row;
 }
 
-template <class Raw>
-Result<BandwidthReport> measure_beside(const BandwidthOptions& options, Progress& progress) {
-  // Over shared memory the copy to where the worker reads it is all there is to move, so that both
-  // sides make it. A network takes the payload from where it lies.
-  constexpr bool kCopies = std::is_same_v<Raw, RawExchange>;
+}  // namespace
+
+Result<BandwidthReport> measure_bandwidth(const BandwidthOptions& options, Progress& progress) {
   const std::size_t largest = *std::max_element(options.sizes.begin(), options.sizes.end());
-  auto raw = Raw::start(kStreamWindow * stream_stride(largest));
+  auto raw = start_raw(options.transport, kStreamWindow * stream_stride(largest));
   if (!raw) return tl::unexpected<Error>(std::move(raw.error()));
   auto session = open_session(options);
   if (!session) return tl::unexpected<Error>(std::move(session.error()));
@@ -212,45 +203,32 @@ Result<BandwidthReport> measure_beside(const BandwidthOptions& options, Progress
   if (!library) return tl::unexpected<Error>(std::move(library.error()));
   auto function = worker->lease.function(*library, "measure_ends");
   if (!function) return tl::unexpected<Error>(std::move(function.error()));
-  if (auto pinned = raw->pin_server(worker->cpus.worker); !pinned) {
+  if (auto pinned = (*raw)->pin_server(worker->cpus.worker); !pinned) {
     return tl::unexpected<Error>(std::move(pinned.error()));
   }
   auto pinned = PinnedThread::on(worker->cpus.client);
   if (!pinned) return tl::unexpected<Error>(std::move(pinned.error()));
 
+  // Over shared memory the copy to where the worker reads it is all there is to move, so that both
+  // sides make it. A network takes the payload from where it lies.
+  const bool copies = raw_transport(options.transport)->stream_copies;
   BandwidthReport report;
   report.cpus = worker->cpus;
   report.transport = options.transport;
   report.manager = session->manager_address();
   report.window = options.window;
   for (const std::size_t size : options.sizes) {
-    auto stream = CallStream::create(worker->lease, *function, size, options.window, kCopies);
+    auto stream = CallStream::create(worker->lease, *function, size, options.window, copies);
     if (!stream) return tl::unexpected<Error>(std::move(stream.error()));
     // All buffers are used once in any case: then the worker has memory for them.
     auto warm = stream->run(std::max<std::uint64_t>(options.warmup, options.window));
     if (!warm) return tl::unexpected<Error>(std::move(warm.error()));
     std::this_thread::sleep_for(2 * kSpinning + 1ms);
-    auto row = measure_size(options, size, *stream, *raw, progress);
+    auto row = measure_size(options, size, *stream, **raw, progress);
     if (!row) return tl::unexpected<Error>(std::move(row.error()));
     report.rows.push_back(*row);
   }
   return report;
-}
-
-}  // namespace
-
-Result<BandwidthReport> measure_bandwidth(const BandwidthOptions& options, Progress& progress) {
-  switch (options.transport) {
-    case wire::TransportKind::kShm:
-      return measure_beside<RawExchange>(options, progress);
-    case wire::TransportKind::kFabric:
-      return measure_beside<RawFabric>(options, progress);
-    case wire::TransportKind::kTcp:
-      return measure_beside<RawTcpExchange>(options, progress);
-    case wire::TransportKind::kVerbs:
-      return measure_beside<RawVerbs>(options, progress);
-  }
-  return fail(ErrorKind::kInternal, "there is no such transport");
 }
 
 }  // namespace sublet::bench

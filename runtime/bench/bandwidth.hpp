@@ -2,10 +2,10 @@
 
 #include "options.hpp"
 #include "progress.hpp"
+#include "setting.hpp"
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <vector>
 
 namespace sublet::bench {
@@ -19,10 +19,7 @@ struct BandwidthRow {
   std::uint64_t bytes = 0;  ///< Timed bytes of ours.
 };
 
-struct BandwidthReport {
-  CpuPair cpus;
-  wire::TransportKind transport = wire::TransportKind::kShm;
-  std::string manager;
+struct BandwidthReport : Setting {
   std::uint32_t window = 0;
   std::vector<BandwidthRow> rows;
 };

@@ -29,6 +29,8 @@ struct BatchPlan {
   std::uint32_t calls_per_sample = 1;
   std::uint64_t max_samples = 0;  ///< At least 1.
   std::uint64_t warmup_calls = kBatchWarmup;
+  /// Look at every byte of the first call, before the warm-up.
+  bool checked = false;
   /// Let the other end fall asleep before each call; not timed.
   std::chrono::nanoseconds gap{0};
 };
@@ -38,7 +40,9 @@ inline void spin_for(base::Ticks length) noexcept {
   while (base::ticks() - start < length) base::cpu_pause();
 }
 
-/// Takes one batch from a side (exchange.hpp): samples in ns per call.
+/// Takes one batch from a side, ours or the raw one: samples in ns per call. begin() gets the other
+/// end ready, one() is what is timed, end() puts the other end to sleep so that the other side has
+/// its core. checked_one() is as one() and looks at every byte; failure() says why one() was false.
 template <class Side>
 Result<std::vector<double>> run_batch(Side& side, const BatchPlan& plan) {
   std::vector<double> samples;
@@ -46,7 +50,7 @@ Result<std::vector<double>> run_batch(Side& side, const BatchPlan& plan) {
   const base::Ticks gap = rate.from(plan.gap);
   const base::Ticks limit = rate.from(kBatchTime);
   if (auto begun = side.begin(); !begun) return tl::unexpected<Error>(std::move(begun.error()));
-  bool ok = true;
+  bool ok = !plan.checked || side.checked_one();
   for (std::uint64_t i = 0; ok && i < plan.warmup_calls; ++i) ok = side.one();
 
   const base::Ticks batch_start = base::ticks();

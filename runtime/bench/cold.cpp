@@ -73,10 +73,6 @@ Result<std::vector<double>> start_batch(Session& session, const std::string& lib
   return samples;
 }
 
-Spread to_us(const Spread& ns) {
-  return {ns.p50 / 1000, ns.p95 / 1000, ns.p99 / 1000};
-}
-
 void append(std::vector<double>& all, const std::vector<double>& batch) {
   all.insert(all.end(), batch.begin(), batch.end());
 }

@@ -2,11 +2,11 @@
 
 #include "options.hpp"
 #include "progress.hpp"
+#include "setting.hpp"
 #include "statistics.hpp"
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <vector>
 
 namespace sublet::bench {
@@ -19,10 +19,7 @@ struct ColdRow {
   std::uint64_t starts = 0;
 };
 
-struct ColdReport {
-  CpuPair cpus;
-  wire::TransportKind transport = wire::TransportKind::kShm;
-  std::string manager;
+struct ColdReport : Setting {
   std::vector<ColdRow> rows;
 };
 

@@ -2,10 +2,10 @@
 
 #include "options.hpp"
 #include "progress.hpp"
+#include "setting.hpp"
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <vector>
 
 namespace sublet::bench {
@@ -19,16 +19,14 @@ struct ConnectRow {
   std::size_t rounds = 0;
 };
 
-struct ConnectReport {
-  CpuPair cpus;
-  wire::TransportKind transport = wire::TransportKind::kShm;
-  std::string manager;
+struct ConnectReport : Setting {
   std::vector<ConnectRow> rows;
 };
 
 /// `sublet bench connect`: how long a client takes to open channels to the workers of a lease, all
-/// of them together and one after the other. Each time on a lease of its own: a worker takes its
-/// next client only once it has seen the last one go, which nobody here is told.
+/// of them together and one after the other. The other end is a process that listens as an executor
+/// does; each time a new listener, since a worker takes its next client only once it has seen the
+/// last one go, which nobody here is told. Forks: call it while the process has one thread.
 Result<ConnectReport> measure_connect(const ConnectOptions& options, Progress& progress);
 
 }  // namespace sublet::bench

@@ -1,7 +1,6 @@
 #include "fork_exec.hpp"
 
 #include <base/clock.hpp>
-#include <base/unix_socket.hpp>
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -41,49 +40,35 @@ std::uint64_t time_one() {
   return std::max<std::uint64_t>(base::TickRate::get().to_ns(base::ticks() - start), 1);
 }
 
-void serve(int socket) {
+void serve(HelperLink& benchmark) {
   for (;;) {
-    std::uint32_t count = 0;
-    const auto packet =
-        base::receive_packet(socket, std::as_writable_bytes(std::span(&count, 1)), -1ms);
-    if (!packet || packet->size != sizeof(count)) return;  // the benchmark is over
+    const auto count = benchmark.hear<std::uint32_t>(-1ms);
+    if (!count) return;  // the benchmark is over
     Times times;
-    times.count = std::min(count, kMaxForkExecs);
+    times.count = std::min(*count, kMaxForkExecs);
     for (std::uint32_t i = 0; i < times.count; ++i) times.ns[i] = time_one();
-    if (!base::send_packet(socket, std::as_bytes(std::span(&times, 1)))) return;
+    if (!benchmark.tell(times)) return;
   }
 }
 
 }  // namespace
 
 Result<ForkExecTimer> ForkExecTimer::start() {
-  auto sockets = base::make_socketpair();
-  if (!sockets) return tl::unexpected<Error>(std::move(sockets.error()));
-  base::TickRate::get();  // measured here once, not in the helper
-  auto helper = HelperProcess::start([&sockets] {
-    sockets->first.reset();
-    serve(sockets->second.get());
-  });
+  auto helper = HelperProcess::start(serve);
   if (!helper) return tl::unexpected<Error>(std::move(helper.error()));
   ForkExecTimer timer;
-  timer.socket_ = std::move(sockets->first);
   timer.helper_ = std::move(*helper);
   return timer;
 }
 
 Result<std::vector<double>> ForkExecTimer::run(unsigned count) {
   const std::uint32_t wanted = std::min(count, kMaxForkExecs);
-  if (auto sent = base::send_packet(socket_.get(), std::as_bytes(std::span(&wanted, 1))); !sent) {
-    return tl::unexpected<Error>(std::move(sent.error()));
+  if (auto told = helper_.link().tell(wanted); !told) {
+    return tl::unexpected<Error>(std::move(told.error()));
   }
-  Times times;
-  const auto packet = base::receive_packet(
-      socket_.get(), std::as_writable_bytes(std::span(&times, 1)), kBatchLimit);
-  if (!packet) return tl::unexpected<Error>(packet.error());
-  if (packet->size != sizeof(times) || times.count != wanted) {
-    return fail(ErrorKind::kInternal, "the process that times fork and exec has ended");
-  }
-  const auto used = std::span(times.ns).first(wanted);
+  const auto times = helper_.link().hear<Times>(kBatchLimit);
+  if (!times) return tl::unexpected<Error>(times.error());
+  const auto used = std::span(times->ns).first(wanted);
   if (std::find(used.begin(), used.end(), 0u) != used.end()) {
     return fail(ErrorKind::kUnsupported,
                 "timing fork+exec+wait, the baseline of a cold start: /bin/true could not be run "

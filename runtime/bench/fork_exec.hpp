@@ -1,7 +1,6 @@
 #pragma once
 
 #include "helper_process.hpp"
-#include <base/fd.hpp>
 #include <sublet/result.hpp>
 
 #include <vector>
@@ -20,7 +19,6 @@ class ForkExecTimer {
   Result<std::vector<double>> run(unsigned count);
 
  private:
-  base::Fd socket_;
   HelperProcess helper_;
 };
 

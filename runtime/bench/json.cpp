@@ -18,22 +18,22 @@ double rounded(double value) {
   return std::round(value * 1e4) / 1e4;
 }
 
-Json opening(const char* benchmark, wire::TransportKind transport) {
-  return {{"benchmark", benchmark}, {"transport", to_string(transport)}};
+Json opening(const char* benchmark, const Setting& setting) {
+  return {{"benchmark", benchmark}, {"transport", to_string(setting.transport)}};
 }
 
-void add_place(Json& json, const CpuPair& cpus, const std::string& manager) {
-  json["client_cpu"] = cpus.client;
-  json["worker_cpu"] = cpus.worker;
-  json["manager"] = manager;
+void add_place(Json& json, const Setting& setting) {
+  json["client_cpu"] = setting.cpus.client;
+  json["worker_cpu"] = setting.cpus.worker;
+  if (!setting.manager.empty()) json["manager"] = setting.manager;
 }
 
 }  // namespace
 
 std::string to_json(const LatencyReport& report) {
-  Json json = opening("latency", report.transport);
+  Json json = opening("latency", report);
   json["mode"] = to_string(report.mode);
-  add_place(json, report.cpus, report.manager);
+  add_place(json, report);
   if (!report.compare_note.empty()) json["compare_note"] = report.compare_note;
   json["rows"] = Json::array();
   for (const LatencyRow& row : report.rows) {
@@ -58,8 +58,8 @@ std::string to_json(const LatencyReport& report) {
 }
 
 std::string to_json(const ColdReport& report) {
-  Json json = opening("cold", report.transport);
-  add_place(json, report.cpus, report.manager);
+  Json json = opening("cold", report);
+  add_place(json, report);
   json["rows"] = Json::array();
   for (const ColdRow& row : report.rows) {
     json["rows"].push_back({{"start", "bare"},
@@ -77,8 +77,8 @@ std::string to_json(const ColdReport& report) {
 }
 
 std::string to_json(const RateReport& report) {
-  Json json = opening("rate", report.transport);
-  add_place(json, report.cpus, report.manager);
+  Json json = opening("rate", report);
+  add_place(json, report);
   json["size_bytes"] = report.size_bytes;
   json["rows"] = Json::array();
   for (const RateRow& row : report.rows) {
@@ -93,8 +93,8 @@ std::string to_json(const RateReport& report) {
 }
 
 std::string to_json(const BandwidthReport& report) {
-  Json json = opening("bandwidth", report.transport);
-  add_place(json, report.cpus, report.manager);
+  Json json = opening("bandwidth", report);
+  add_place(json, report);
   json["window"] = report.window;
   json["rows"] = Json::array();
   for (const BandwidthRow& row : report.rows) {
@@ -109,8 +109,8 @@ std::string to_json(const BandwidthReport& report) {
 }
 
 std::string to_json(const ConnectReport& report) {
-  Json json = opening("connect", report.transport);
-  add_place(json, report.cpus, report.manager);
+  Json json = opening("connect", report);
+  add_place(json, report);
   json["rows"] = Json::array();
   for (const ConnectRow& row : report.rows) {
     json["rows"].push_back({{"connections", row.connections},

@@ -4,14 +4,10 @@
 #include "exchange.hpp"
 #include "leased_worker.hpp"
 #include "mpi_compare.hpp"
-#include "raw_exchange.hpp"
-#include "raw_fabric.hpp"
-#include "raw_tcp.hpp"
-#include "raw_verbs.hpp"
+#include "raw_transport.hpp"
 
 #include <algorithm>
-#include <functional>
-#include <type_traits>
+#include <memory>
 #include <utility>
 
 namespace sublet::bench {
@@ -35,14 +31,6 @@ struct Series {
   std::vector<std::vector<double>> ours;
   std::vector<std::vector<double>> raw;
 };
-
-double to_us(double ns) {
-  return ns / 1000;
-}
-
-Spread to_us(const Spread& ns) {
-  return {to_us(ns.p50), to_us(ns.p95), to_us(ns.p99)};
-}
 
 /// The samples of the pairs that count.
 std::vector<double> flatten(const std::vector<std::vector<double>>& batches,
@@ -92,15 +80,23 @@ class Extent {
   std::chrono::steady_clock::time_point start_;
 };
 
-/// Tells what a bounced cache line takes, where that bounds the exchange.
-using LineProbe = std::function<Result<double>()>;
+/// The bare exchange of one size.
+struct RawSide {
+  RawExchange* raw;
+  RawKind kind;
+  PrivatePayload payload;
+};
+
+Result<std::vector<double>> run_batch(RawSide& side, const BatchPlan& plan) {
+  return side.raw->run_batch(side.kind, side.payload, plan);
+}
 
 /// Alternates batches of ours and raw; which goes first alternates too, so that a drift of the
 /// machine favours neither.
-template <class Raw>
-Result<Series> run_series(SubletExchange& ours, Raw& raw, const LineProbe& line, BatchPlan plan,
-                          Extent extent, Progress& progress, const std::string& what) {
+Result<Series> run_series(SubletExchange& ours, RawSide& raw, BatchPlan plan, Extent extent,
+                          Progress& progress, const std::string& what) {
   Series series;
+  const auto line = [&raw] { return raw.raw->bounced_line_ns(); };
   auto before = line();
   if (!before) return tl::unexpected<Error>(std::move(before.error()));
   while (!extent.complete()) {
@@ -128,14 +124,13 @@ Result<Series> run_series(SubletExchange& ours, Raw& raw, const LineProbe& line,
   return series;
 }
 
-/// Before anything is timed: all bytes of a payload make the round trip.
+/// Before anything is timed: all bytes of a payload make the round trip, and `warmup` more calls
+/// do.
 template <class Side>
 Result<void> check_echo(Side& side, std::uint64_t warmup) {
-  if (auto begun = side.begin(); !begun) return begun;
-  bool ok = side.checked_one();
-  for (std::uint64_t i = 0; ok && i < warmup; ++i) ok = side.one();
-  if (!ok) return tl::unexpected<Error>(side.failure());
-  return side.end();
+  auto batch = run_batch(side, {.max_samples = 1, .warmup_calls = warmup, .checked = true});
+  if (!batch) return tl::unexpected<Error>(std::move(batch.error()));
+  return {};
 }
 
 BatchPlan plan_of(const LatencyOptions& options) {
@@ -147,12 +142,13 @@ BatchPlan plan_of(const LatencyOptions& options) {
   return plan;
 }
 
-template <RawKind kKind, class Raw>
 Result<LatencyRow> measure_size(const LatencyOptions& options, std::size_t size,
-                                LeasedWorker& worker, Raw& raw_exchange, Progress& progress) {
+                                LeasedWorker& worker, RawExchange& raw_exchange,
+                                Progress& progress) {
   auto ours = SubletExchange::create(worker.lease, worker.echo, size);
   if (!ours) return tl::unexpected<Error>(std::move(ours.error()));
-  RawSide<kKind, Raw> raw(raw_exchange, size);
+  RawSide raw{&raw_exchange, options.mode == Mode::kWarm ? RawKind::kWarm : RawKind::kHot,
+              PrivatePayload(size)};
   if (auto checked = check_echo(*ours, options.warmup); !checked) {
     return tl::unexpected<Error>(std::move(checked.error()));
   }
@@ -164,12 +160,8 @@ Result<LatencyRow> measure_size(const LatencyOptions& options, std::size_t size,
   plan.calls_per_sample = calls_per_sample(options.mode, size);
   const std::string what =
       std::string("latency ") + to_string(options.mode) + " " + std::to_string(size) + " B";
-  LineProbe line = [] { return Result<double>(0.0); };
-  if constexpr (std::is_same_v<Raw, RawExchange>) {
-    line = [&raw_exchange] { return raw_exchange.bounced_line_ns(); };
-  }
-  auto series = run_series(*ours, raw, line, plan,
-                           Extent(options.iterations, plan.calls_per_sample), progress, what);
+  auto series = run_series(*ours, raw, plan, Extent(options.iterations, plan.calls_per_sample),
+                           progress, what);
   if (!series) return tl::unexpected<Error>(std::move(series.error()));
 
   LatencyRow row;
@@ -233,7 +225,7 @@ Result<void> compare_over_tcp(LatencyReport& report, LeasedWorker& worker, const
       for (std::size_t batch = 0; batch < kBatches; ++batch) {
         auto samples = run_batch(*ours, again);
         if (!samples) return tl::unexpected<Error>(std::move(samples.error()));
-        p50.push_back(to_us(percentile(*samples, 0.5)));
+        p50.push_back(percentile(*samples, 0.5) / 1000);
       }
       theirs[i].push_back((*figures)[i]);
       ratios[i].push_back(median(std::move(p50)) / (*figures)[i]);
@@ -244,46 +236,6 @@ Result<void> compare_over_tcp(LatencyReport& report, LeasedWorker& worker, const
     report.rows[i].openmpi_ratio = median(std::move(ratios[i]));
   }
   return {};
-}
-
-template <class Raw>
-Result<LatencyReport> measure_beside(const LatencyOptions& options, Progress& progress) {
-  const std::size_t max_size = *std::max_element(options.sizes.begin(), options.sizes.end());
-  auto raw = Raw::start(max_size);
-  if (!raw) return tl::unexpected<Error>(std::move(raw.error()));
-  auto session = open_session(options);
-  if (!session) return tl::unexpected<Error>(std::move(session.error()));
-  const bool hot = options.mode == Mode::kHot;
-  auto worker = lease_worker(*session, options, {.hot_timeout = hot ? kHotTimeout : 0ms});
-  if (!worker) return tl::unexpected<Error>(std::move(worker.error()));
-  if (auto pinned = raw->pin_server(worker->cpus.worker); !pinned) {
-    return tl::unexpected<Error>(std::move(pinned.error()));
-  }
-  LatencyReport report;
-  report.mode = options.mode;
-  report.cpus = worker->cpus;
-  report.transport = options.transport;
-  report.manager = session->manager_address();
-  {
-    auto pinned = PinnedThread::on(worker->cpus.client);
-    if (!pinned) return tl::unexpected<Error>(std::move(pinned.error()));
-    for (const std::size_t size : options.sizes) {
-      auto row = hot ? measure_size<RawKind::kHot>(options, size, *worker, *raw, progress)
-                     : measure_size<RawKind::kWarm>(options, size, *worker, *raw, progress);
-      if (!row) return tl::unexpected<Error>(std::move(row.error()));
-      report.rows.push_back(*row);
-    }
-  }
-  if (options.compare && options.transport == wire::TransportKind::kShm) {
-    worker->lease.release();
-    compare_on_node(report, progress);
-  } else if (options.compare) {
-    auto pinned = PinnedThread::on(worker->cpus.client);
-    if (!pinned) return tl::unexpected<Error>(std::move(pinned.error()));
-    auto compared = compare_over_tcp(report, *worker, plan_of(options), progress);
-    if (!compared) return tl::unexpected<Error>(std::move(compared.error()));
-  }
-  return report;
 }
 
 }  // namespace
@@ -297,17 +249,41 @@ std::uint32_t calls_per_sample(Mode mode, std::size_t size_bytes) {
 }
 
 Result<LatencyReport> measure_latency(const LatencyOptions& options, Progress& progress) {
-  switch (options.transport) {
-    case wire::TransportKind::kShm:
-      return measure_beside<RawExchange>(options, progress);
-    case wire::TransportKind::kFabric:
-      return measure_beside<RawFabric>(options, progress);
-    case wire::TransportKind::kTcp:
-      return measure_beside<RawTcpExchange>(options, progress);
-    case wire::TransportKind::kVerbs:
-      return measure_beside<RawVerbs>(options, progress);
+  const std::size_t max_size = *std::max_element(options.sizes.begin(), options.sizes.end());
+  auto raw = start_raw(options.transport, max_size);
+  if (!raw) return tl::unexpected<Error>(std::move(raw.error()));
+  auto session = open_session(options);
+  if (!session) return tl::unexpected<Error>(std::move(session.error()));
+  const bool hot = options.mode == Mode::kHot;
+  auto worker = lease_worker(*session, options, {.hot_timeout = hot ? kHotTimeout : 0ms});
+  if (!worker) return tl::unexpected<Error>(std::move(worker.error()));
+  if (auto pinned = (*raw)->pin_server(worker->cpus.worker); !pinned) {
+    return tl::unexpected<Error>(std::move(pinned.error()));
   }
-  return fail(ErrorKind::kInternal, "there is no such transport");
+  LatencyReport report;
+  report.mode = options.mode;
+  report.cpus = worker->cpus;
+  report.transport = options.transport;
+  report.manager = session->manager_address();
+  {
+    auto pinned = PinnedThread::on(worker->cpus.client);
+    if (!pinned) return tl::unexpected<Error>(std::move(pinned.error()));
+    for (const std::size_t size : options.sizes) {
+      auto row = measure_size(options, size, *worker, **raw, progress);
+      if (!row) return tl::unexpected<Error>(std::move(row.error()));
+      report.rows.push_back(*row);
+    }
+  }
+  if (options.compare && options.transport == transport::Kind::kShm) {
+    worker->lease.release();
+    compare_on_node(report, progress);
+  } else if (options.compare) {
+    auto pinned = PinnedThread::on(worker->cpus.client);
+    if (!pinned) return tl::unexpected<Error>(std::move(pinned.error()));
+    auto compared = compare_over_tcp(report, *worker, plan_of(options), progress);
+    if (!compared) return tl::unexpected<Error>(std::move(compared.error()));
+  }
+  return report;
 }
 
 }  // namespace sublet::bench

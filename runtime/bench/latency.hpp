@@ -2,6 +2,7 @@
 
 #include "options.hpp"
 #include "progress.hpp"
+#include "setting.hpp"
 #include "statistics.hpp"
 
 #include <cstddef>
@@ -27,11 +28,8 @@ struct LatencyRow {
   std::optional<double> openmpi_ratio;
 };
 
-struct LatencyReport {
+struct LatencyReport : Setting {
   Mode mode = Mode::kHot;
-  CpuPair cpus;
-  wire::TransportKind transport = wire::TransportKind::kShm;
-  std::string manager;
   std::vector<LatencyRow> rows;
   std::string compare_note;  ///< Why --compare has no figures; empty when it has.
 };

@@ -24,13 +24,12 @@ Result<CpuPair> place(const WorkerInfo& worker, const CommonOptions& options) {
 
 }  // namespace
 
-Result<Session> open_session(const CommonOptions& options, std::uint32_t workers) {
+Result<Session> open_session(const CommonOptions& options) {
   auto session_options = SessionOptions::load();
   if (!session_options) return tl::unexpected<Error>(std::move(session_options.error()));
   if (!options.manager.empty()) session_options->manager = options.manager;
   session_options->transport = to_string(options.transport);
   session_options->private_cpuset = std::to_string(options.cpus.worker);
-  session_options->private_oversubscribe = workers;
   return Session::open(*session_options);
 }
 

@@ -11,8 +11,8 @@
 namespace sublet::bench {
 
 /// Opens the session of a benchmark: the manager that was named, or a private one that offers the
-/// worker's core alone, for so many workers.
-Result<Session> open_session(const CommonOptions& options, std::uint32_t workers = 1);
+/// worker's core alone.
+Result<Session> open_session(const CommonOptions& options);
 
 /// The library with the functions that the benchmarks call, found beside the `sublet` command.
 Result<std::string> bench_library();

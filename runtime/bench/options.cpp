@@ -1,5 +1,7 @@
 #include "options.hpp"
 
+#include <wire/transport_kind.hpp>
+
 #include <boost/program_options.hpp>
 
 #include <algorithm>
@@ -54,12 +56,21 @@ Result<Mode> parse_mode(const std::string& text) {
   return fail(ErrorKind::kInvalid, "--mode: '" + text + "' is none of hot, warm, cold");
 }
 
-Result<wire::TransportKind> parse_transport(const std::string& text) {
-  if (const auto kind = wire::transport_named(text)) return *kind;
-  return fail(ErrorKind::kInvalid,
-              "--transport: '" + text + "' is none of shm, verbs, fabric, tcp");
+/// "shm, verbs, fabric, tcp".
+std::string transport_names() {
+  std::string names;
+  for (const transport::Kind kind : wire::kAllTransports) {
+    names += (names.empty() ? "" : ", ") + std::string(to_string(kind));
+  }
+  return names;
 }
 
+Result<transport::Kind> parse_transport(const std::string& text) {
+  if (const auto kind = wire::transport_named(text)) return *kind;
+  return fail(ErrorKind::kInvalid, "--transport: '" + text + "' is none of " + transport_names());
+}
+
+/// Those of all benchmarks.
 po::options_description common_description() {
   po::options_description options("Options");
   options.add_options()                                                                     //
@@ -69,16 +80,23 @@ po::options_description common_description() {
       ("warmup", po::value<std::string>()->value_name("N"), "calls before the timed ones")  //
       ("json", po::value<std::string>()->value_name("FILE"),                                //
        "write the figures there as JSON; - for standard output")                            //
-      ("manager", po::value<std::string>()->value_name("ADDRESS"),                          //
-       "resource manager (default: $SUBLET_MANAGER, else a private one)")                   //
       ("transport", po::value<std::string>()->value_name("NAME"),                           //
-       "shm (default), verbs, fabric or tcp")                                               //
+       ("one of " + transport_names() + " (default shm)").c_str())                          //
       ("help,h", "explain the options");
   return options;
 }
 
-po::options_description latency_description() {
+/// Those of benchmarks that call workers.
+po::options_description calls_description() {
   po::options_description options = common_description();
+  options.add_options()                                             //
+      ("manager", po::value<std::string>()->value_name("ADDRESS"),  //
+       "resource manager (default: $SUBLET_MANAGER, else a private one)");
+  return options;
+}
+
+po::options_description latency_description() {
+  po::options_description options = calls_description();
   options.add_options()                                                                      //
       ("mode", po::value<std::string>()->value_name("MODE"), "hot (default), warm or cold")  //
       ("sizes", po::value<std::string>()->value_name("LIST"),                                //
@@ -88,7 +106,7 @@ po::options_description latency_description() {
 }
 
 po::options_description rate_description() {
-  po::options_description options = common_description();
+  po::options_description options = calls_description();
   options.add_options()                                              //
       ("windows", po::value<std::string>()->value_name("LIST"),      //
        "calls in flight, separated by commas (default 1,2,4,8,16)")  //
@@ -97,7 +115,7 @@ po::options_description rate_description() {
 }
 
 po::options_description bandwidth_description() {
-  po::options_description options = common_description();
+  po::options_description options = calls_description();
   options.add_options()                                               //
       ("sizes", po::value<std::string>()->value_name("LIST"),         //
        "payload bytes, separated by commas (default 65536,1048576)")  //
@@ -111,12 +129,6 @@ po::options_description connect_description() {
       ("counts", po::value<std::string>()->value_name("LIST"),  //
        "connections to open, separated by commas (default 8,16,32,64)");
   return options;
-}
-
-std::string usage(const std::string& benchmark, const po::options_description& description) {
-  std::ostringstream text;
-  text << "Usage: sublet bench " << benchmark << " [options]\n\n" << description;
-  return text.str();
 }
 
 /// The options of one benchmark as given; each is read by one call, the first error is kept.
@@ -155,6 +167,11 @@ class Words {
     }
   }
 
+  /// Unless something was wrong before.
+  void refuse(const std::string& why) {
+    if (!error_) error_ = Error(ErrorKind::kInvalid, why);
+  }
+
   void read_number(const char* name, std::uint64_t& target, std::uint64_t min) {
     read(name, target, [&](const std::string& value) {
       return parse_number(std::string("--") + name, value, min, kMaxIterations);
@@ -182,111 +199,76 @@ Result<void> read_common(Words& words, CommonOptions& options) {
   }
   if (words.has("manager")) options.manager = words.text("manager");
   words.read("transport", options.transport, parse_transport);
-  if (words.error()) return tl::unexpected<Error>(*words.error());
   return {};
 }
 
-Result<BenchOptions> parse_latency(const std::vector<std::string>& arguments) {
-  const auto description = latency_description();
+/// What the options of a benchmark have of their own is read by its `read`.
+template <class Options>
+Result<BenchOptions> parse_as(const std::string& benchmark,
+                              const po::options_description& description,
+                              const std::vector<std::string>& arguments,
+                              void (*read)(Words& words, Options& options)) {
   auto words = Words::parse(arguments, description);
   if (!words) return tl::unexpected<Error>(std::move(words.error()));
-  if (words->has("help")) return HelpText{usage("latency", description)};
-  LatencyOptions options;
-  words->read("mode", options.mode, parse_mode);
-  words->read("sizes", options.sizes, [](const std::string& text) {
+  if (words->has("help")) {
+    std::ostringstream text;
+    text << "Usage: sublet bench " << benchmark << " [options]\n\n" << description;
+    return HelpText{text.str()};
+  }
+  Options options;
+  read(*words, options);
+  words->read_number("iterations", options.iterations, 1);
+  words->read_number("warmup", options.warmup, 0);
+  if (auto common = read_common(*words, options); !common) {
+    return tl::unexpected<Error>(std::move(common.error()));
+  }
+  if (words->error()) return tl::unexpected<Error>(*words->error());
+  return options;
+}
+
+void read_latency(Words& words, LatencyOptions& options) {
+  words.read("mode", options.mode, parse_mode);
+  words.read("sizes", options.sizes, [](const std::string& text) {
     return parse_list<std::size_t>("--sizes", text, kMaxSize);
   });
   if (options.mode == Mode::kCold) {  // a thousand times dearer than a call
     options.iterations = ColdOptions{}.iterations;
     options.warmup = ColdOptions{}.warmup;
   }
-  words->read_number("iterations", options.iterations, 1);
-  words->read_number("warmup", options.warmup, 0);
-  options.compare = words->flag("compare");
+  options.compare = words.flag("compare");
   if (options.compare && options.mode == Mode::kCold) {
-    return fail(ErrorKind::kInvalid, "--compare: Open MPI has nothing like a cold start");
+    words.refuse("--compare: Open MPI has nothing like a cold start");
   }
-  if (auto common = read_common(*words, options); !common) {
-    return tl::unexpected<Error>(std::move(common.error()));
-  }
-  return options;
 }
 
-Result<BenchOptions> parse_cold(const std::vector<std::string>& arguments) {
-  const auto description = common_description();
-  auto words = Words::parse(arguments, description);
-  if (!words) return tl::unexpected<Error>(std::move(words.error()));
-  if (words->has("help")) return HelpText{usage("cold", description)};
-  ColdOptions options;
-  words->read_number("iterations", options.iterations, 1);
-  words->read_number("warmup", options.warmup, 0);
-  if (auto common = read_common(*words, options); !common) {
-    return tl::unexpected<Error>(std::move(common.error()));
-  }
-  return options;
-}
+void read_cold(Words&, ColdOptions&) {}
 
-Result<BenchOptions> parse_rate(const std::vector<std::string>& arguments) {
-  const auto description = rate_description();
-  auto words = Words::parse(arguments, description);
-  if (!words) return tl::unexpected<Error>(std::move(words.error()));
-  if (words->has("help")) return HelpText{usage("rate", description)};
-  RateOptions options;
-  words->read("windows", options.windows, [](const std::string& text) {
+void read_rate(Words& words, RateOptions& options) {
+  words.read("windows", options.windows, [](const std::string& text) {
     return parse_list<std::uint32_t>("--windows", text, kMaxWindow);
   });
-  words->read("size", options.size,
-              [](const std::string& text) { return parse_number("--size", text, 1, kMaxSize); });
-  words->read_number("iterations", options.iterations, 1);
-  words->read_number("warmup", options.warmup, 0);
-  if (auto common = read_common(*words, options); !common) {
-    return tl::unexpected<Error>(std::move(common.error()));
-  }
-  return options;
+  words.read("size", options.size,
+             [](const std::string& text) { return parse_number("--size", text, 1, kMaxSize); });
 }
 
-Result<BenchOptions> parse_bandwidth(const std::vector<std::string>& arguments) {
-  const auto description = bandwidth_description();
-  auto words = Words::parse(arguments, description);
-  if (!words) return tl::unexpected<Error>(std::move(words.error()));
-  if (words->has("help")) return HelpText{usage("bandwidth", description)};
-  BandwidthOptions options;
-  words->read("sizes", options.sizes, [](const std::string& text) {
+void read_bandwidth(Words& words, BandwidthOptions& options) {
+  words.read("sizes", options.sizes, [](const std::string& text) {
     return parse_list<std::size_t>("--sizes", text, kMaxSize);
   });
-  words->read("window", options.window, [](const std::string& text) {
-    return parse_number("--window", text, 1, kMaxWindow);
-  });
-  words->read_number("iterations", options.iterations, 1);
-  words->read_number("warmup", options.warmup, 0);
-  if (auto common = read_common(*words, options); !common) {
-    return tl::unexpected<Error>(std::move(common.error()));
-  }
+  words.read("window", options.window,
+             [](const std::string& text) { return parse_number("--window", text, 1, kMaxWindow); });
   const std::size_t largest = *std::max_element(options.sizes.begin(), options.sizes.end());
   if (largest * options.window > kMaxUnderWay) {
-    return fail(ErrorKind::kInvalid, "--window: " + std::to_string(options.window) + " calls of " +
-                                         std::to_string(largest) + " bytes are more than the " +
-                                         std::to_string(kMaxUnderWay) +
-                                         " bytes that may be under way");
+    words.refuse("--window: " + std::to_string(options.window) + " calls of " +
+                 std::to_string(largest) + " bytes are more than the " +
+                 std::to_string(kMaxUnderWay) + " bytes that may be under way");
   }
-  return options;
 }
 
-Result<BenchOptions> parse_connect(const std::vector<std::string>& arguments) {
-  const auto description = connect_description();
-  auto words = Words::parse(arguments, description);
-  if (!words) return tl::unexpected<Error>(std::move(words.error()));
-  if (words->has("help")) return HelpText{usage("connect", description)};
-  ConnectOptions options;
-  words->read("counts", options.counts, [](const std::string& text) {
+void read_connect(Words& words, ConnectOptions& options) {
+  words.read("counts", options.counts, [](const std::string& text) {
     return parse_list<std::uint32_t>("--counts", text, kMaxConnections);
   });
-  words->read_number("iterations", options.iterations, 1);
-  words->read_number("warmup", options.warmup, 0);
-  if (auto common = read_common(*words, options); !common) {
-    return tl::unexpected<Error>(std::move(common.error()));
-  }
-  return options;
 }
 
 }  // namespace
@@ -320,11 +302,14 @@ Result<BenchOptions> parse_bench(const std::vector<std::string>& words) {
                 "sublet bench: name a benchmark: latency, cold, rate, bandwidth or connect");
   }
   const std::vector<std::string> arguments(words.begin() + 1, words.end());
-  if (words[0] == "latency") return parse_latency(arguments);
-  if (words[0] == "cold") return parse_cold(arguments);
-  if (words[0] == "rate") return parse_rate(arguments);
-  if (words[0] == "bandwidth") return parse_bandwidth(arguments);
-  if (words[0] == "connect") return parse_connect(arguments);
+  if (words[0] == "latency")
+    return parse_as("latency", latency_description(), arguments, read_latency);
+  if (words[0] == "cold") return parse_as("cold", calls_description(), arguments, read_cold);
+  if (words[0] == "rate") return parse_as("rate", rate_description(), arguments, read_rate);
+  if (words[0] == "bandwidth")
+    return parse_as("bandwidth", bandwidth_description(), arguments, read_bandwidth);
+  if (words[0] == "connect")
+    return parse_as("connect", connect_description(), arguments, read_connect);
   if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") return HelpText{bench_help()};
   return fail(ErrorKind::kInvalid,
               "sublet bench: '" + words[0] +

@@ -2,8 +2,8 @@
 
 #include "cpus.hpp"
 #include <sublet/result.hpp>
+#include <transport/kind.hpp>
 #include <wire/limits.hpp>
-#include <wire/transport_kind.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -30,8 +30,8 @@ struct CommonOptions {
   CpuPair cpus;             ///< Chosen already when not given.
   bool cpus_given = false;  ///< The user named them: measure there or not at all.
   std::string json_file;    ///< Empty: none; "-": standard output, instead of the table.
-  std::string manager;      ///< Empty: as Session::open finds one.
-  wire::TransportKind transport = wire::TransportKind::kShm;
+  std::string manager;  ///< Empty: as Session::open finds one. Not of `connect`, which has none.
+  transport::Kind transport = transport::Kind::kShm;
 };
 
 struct LatencyOptions : CommonOptions {

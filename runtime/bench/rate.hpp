@@ -2,10 +2,10 @@
 
 #include "options.hpp"
 #include "progress.hpp"
+#include "setting.hpp"
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <vector>
 
 namespace sublet::bench {
@@ -19,10 +19,7 @@ struct RateRow {
   std::uint64_t calls = 0;  ///< Timed calls with the window full.
 };
 
-struct RateReport {
-  CpuPair cpus;
-  wire::TransportKind transport = wire::TransportKind::kShm;
-  std::string manager;
+struct RateReport : Setting {
   std::size_t size_bytes = 0;
   std::vector<RateRow> rows;
 };

@@ -34,6 +34,10 @@ Spread spread_of(std::vector<double> samples) {
   return {nth_of_sorted(samples, 0.50), nth_of_sorted(samples, 0.95), nth_of_sorted(samples, 0.99)};
 }
 
+Spread to_us(const Spread& ns) {
+  return {ns.p50 / 1000, ns.p95 / 1000, ns.p99 / 1000};
+}
+
 bool steady(const BatchPair& pair) {
   const auto [low, high] = std::minmax({pair.line_before, pair.line_between, pair.line_after});
   return high <= low * kSteadyLine;

@@ -19,6 +19,8 @@ struct Spread {
   double p99 = 0;
 };
 [[nodiscard]] Spread spread_of(std::vector<double> samples);
+/// From nanoseconds.
+[[nodiscard]] Spread to_us(const Spread& ns);
 
 /// One batch of ours and one of the baseline, taken one right after the other.
 struct BatchPair {

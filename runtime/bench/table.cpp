@@ -1,3 +1,4 @@
+#include "raw_transport.hpp"
 #include "report.hpp"
 
 #include <cstdio>
@@ -12,46 +13,24 @@ void add(std::string& text, const char* format, Values... values) {
   text += line;
 }
 
-template <class Report>
-std::string header(const std::string& what, const Report& report) {
+std::string header(const std::string& what, const Setting& setting) {
   std::string text = "# Sublet " + what + "\n";
-  add(text, "# client on core %d, worker on core %d, transport %s\n", report.cpus.client,
-      report.cpus.worker, to_string(report.transport));
-  text += "# resource manager: " + report.manager + "\n";
+  add(text, "# client on core %d, worker on core %d, transport %s\n", setting.cpus.client,
+      setting.cpus.worker, to_string(setting.transport));
+  if (!setting.manager.empty()) text += "# resource manager: " + setting.manager + "\n";
   return text;
 }
 
-const char* raw_description(wire::TransportKind transport, Mode mode) {
+const char* raw_description(transport::Kind transport, Mode mode) {
   if (mode == Mode::kCold) return "fork+exec+wait of /bin/true";
-  const bool hot = mode == Mode::kHot;
-  switch (transport) {
-    case wire::TransportKind::kShm:
-      return hot ? "two processes, one flag per direction, both spinning"
-                 : "as hot, the server sleeping on a futex";
-    case wire::TransportKind::kVerbs:
-      return hot ? "a bare write-with-immediate ping-pong on the same device, both spinning"
-                 : "as hot, the server sleeping on its completion channel";
-    case wire::TransportKind::kFabric:
-      return hot ? "a bare fi_writedata ping-pong over the same provider, both spinning"
-                 : "as hot, the server sleeping on its completion queue";
-    case wire::TransportKind::kTcp:
-      return hot ? "a bare TCP socket, both spinning" : "as hot, the server sleeping in poll";
-  }
-  return "";
+  const RawTransport* raw = raw_transport(transport);
+  if (raw == nullptr) return "";
+  return mode == Mode::kHot ? raw->hot : raw->warm;
 }
 
-const char* stream_description(wire::TransportKind transport) {
-  switch (transport) {
-    case wire::TransportKind::kShm:
-      return "copies into a ring in shared memory, a flag each";
-    case wire::TransportKind::kVerbs:
-      return "bare RDMA writes, the same window, on the same device, one answer";
-    case wire::TransportKind::kFabric:
-      return "bare fi_writes, the same window, over the same provider, one answer";
-    case wire::TransportKind::kTcp:
-      return "a bare TCP socket written without a pause, one answer";
-  }
-  return "";
+const char* stream_description(transport::Kind transport) {
+  const RawTransport* raw = raw_transport(transport);
+  return raw == nullptr ? "" : raw->stream;
 }
 
 void add_figure(std::string& text, const std::optional<double>& figure) {
@@ -147,10 +126,8 @@ std::string to_table(const ConnectReport& report) {
 
 LatencyReport as_latency(const ColdReport& report) {
   LatencyReport latency;
+  static_cast<Setting&>(latency) = report;
   latency.mode = Mode::kCold;
-  latency.cpus = report.cpus;
-  latency.transport = report.transport;
-  latency.manager = report.manager;
   for (const ColdRow& row : report.rows) {
     LatencyRow converted;
     converted.size_bytes = row.size_bytes;

@@ -40,9 +40,7 @@ const std::vector<Module>& modules() {
        {"public", "base", "topology", "wire", "transport", "any_channel"}},
       // The benchmarks use the public API and, for what they compare with, the transports'
       // contract; the bare libfabric exchange takes the provider that the transport would.
-      {"bench",
-       "runtime/bench/",
-       {"public", "base", "wire", "transport", "any_channel", "fabric", "client"}},
+      {"bench", "runtime/bench/", {"public", "base", "wire", "transport", "any_channel", "fabric"}},
       {"public mpi", "mpi_bindings/include/", {"public"}},
       {"mpi_bindings", "mpi_bindings/", {"public", "public mpi"}},
       // An executor takes connections of every transport, so its set-up names them.
@@ -85,10 +83,10 @@ const std::vector<Wrapped>& wrapped() {
        {"runtime/wire/", "runtime/client/", "manager/"}},
       {"libibverbs",
        {"infiniband/", "rdma/rdma_cma.h"},
-       {"runtime/transport/verbs/", "runtime/bench/raw_verbs"}},
+       {"runtime/transport/verbs/", "runtime/bench/raw/verbs"}},
       {"libfabric",
        {"rdma/fabric.h", "rdma/fi_"},
-       {"runtime/transport/fabric/", "runtime/bench/raw_fabric"}},
+       {"runtime/transport/fabric/", "runtime/bench/raw/fabric"}},
       {"Slurm", {"slurm/"}, {"slurm/"}},
   };
   return kWrapped;
