@@ -299,7 +299,7 @@ std::string bench_help() {
 Result<BenchOptions> parse_bench(const std::vector<std::string>& words) {
   if (words.empty()) {
     return fail(ErrorKind::kInvalid,
-                "sublet bench: name a benchmark: latency, cold, rate, bandwidth or connect");
+                "name a benchmark: latency, cold, rate, bandwidth or connect");
   }
   const std::vector<std::string> arguments(words.begin() + 1, words.end());
   if (words[0] == "latency")
@@ -312,7 +312,7 @@ Result<BenchOptions> parse_bench(const std::vector<std::string>& words) {
     return parse_as("connect", connect_description(), arguments, read_connect);
   if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") return HelpText{bench_help()};
   return fail(ErrorKind::kInvalid,
-              "sublet bench: '" + words[0] +
+              "'" + words[0] +
                   "' is none of the benchmarks latency, cold, rate, bandwidth, connect");
 }
 

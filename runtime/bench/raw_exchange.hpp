@@ -178,7 +178,7 @@ class RawExchangeOf : public RawExchange {
 
     Result<void> begin() { return raw->begin(kKind, payload->size()); }
     Result<void> end() { return raw->end(); }
-    [[nodiscard]] bool one() noexcept {
+    [[nodiscard, gnu::always_inline]] bool one() noexcept {
       const bool in_flag = payload->size() <= Derived::kInFlag;
       if (!in_flag) payload->mark();
       const bool answered =
