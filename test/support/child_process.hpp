@@ -44,7 +44,7 @@ std::string built_program(const std::string& name);
 /// Asks `condition` again and again, with short pauses, until it is true; false after `limit`.
 template <class Condition>
 bool eventually(Condition&& condition,
-                std::chrono::milliseconds limit = std::chrono::milliseconds(10'000));
+                std::chrono::milliseconds limit = std::chrono::milliseconds(30'000));
 
 void pause_shortly();
 
