@@ -251,6 +251,14 @@ bool Endpoint::may_wait() const noexcept {
   return fi_trywait(provider_->fabric.get(), fids, 1) == 0;
 }
 
+void Endpoint::break_off(const char* attempt, int error) noexcept {
+  if (!broken_) {
+    base::log().debug("fabric: {}{}; the channel ends", attempt,
+                      error == 0 ? std::string() : ": " + fabric_error(error));
+  }
+  broken_ = true;
+}
+
 void Endpoint::read_error() noexcept {
   fi_cq_err_entry error{};
   const ssize_t got = fi_cq_readerr(completions_.get(), &error, 0);

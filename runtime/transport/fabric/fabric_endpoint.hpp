@@ -41,10 +41,6 @@ struct Registration {
   Fid<fid_mr> mr;
   void* descriptor = nullptr;
   Region remote{};  ///< As the peer names it.
-
-  [[nodiscard]] bool covers(std::uint64_t offset, std::uint64_t size) const noexcept {
-    return offset <= remote.size && size <= remote.size - offset;
-  }
 };
 
 /// A message: `head` goes to the peer's ring and completes there with `number`; before it,
@@ -112,6 +108,9 @@ class Endpoint {
   /// What came before may still be in progress(). About a system call: not on the hot path.
   [[nodiscard]] bool has_ended() noexcept;
   [[nodiscard]] bool broken() const noexcept { return broken_; }
+  /// The channel has found that it cannot go on: broken() from now on. `error` is libfabric's, or
+  /// 0.
+  void break_off(const char* attempt, int error) noexcept;
 
   /// Reads completions; `arrived(number)` for each message of the peer. True when there were any.
   template <class Arrived>
