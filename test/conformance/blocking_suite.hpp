@@ -58,17 +58,31 @@ class Blocking : public Fixture<T> {
  protected:
   using typename Fixture<T>::Client;
 
-  /// Small, several packets on any network, and more than any network's buffers hold for a window.
-  static constexpr std::array<std::uint64_t, 3> kSizes{8, 64u << 10, 1u << 20};
-  static constexpr std::uint32_t kSlots = 16;
+  struct Load {
+    std::uint64_t size;
+    std::uint32_t slots;
+  };
+  /// Small, several packets on any network, and large. Each window is more than a network's queues
+  /// or buffers hold.
+  static constexpr std::array<Load, 3> kLoads{{{8, 1024}, {64u << 10, 256}, {1u << 20, 16}}};
+  static constexpr std::size_t kArena = std::size_t{64} << 20;
 
   void SetUp() override {
     Fixture<T>::SetUp();
     if (this->IsSkipped()) return;
-    executor_ = std::make_unique<ChildExecutor<T>>(ExecutorOptions{}, this->control_);
-    this->make_arena(std::size_t{64} << 20);
-    client_.emplace(
-        T::connect(executor_->address(), {.slots = kSlots}, this->arena()).value_or_throw());
+    ExecutorOptions options;
+    options.host.workers = kLoads.size();
+    executor_ = std::make_unique<ChildExecutor<T>>(options, this->control_);
+  }
+
+  /// A client with an arena and a worker of its own, so that all it does with memory is done for
+  /// the first time.
+  void connect(const Load& load) {
+    this->make_arena(kArena);
+    ClientOptions options;
+    options.worker = static_cast<std::uint32_t>(&load - kLoads.data());
+    options.slots = load.slots;
+    client_.emplace(T::connect(executor_->address(), options, this->arena()).value_or_throw());
     this->expect_working(*client_);
   }
 
@@ -102,7 +116,7 @@ class Blocking : public Fixture<T> {
 
   Window submit_window(std::uint64_t size) {
     Window window;
-    for (std::uint32_t i = 0; i < kSlots; ++i) {
+    for (std::uint32_t i = 0; i < client_->slots(); ++i) {
       window.in.push_back(static_cast<std::byte*>(this->arena()->allocate(size)));
       window.out.push_back(static_cast<std::byte*>(this->arena()->allocate(size)));
       fill(window.in[i], size, size + i);
@@ -136,46 +150,41 @@ class Blocking : public Fixture<T> {
     EXPECT_TRUE(at_once("check_peer", [&] { return client_->check_peer(); }));
   }
 
-  void give_back(const Window& window, std::uint64_t size) {
-    for (std::uint32_t i = 0; i < kSlots; ++i) {
-      this->arena()->deallocate(window.in[i], size);
-      this->arena()->deallocate(window.out[i], size);
-    }
-  }
-
   std::unique_ptr<ChildExecutor<T>> executor_;
   std::optional<Client> client_;
 };
 
 TYPED_TEST_SUITE_P(Blocking);
 
-TYPED_TEST_P(Blocking, NeverHappensWhileThePeerIsStopped) {
+TYPED_TEST_P(Blocking, DelaysNoCallWhileItsPeerIsStopped) {
   Child& peer = this->executor_->process();
-  for (const std::uint64_t size : TestFixture::kSizes) {
-    SCOPED_TRACE(size);
+  for (const auto& load : TestFixture::kLoads) {
+    SCOPED_TRACE(load.size);
+    this->connect(load);
     peer.stop();
     Guard guard([&] { peer.go_on(); });
-    const auto window = this->submit_window(size);
+    const auto window = this->submit_window(load.size);
     this->expect_nothing(window);
     EXPECT_TRUE(guard.ended_in_time()) << "a call waited for its peer";
     peer.go_on();
-    for (std::uint32_t i = 0; i < TestFixture::kSlots; ++i) {
+    for (std::uint32_t i = 0; i < load.slots; ++i) {
       const ReplyView reply = this->collect(*this->client_, window.tickets[i]);
-      EXPECT_EQ(reply.status, Status::kOk) << to_string(reply.status) << ": " << reply.error;
-      EXPECT_EQ(reply.size, size);
-      EXPECT_EQ(std::memcmp(window.in[i], window.out[i], size), 0) << i;
+      ASSERT_EQ(reply.status, Status::kOk) << to_string(reply.status) << ": " << reply.error;
+      EXPECT_EQ(reply.size, load.size);
+      EXPECT_EQ(std::memcmp(window.in[i], window.out[i], load.size), 0) << i;
     }
     EXPECT_EQ(this->client_->in_flight(), 0u);
-    this->give_back(window, size);
     this->expect_working(*this->client_);
+    this->client_.reset();
   }
 }
 
-TYPED_TEST_P(Blocking, OfNobodyWhenAStoppedPeerDies) {
+TYPED_TEST_P(Blocking, EndsCallsThatDieWhileItsPeerIsStopped) {
   Child& peer = this->executor_->process();
+  this->connect(TestFixture::kLoads.back());
   peer.stop();
   Guard guard([&] { peer.go_on(); });
-  const auto window = this->submit_window(TestFixture::kSizes.back());
+  const auto window = this->submit_window(TestFixture::kLoads.back().size);
   this->expect_nothing(window);
   EXPECT_TRUE(guard.ended_in_time()) << "a call waited for its peer";
   peer.kill();
@@ -188,11 +197,12 @@ TYPED_TEST_P(Blocking, OfNobodyWhenAStoppedPeerDies) {
             Status::kClosed);
 }
 
-TYPED_TEST_P(Blocking, NeverHappensToAClientThatCloses) {
+TYPED_TEST_P(Blocking, DelaysNoCloseWhileItsPeerIsStopped) {
   Child& peer = this->executor_->process();
+  this->connect(TestFixture::kLoads.back());
   peer.stop();
   Guard guard([&] { peer.go_on(); });
-  const auto window = this->submit_window(TestFixture::kSizes.back());
+  const auto window = this->submit_window(TestFixture::kLoads.back().size);
   this->client_->close();
   for (const Ticket ticket : window.tickets) {
     ReplyView reply;
@@ -204,7 +214,8 @@ TYPED_TEST_P(Blocking, NeverHappensToAClientThatCloses) {
   EXPECT_TRUE(guard.ended_in_time()) << "a call waited for its peer";
 }
 
-REGISTER_TYPED_TEST_SUITE_P(Blocking, NeverHappensWhileThePeerIsStopped,
-                            OfNobodyWhenAStoppedPeerDies, NeverHappensToAClientThatCloses);
+REGISTER_TYPED_TEST_SUITE_P(Blocking, DelaysNoCallWhileItsPeerIsStopped,
+                            EndsCallsThatDieWhileItsPeerIsStopped,
+                            DelaysNoCloseWhileItsPeerIsStopped);
 
 }  // namespace sublet::conformance
