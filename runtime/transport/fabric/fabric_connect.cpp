@@ -88,10 +88,6 @@ Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Are
                                          std::to_string(options.slots));
   }
   const TimePoint end = std::chrono::steady_clock::now() + options.timeout;
-  // Before the executor waits for us: its patience may be shorter than what this takes.
-  if (const auto library = FabricLibrary::load(); !library) {
-    return tl::unexpected<Error>(library.error());
-  }
   auto link = connect_link(options.address, end);
   if (!link) return tl::unexpected<Error>(link.error());
   auto welcome = be_welcomed(link->get(), options, arena->size(), end);

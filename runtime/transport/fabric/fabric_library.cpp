@@ -73,11 +73,6 @@ Result<FabricLibrary> load_once() {
     return fail(ErrorKind::kUnsupported,
                 std::string("libfabric lacks a function that it should have: ") + ::dlerror());
   }
-  // The first question makes it initialise its providers, which takes as long as loading it.
-  fi_info* list = nullptr;
-  if (functions.getinfo(FI_VERSION(1, 17), nullptr, nullptr, 0, nullptr, &list) == 0) {
-    functions.freeinfo(list);
-  }
   return functions;
 }
 

@@ -22,8 +22,7 @@ struct FabricLibrary {
   decltype(&::fi_strerror) strerror = nullptr;
   decltype(&::fi_tostr) tostr = nullptr;
 
-  /// Loads it and initialises its providers, the first time: that takes a good part of a second.
-  /// kUnsupported, with the linker's reason, where it cannot be loaded.
+  /// Loads it, the first time. kUnsupported, with the linker's reason, where it cannot be loaded.
   /// Any thread. It stays loaded until the process ends.
   static Result<const FabricLibrary*> load();
 

@@ -33,12 +33,14 @@ namespace sublet::transport::verbs {
 
 /// What a queue pair that has been connected consists of.
 struct ClientParts {
+  // First, so that they end last: the connection manager closes a device that was removed with the
+  // last identifier.
+  EventChannel events;
+  ConnectionId id;  ///< With its queue pair in id->qp.
   std::shared_ptr<ArenaDomain> domain;
   std::shared_ptr<const ArenaDomain::Part> part;
   std::shared_ptr<Completions> completions;
   Registered memory;  ///< Of ClientLayout.
-  EventChannel events;
-  ConnectionId id;  ///< With its queue pair in id->qp.
   std::uint32_t inline_bytes = 0;
   std::uint64_t requests_address = 0;
   std::uint32_t requests_rkey = 0;

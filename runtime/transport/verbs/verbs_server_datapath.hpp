@@ -36,8 +36,10 @@ struct ServerHub {
 /// A client's connection. Owner: the listener and the channel, shared.
 struct ServerConnection {
   std::shared_ptr<ServerHub> hub;
+  /// Has no queue pair: that is the channel's. Before the domain, so that it ends after it: the
+  /// connection manager closes a device that was removed with the last identifier.
+  ConnectionId id;
   std::shared_ptr<ibv_pd> domain;
-  ConnectionId id;                     ///< Has no queue pair: that is the channel's.
   std::atomic<bool> broken{false};     ///< The channel has found its queue pair failed.
   std::atomic<bool> peer_gone{false};  ///< The client has disconnected.
   std::atomic<bool> channel_gone{false};
