@@ -1,9 +1,9 @@
 #pragma once
 
 // HOT-PATH BUDGET  submit: the request is put together in a slot of our own and posted: one
-// libfabric call (see fabric_endpoint.hpp). poll: nothing but a look at the slot when the reply's
-// completion has been read, else one libfabric call. No allocation, lock, log or virtual call of
-// our own.
+// libfabric call (see fabric_transfers_datapath.hpp). poll: nothing but a look at the slot when the
+// reply's completion has been read, else one libfabric call. No allocation, lock, log or virtual
+// call of our own.
 //
 // PROGRESS  Most providers move data only while the client is in submit, poll or wait. A request
 // that fits the network's buffers leaves at once; a larger input travels on in poll and wait. So

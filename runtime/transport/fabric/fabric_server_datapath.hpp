@@ -2,7 +2,7 @@
 
 // HOT-PATH BUDGET  poll: one libfabric call, and a copy of the request's line when its completion
 // was read. complete: the reply is put together in a slot of our own and posted: one libfabric call
-// (see fabric_endpoint.hpp). No allocation, lock, log or virtual call of our own.
+// (see fabric_transfers_datapath.hpp). No allocation, lock, log or virtual call of our own.
 //
 // PROGRESS  Most providers move data only while the worker is in poll, complete or sleep. So a
 // large reply leaves this process before the next request is handed out: its client must not wait
