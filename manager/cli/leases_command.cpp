@@ -4,9 +4,9 @@
 #include <cli/output.hpp>
 #include <cli/waiting.hpp>
 #include <common/manager_query.hpp>
+#include <common/views.hpp>
 
 #include <boost/program_options.hpp>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <array>
@@ -28,26 +28,6 @@ CommandLine command_line() {
   add_manager_options(line);
   add_output_option(line.options);
   return line;
-}
-
-nlohmann::json to_json(const std::vector<LeaseInfo>& infos) {
-  auto leases = nlohmann::json::array();
-  for (const LeaseInfo& info : infos) {
-    leases.push_back({{"id", info.id},
-                      {"state", info.state},
-                      {"owner", info.owner},
-                      {"cores", info.cores},
-                      {"nodes", info.nodes},
-                      {"expires_unix_ms", info.expires_unix_ms},
-                      {"usage",
-                       {{"invocations", info.usage.invocations},
-                        {"compute_ns", info.usage.compute_ns},
-                        {"hot_poll_ns", info.usage.hot_poll_ns},
-                        {"bytes_in", info.usage.bytes_in},
-                        {"bytes_out", info.usage.bytes_out},
-                        {"core_seconds", info.usage.core_seconds}}}});
-  }
-  return {{"leases", leases}};
 }
 
 std::string fixed(double value, int digits) {
@@ -105,7 +85,7 @@ int leases_command(const std::vector<std::string>& words) {
   }();
   if (!leases) return complain(line.name, leases.error().what(), exit_code(leases.error().kind()));
   if (*format == OutputFormat::kJson) {
-    std::cout << to_json(*leases).dump(2) << "\n";
+    std::cout << manager::to_json(*leases) << "\n";
   } else {
     std::cout << to_table(*leases);
   }

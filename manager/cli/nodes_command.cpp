@@ -4,17 +4,15 @@
 #include <cli/output.hpp>
 #include <cli/waiting.hpp>
 #include <common/manager_query.hpp>
+#include <common/views.hpp>
 #include <resource_manager/refusal_text.hpp>
 
 #include <boost/program_options.hpp>
-#include <nlohmann/json.hpp>
 
 #include <iostream>
 
 namespace sublet::cli {
 namespace {
-
-using manager::NodeReport;
 
 CommandLine command_line() {
   CommandLine line;
@@ -28,31 +26,14 @@ CommandLine command_line() {
   return line;
 }
 
-nlohmann::json to_json(const std::vector<NodeReport>& reports) {
-  auto nodes = nlohmann::json::array();
-  for (const auto& [info, age] : reports) {
-    nodes.push_back({{"name", info.name},
-                     {"node_id", info.node_id},
-                     {"state", info.state},
-                     {"cores", info.cores},
-                     {"free_cores", info.free_cores},
-                     {"memory_bytes", info.memory_bytes},
-                     {"free_memory_bytes", info.free_memory_bytes},
-                     {"cpuset", info.cpuset},
-                     {"addresses", info.addresses},
-                     {"heartbeat_age_ms", age}});
-  }
-  return {{"nodes", nodes}};
-}
-
-std::string to_table(const std::vector<NodeReport>& reports) {
+std::string to_table(const std::vector<NodeInfo>& nodes) {
   std::vector<std::vector<std::string>> rows = {
       {"NODE", "STATE", "CORES", "FREE", "MEMORY", "FREE", "CPUSET", "HEARD"}};
-  for (const auto& [info, age] : reports) {
+  for (const NodeInfo& info : nodes) {
     rows.push_back({info.name, info.state, std::to_string(info.cores),
                     std::to_string(info.free_cores), manager::bytes_text(info.memory_bytes),
                     manager::bytes_text(info.free_memory_bytes), info.cpuset,
-                    std::to_string(age / 1000) + " s ago"});
+                    std::to_string(info.heartbeat_age.count() / 1000) + " s ago"});
   }
   return format_table(rows);
 }
@@ -73,17 +54,17 @@ int nodes_command(const std::vector<std::string>& words) {
   if (!target) {
     return complain(line.name, target.error().what(), exit_code(target.error().kind()));
   }
-  const auto reports = [&target] {
+  const auto nodes = [&target] {
     const WaitingNote note(target->location.to_string());
     return manager::query_nodes(target->location, target->timeout);
   }();
-  if (!reports) {
-    return complain(line.name, reports.error().what(), exit_code(reports.error().kind()));
+  if (!nodes) {
+    return complain(line.name, nodes.error().what(), exit_code(nodes.error().kind()));
   }
   if (*format == OutputFormat::kJson) {
-    std::cout << to_json(*reports).dump(2) << "\n";
+    std::cout << manager::to_json(*nodes) << "\n";
   } else {
-    std::cout << to_table(*reports);
+    std::cout << to_table(*nodes);
   }
   return kExitOk;
 }
