@@ -61,6 +61,10 @@ class Child {
   void say(const std::string& line);
   std::string hear();
 
+  /// SIGSTOP, and until it has stopped; SIGCONT. Any thread.
+  void stop();
+  void go_on();
+
   /// SIGKILL, and the end is waited for.
   void kill();
 
