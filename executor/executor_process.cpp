@@ -45,13 +45,13 @@ ExecutorProcess::ExecutorProcess(ExecutorStart& start)
     : order_(start.order),
       functions_(start.functions),
       control_(start.control),
-      states_(start.order.workers) {
-  // Its name is the manager's to tell.
-  listeners_.push_back(transport::listen_shm(std::move(start.data), {}, listen_options(order_)));
-}
+      states_(start.order.workers) {}
 
 Result<std::unique_ptr<ExecutorProcess>> ExecutorProcess::start(ExecutorStart start) {
   std::unique_ptr<ExecutorProcess> process(new ExecutorProcess(start));
+  auto listener = transport::listen_shm(std::move(start.data), listen_options(start.order));
+  if (!listener) return tl::unexpected<Error>(listener.error());
+  process->listeners_.push_back(std::move(*listener));
   auto accounting = base::SharedMemory::map(std::move(start.accounting),
                                             start.order.workers * sizeof(wire::WorkerCounters));
   if (!accounting) return tl::unexpected<Error>(accounting.error());

@@ -29,7 +29,7 @@ using AnyServerChannel =
 /// Wakes the channel's worker and makes it leave the channel. Any thread.
 void interrupt(const AnyServerChannel& channel) noexcept;
 
-/// A NetworkListener of whichever transport; all of it is off the hot path. Owner and user: the
+/// A ChannelListener of whichever transport; all of it is off the hot path. Owner and user: the
 /// executor's main thread.
 class AnyListener {
  public:
@@ -45,9 +45,8 @@ class AnyListener {
   virtual void service(const MayTake& may_take, const Accepted& accepted, const Ended& ended) = 0;
 };
 
-/// Takes shm connections on `socket` (listening, from base::listen_abstract) under `name`.
-std::unique_ptr<AnyListener> listen_shm(base::Fd socket, std::string name,
-                                        const ListenOptions& options);
+/// Takes shm connections on `socket` (listening, from base::listen_abstract).
+Result<std::unique_ptr<AnyListener>> listen_shm(base::Fd socket, const ListenOptions& options);
 
 /// Opens a network listener at `host`, an address of this node or empty for all of them. The error
 /// says why this node cannot be reached that way.

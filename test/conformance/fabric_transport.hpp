@@ -1,16 +1,13 @@
 #pragma once
 
-#include "network_host.hpp"
-#include <transport/fabric/fabric_link.hpp>
+#include "transport_under_test.hpp"
 #include <transport/fabric/fabric_setup.hpp>
 
-#include <chrono>
 #include <cstdlib>
 #include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 namespace sublet::conformance {
 
@@ -40,7 +37,8 @@ class FabricTransport {
  public:
   using Client = transport::fabric::ClientChannel;
   using Server = transport::fabric::ServerChannel;
-  using Host = NetworkHost<transport::fabric::Listener, Server, kLoopback>;
+  using Listener = transport::fabric::Listener;
+  static constexpr const char* kListenAt = "127.0.0.1";
   static constexpr bool kSharesMemory = false;
   static constexpr const char* kMappingName = "memfd:sublet";
   static constexpr unsigned kFewerCycles = Variant::kFewerCycles;
@@ -60,9 +58,7 @@ class FabricTransport {
   }
 
   static std::shared_ptr<void> connect_silently(const std::string& address) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(5);
-    return std::make_shared<base::Fd>(
-        transport::fabric::connect_link(address, end).value_or_throw());
+    return silent_tcp_connection(address);
   }
 
  private:

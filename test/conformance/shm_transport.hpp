@@ -5,14 +5,9 @@
 #include <base/unix_socket.hpp>
 #include <transport/shm/shm_setup.hpp>
 
-#include <unistd.h>
-
-#include <atomic>
-#include <map>
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 namespace sublet::conformance {
 
@@ -22,54 +17,11 @@ class ShmTransport {
  public:
   using Client = transport::shm::ClientChannel;
   using Server = transport::shm::ServerChannel;
+  using Listener = transport::shm::Listener;
+  static constexpr const char* kListenAt = "";  ///< A name that the system chooses.
+  static constexpr bool kMostlyWarm = Fences == transport::shm::FenceMode::kSymmetric;
   static constexpr bool kSharesMemory = true;
   static constexpr const char* kMappingName = "memfd:sublet";
-
-  class Host {
-   public:
-    static Result<std::unique_ptr<Host>> open(const HostOptions& options) {
-      static std::atomic<int> counter{0};
-      const std::string name =
-          "sublet-conformance-" + std::to_string(::getpid()) + "-" + std::to_string(++counter);
-      auto socket = base::listen_abstract(name, 64);
-      if (!socket) return tl::unexpected<Error>(socket.error());
-      auto listening = listen_options(options);
-      listening.mostly_warm = Fences == transport::shm::FenceMode::kSymmetric;
-      return std::make_unique<Host>(name, std::move(*socket), listening);
-    }
-
-    Host(std::string name, base::Fd socket, const transport::ListenOptions& options)
-        : name_(std::move(name)), listener_(std::move(socket), options) {}
-
-    [[nodiscard]] std::string address() const { return name_; }
-    void append_poll_fds(std::vector<pollfd>& fds) const {
-      listener_.append_poll_fds(fds);
-      for (const auto& [worker, connection] : connections_) {
-        fds.push_back({connection.get(), POLLIN, 0});
-      }
-    }
-    [[nodiscard]] int poll_timeout_ms() const { return listener_.poll_timeout_ms(); }
-
-    void service(const std::function<bool(std::uint32_t)>& may_take,
-                 const OnAccepted<Server>& accepted,
-                 const std::function<void(std::uint32_t)>& ended) {
-      std::erase_if(connections_, [&](const auto& entry) {
-        pollfd poll_entry{entry.second.get(), POLLIN, 0};
-        if (::poll(&poll_entry, 1, 0) == 0) return false;
-        ended(entry.first);
-        return true;
-      });
-      listener_.service(may_take, [&](transport::shm::Accepted channel) {
-        connections_.insert_or_assign(channel.worker, std::move(channel.connection));
-        accepted(channel.worker, std::move(channel.channel));
-      });
-    }
-
-   private:
-    std::string name_;
-    transport::shm::Listener listener_;
-    std::map<std::uint32_t, base::Fd> connections_;
-  };
 
   static std::string why_not() {
     if (Fences == transport::shm::FenceMode::kAsymmetric && !base::register_asymmetric_fence()) {

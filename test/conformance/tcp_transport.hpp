@@ -1,13 +1,11 @@
 #pragma once
 
-#include "network_host.hpp"
+#include "transport_under_test.hpp"
 #include <transport/tcp/tcp_setup.hpp>
 
-#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 namespace sublet::conformance {
 
@@ -16,7 +14,8 @@ class TcpTransport {
  public:
   using Client = transport::tcp::ClientChannel;
   using Server = transport::tcp::ServerChannel;
-  using Host = NetworkHost<transport::tcp::Listener, Server, kLoopback>;
+  using Listener = transport::tcp::Listener;
+  static constexpr const char* kListenAt = "127.0.0.1";
   static constexpr bool kSharesMemory = false;
   static constexpr const char* kMappingName = "memfd:sublet";
 
@@ -28,9 +27,7 @@ class TcpTransport {
   }
 
   static std::shared_ptr<void> connect_silently(const std::string& address) {
-    const auto to = transport::tcp::parse_address(address).value_or_throw();
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-    return std::make_shared<base::Fd>(transport::tcp::connect_to(to, end).value_or_throw());
+    return silent_tcp_connection(address);
   }
 };
 

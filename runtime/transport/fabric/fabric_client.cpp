@@ -1,8 +1,8 @@
 // The client's slow paths: large inputs, waiting long, failures, the channel's end.
 
 #include <base/log.hpp>
+#include <transport/common/tcp_socket.hpp>
 #include <transport/fabric/fabric_client_datapath.hpp>
-#include <transport/fabric/fabric_link.hpp>
 
 #include <poll.h>
 #include <rdma/fi_errno.h>

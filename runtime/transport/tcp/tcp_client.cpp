@@ -1,6 +1,7 @@
 // The client's slow paths: what the socket did not take at once, large outputs, waiting long,
 // failures, the channel's end.
 
+#include <transport/common/tcp_socket.hpp>
 #include <transport/tcp/tcp_client_datapath.hpp>
 
 #include <poll.h>

@@ -7,9 +7,9 @@
 
 #include <base/clock.hpp>
 #include <transport/arena.hpp>
+#include <transport/common/link_watch.hpp>
 #include <transport/contention.hpp>
 #include <transport/contract.hpp>
-#include <transport/tcp/tcp_socket.hpp>
 #include <transport/tcp/tcp_stream.hpp>
 #include <transport/tcp/tcp_wire.hpp>
 

@@ -2,8 +2,8 @@
 
 #include <base/clock.hpp>
 #include <base/log.hpp>
+#include <transport/common/tcp_socket.hpp>
 #include <transport/tcp/tcp_server_datapath.hpp>
-#include <transport/tcp/tcp_socket.hpp>
 
 #include <linux/sockios.h>
 #include <poll.h>

@@ -1,15 +1,16 @@
 #pragma once
 
+// clang-format off
 // PROTOCOL  One RC queue pair joins a client and a worker. Call n (a 32-bit number, from 1,
-// wrapping)
-//           uses slot n mod N on both sides.
+//           wrapping) uses slot n mod N on both sides.
 //
 //           A request is ONE write with immediate data into slot n of the worker's ring. The
 //           immediate word says what a small call needs: function, room for an inline output, and
 //           what was written. A slot is
-//               [16, 40)  InputPlace   where the client's input lies, when it is too large to be
-//               sent [40, 64)  OutputPlace  where the output goes, when it does not fit into the
-//               reply [64, ...) the input, up to kSlotPayload bytes
+//               [16, 40)   InputPlace   where the client's input lies, when it is too large to be
+//                                       sent
+//               [40, 64)   OutputPlace  where the output goes, when it does not fit into the reply
+//               [64, ...)  the input, up to kSlotPayload bytes
 //           and what is written is one piece of it: it starts with the first part that the call
 //           needs and ends with the last. The size of the input is the length of the write. An
 //           OutputPlace equal to the last one sent is not sent again. So 8 bytes travel as 8 bytes,
@@ -25,17 +26,17 @@
 //           outputs longer than one message, write a ReplyLine into the reply slot instead.
 //
 // STATES    A slot: free -> submitted -> replied -> free (the client has collected the reply; known
-// to
-//           the client alone).
+//           to the client alone).
 //
 // LIMITS    Slots: a power of two up to wire::kMaxSlots. Error text: kErrorBytes. One message:
 //           kMessageBytes.
 //
 // Everything here is hostile: the other side may write anything at any time. Each side copies what
 // it needs once and checks the copy.
+// clang-format on
 
+#include <transport/common/greeting.hpp>
 #include <transport/contract.hpp>
-#include <transport/setup.hpp>
 #include <wire/limits.hpp>
 
 #include <algorithm>
@@ -47,7 +48,7 @@
 namespace sublet::transport::verbs {
 
 inline constexpr std::uint32_t kMagic = 0x5342'5642;
-inline constexpr std::uint16_t kVersion = 1;
+inline constexpr std::uint32_t kVersion = 2;
 
 /// Inputs up to this length travel with their request. A page: a larger one takes several packets
 /// on any network, beside which the trip that asks for it is small; and 16 slots of it, pinned, are
@@ -158,32 +159,23 @@ static_assert(wire::kMaxSlots <= 1024);
 // ---- what is said while a queue pair is set up, in the connection manager's private data ----
 
 /// From the client, with its request to connect. An RDMA_PS_TCP request has room for 56 bytes.
-struct Hello {
-  std::uint32_t magic;
-  std::uint16_t version;
-  std::uint16_t slots;
-  Token token;
-  std::uint64_t arena_size;
+struct Hello : Greeting {
   std::uint64_t replies_address;  ///< Of reply slot 0.
   std::uint32_t replies_rkey;
-  std::uint32_t worker;
+  std::uint32_t unused;
 };
-static_assert(sizeof(Hello) == 48);
+static_assert(sizeof(Hello) == 56 && std::is_trivially_copyable_v<Hello>);
 
 /// From the executor, when it accepts.
 struct Welcome {
-  std::uint32_t magic;
+  std::uint32_t magic;  ///< kAnswerMagic.
   std::uint32_t requests_rkey;
   std::uint64_t requests_address;  ///< Of request slot 0.
 };
 static_assert(sizeof(Welcome) == 16);
 
 /// From the executor, when it does not. A rejection has room for 148 bytes.
-struct Rejection {
-  std::uint32_t magic;
-  std::uint8_t status;         ///< sublet::Status.
-  std::array<char, 143> text;  ///< Why, zero-terminated.
-};
+using Rejection = AnswerOf<143>;
 static_assert(sizeof(Rejection) == 148);
 
 // ---- memory and queues ----

@@ -104,6 +104,11 @@ Result<EventChannel> make_event_channel() {
   return channel;
 }
 
+ConnectionEvent next_event(rdma_event_channel* channel) noexcept {
+  rdma_cm_event* event = nullptr;
+  return ConnectionEvent(rdma_get_cm_event(channel, &event) == 0 ? event : nullptr);
+}
+
 std::uint32_t max_inline(ibv_context* device) {
   static std::mutex mutex;
   static std::map<const ibv_device*, std::uint32_t> known;
