@@ -33,8 +33,10 @@ namespace sublet::transport::fabric {
 /// not answer in time, kUnsupported when this node lacks the executor's provider.
 Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Arena> arena);
 
-/// For so long a client that was welcomed may take to connect its endpoint and to send its Keys.
-inline constexpr auto kKeysTimeout = std::chrono::seconds(1);
+/// For so long a client that was welcomed may take to connect its endpoint and to send its Keys. It
+/// has shown the lease's token, and holds no more than its own worker; and it may have to load
+/// libfabric first, which takes seconds on a node whose cores are busy.
+inline constexpr auto kKeysTimeout = std::chrono::seconds(10);
 
 /// The executor's side: see ChannelListener for who calls what, when.
 class Listener : public SocketListener<ServerChannel> {
