@@ -89,12 +89,10 @@ transport::Endpoint read_endpoint(wire::Endpoint::Reader from, const Grant& gran
                                   const std::string& host) {
   transport::Endpoint endpoint;
   endpoint.generation = from.getGeneration();
+  endpoint.add_local(wire::to_string(from.getLocal()));
   for (const auto address : from.getAddresses()) {
-    const auto kind = wire::transport_named(wire::to_string(address.getTransport()));
-    if (!kind) continue;  // of a newer executor manager
-    std::string text = wire::to_string(address.getAddress());
-    if (*kind != transport::Kind::kShm && text.starts_with("*:")) text = host + text.substr(1);
-    endpoint.addresses.push_back({*kind, std::move(text)});
+    endpoint.add(wire::to_string(address.getTransport()), wire::to_string(address.getAddress()),
+                 host);
   }
   for (const auto refusal : from.getRefusals()) {
     endpoint.refusals.push_back(wire::to_string(refusal));
@@ -128,7 +126,7 @@ kj::Promise<Result<Claimed>> claim_at(std::size_t index, const Grant& grant,
   request.setNotices(kj::heap<NoticeServer>(state));
   std::vector<transport::Kind> networks;
   std::copy_if(preference.kinds.begin(), preference.kinds.end(), std::back_inserter(networks),
-               [](transport::Kind kind) { return kind != transport::Kind::kShm; });
+               transport::reaches_other_nodes);
   auto names = request.initTransports(static_cast<unsigned>(networks.size()));
   for (unsigned i = 0; i < names.size(); ++i) names.set(i, to_string(networks[i]));
   return request.send().then(

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <sublet/lease.hpp>
-#include <transport/any_channel.hpp>
+#include <transport/any/choice.hpp>
 
 #include <array>
 #include <atomic>

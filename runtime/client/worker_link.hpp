@@ -5,7 +5,7 @@
 #include <client/node_link.hpp>
 #include <client/trace.hpp>
 #include <sublet/call.hpp>
-#include <transport/any_channel.hpp>
+#include <transport/any/any_channel.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -137,7 +137,7 @@ class WorkerLink {
   std::uint32_t index_;
   std::uint32_t worker_on_node_;
   std::uint32_t generation_ = 0;
-  transport::Kind kind_ = transport::Kind::kShm;
+  transport::Kind kind_{};
   std::optional<transport::AnyClientChannel> channel_;
   bool retiring_ = false;
   std::shared_ptr<transport::Arena> arena_;

@@ -4,6 +4,7 @@
 #include <transport/arena.hpp>
 #include <transport/common/tcp_socket.hpp>
 #include <transport/contract.hpp>
+#include <transport/row.hpp>
 #include <transport/setup.hpp>
 
 #include <array>
@@ -12,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 namespace sublet::conformance {
 
@@ -84,11 +86,32 @@ Result<std::unique_ptr<typename T::Listener>> listen(const HostOptions& options)
   return T::Listener::open(listening, T::kListenAt);
 }
 
-/// A TCP connection to "HOST:PORT" that says nothing.
-inline std::shared_ptr<void> silent_tcp_connection(const std::string& address) {
-  const auto to = transport::HostPort::parse(address).value_or_throw();
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-  return std::make_shared<base::Fd>(transport::connect_to(to, end).value_or_throw());
-}
+/// What most transports bring: a row of the table of transports, that listens on the loopback
+/// interface and is set up over TCP. To be derived from; what differs is named anew.
+template <transport::Transport Row>
+class TransportOf {
+ public:
+  using Client = typename Row::Client;
+  using Server = typename Row::Server;
+  using Listener = typename Row::Listener;
+  static constexpr const char* kListenAt = "127.0.0.1";
+  static constexpr bool kSharesMemory = false;
+  static constexpr const char* kMappingName = "memfd:sublet";
+
+  static std::string why_not() {
+    const transport::Finding finding = Row::state();
+    return finding.good ? std::string() : finding.text;
+  }
+  static Result<Client> connect(const std::string& address, const ClientOptions& options,
+                                const std::shared_ptr<transport::Arena>& arena) {
+    const auto one = connect_options(address, options);
+    return std::move(Row::connect({&one, 1}, arena).front());
+  }
+  static std::shared_ptr<void> connect_silently(const std::string& address) {
+    const auto to = transport::HostPort::parse(address).value_or_throw();
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    return std::make_shared<base::Fd>(transport::connect_to(to, end).value_or_throw());
+  }
+};
 
 }  // namespace sublet::conformance

@@ -2,7 +2,7 @@
 
 #include "transport_under_test.hpp"
 #include <transport/verbs/verbs_devices.hpp>
-#include <transport/verbs/verbs_setup.hpp>
+#include <transport/verbs/verbs_transport.hpp>
 
 #include <memory>
 #include <string>
@@ -17,21 +17,9 @@ inline transport::SocketAddress first_address(const std::string& list) {
 }
 
 /// The verbs transport, over whatever RDMA device there is.
-class VerbsTransport {
+class VerbsTransport : public TransportOf<transport::verbs::Transport> {
  public:
-  using Client = transport::verbs::ClientChannel;
-  using Server = transport::verbs::ServerChannel;
-  using Listener = transport::verbs::Listener;
   static constexpr const char* kListenAt = "";  ///< At any device.
-  static constexpr bool kSharesMemory = false;
-  static constexpr const char* kMappingName = "memfd:sublet";
-
-  static std::string why_not() { return transport::verbs::why_unavailable(); }
-
-  static Result<Client> connect(const std::string& address, const ClientOptions& options,
-                                std::shared_ptr<transport::Arena> arena) {
-    return transport::verbs::connect(connect_options(address, options), std::move(arena));
-  }
 
   /// Resolves the way to the listener and stops there: what a peer can hold without a greeting,
   /// which travels with the request to connect.

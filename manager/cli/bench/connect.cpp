@@ -7,7 +7,7 @@
 #include <client/control_plane.hpp>
 #include <client/control_thread.hpp>
 #include <client/worker_link.hpp>
-#include <transport/any_channel.hpp>
+#include <transport/any/any_channel.hpp>
 
 #include <algorithm>
 #include <memory>

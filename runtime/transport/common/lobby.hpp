@@ -16,9 +16,10 @@
 
 namespace sublet::transport {
 
-/// For so long a connection may wait before it has said who it is, and so many of them may. Enough
-/// for a whole job's ranks that connect at once; each costs a descriptor.
-inline constexpr auto kHelloTimeout = std::chrono::seconds(1);
+/// How long a connection may take to say who it is, and how many may be about to. On a busy machine
+/// an honest client may be kept from the processor for more than a second. There is room for the
+/// ranks of a whole job that connect at once; each costs a descriptor.
+inline constexpr auto kHelloTimeout = std::chrono::seconds(5);
 inline constexpr std::size_t kMaxPending = 256;
 
 /// At most so many connections are accepted before the listener's owner turns to its other work.

@@ -13,8 +13,6 @@
 
 namespace sublet::transport::fabric {
 
-static_assert(ChannelListener<Listener, ServerChannel>);
-
 namespace {
 
 constexpr std::size_t kEventBytes = sizeof(fi_eq_cm_entry) + 256;

@@ -14,8 +14,8 @@
 #include <transport/arena.hpp>
 #include <transport/common/socket_listener.hpp>
 #include <transport/shm/shm_client_datapath.hpp>
-#include <transport/shm/shm_greeting.hpp>
 #include <transport/shm/shm_server_datapath.hpp>
+#include <transport/shm/shm_wire.hpp>
 
 #include <cstdint>
 #include <memory>

@@ -15,8 +15,6 @@
 
 namespace sublet::transport::verbs {
 
-static_assert(ChannelListener<Listener, ServerChannel>);
-
 namespace {
 
 /// "10.0.0.1:4711,[fd00::1]:4711".

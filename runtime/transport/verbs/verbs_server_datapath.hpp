@@ -9,9 +9,9 @@
 
 #include <base/fd.hpp>
 #include <transport/contract.hpp>
-#include <transport/verbs/verbs_layout.hpp>
 #include <transport/verbs/verbs_objects.hpp>
 #include <transport/verbs/verbs_tuning.hpp>
+#include <transport/verbs/verbs_wire.hpp>
 
 #include <arpa/inet.h>
 

@@ -1,30 +1,25 @@
 #pragma once
 
-// The executor's side of the factory: listeners and channels of every transport of this build.
+// The executor's side: listeners and channels of every transport of this build.
 
 #include <base/fd.hpp>
 #include <sublet/result.hpp>
-#include <transport/fabric/fabric_setup.hpp>
-#include <transport/kind.hpp>
-#include <transport/setup.hpp>
-#include <transport/shm/shm_setup.hpp>
-#include <transport/tcp/tcp_setup.hpp>
-#include <transport/verbs/verbs_setup.hpp>
+#include <transport/any/kind.hpp>
+#include <transport/any/transports.hpp>
 
+#include <poll.h>
+
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
-#include <variant>
 #include <vector>
 
 namespace sublet::transport {
 
-/// A channel that a worker is to serve: one alternative per transport. The main thread and the
-/// worker share it, so that interrupt() never meets a channel that is gone.
-using AnyServerChannel =
-    std::variant<std::monostate, std::shared_ptr<shm::ServerChannel>,
-                 std::shared_ptr<verbs::ServerChannel>, std::shared_ptr<fabric::ServerChannel>,
-                 std::shared_ptr<tcp::ServerChannel>>;
+/// A channel that a worker is to serve: one alternative per transport, std::monostate for none. The
+/// main thread and the worker share it, so that interrupt() never meets a channel that is gone.
+using AnyServerChannel = Transports::ServerChannels;
 
 /// Wakes the channel's worker and makes it leave the channel. Any thread.
 void interrupt(const AnyServerChannel& channel) noexcept;
@@ -45,12 +40,14 @@ class AnyListener {
   virtual void service(const MayTake& may_take, const Accepted& accepted, const Ended& ended) = 0;
 };
 
-/// Takes shm connections on `socket` (listening, from base::listen_abstract).
-Result<std::unique_ptr<AnyListener>> listen_shm(base::Fd socket, const ListenOptions& options);
+/// Takes connections of clients on this node on `socket`, which listens already (of
+/// base::listen_abstract).
+Result<std::unique_ptr<AnyListener>> listen_on_this_node(base::Fd socket,
+                                                         const ListenOptions& options);
 
-/// Opens a network listener at `host`, an address of this node or empty for all of them. The error
-/// says why this node cannot be reached that way.
+/// Opens a listener at that of the places which suits the transport. The error says why this node
+/// cannot be reached that way.
 Result<std::unique_ptr<AnyListener>> listen(Kind kind, const ListenOptions& options,
-                                            const std::string& host);
+                                            const ListenPlaces& places);
 
 }  // namespace sublet::transport
