@@ -258,7 +258,8 @@ kj::Promise<Result<void>> HeldGrant::replacement(std::uint32_t generation) {
 
 kj::Promise<std::string> HeldGrant::fate(std::uint32_t generation) {
   if (const auto known = fates_.find(generation); known != fates_.end()) return known->second;
-  if (over()) return "the lease has ended: " + end_reason_;
+  // While it ends its executor still runs: the client takes an answer to mean that it does not.
+  if (state_ == State::kEnded) return "the lease has ended: " + end_reason_;
   if (generation == 0 || generation > generation_ ||
       (!fates_.empty() && generation < fates_.begin()->first)) {
     return std::string("nothing is known of it");

@@ -1,5 +1,6 @@
 // The public handles: each forwards to its implementation.
 
+#include <client/batch.hpp>
 #include <client/lease_impl.hpp>
 #include <sublet/call.hpp>
 #include <sublet/lease.hpp>
@@ -31,25 +32,25 @@ Call::~Call() {
 
 void Call::end() noexcept {
   if (call_ == nullptr) return;
-  if (call_->in_flight || call_->reply.status != Status::kOk) {
-    (void)lease_->wait(*call_, base::Deadline::none());
+  if (call_->state != client::CallState::kEnded) {
+    (void)lease_->workers().wait(*call_, base::Deadline::none());
   }
-  lease_->recycle(std::exchange(call_, nullptr));
+  lease_->workers().recycle(std::exchange(call_, nullptr));
 }
 
 bool Call::poll() noexcept {
-  return call_ == nullptr || lease_->poll(*call_);
+  return call_ == nullptr || lease_->workers().poll(*call_);
 }
 
 Reply Call::wait() noexcept {
   if (call_ == nullptr) return Reply{.status = Status::kInvalid};
-  (void)lease_->wait(*call_, base::Deadline::none());
+  (void)lease_->workers().wait(*call_, base::Deadline::none());
   return call_->reply;
 }
 
 Reply Call::wait_for(std::chrono::nanoseconds limit) noexcept {
   if (call_ == nullptr) return Reply{.status = Status::kInvalid};
-  if (!lease_->wait(*call_, base::Deadline::after(limit))) {
+  if (!lease_->workers().wait(*call_, base::Deadline::after(limit))) {
     return Reply{.status = Status::kDeadline};
   }
   return call_->reply;
@@ -57,12 +58,12 @@ Reply Call::wait_for(std::chrono::nanoseconds limit) noexcept {
 
 void Call::then(std::function<void(const Reply&)> then) {
   if (call_ == nullptr) return;
-  lease_->hand_over(std::exchange(call_, nullptr), std::move(then));
+  lease_->workers().hand_over(std::exchange(call_, nullptr), std::move(then));
   lease_.reset();
 }
 
 std::string Call::error() const {
-  return call_ == nullptr ? std::string() : call_->error;
+  return call_ == nullptr || call_->reply.ok() ? std::string() : call_->error;
 }
 
 // ---- Function ----
@@ -72,19 +73,19 @@ Function::Function(std::shared_ptr<client::LeaseImpl> lease, std::uint16_t index
 
 Reply Function::call(const void* in, std::size_t in_size, void* out,
                      std::size_t out_capacity) noexcept {
-  return lease_->call(index_, idempotent_, in, in_size, out, out_capacity);
+  return lease_->workers().call(index_, idempotent_, in, in_size, out, out_capacity);
 }
 
 Call Function::async(const void* in, std::size_t in_size, void* out,
                      std::size_t out_capacity) noexcept {
-  return Call(lease_, lease_->async(index_, idempotent_, in, in_size, out, out_capacity));
+  return Call(lease_, lease_->workers().async(index_, idempotent_, in, in_size, out, out_capacity));
 }
 
 Status Function::try_async(std::size_t worker, const void* in, std::size_t in_size, void* out,
                            std::size_t out_capacity, Call& call) noexcept {
   client::PendingCall* pending = nullptr;
   const Status status =
-      lease_->try_async(worker, index_, idempotent_, in, in_size, out, out_capacity, pending);
+      lease_->workers().try_async(worker, index_, idempotent_, in, in_size, out, out_capacity, pending);
   call.end();
   if (pending != nullptr) {
     // A handle that is used again and again spares the two atomic operations of a new one.
@@ -95,11 +96,11 @@ Status Function::try_async(std::size_t worker, const void* in, std::size_t in_si
 }
 
 Result<BatchReport> Function::batch(std::span<BatchItem> items, std::chrono::nanoseconds limit) {
-  return lease_->batch(index_, idempotent_, items, limit);
+  return client::run_batch(lease_->workers(), name(), index_, idempotent_, items, limit);
 }
 
 std::string Function::last_error() const {
-  return lease_->last_error();
+  return lease_->workers().last_error();
 }
 
 const std::string& Function::name() const {
@@ -112,7 +113,7 @@ std::uint64_t Lease::id() const {
   return impl_->id();
 }
 std::size_t Lease::workers() const {
-  return impl_->workers();
+  return impl_->workers().size();
 }
 WorkerInfo Lease::worker(std::size_t index) const {
   return impl_->worker_info(index);
@@ -131,10 +132,10 @@ std::shared_ptr<std::pmr::memory_resource> Lease::arena() const {
   return impl_->arena();
 }
 void Lease::progress() noexcept {
-  impl_->progress();
+  impl_->workers().progress();
 }
 bool Lease::wait_all(std::chrono::nanoseconds limit) noexcept {
-  return impl_->wait_all(base::Deadline::after(limit));
+  return impl_->workers().wait_all(base::Deadline::after(limit));
 }
 void Lease::on_ending(std::function<void(const EndingNotice&)> callback) {
   impl_->events().set_on_ending(std::move(callback));

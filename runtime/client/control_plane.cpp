@@ -1,5 +1,5 @@
+#include <client/claim.hpp>
 #include <client/control_plane.hpp>
-#include <client/node_remote.hpp>
 #include <wire/convert.hpp>
 
 namespace sublet::client {
@@ -48,7 +48,7 @@ kj::Promise<Result<Claims>> claim_all(ControlLoop& loop, const std::vector<Grant
                                       const std::shared_ptr<LeaseEvents>& events) {
   auto promises = kj::heapArrayBuilder<kj::Promise<Result<Claimed>>>(grants.size());
   for (std::size_t i = 0; i < grants.size(); ++i) {
-    promises.add(claim_grant(loop, i, grants[i], client, events));
+    promises.add(claim_grant(loop, grants[i], client, events));
   }
   return kj::joinPromises(promises.finish())
       .then([](kj::Array<Result<Claimed>> results) -> Result<Claims> {
@@ -62,11 +62,10 @@ kj::Promise<Result<Claims>> claim_all(ControlLoop& loop, const std::vector<Grant
 }
 
 std::vector<std::unique_ptr<NodeLink>> make_links(const std::shared_ptr<ControlThread>& thread,
-                                                  const std::vector<Grant>& grants, Claims claims) {
+                                                  Claims claims) {
   std::vector<std::unique_ptr<NodeLink>> links;
   for (Claimed& claim : claims) {
-    Grant grant = grants[claim.grant];
-    links.push_back(std::make_unique<NodeLink>(thread, std::move(grant), std::move(claim)));
+    links.push_back(std::make_unique<NodeLink>(thread, std::move(claim)));
   }
   return links;
 }
@@ -185,7 +184,7 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::claim(
         return claim_all(loop, grants, {node_.id, transport_}, events);
       });
   if (!claims) return tl::unexpected<Error>(claims.error());
-  return make_links(thread_, grants, std::move(*claims));
+  return make_links(thread_, std::move(*claims));
 }
 
 Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease(
@@ -206,7 +205,7 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease(
             });
       });
   if (!claims) return tl::unexpected<Error>(claims.error());
-  return make_links(thread_, grants, std::move(*claims));
+  return make_links(thread_, std::move(*claims));
 }
 
 Result<std::int64_t> ControlPlane::extend(const Grant& grant, std::chrono::seconds duration) {

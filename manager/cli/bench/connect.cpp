@@ -46,15 +46,12 @@ class Unconnected {
   }
 
   [[nodiscard]] Result<Targets> targets() const {
-    std::vector<client::PendingCall*> no_calls;
     Targets targets;
     for (const auto& node : nodes_) {
-      for (std::uint32_t i = 0; i < node->cpusets().size(); ++i) {
-        const auto index = static_cast<std::uint32_t>(targets.size());
-        const client::WorkerLink link(*node, index, i, arena_, nullptr, no_calls);
-        auto target = link.target(control_->timeouts());
-        if (!target) return tl::unexpected<Error>(std::move(target.error()));
-        targets.push_back(std::move(*target));
+      for (std::uint32_t i = 0; i < node->share()->cpusets.size(); ++i) {
+        auto route = client::route_to(*node->share(), i, control_->timeouts());
+        if (!route) return tl::unexpected<Error>(std::move(route.error()));
+        targets.push_back(std::move(route->target));
       }
     }
     return targets;
