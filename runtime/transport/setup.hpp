@@ -3,6 +3,7 @@
 // What the set-up of a transport takes and provides: the second half of the data-plane contract.
 // What all of them share of it is in common/.
 
+#include <base/token.hpp>
 #include <sublet/result.hpp>
 #include <sublet/status.hpp>
 #include <transport/contract.hpp>
@@ -21,11 +22,9 @@
 
 namespace sublet::transport {
 
-inline constexpr std::size_t kTokenBytes = 16;
-using Token = std::array<std::uint8_t, kTokenBytes>;
-
-/// Takes the same time whatever differs.
-[[nodiscard]] bool same_token(const Token& a, const Token& b) noexcept;
+using base::kTokenBytes;
+using base::same_token;
+using base::Token;
 
 /// How a client connects to one worker.
 struct ConnectOptions {

@@ -2,6 +2,7 @@
 
 // The whole contract, for one transport.
 
+#include "blocking_suite.hpp"
 #include "calls_suite.hpp"
 #include "deaths_suite.hpp"
 #include "faults_suite.hpp"
@@ -17,5 +18,6 @@
   INSTANTIATE_TYPED_TEST_SUITE_P(Prefix, WakeUps, __VA_ARGS__);  \
   INSTANTIATE_TYPED_TEST_SUITE_P(Prefix, Crowds, __VA_ARGS__);   \
   INSTANTIATE_TYPED_TEST_SUITE_P(Prefix, Deaths, __VA_ARGS__);   \
+  INSTANTIATE_TYPED_TEST_SUITE_P(Prefix, Blocking, __VA_ARGS__); \
   INSTANTIATE_TYPED_TEST_SUITE_P(Prefix, Faults, __VA_ARGS__);   \
   INSTANTIATE_TYPED_TEST_SUITE_P(Prefix, SettingUp, __VA_ARGS__)

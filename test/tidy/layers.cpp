@@ -37,6 +37,11 @@ const std::vector<Module>& modules() {
        "runtime/transport/any/",
        {"public", "base", "topology", "wire", "transport", "common", kEachTransport}},
       {"client", "runtime/client/", {"public", "base", "topology", "wire", "transport", "any"}},
+      // The benchmarks use the public API and, for what they compare with, the transports'
+      // contract; the bare libfabric exchange takes the provider that the transport would.
+      {"bench",
+       "runtime/bench/",
+       {"public", "base", "wire", "transport", "common", "any", "fabric"}},
       {"public mpi", "mpi_bindings/include/", {"public"}},
       {"mpi_bindings", "mpi_bindings/", {"public", "public mpi"}},
       {"executor", "executor/", {"public", "base", "topology", "wire", "transport", "any", "elf"}},
@@ -52,15 +57,11 @@ const std::vector<Module>& modules() {
       {"cli",
        "manager/cli/",
        {"public", "base", "topology", "wire", "client", "manager common", "resource_manager",
-        "executor_manager", "elf", "any", "rdma devices", "raw fabric"}},
+        "executor_manager", "elf", "any", "rdma devices", "bench"}},
       // What `sublet devices` lists.
       {"rdma devices",
        "runtime/transport/verbs/verbs_devices",
        {"public", "base", "transport", "common", "verbs"}},
-      // The bare libfabric exchange uses the provider that the transport would.
-      {"raw fabric",
-       "manager/cli/bench/raw_fabric",
-       {"public", "base", "transport", "fabric", "cli"}},
       {"slurm", "slurm/", {"public", "base"}},
       {"examples", "examples/", {"public", "public mpi"}},
   };
@@ -83,10 +84,10 @@ const std::vector<Wrapped>& wrapped() {
        {"runtime/wire/", "runtime/client/", "manager/"}},
       {"libibverbs",
        {"infiniband/", "rdma/rdma_cma.h"},
-       {"runtime/transport/verbs/", "manager/cli/bench/raw_verbs"}},
+       {"runtime/transport/verbs/", "runtime/bench/raw/verbs"}},
       {"libfabric",
        {"rdma/fabric.h", "rdma/fi_"},
-       {"runtime/transport/fabric/", "manager/cli/bench/raw_fabric"}},
+       {"runtime/transport/fabric/", "runtime/bench/raw/fabric"}},
       {"Slurm", {"slurm/"}, {"slurm/"}},
   };
   return kWrapped;

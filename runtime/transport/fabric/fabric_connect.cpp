@@ -79,6 +79,11 @@ Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Are
   if (side.peer.magic != kMagic || side.peer.ring.size < side.slots * sizeof(RequestSlot)) {
     return fail(ErrorKind::kInvalid, "the executor's keys are malformed");
   }
+  if (auto reached = reach_worker(side, end); !reached) {
+    return fail(ErrorKind::kDisconnected,
+                "worker " + std::to_string(options.worker) + " at '" + options.address +
+                    "' could not be connected: " + reached.error().what());
+  }
   return ClientChannel(std::move(side), std::move(arena), options.wait, options.peer_gone);
 }
 

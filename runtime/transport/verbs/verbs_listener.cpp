@@ -327,6 +327,7 @@ void Listener::drop_broken(const Ended& ended) {
       if (id->verbs == domain->context) lost.push_back(id);
     }
   }
+  std::erase_if(domains_, [](const auto& domain) { return device_is_dead(domain->context); });
   for (rdma_cm_id* id : lost) drop(id, ended);
 }
 
