@@ -44,13 +44,14 @@ ExecutorProcess::ExecutorProcess(ExecutorStart& start)
     : order_(start.order),
       functions_(start.functions),
       control_(start.control),
-      states_(start.order.workers) {
-  // Its name is the manager's to tell.
-  listeners_.push_back(transport::listen_shm(std::move(start.data), {}, listen_options(order_)));
-}
+      states_(start.order.workers) {}
 
 Result<std::unique_ptr<ExecutorProcess>> ExecutorProcess::start(ExecutorStart start) {
   std::unique_ptr<ExecutorProcess> process(new ExecutorProcess(start));
+  auto listener =
+      transport::listen_on_this_node(std::move(start.data), listen_options(start.order));
+  if (!listener) return tl::unexpected<Error>(listener.error());
+  process->listeners_.push_back(std::move(*listener));
   auto accounting = base::SharedMemory::map(std::move(start.accounting),
                                             start.order.workers * sizeof(wire::WorkerCounters));
   if (!accounting) return tl::unexpected<Error>(accounting.error());
@@ -179,16 +180,18 @@ void ExecutorProcess::answer_listen(const wire::ReceivedMessage& message) {
 }
 
 Result<std::string> ExecutorProcess::listen(const wire::Listen& order) {
-  const auto kind = wire::transport_named(wire::text_of(order.transport));
-  if (!kind || *kind == transport::Kind::kShm) {
-    return fail(ErrorKind::kInvalid, "there is no network transport '" +
-                                         std::string(wire::text_of(order.transport)) + "'");
+  const std::string name(wire::text_of(order.transport));
+  const auto kind = transport::kind_named(name);
+  if (!kind || !transport::reaches_other_nodes(*kind)) {
+    return fail(ErrorKind::kInvalid, "there is no network transport '" + name + "'");
   }
   for (const auto& listener : listeners_) {
     if (listener->kind() == *kind) return listener->address();
   }
-  auto opened =
-      transport::listen(*kind, listen_options(order_), std::string(wire::text_of(order.host)));
+  const transport::ListenPlaces places{std::string(wire::text_of(order.host)),
+                                       std::string(wire::text_of(order.device)),
+                                       std::string(wire::text_of(order.client_network))};
+  auto opened = transport::listen(*kind, listen_options(order_), places);
   if (!opened) return tl::unexpected<Error>(std::move(opened.error()));
   listeners_.push_back(std::move(*opened));
   return listeners_.back()->address();

@@ -6,7 +6,7 @@
 #include <executor/library_loader.hpp>
 #include <executor/worker.hpp>
 #include <topology/topology.hpp>
-#include <transport/any_server.hpp>
+#include <transport/any/any_listener.hpp>
 #include <wire/executor_packets.hpp>
 
 #include <poll.h>
@@ -27,7 +27,7 @@ struct ExecutorStart {
   const topology::Topology& topology;
   FunctionTable& functions;  ///< Empty.
   int control;               ///< The caller's: it is what a failure is reported to.
-  base::Fd data;             ///< Listening for shm connections.
+  base::Fd data;             ///< Listening for clients on this node.
   base::Fd accounting;
 };
 

@@ -4,7 +4,7 @@
 #include <executor/worker_state.hpp>
 #include <sublet/result.hpp>
 #include <topology/topology.hpp>
-#include <transport/any_server.hpp>
+#include <transport/any/any_listener.hpp>
 
 #include <condition_variable>
 #include <mutex>

@@ -74,8 +74,8 @@ Result<DeviceDatabase::Entry> DeviceDatabase::find(const std::string& name) cons
   return *entry;
 }
 
-Result<transport::RdmaDevice> pick_device(const std::vector<transport::RdmaDevice>& devices,
-                                          const std::string& name) {
+Result<transport::verbs::Device> pick_device(const std::vector<transport::verbs::Device>& devices,
+                                             const std::string& name) {
   const auto device = std::find_if(devices.begin(), devices.end(),
                                    [&](const auto& candidate) { return candidate.name == name; });
   if (device == devices.end()) return no_such_device(name, devices, "on this node");

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <sublet/result.hpp>
-#include <transport/any_devices.hpp>
+#include <transport/verbs/verbs_devices.hpp>
 
 #include <string>
 #include <vector>
@@ -30,7 +30,7 @@ class DeviceDatabase {
 };
 
 /// The first port of a device; kInvalid names the devices there are.
-Result<transport::RdmaDevice> pick_device(const std::vector<transport::RdmaDevice>& devices,
-                                          const std::string& name);
+Result<transport::verbs::Device> pick_device(const std::vector<transport::verbs::Device>& devices,
+                                             const std::string& name);
 
 }  // namespace sublet::cli

@@ -3,7 +3,7 @@
 #include <cli/output.hpp>
 #include <cli/run_command.hpp>
 #include <topology/topology.hpp>
-#include <transport/any_devices.hpp>
+#include <transport/verbs/verbs_devices.hpp>
 
 #include <boost/program_options.hpp>
 #include <nlohmann/json.hpp>
@@ -14,7 +14,7 @@ namespace sublet::cli {
 namespace {
 
 namespace po = boost::program_options;
-using transport::RdmaDevice;
+using transport::verbs::Device;
 
 CommandLine command_line() {
   CommandLine line;
@@ -34,7 +34,7 @@ CommandLine command_line() {
 
 /// The cores that are nearest to a device: those its NUMA node or the machine names, as hwloc knows
 /// them.
-std::string nearest_cores(const RdmaDevice& device, const topology::Topology& topology) {
+std::string nearest_cores(const Device& device, const topology::Topology& topology) {
   if (const auto local = topology::Cpuset::parse(device.local_cpus); local && !local->empty()) {
     return local->to_list();
   }
@@ -44,9 +44,9 @@ std::string nearest_cores(const RdmaDevice& device, const topology::Topology& to
   return topology.machine().to_list();
 }
 
-nlohmann::json to_json(const std::vector<RdmaDevice>& devices, const topology::Topology& topology) {
+nlohmann::json to_json(const std::vector<Device>& devices, const topology::Topology& topology) {
   auto list = nlohmann::json::array();
-  for (const RdmaDevice& device : devices) {
+  for (const Device& device : devices) {
     list.push_back({{"name", device.name},
                     {"ip_address", device.addresses.empty() ? "" : device.addresses.front()},
                     {"addresses", device.addresses},
@@ -56,18 +56,18 @@ nlohmann::json to_json(const std::vector<RdmaDevice>& devices, const topology::T
                     {"max_inline_data", device.max_inline},
                     {"default_receive_buffer_size", device.receive_depth},
                     {"mtu", device.mtu},
-                    {"memory_windows", device.memory_windows},
+                    {"memory_windows", device.windows},
                     {"numa_node", device.numa_node},
                     {"nearest_cores", nearest_cores(device, topology)}});
   }
   return {{"devices", list}};
 }
 
-std::string to_table(const std::vector<RdmaDevice>& devices, const topology::Topology& topology) {
+std::string to_table(const std::vector<Device>& devices, const topology::Topology& topology) {
   if (devices.empty()) return "This node has no RDMA device.\n";
   std::vector<std::vector<std::string>> rows = {
       {"DEVICE", "PORT", "STATE", "LINK", "ADDRESS", "INLINE", "RECEIVES", "NUMA", "CORES"}};
-  for (const RdmaDevice& device : devices) {
+  for (const Device& device : devices) {
     std::string addresses;
     for (const std::string& address : device.addresses) {
       addresses += (addresses.empty() ? "" : ",") + address;
@@ -81,13 +81,13 @@ std::string to_table(const std::vector<RdmaDevice>& devices, const topology::Top
   return format_table(rows);
 }
 
-Result<std::vector<RdmaDevice>> chosen_devices(const po::variables_map& values) {
-  auto devices = transport::rdma_devices();
+Result<std::vector<Device>> chosen_devices(const po::variables_map& values) {
+  auto devices = transport::verbs::devices();
   if (!devices) return devices;
   if (values.count("device-database") != 0) {
     const auto database = DeviceDatabase::read(values["device-database"].as<std::string>());
     if (!database) return tl::unexpected<Error>(database.error());
-    std::vector<RdmaDevice> named;
+    std::vector<Device> named;
     for (const DeviceDatabase::Entry& entry : database->entries()) {
       auto device = pick_device(*devices, entry.name);
       if (!device) return tl::unexpected<Error>(device.error());
@@ -99,7 +99,7 @@ Result<std::vector<RdmaDevice>> chosen_devices(const po::variables_map& values) 
   if (values.count("device") != 0) {
     auto device = pick_device(*devices, values["device"].as<std::string>());
     if (!device) return tl::unexpected<Error>(device.error());
-    return std::vector<RdmaDevice>{std::move(*device)};
+    return std::vector<Device>{std::move(*device)};
   }
   return devices;
 }

@@ -3,8 +3,8 @@
 #include <cli/manager_options.hpp>
 #include <cli/run_command.hpp>
 #include <common/manager_query.hpp>
-#include <transport/any_channel.hpp>
-#include <transport/any_devices.hpp>
+#include <transport/any/choice.hpp>
+#include <transport/any/states.hpp>
 
 #include <boost/program_options.hpp>
 #include <nlohmann/json.hpp>
@@ -67,17 +67,17 @@ Finding resource_manager(const Result<ManagerTarget>& target) {
 
 std::vector<Finding> examine(const Result<ManagerTarget>& target) {
   std::vector<Finding> findings;
-  bool rdma = false;
+  bool locks_memory = false;
   for (const auto& state : transport::transport_states()) {
     findings.push_back({state.usable, std::string("transport ") + to_string(state.kind),
                         (state.usable ? "" : "cannot be used: ") + state.text});
-    rdma = rdma || (state.kind == transport::Kind::kVerbs && state.usable);
+    locks_memory = locks_memory || (state.locks_memory && state.usable);
   }
   const char* wanted = std::getenv("SUBLET_TRANSPORT");
   for (const bool same_node : {true, false}) {
     findings.push_back(choice(same_node, wanted == nullptr ? "" : wanted));
   }
-  if (rdma) findings.push_back(locked_memory());
+  if (locks_memory) findings.push_back(locked_memory());
   findings.push_back(resource_manager(target));
   return findings;
 }

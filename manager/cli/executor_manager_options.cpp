@@ -56,7 +56,7 @@ Result<std::string> rdma_host(const po::variables_map& values) {
     name = entry->name;
     host = entry->ip_address;
   }
-  const auto devices = transport::rdma_devices();
+  const auto devices = transport::verbs::devices();
   if (!devices) return tl::unexpected<Error>(devices.error());
   if (const auto found = pick_device(*devices, name); !found) {
     return tl::unexpected<Error>(found.error());

@@ -127,11 +127,13 @@ kj::Promise<Result<void>> Executor::open(const wire::Open& open, int library) {
 }
 
 kj::Promise<Result<std::string>> Executor::listen(const std::string& transport,
-                                                  const std::string& host) {
+                                                  const ListenPlaces& places) {
   if (over_) return Result<std::string>(fail(ErrorKind::kDisconnected, "the executor has ended"));
   wire::Listen order{};
   wire::set_text(order.transport, transport);
-  wire::set_text(order.host, host);
+  wire::set_text(order.host, places.host);
+  wire::set_text(order.device, places.device);
+  wire::set_text(order.client_network, places.client_network);
   if (auto sent = control_->send(wire::MessageType::kListen, order); !sent) {
     return Result<std::string>(tl::unexpected<Error>(sent.error()));
   }

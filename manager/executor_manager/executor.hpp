@@ -29,6 +29,13 @@ struct ExecutorOrder {
   std::uint64_t cgroup_bytes = 0;
 };
 
+/// Where an executor may listen for network connections; each transport takes what suits it.
+struct ListenPlaces {
+  std::string host;            ///< Of this node; empty: all addresses.
+  std::string device;          ///< RDMA device or address; empty: all active ports.
+  std::string client_network;  ///< The address of this node at which the client came.
+};
+
 /// One executor process, from the order to start it until it has been reaped.
 ///
 /// STATES  starting -> (spawned) -> ready -> ended. kReady may never come when it dies first.
@@ -49,7 +56,7 @@ class Executor : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   kj::Promise<Result<void>> open(const wire::Open& open, int library);
 
   /// Opens a network listener; its address. kDisconnected when the executor ends meanwhile.
-  kj::Promise<Result<std::string>> listen(const std::string& transport, const std::string& host);
+  kj::Promise<Result<std::string>> listen(const std::string& transport, const ListenPlaces& places);
 
   /// Resolves with how it ended, for people, once its process is gone.
   kj::Promise<std::string> ended() { return ended_.addBranch(); }

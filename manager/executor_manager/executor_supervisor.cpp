@@ -199,11 +199,8 @@ kj::Promise<void> ExecutorSupervisor::listen_again(kj::Own<Executor> executor,
                                                    std::uint32_t generation, std::size_t at) {
   if (at == 0 && !transports_.empty()) network_ = {generation, {}, {}};
   if (at >= transports_.size() || network_.generation != generation) return kj::READY_NOW;
-  std::string host = services_.data_host;
-  if (transports_[at] == "verbs" && !services_.rdma_host.empty()) host = services_.rdma_host;
-  // A fabric endpoint is on one network only: the one that the client came by.
-  if (host.empty() && transports_[at] == "fabric") host = client_host_;
-  auto listening = executor->listen(transports_[at], host);
+  auto listening =
+      executor->listen(transports_[at], {services_.data_host, services_.rdma_host, client_host_});
   return listening.then([this, executor = kj::mv(executor), generation,
                          at](Result<std::string> address) mutable -> kj::Promise<void> {
     if (network_.generation != generation) return kj::READY_NOW;
@@ -220,12 +217,11 @@ void ExecutorSupervisor::write_endpoint(wire::Endpoint::Builder to) const {
   to.setGeneration(generation_);
   const bool known = network_.generation == generation_;
   const std::size_t count = known ? network_.addresses.size() : 0;
-  auto addresses = to.initAddresses(static_cast<unsigned>(count + 1));
-  addresses[0].setTransport("shm");
-  addresses[0].setAddress(data_socket_);
+  to.setLocal(data_socket_);
+  auto addresses = to.initAddresses(static_cast<unsigned>(count));
   for (unsigned i = 0; i < count; ++i) {
-    addresses[i + 1].setTransport(network_.addresses[i].first);
-    addresses[i + 1].setAddress(network_.addresses[i].second);
+    addresses[i].setTransport(network_.addresses[i].first);
+    addresses[i].setAddress(network_.addresses[i].second);
   }
   if (!known) return;
   auto refusals = to.initRefusals(static_cast<unsigned>(network_.refusals.size()));

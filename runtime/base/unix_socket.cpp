@@ -61,6 +61,16 @@ Result<sockaddr_un> abstract_address(const std::string& name, socklen_t& length)
   return address;
 }
 
+Result<Fd> listen_at(const sockaddr_un& address, socklen_t length, int backlog,
+                     const std::string& attempted) {
+  Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (!fd.valid() || ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0 ||
+      ::listen(fd.get(), backlog) != 0) {
+    return fail(ErrorKind::kInternal, errno_text(attempted), errno);
+  }
+  return fd;
+}
+
 }  // namespace
 
 Result<std::pair<Fd, Fd>> make_socketpair() {
@@ -75,13 +85,26 @@ Result<Fd> listen_abstract(const std::string& name, int backlog) {
   socklen_t length = 0;
   auto address = abstract_address(name, length);
   if (!address) return tl::unexpected<Error>(address.error());
-  Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  if (!fd.valid() || ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&*address), length) != 0 ||
-      ::listen(fd.get(), backlog) != 0) {
-    return fail(ErrorKind::kInternal, errno_text("listening on abstract socket '" + name + "'"),
-                errno);
+  return listen_at(*address, length, backlog, "listening on abstract socket '" + name + "'");
+}
+
+Result<Fd> listen_abstract(int backlog) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  // The family alone: the system chooses a name (see unix(7), "Autobind").
+  return listen_at(address, sizeof(address.sun_family), backlog, "listening on an abstract socket");
+}
+
+Result<std::string> abstract_name(int socket) {
+  sockaddr_un address{};
+  socklen_t length = sizeof(address);
+  constexpr socklen_t kFirst = offsetof(sockaddr_un, sun_path) + 1;
+  if (::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &length) != 0 ||
+      address.sun_family != AF_UNIX || length < kFirst || address.sun_path[0] != '\0') {
+    return fail(ErrorKind::kInvalid,
+                "a socket that was handed over is not bound to an abstract name");
   }
-  return fd;
+  return std::string(address.sun_path + 1, length - kFirst);
 }
 
 Result<Fd> connect_abstract(const std::string& name, std::chrono::milliseconds timeout) {

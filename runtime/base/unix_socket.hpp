@@ -23,6 +23,10 @@ Result<std::pair<Fd, Fd>> make_socketpair();
 /// A listening socket at an abstract address (leaves no file behind); `name` without the leading
 /// zero byte, at most 107 bytes.
 Result<Fd> listen_abstract(const std::string& name, int backlog);
+/// At an address that the system chooses.
+Result<Fd> listen_abstract(int backlog);
+/// The name of the abstract address that a socket is bound to.
+Result<std::string> abstract_name(int socket);
 
 /// Connects to an abstract address; kDisconnected when nobody listens there, kOverloaded when the
 /// listener's queue stayed full for `timeout` (it does not accept: stopped, or flooded).

@@ -3,13 +3,11 @@
 #include "helper_process.hpp"
 #include "statistics.hpp"
 #include <base/clock.hpp>
-#include <base/unix_socket.hpp>
 #include <sublet/lease.hpp>
-#include <transport/any_channel.hpp>
-#include <transport/any_server.hpp>
+#include <transport/any/any_channel.hpp>
+#include <transport/any/any_listener.hpp>
 
 #include <poll.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -33,7 +31,7 @@ constexpr transport::Token kToken{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
 
 /// What the client asks for: a listener for so many workers.
 struct Order {
-  transport::Kind kind = transport::Kind::kShm;
+  transport::Kind kind{};
   std::uint32_t workers = 0;
 };
 
@@ -49,13 +47,7 @@ Result<std::unique_ptr<transport::AnyListener>> open_listener(const Order& order
   options.workers = order.workers;
   options.max_arena_bytes = LeaseRequest{}.arena_bytes;
   options.mostly_warm = true;
-  if (order.kind != transport::Kind::kShm) return transport::listen(order.kind, options, {});
-  static std::uint32_t listeners = 0;
-  const std::string name =
-      "sublet-bench-" + std::to_string(::getpid()) + "-" + std::to_string(++listeners);
-  auto socket = base::listen_abstract(name, static_cast<int>(order.workers));
-  if (!socket) return tl::unexpected<Error>(std::move(socket.error()));
-  return transport::listen_shm(std::move(*socket), name, options);
+  return transport::listen(order.kind, options, {});
 }
 
 /// Takes connections, as an executor's main thread does, until the client says something.

@@ -274,7 +274,7 @@ Result<LatencyReport> measure_latency(const LatencyOptions& options, Progress& p
       report.rows.push_back(*row);
     }
   }
-  if (options.compare && options.transport == transport::Kind::kShm) {
+  if (options.compare && options.transport == transport::same_node_kind()) {
     worker->lease.release();
     compare_on_node(report, progress);
   } else if (options.compare) {

@@ -1,6 +1,5 @@
 #include "options.hpp"
 
-#include <wire/transport_kind.hpp>
 
 #include <boost/program_options.hpp>
 
@@ -56,18 +55,9 @@ Result<Mode> parse_mode(const std::string& text) {
   return fail(ErrorKind::kInvalid, "--mode: '" + text + "' is none of hot, warm, cold");
 }
 
-/// "shm, verbs, fabric, tcp".
-std::string transport_names() {
-  std::string names;
-  for (const transport::Kind kind : wire::kAllTransports) {
-    names += (names.empty() ? "" : ", ") + std::string(to_string(kind));
-  }
-  return names;
-}
-
 Result<transport::Kind> parse_transport(const std::string& text) {
-  if (const auto kind = wire::transport_named(text)) return *kind;
-  return fail(ErrorKind::kInvalid, "--transport: '" + text + "' is none of " + transport_names());
+  if (const auto kind = transport::kind_named(text)) return *kind;
+  return fail(ErrorKind::kInvalid, "--transport: '" + text + "' is none of " + transport::kind_names());
 }
 
 /// Those of all benchmarks.
@@ -81,7 +71,7 @@ po::options_description common_description() {
       ("json", po::value<std::string>()->value_name("FILE"),                                //
        "write the figures there as JSON; - for standard output")                            //
       ("transport", po::value<std::string>()->value_name("NAME"),                           //
-       ("one of " + transport_names() + " (default shm)").c_str())                          //
+       ("one of " + transport::kind_names() + " (default shm)").c_str())                          //
       ("help,h", "explain the options");
   return options;
 }

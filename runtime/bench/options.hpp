@@ -2,7 +2,7 @@
 
 #include "cpus.hpp"
 #include <sublet/result.hpp>
-#include <transport/kind.hpp>
+#include <transport/any/kind.hpp>
 #include <wire/limits.hpp>
 
 #include <cstddef>
@@ -31,7 +31,7 @@ struct CommonOptions {
   bool cpus_given = false;  ///< The user named them: measure there or not at all.
   std::string json_file;    ///< Empty: none; "-": standard output, instead of the table.
   std::string manager;  ///< Empty: as Session::open finds one. Not of `connect`, which has none.
-  transport::Kind transport = transport::Kind::kShm;
+  transport::Kind transport = transport::same_node_kind();
 };
 
 struct LatencyOptions : CommonOptions {

@@ -2,7 +2,7 @@
 
 #include "raw_exchange.hpp"
 #include <sublet/result.hpp>
-#include <transport/kind.hpp>
+#include <transport/any/kind.hpp>
 
 #include <cstddef>
 #include <memory>
@@ -13,10 +13,10 @@ namespace sublet::bench {
 /// A transport's bare exchange: what the benchmarks put beside ours. Each file of raw/ defines one,
 /// `raw_<its name>`; the build makes the table of them.
 struct RawTransport {
-  transport::Kind kind;
-  const char* hot;     ///< What the exchange is, for people; in mode hot.
-  const char* warm;    ///< The same in mode warm.
-  const char* stream;  ///< What the bare stream is.
+  const char* transport;  ///< Its name.
+  const char* hot;        ///< What the exchange is, for people; in mode hot.
+  const char* warm;       ///< The same in mode warm.
+  const char* stream;     ///< What the bare stream is.
   /// The stream copies each payload to where the server reads it, which is all there is to move;
   /// others take it from where it lies.
   bool stream_copies;

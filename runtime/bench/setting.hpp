@@ -1,7 +1,7 @@
 #pragma once
 
 #include "cpus.hpp"
-#include <transport/kind.hpp>
+#include <transport/any/kind.hpp>
 
 #include <string>
 
@@ -10,7 +10,7 @@ namespace sublet::bench {
 /// Where and over what a benchmark was run: the head of its report.
 struct Setting {
   CpuPair cpus;
-  transport::Kind transport = transport::Kind::kShm;
+  transport::Kind transport = transport::same_node_kind();
   std::string manager;  ///< Empty: it needed none.
 };
 

@@ -34,12 +34,10 @@ transport::Endpoint read_endpoint(wire::Endpoint::Reader from, const Grant& gran
                                   const std::string& host) {
   transport::Endpoint endpoint;
   endpoint.generation = from.getGeneration();
+  endpoint.add_local(wire::to_string(from.getLocal()));
   for (const auto address : from.getAddresses()) {
-    const auto kind = wire::transport_named(wire::to_string(address.getTransport()));
-    if (!kind) continue;  // of a newer executor manager
-    std::string text = wire::to_string(address.getAddress());
-    if (*kind != transport::Kind::kShm && text.starts_with("*:")) text = host + text.substr(1);
-    endpoint.addresses.push_back({*kind, std::move(text)});
+    endpoint.add(wire::to_string(address.getTransport()), wire::to_string(address.getAddress()),
+                 host);
   }
   for (const auto refusal : from.getRefusals()) {
     endpoint.refusals.push_back(wire::to_string(refusal));
@@ -70,15 +68,15 @@ kj::Promise<void> follow_executors(wire::ClaimedLease::Client lease, Grant grant
   auto fate = lease.fateRequest();
   fate.setGeneration(generation);
   return fate.send()
-      .then([lease, state, generation](
-                capnp::Response<wire::ClaimedLease::FateResults>&& results) mutable {
+      .then([lease, state,
+             generation](capnp::Response<wire::ClaimedLease::FateResults>&& results) mutable {
         state->executor_ended(generation, wire::to_string(results.getText()));
         auto replacement = lease.replacementRequest();
         replacement.setGeneration(generation);
         return replacement.send();
       })
-      .then([lease, grant, host, state](
-                capnp::Response<wire::ClaimedLease::ReplacementResults>&& results) mutable
+      .then([lease, grant, host,
+             state](capnp::Response<wire::ClaimedLease::ReplacementResults>&& results) mutable
             -> kj::Promise<void> {
         if (auto failure = wire::failure_of(results)) {
           state->lose(failure->what());
@@ -98,7 +96,7 @@ kj::Promise<Result<Claimed>> claim_at(const Grant& grant, transport::Preference 
   request.setNotices(kj::heap<NoticeServer>(state));
   std::vector<transport::Kind> networks;
   std::copy_if(preference.kinds.begin(), preference.kinds.end(), std::back_inserter(networks),
-               [](transport::Kind kind) { return kind != transport::Kind::kShm; });
+               transport::reaches_other_nodes);
   auto names = request.initTransports(static_cast<unsigned>(networks.size()));
   for (unsigned i = 0; i < names.size(); ++i) names.set(i, to_string(networks[i]));
   return request.send().then(
@@ -125,9 +123,9 @@ kj::Promise<Result<Claimed>> claim_at(const Grant& grant, transport::Preference 
                          .eagerlyEvaluate([state](kj::Exception&& exception) {
                            state->lose(exception.getDescription().cStr(), true);
                          });
-        auto follow = follow_executors(results.getLease(), grant, reached.host, state,
-                                       endpoint.generation)
-                          .eagerlyEvaluate([](kj::Exception&&) {});  // `watch` tells of it
+        auto follow =
+            follow_executors(results.getLease(), grant, reached.host, state, endpoint.generation)
+                .eagerlyEvaluate([](kj::Exception&&) {});  // `watch` tells of it
         claimed.remote.reset(new NodeRemote{kj::mv(reached.connection), results.getLease(),
                                             kj::mv(watch), kj::mv(follow)});
         return claimed;

@@ -2,7 +2,7 @@
 
 #include <client/lease_events.hpp>
 #include <sublet/lease.hpp>
-#include <transport/any_channel.hpp>
+#include <transport/any/choice.hpp>
 
 #include <atomic>
 #include <cstdint>

@@ -1,6 +1,7 @@
 // SessionOptions::load: the defaults, then the file, then the environment, then the flags.
 
 #include <sublet/session.hpp>
+#include <transport/any/kind.hpp>
 
 #include <boost/program_options.hpp>
 
@@ -25,7 +26,7 @@ constexpr Named kNames[] = {
     {"manager-dir", "directory in which the resource manager keeps its address"},
     {"allow-private", "start a private manager when none runs (true or false)"},
     {"node-name", "name of this node, when it is not the host name"},
-    {"transport", "shm, verbs, fabric or tcp; when it is not the best one that is wanted"},
+    {"transport", "its name, as `sublet doctor` tells; when it is not the best one that is wanted"},
     {"peer-timeout-ms", "a node that does not answer at all for so long is lost"},
     {"timeout-ms", "deadline of every exchange with a manager"},
     {"private-cpuset", "cores that a private manager offers, in hwloc syntax"},
@@ -82,8 +83,9 @@ Result<void> set(SessionOptions& options, const std::string& source, const std::
   } else if (name == "node-name") {
     options.node_name = value;
   } else if (name == "transport") {
-    const bool known = value == "shm" || value == "verbs" || value == "fabric" || value == "tcp";
-    if (!known) return bad(source, name, value, "shm, verbs, fabric or tcp");
+    if (!transport::kind_named(value)) {
+      return bad(source, name, value, "one of " + transport::kind_names());
+    }
     options.transport = value;
   } else if (name == "private-cpuset") {
     options.private_cpuset = value;

@@ -31,8 +31,7 @@ Result<Route> route_to(const NodeShare& share, std::uint32_t worker_on_node,
   auto address = transport::choose(endpoint, share.preference);
   if (!address) {
     return fail(address.error().kind(), "no transport to the executor on node " +
-                                            share.grant.node_name + ": " +
-                                            address.error().what());
+                                            share.grant.node_name + ": " + address.error().what());
   }
   Route route{{}, endpoint.generation};
   transport::Target& target = route.target;
@@ -176,7 +175,7 @@ bool WorkerLink::close(const std::string& reason, bool by_force) noexcept {
   if (listening()) progress();
   begin_ending();
   // Over a network nobody but this side's channel writes to the calls' memory.
-  const bool may_write = busy() && kind_ == transport::Kind::kShm;
+  const bool may_write = busy() && !transport::reaches_other_nodes(kind_);
   if (may_write && !by_force && !share_->state->ended(generation_) && channel_->check_peer()) {
     return false;
   }

@@ -6,7 +6,7 @@
 #include <client/pending_call.hpp>
 #include <client/staging.hpp>
 #include <client/trace.hpp>
-#include <transport/any_channel.hpp>
+#include <transport/any/any_channel.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -159,7 +159,7 @@ class WorkerLink {
   std::uint32_t index_;
   std::uint32_t worker_on_node_;
   Phase phase_ = Phase::kDown;
-  transport::Kind kind_ = transport::Kind::kShm;
+  transport::Kind kind_{};
   std::uint32_t generation_ = 0;
   std::uint32_t connection_ = 0;  ///< Counts the channels taken.
   std::optional<transport::AnyClientChannel> channel_;

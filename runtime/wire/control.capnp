@@ -147,9 +147,9 @@ struct WorkerDescription {
 }
 
 struct DataAddress {
-  transport @0 :Text;      # shm, verbs, fabric, tcp
-  # shm: an abstract Unix socket's name, without the leading zero byte. Others: as that transport's
-  # listener says it; "*" in place of a host means the one that the executor manager was reached at.
+  transport @0 :Text;      # its name
+  # As that transport's listener says it; "*" in place of a host means the one that the executor
+  # manager was reached at.
   address @1 :Text;
 }
 
@@ -158,11 +158,13 @@ struct Endpoint {
   generation @0 :UInt32;   # counts the executors of this grant, from 1
   addresses @1 :List(DataAddress);
   refusals @2 :List(Text); # why it cannot be reached by other transports that were asked for
+  local @3 :Text;          # for clients on its own node: the name of an abstract Unix socket,
+                           # without the leading zero byte
 }
 
 interface ExecutorManager {
-  # kDenied: no such token, or it has expired or been claimed. `transports`: those beside shm that
-  # the client wants to connect by; the executor opens them before this answers.
+  # kDenied: no such token, or it has expired or been claimed. `transports`: those to other
+  # nodes that the client wants to connect by; the executor opens them before this answers.
   claim @0 (token :Data, notices :LeaseNotices, transports :List(Text))
       -> (failure :Failure, lease :ClaimedLease, endpoint :Endpoint,
           workers :List(WorkerDescription), expiresUnixMs :Int64);

@@ -98,8 +98,11 @@ inline constexpr std::size_t kMaxHostName = 256;
 
 /// Take data connections over a network too.
 struct Listen {
-  std::array<char, kMaxTransportName> transport;  ///< transport::to_string(Kind).
-  std::array<char, kMaxHostName> host;            ///< Address of this node; empty: all.
+  std::array<char, kMaxTransportName> transport;  ///< Its name.
+  // Places of which the transport takes what suits it (transport::ListenPlaces).
+  std::array<char, kMaxHostName> host;
+  std::array<char, kMaxHostName> device;
+  std::array<char, kMaxHostName> client_network;
 };
 
 struct Listening {

@@ -72,7 +72,7 @@ TEST_F(BenchOptionsTest, TakeBandwidthAndItsDefaults) {
   const auto& defaults = std::get<BandwidthOptions>(*by_default);
   EXPECT_EQ(defaults.sizes, (std::vector<std::size_t>{65536, 1048576}));
   EXPECT_EQ(defaults.window, 16u);
-  EXPECT_EQ(defaults.transport, wire::TransportKind::kShm);
+  EXPECT_EQ(defaults.transport, transport::kind_named("shm"));
 
   const auto told = parse_bench({"bandwidth", "--sizes", "1,4096", "--window", "3", "--transport",
                                  "fabric", "--iterations", "9", "--warmup", "0"});
@@ -80,7 +80,7 @@ TEST_F(BenchOptionsTest, TakeBandwidthAndItsDefaults) {
   const auto& bandwidth = std::get<BandwidthOptions>(*told);
   EXPECT_EQ(bandwidth.sizes, (std::vector<std::size_t>{1, 4096}));
   EXPECT_EQ(bandwidth.window, 3u);
-  EXPECT_EQ(bandwidth.transport, wire::TransportKind::kFabric);
+  EXPECT_EQ(bandwidth.transport, transport::kind_named("fabric"));
   EXPECT_EQ(bandwidth.iterations, 9u);
   EXPECT_EQ(bandwidth.warmup, 0u);
 }
@@ -96,7 +96,7 @@ TEST_F(BenchOptionsTest, TakeConnectAndItsDefaults) {
   ASSERT_TRUE(told) << told.error().what();
   const auto& connect = std::get<ConnectOptions>(*told);
   EXPECT_EQ(connect.counts, (std::vector<std::uint32_t>{2, 1024}));
-  EXPECT_EQ(connect.transport, wire::TransportKind::kVerbs);
+  EXPECT_EQ(connect.transport, transport::kind_named("verbs"));
   EXPECT_EQ(connect.iterations, 5u);
   EXPECT_EQ(connect.warmup, 0u);
 

@@ -105,7 +105,7 @@ TEST(RateReport, HasTheKeysThatProgramsReadAsJson) {
 
 TEST(BandwidthReport, HasTheKeysThatProgramsReadAsJson) {
   BandwidthReport bandwidth;
-  bandwidth.transport = wire::TransportKind::kFabric;
+  bandwidth.transport = *transport::kind_named("fabric");
   bandwidth.window = 16;
   bandwidth.rows.push_back({.size_bytes = 1 << 20,
                             .mib_per_s = 1900,
@@ -130,7 +130,7 @@ TEST(BandwidthReport, HasTheKeysThatProgramsReadAsJson) {
 
 TEST(ConnectReport, HasTheKeysThatProgramsReadAsJson) {
   ConnectReport connect;
-  connect.transport = wire::TransportKind::kVerbs;
+  connect.transport = *transport::kind_named("verbs");
   connect.rows.push_back(
       {.connections = 64, .together_us = 6400, .one_by_one_us = 12800, .ratio = 0.5, .rounds = 20});
   const json parsed = json::parse(to_json(connect));

@@ -154,7 +154,7 @@ class Executor {
   Executor(ExecutorOptions options, SharedControl& control)
       : options_(std::move(options)),
         control_(control),
-        host_(T::Host::open(options_.host).value_or_throw()),
+        host_(conformance::listen<T>(options_.host).value_or_throw()),
         stop_(::eventfd(0, EFD_CLOEXEC)),
         workers_(options_.host.workers) {
     for (std::uint32_t i = 0; i < options_.host.workers; ++i) {
@@ -259,7 +259,7 @@ class Executor {
 
   const ExecutorOptions options_;
   SharedControl& control_;
-  std::unique_ptr<typename T::Host> host_;
+  std::unique_ptr<typename T::Listener> host_;
   base::Fd stop_;
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -84,7 +84,7 @@ TYPED_TEST_P(SettingUp, FailsInTimeWhenNobodyIsThere) {
 }
 
 TYPED_TEST_P(SettingUp, FailsInTimeWhenNobodyAnswers) {
-  const auto host = TypeParam::Host::open({}).value_or_throw();  // and nobody serves it
+  const auto host = conformance::listen<TypeParam>({}).value_or_throw();  // and nobody serves it
   ClientOptions options;
   options.timeout = std::chrono::milliseconds(50);
   const base::Deadline deadline = this->patience();

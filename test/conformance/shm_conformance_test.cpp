@@ -1,19 +1,34 @@
-#include "blocking_suite.hpp"
-#include "calls_suite.hpp"
-#include "deaths_suite.hpp"
-#include "faults_suite.hpp"
-#include "payloads_suite.hpp"
-#include "setup_suite.hpp"
-#include "shm_transport.hpp"
-#include "wakeups_suite.hpp"
+#include "all_suites.hpp"
+#include <base/asymmetric_fence.hpp>
+#include <base/unix_socket.hpp>
+#include <transport/shm/shm_transport.hpp>
 
 namespace sublet::conformance {
 namespace {
 
 using transport::shm::FenceMode;
 
-using Asymmetric = ShmTransport<FenceMode::kAsymmetric>;
-using Symmetric = ShmTransport<FenceMode::kSymmetric>;
+/// Fences says who pays for the fence between work and sleep.
+template <FenceMode Fences>
+class Shm : public TransportOf<transport::shm::Transport> {
+ public:
+  static constexpr const char* kListenAt = "";  ///< A name that the system chooses.
+  static constexpr bool kSharesMemory = true;
+  static constexpr bool kMostlyWarm = Fences == FenceMode::kSymmetric;
+
+  static std::string why_not() {
+    if (Fences == FenceMode::kAsymmetric && !base::register_asymmetric_fence()) {
+      return "this kernel has no expedited membarrier";
+    }
+    return {};
+  }
+  static std::shared_ptr<void> connect_silently(const std::string& address) {
+    return std::make_shared<base::Fd>(base::connect_abstract(address).value_or_throw());
+  }
+};
+
+using Asymmetric = Shm<FenceMode::kAsymmetric>;
+using Symmetric = Shm<FenceMode::kSymmetric>;
 static_assert(TransportUnderTest<Asymmetric> && TransportUnderTest<Symmetric>);
 
 using Transports = ::testing::Types<Asymmetric, Symmetric>;
@@ -25,14 +40,7 @@ struct Names {
   }
 };
 
-INSTANTIATE_TYPED_TEST_SUITE_P(Shm, Calls, Transports, Names);
-INSTANTIATE_TYPED_TEST_SUITE_P(Shm, Payloads, Transports, Names);
-INSTANTIATE_TYPED_TEST_SUITE_P(Shm, WakeUps, Transports, Names);
-INSTANTIATE_TYPED_TEST_SUITE_P(Shm, Crowds, Transports, Names);
-INSTANTIATE_TYPED_TEST_SUITE_P(Shm, Deaths, Transports, Names);
-INSTANTIATE_TYPED_TEST_SUITE_P(Shm, Blocking, Transports, Names);
-INSTANTIATE_TYPED_TEST_SUITE_P(Shm, Faults, Transports, Names);
-INSTANTIATE_TYPED_TEST_SUITE_P(Shm, SettingUp, Transports, Names);
+SUBLET_CONFORMANCE(Shm, Transports, Names);
 
 }  // namespace
 }  // namespace sublet::conformance

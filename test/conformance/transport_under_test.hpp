@@ -2,19 +2,18 @@
 
 #include <sublet/result.hpp>
 #include <transport/arena.hpp>
+#include <transport/common/tcp_socket.hpp>
 #include <transport/contract.hpp>
+#include <transport/row.hpp>
 #include <transport/setup.hpp>
-
-#include <poll.h>
 
 #include <array>
 #include <chrono>
 #include <concepts>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
-#include <vector>
+#include <utility>
 
 namespace sublet::conformance {
 
@@ -66,31 +65,15 @@ inline transport::ConnectOptions connect_options(const std::string& address,
   return connecting;
 }
 
-template <class Server>
-using OnAccepted = std::function<void(std::uint32_t worker, std::unique_ptr<Server> channel)>;
-
-/// A transport's listener and the connections it has accepted, as the main thread of an executor
-/// uses them: poll the descriptors, then service().
-template <class H, class Server>
-concept HostUnderTest = requires(H host, const H& chost, const HostOptions& options,
-                                 std::vector<pollfd>& fds) {
-  { H::open(options) } -> std::same_as<Result<std::unique_ptr<H>>>;
-  /// What a client needs to find it, for instance a socket's name; a line of text.
-  { chost.address() } -> std::same_as<std::string>;
-  {chost.append_poll_fds(fds)};
-  { chost.poll_timeout_ms() } -> std::same_as<int>;
-  /// Answers whoever wants to connect; `ended` names the workers whose client has closed or died.
-  {host.service(std::function<bool(std::uint32_t)>{}, OnAccepted<Server>{},
-                std::function<void(std::uint32_t)>{})};
-};
-
 /// What a transport brings to the suites: only static members.
 template <class T>
 concept TransportUnderTest = requires(const std::string& address, const ClientOptions& options,
                                       std::shared_ptr<transport::Arena> arena) {
   requires transport::ClientChannel<typename T::Client>;
   requires transport::ServerChannel<typename T::Server>;
-  requires HostUnderTest<typename T::Host, typename T::Server>;
+  requires transport::ChannelListener<typename T::Listener, typename T::Server>;
+  /// Where its listener listens on this machine.
+  { T::kListenAt } -> std::convertible_to<std::string>;
   /// Whether a worker works in the client's own memory, or in a copy of it that travels.
   { T::kSharesMemory } -> std::convertible_to<bool>;
   /// Part of the name of each mapping that a channel makes, to see that none is left over.
@@ -100,6 +83,42 @@ concept TransportUnderTest = requires(const std::string& address, const ClientOp
   { T::connect(address, options, arena) } -> std::same_as<Result<typename T::Client>>;
   /// Connects and then says nothing, until what is returned goes.
   { T::connect_silently(address) } -> std::same_as<std::shared_ptr<void>>;
+};
+
+/// The listener of an executor. A transport whose workers hardly ever spin says so in kMostlyWarm.
+template <TransportUnderTest T>
+Result<std::unique_ptr<typename T::Listener>> listen(const HostOptions& options) {
+  transport::ListenOptions listening = listen_options(options);
+  if constexpr (requires { T::kMostlyWarm; }) listening.mostly_warm = T::kMostlyWarm;
+  return T::Listener::open(listening, T::kListenAt);
+}
+
+/// What most transports bring: a row of the table of transports, that listens on the loopback
+/// interface and is set up over TCP. To be derived from; what differs is named anew.
+template <transport::Transport Row>
+class TransportOf {
+ public:
+  using Client = typename Row::Client;
+  using Server = typename Row::Server;
+  using Listener = typename Row::Listener;
+  static constexpr const char* kListenAt = "127.0.0.1";
+  static constexpr bool kSharesMemory = false;
+  static constexpr const char* kMappingName = "memfd:sublet";
+
+  static std::string why_not() {
+    const transport::Finding finding = Row::state();
+    return finding.good ? std::string() : finding.text;
+  }
+  static Result<Client> connect(const std::string& address, const ClientOptions& options,
+                                const std::shared_ptr<transport::Arena>& arena) {
+    const auto one = connect_options(address, options);
+    return std::move(Row::connect({&one, 1}, arena).front());
+  }
+  static std::shared_ptr<void> connect_silently(const std::string& address) {
+    const auto to = transport::HostPort::parse(address).value_or_throw();
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    return std::make_shared<base::Fd>(transport::connect_to(to, end).value_or_throw());
+  }
 };
 
 }  // namespace sublet::conformance

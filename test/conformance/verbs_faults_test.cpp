@@ -283,7 +283,7 @@ TEST_F(Verbs, ChannelsLeaveNothingOnTheDevice) {
 
 TEST_F(Verbs, AddressesThatLeadNowhereAreTriedInTurn) {
   start();
-  const auto addresses = transport::verbs::split_addresses(executor_->address());
+  const auto addresses = transport::split_list(executor_->address());
   const std::string dead = addresses[0].substr(0, addresses[0].rfind(':')) + ":1";
   for (const std::string& address : addresses) {
     ASSERT_TRUE(executor_->await_free(0));

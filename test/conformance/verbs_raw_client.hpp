@@ -3,6 +3,7 @@
 // A client of the verbs transport made of bare verbs, which keeps no rule it does not want to.
 
 #include "process.hpp"
+#include "verbs_transport.hpp"
 #include <transport/verbs/verbs_setup.hpp>
 
 #include <arpa/inet.h>
@@ -38,9 +39,8 @@ class RawVerbsClient {
     rdma_cm_id* made = nullptr;
     check(rdma_create_id(events_.get(), &made, nullptr, RDMA_PS_TCP), "rdma_create_id");
     id_.reset(made);
-    auto target =
-        transport::verbs::SocketAddress::parse(transport::verbs::split_addresses(address).at(0));
-    check(rdma_resolve_addr(made, nullptr, target->get(), 5000), "rdma_resolve_addr");
+    auto target = first_address(address);
+    check(rdma_resolve_addr(made, nullptr, target.get(), 5000), "rdma_resolve_addr");
     expect(RDMA_CM_EVENT_ADDR_RESOLVED);
     check(rdma_resolve_route(made, 5000), "rdma_resolve_route");
     expect(RDMA_CM_EVENT_ROUTE_RESOLVED);
@@ -85,7 +85,7 @@ class RawVerbsClient {
   [[nodiscard]] std::string refusal() const {
     transport::verbs::Rejection rejection{};
     if (said_.size() >= sizeof(rejection)) std::memcpy(&rejection, said_.data(), sizeof(rejection));
-    return rejection.magic == transport::verbs::kMagic ? rejection.text.data() : "";
+    return rejection.magic == transport::kAnswerMagic ? rejection.text.data() : "";
   }
   [[nodiscard]] transport::verbs::Welcome welcome() const {
     transport::verbs::Welcome welcome{};

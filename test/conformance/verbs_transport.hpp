@@ -1,31 +1,25 @@
 #pragma once
 
-#include "network_host.hpp"
+#include "transport_under_test.hpp"
 #include <transport/verbs/verbs_devices.hpp>
-#include <transport/verbs/verbs_setup.hpp>
+#include <transport/verbs/verbs_transport.hpp>
 
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 namespace sublet::conformance {
 
+/// The first address of a verbs listener.
+inline transport::SocketAddress first_address(const std::string& list) {
+  const auto first = transport::HostPort::parse(transport::split_list(list).at(0)).value_or_throw();
+  return transport::SocketAddress::numeric(first.host, first.port).value();
+}
+
 /// The verbs transport, over whatever RDMA device there is.
-class VerbsTransport {
+class VerbsTransport : public TransportOf<transport::verbs::Transport> {
  public:
-  using Client = transport::verbs::ClientChannel;
-  using Server = transport::verbs::ServerChannel;
-  using Host = NetworkHost<transport::verbs::Listener, Server, kAnyDevice>;
-  static constexpr bool kSharesMemory = false;
-  static constexpr const char* kMappingName = "memfd:sublet";
-
-  static std::string why_not() { return transport::verbs::why_unavailable(); }
-
-  static Result<Client> connect(const std::string& address, const ClientOptions& options,
-                                std::shared_ptr<transport::Arena> arena) {
-    return transport::verbs::connect(connect_options(address, options), std::move(arena));
-  }
+  static constexpr const char* kListenAt = "";  ///< At any device.
 
   /// Resolves the way to the listener and stops there: what a peer can hold without a greeting,
   /// which travels with the request to connect.
@@ -39,16 +33,12 @@ class VerbsTransport {
     rdma_cm_id* id = nullptr;
     if (rdma_create_id(silent->events.get(), &id, nullptr, RDMA_PS_TCP) != 0) return silent;
     silent->id.reset(id);
-    auto target =
-        transport::verbs::SocketAddress::parse(transport::verbs::split_addresses(address).at(0));
+    auto target = first_address(address);
     const auto await_event = [&] {
       pollfd ready{silent->events->fd, POLLIN, 0};
-      rdma_cm_event* event = nullptr;
-      if (::poll(&ready, 1, 10'000) == 1 && rdma_get_cm_event(silent->events.get(), &event) == 0) {
-        rdma_ack_cm_event(event);
-      }
+      if (::poll(&ready, 1, 10'000) == 1) (void)transport::verbs::next_event(silent->events.get());
     };
-    if (rdma_resolve_addr(id, nullptr, target->get(), 1000) == 0) await_event();
+    if (rdma_resolve_addr(id, nullptr, target.get(), 1000) == 0) await_event();
     if (rdma_resolve_route(id, 1000) == 0) await_event();
     return silent;
   }

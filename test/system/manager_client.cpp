@@ -115,7 +115,7 @@ Result<ClaimOfTest> ManagerClient::claim(const Grant& grant, std::span<const std
   if (auto failure = wire::failure_of(response)) return tl::unexpected<Error>(*failure);
   claim.lease = response.getLease();
   claim.generation = response.getEndpoint().getGeneration();
-  claim.socket = wire::to_string(response.getEndpoint().getAddresses()[0].getAddress());
+  claim.socket = wire::to_string(response.getEndpoint().getLocal());
   for (const auto worker : response.getWorkers()) {
     claim.cpusets.push_back(wire::to_string(worker.getCpuset()));
   }

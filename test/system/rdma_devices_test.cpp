@@ -131,7 +131,7 @@ TEST_F(RdmaDevices, WhosePortIsDownAreSaidToBe) {
   ASSERT_FALSE(port_.interfaces.empty());
   {
     const LinkDown down(port_.interfaces.front());
-    ASSERT_TRUE(eventually([] { return !transport::verbs::available(); }))
+    ASSERT_TRUE(eventually([] { return !transport::verbs::why_unavailable().empty(); }))
         << "another port is still up";
     EXPECT_EQ(devices({"--device", port_.name})[0]["state"], "down");
     const Ended doctor = run({"doctor"});
@@ -144,7 +144,7 @@ TEST_F(RdmaDevices, WhosePortIsDownAreSaidToBe) {
     expect_contains(refusal,
                     "no port of an RDMA device is active (" + port_.name + " port 1: down)");
   }
-  ASSERT_TRUE(eventually([] { return transport::verbs::available(); }));
+  ASSERT_TRUE(eventually([] { return transport::verbs::why_unavailable().empty(); }));
   EXPECT_EQ(lease_from({"--device", port_.name}), "verbs");
 }
 

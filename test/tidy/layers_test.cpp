@@ -28,11 +28,19 @@ TEST(Layers, ForbidUpwards) {
 TEST(Layers, KeepTransportsApart) {
   const auto peer = make_file("runtime/transport/shm/x.cpp", "#include <transport/verbs/qp.hpp>\n");
   EXPECT_NE(layers({kVerbs, peer}), "");
+  // One that is new too, whatever its name.
+  const auto pigeon = make_file("runtime/transport/pigeon/loft.hpp", "");
+  const auto shm =
+      make_file("runtime/transport/shm/x.cpp", "#include <transport/pigeon/loft.hpp>\n");
+  EXPECT_NE(layers({pigeon, shm}), "");
+  const auto any =
+      make_file("runtime/transport/any/x.cpp", "#include <transport/pigeon/loft.hpp>\n");
+  EXPECT_EQ(layers({pigeon, any}), "");
 }
 
 TEST(Layers, LetOnlyTheFactoryNameTransports) {
   const auto text = "#include <transport/shm/ring.hpp>\n";
-  EXPECT_EQ(layers({kFd, kShm, make_file("runtime/transport/any_channel.hpp", text)}), "");
+  EXPECT_EQ(layers({kFd, kShm, make_file("runtime/transport/any/any_channel.hpp", text)}), "");
   EXPECT_NE(layers({kFd, kShm, make_file("runtime/transport/contract.hpp", text)}), "");
   EXPECT_NE(layers({kFd, kShm, make_file("runtime/client/lease.cpp", text)}), "");
 }

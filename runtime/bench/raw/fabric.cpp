@@ -290,7 +290,7 @@ class RawFabric final : public RawCompletions<RawFabric, FabricEnd> {
 }  // namespace
 
 extern const RawTransport raw_fabric{
-    .kind = transport::Kind::kFabric,
+    .transport = "fabric",
     .hot = "a bare fi_writedata ping-pong over the same provider, both spinning",
     .warm = "as hot, the server sleeping on its completion queue",
     .stream = "bare fi_writes, the same window, over the same provider, one answer",

@@ -246,7 +246,7 @@ Result<double> RawShm::bounced_line_ns() {
 }  // namespace
 
 extern const RawTransport raw_shm{
-    .kind = transport::Kind::kShm,
+    .transport = "shm",
     .hot = "two processes, one flag per direction, both spinning",
     .warm = "as hot, the server sleeping on a futex",
     .stream = "copies into a ring in shared memory, a flag each",

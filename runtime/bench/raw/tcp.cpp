@@ -200,7 +200,7 @@ class RawTcp final : public RawExchangeOf<RawTcp> {
 }  // namespace
 
 extern const RawTransport raw_tcp{
-    .kind = transport::Kind::kTcp,
+    .transport = "tcp",
     .hot = "a bare TCP socket, both spinning",
     .warm = "as hot, the server sleeping in recv",
     .stream = "a bare TCP socket written without a pause, one answer",

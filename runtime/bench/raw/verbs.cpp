@@ -278,7 +278,7 @@ class RawVerbs final : public RawCompletions<RawVerbs, VerbsEnd> {
 }  // namespace
 
 extern const RawTransport raw_verbs{
-    .kind = transport::Kind::kVerbs,
+    .transport = "verbs",
     .hot = "a bare write-with-immediate ping-pong on the same device, both spinning",
     .warm = "as hot, the server sleeping on its completion channel",
     .stream = "bare RDMA writes, the same window, on the same device, one answer",

@@ -3,8 +3,8 @@
 
 #include <base/log.hpp>
 #include <transport/common/await_fds.hpp>
+#include <transport/common/tcp_socket.hpp>
 #include <transport/fabric/fabric_client_datapath.hpp>
-#include <transport/fabric/fabric_link.hpp>
 
 #include <rdma/fi_errno.h>
 #include <sys/socket.h>

@@ -1,3 +1,4 @@
+#include <transport/common/tcp_socket.hpp>
 #include <transport/fabric/fabric_devices.hpp>
 #include <transport/fabric/fabric_provider.hpp>
 
@@ -6,22 +7,29 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <string_view>
 #include <system_error>
 #include <tuple>
 
 namespace sublet::transport::fabric {
 namespace {
 
+/// Of a network with a format of its own: the bytes in hexadecimal, as its tools print them.
 std::string address_of(const fi_info& info) {
   if (info.src_addr == nullptr) return {};
-  // fi_tostr knows the structure, and with it the format of the address; fi_av_straddr would need
-  // an open domain.
-  const std::string all = FabricLibrary::loaded().tostr(&info, FI_TYPE_INFO);
-  const std::string label = "src_addr: ";
-  const auto at = all.find(label);
-  if (at == std::string::npos) return {};
-  const auto start = at + label.size();
-  return all.substr(start, all.find('\n', start) - start);
+  if (has_ip_addresses(info)) {
+    return host_text(static_cast<const sockaddr*>(info.src_addr),
+                     static_cast<socklen_t>(info.src_addrlen));
+  }
+  const std::string_view bytes(static_cast<const char*>(info.src_addr), info.src_addrlen);
+  if (info.addr_format == FI_ADDR_STR) return std::string(bytes.substr(0, bytes.find('\0')));
+  std::string text;
+  for (const char byte : bytes) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    text += kDigits[static_cast<unsigned char>(byte) >> 4];
+    text += kDigits[static_cast<unsigned char>(byte) & 15];
+  }
+  return text;
 }
 
 auto key_of(const FabricDevice& device) {
@@ -57,22 +65,6 @@ std::vector<FabricDevice> fabric_devices() {
            std::make_tuple(!b.chosen, !b.missing.empty());
   });
   return devices;
-}
-
-std::string describe_fabric() {
-  std::string text;
-  for (const FabricDevice& device : fabric_devices()) {
-    if (!text.empty()) text += '\n';
-    text += device.chosen ? "* " : "  ";
-    text += device.provider + ", " + device.endpoint + ", " + device.domain;
-    if (!device.address.empty()) text += ", " + device.address;
-    if (!device.missing.empty()) text += ": not usable, " + device.missing;
-  }
-  if (text.empty()) text = "libfabric offers no network here";
-  if (const auto chosen = find_provider({}, std::nullopt, {}); !chosen) {
-    text += std::string("\n") + chosen.error().what();
-  }
-  return text;
 }
 
 namespace {

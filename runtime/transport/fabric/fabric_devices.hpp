@@ -21,10 +21,6 @@ struct FabricDevice {
 /// thread. Never fails: an empty list when libfabric has nothing.
 std::vector<FabricDevice> fabric_devices();
 
-/// The same as text for people, one line each, and what SUBLET_FABRIC_PROVIDER asks for when that
-/// cannot be had. Without a newline at the end.
-std::string describe_fabric();
-
 /// Whether this node has a network that only libfabric knows: one with addresses of its own, such
 /// as Slingshot, EFA or Omni-Path, or one that SUBLET_FABRIC_PROVIDER names.
 bool has_own_fabric();

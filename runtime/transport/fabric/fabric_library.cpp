@@ -68,8 +68,7 @@ Result<FabricLibrary> load_once() {
       !look_up(library, "fi_freeinfo", functions.freeinfo) ||
       !look_up(library, "fi_dupinfo", functions.dupinfo) ||
       !look_up(library, "fi_fabric", functions.fabric) ||
-      !look_up(library, "fi_strerror", functions.strerror) ||
-      !look_up(library, "fi_tostr", functions.tostr)) {
+      !look_up(library, "fi_strerror", functions.strerror)) {
     return fail(ErrorKind::kUnsupported,
                 std::string("libfabric lacks a function that it should have: ") + ::dlerror());
   }

@@ -20,7 +20,6 @@ struct FabricLibrary {
   decltype(&::fi_dupinfo) dupinfo = nullptr;
   decltype(&::fi_fabric) fabric = nullptr;
   decltype(&::fi_strerror) strerror = nullptr;
-  decltype(&::fi_tostr) tostr = nullptr;
 
   /// Loads it, the first time. kUnsupported, with the linker's reason, where it cannot be loaded.
   /// Any thread. It stays loaded until the process ends.

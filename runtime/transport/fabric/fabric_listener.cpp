@@ -1,62 +1,32 @@
 #include <base/log.hpp>
 #include <transport/fabric/fabric_setup.hpp>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <rdma/fi_errno.h>
 #include <sys/random.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 namespace sublet::transport::fabric {
+
 namespace {
 
 constexpr std::size_t kEventBytes = sizeof(fi_eq_cm_entry) + 256;
 
-template <class T>
-std::span<std::byte> bytes_of(T& value) {
-  return std::as_writable_bytes(std::span<T, 1>(&value, 1));
-}
-
 /// The address of this node on an IP network, as text; the host's name elsewhere.
 std::string reachable_host(const fi_info& info) {
-  std::array<char, INET6_ADDRSTRLEN> text{};
-  if (info.src_addr != nullptr && info.addr_format == FI_SOCKADDR_IN) {
-    const auto* name = static_cast<const sockaddr_in*>(info.src_addr);
-    ::inet_ntop(AF_INET, &name->sin_addr, text.data(), text.size());
-  } else if (info.src_addr != nullptr && info.addr_format == FI_SOCKADDR_IN6) {
-    const auto* name = static_cast<const sockaddr_in6*>(info.src_addr);
-    ::inet_ntop(AF_INET6, &name->sin6_addr, text.data(), text.size());
+  if (has_ip_addresses(info) && info.src_addr != nullptr) {
+    const std::string host = host_text(static_cast<const sockaddr*>(info.src_addr),
+                                       static_cast<socklen_t>(info.src_addrlen));
+    if (!host.empty()) return host;
   }
-  if (text.front() != '\0') return text.data();
   std::array<char, 256> host{};
   ::gethostname(host.data(), host.size() - 1);
   return host.data();
-}
-
-std::string with_port(const std::string& host, int port) {
-  const bool has_colons = host.find(':') != std::string::npos;
-  return (has_colons ? "[" + host + "]" : host) + ":" + std::to_string(port);
-}
-
-void refuse(int link, Status status, const std::string& text) {
-  Welcome welcome{};
-  welcome.magic = kMagic;
-  welcome.status = static_cast<std::uint8_t>(status);
-  std::strncpy(welcome.text.data(), text.c_str(), welcome.text.size() - 1);
-  // The client may be gone already; then nobody needs the reason.
-  (void)::send(link, &welcome, sizeof(welcome), MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
-/// False when the peer has gone. What is sent here always fits an idle connection's buffer.
-template <class T>
-bool send_now(int link, const T& message) {
-  return ::send(link, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(message);
 }
 
 bool same_nonce(const Nonce& nonce, std::span<const std::byte> claimed) {
@@ -69,21 +39,23 @@ bool same_nonce(const Nonce& nonce, std::span<const std::byte> claimed) {
 
 }  // namespace
 
-Listener::Listener(const ListenOptions& options, std::shared_ptr<const Provider> provider)
-    : options_(options), provider_(std::move(provider)) {}
+Listener::Listener(base::Fd socket, std::string address, const ListenOptions& options,
+                   std::shared_ptr<const Provider> provider)
+    : SocketListener(std::move(socket), std::move(address), {kMagic, kVersion, sizeof(Hello)},
+                     options),
+      provider_(std::move(provider)) {}
 
 Result<std::unique_ptr<Listener>> Listener::open(const ListenOptions& options,
                                                  const std::string& host) {
-  auto socket = listen_link(host);
+  auto socket = listen_on(host);
   if (!socket) return tl::unexpected<Error>(socket.error());
   auto provider = find_provider({}, std::nullopt, host);
   if (!provider) return tl::unexpected<Error>(provider.error());
-  std::unique_ptr<Listener> listener(new Listener(options, std::move(*provider)));
-  listener->socket_ = std::move(*socket);
-  const auto port = port_of(listener->socket_);
-  if (!port) return tl::unexpected<Error>(port.error());
-  listener->address_ =
-      with_port(host.empty() ? reachable_host(*listener->provider_->info) : host, *port);
+  auto address = address_of(socket->get());
+  if (!address) return tl::unexpected<Error>(address.error());
+  address->host = host.empty() ? reachable_host(*(*provider)->info) : host;
+  std::unique_ptr<Listener> listener(
+      new Listener(std::move(*socket), address->to_string(), options, std::move(*provider)));
   if (listener->provider_->kind == EndpointKind::kConnected) {
     if (auto opened = listener->open_endpoint(); !opened) {
       return tl::unexpected<Error>(opened.error());
@@ -128,52 +100,22 @@ void Listener::append_poll_fds(std::vector<pollfd>& fds) {
     if (fi_trywait(provider_->fabric.get(), fids, 1) != 0) look_again_ = true;
     fds.push_back({fd, POLLIN, 0});
   };
-  if (candidates_.size() < kMaxPending && std::chrono::steady_clock::now() >= accept_after_) {
-    fds.push_back({socket_.get(), POLLIN, 0});
-  }
+  SocketListener::append_poll_fds(fds);
   if (events_) add_events(&events_->fid, event_fd_);
   for (const Candidate& candidate : candidates_) {
-    fds.push_back({candidate.link->get(), POLLIN, 0});
-    if (candidate.side.has_endpoint() && candidate.side.endpoint->event_fd() >= 0) {
+    fds.push_back({candidate.side.link->get(), POLLIN, 0});
+    if (candidate.side.endpoint->event_fd() >= 0) {
       fds.push_back({candidate.side.endpoint->event_fd(), POLLIN, 0});
     }
   }
-  for (const auto& [worker, link] : channels_) fds.push_back({link->get(), POLLIN, 0});
 }
 
 int Listener::poll_timeout_ms() const {
   if (look_again_) return 0;
-  TimePoint first = accept_after_ == TimePoint{} ? TimePoint::max() : accept_after_;
-  for (const Candidate& candidate : candidates_) first = std::min(first, candidate.deadline);
-  return first == TimePoint::max() ? -1 : static_cast<int>(left_until(first).count());
-}
-
-void Listener::watch_channels(const Ended& ended) {
-  std::erase_if(channels_, [&](const auto& entry) {
-    // An honest client never sends on its link again, so readable means the end in any case.
-    pollfd poll_entry{entry.second->get(), POLLIN, 0};
-    if (::poll(&poll_entry, 1, 0) == 0) return false;
-    ended(entry.first);
-    return true;
-  });
-}
-
-void Listener::accept_links() {
-  accept_after_ = {};
-  while (candidates_.size() < kMaxPending) {
-    base::Fd link(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!link.valid()) {
-      const bool none = errno == EAGAIN || errno == EWOULDBLOCK;
-      if (errno == ECONNABORTED || errno == EINTR) continue;
-      // Out of descriptors or memory: the connection waits, and its socket stays ready meanwhile.
-      if (!none) accept_after_ = std::chrono::steady_clock::now() + kAcceptPause;
-      return;
-    }
-    tune_link(link.get());
-    Candidate& candidate = candidates_.emplace_back();
-    candidate.link = std::make_shared<base::Fd>(std::move(link));
-    candidate.deadline = std::chrono::steady_clock::now() + kHelloTimeout;
-  }
+  int shortest = SocketListener::poll_timeout_ms();
+  if (candidates_.empty()) return shortest;
+  const int own = timeout_until(candidates_.front().deadline);  // the oldest
+  return shortest < 0 ? own : std::min(shortest, own);
 }
 
 void Listener::accept_endpoints() {
@@ -198,8 +140,7 @@ void Listener::accept_endpoints() {
 
 void Listener::accept_endpoint(fi_info* request, std::span<const std::byte> nonce) {
   for (Candidate& candidate : candidates_) {
-    const bool waits = candidate.greeted && !candidate.connected && candidate.side.has_endpoint();
-    if (!waits || !same_nonce(candidate.nonce, nonce)) continue;
+    if (candidate.connected || !same_nonce(candidate.nonce, nonce)) continue;
     candidate.nonce = {};
     (void)::getrandom(candidate.nonce.data(), candidate.nonce.size(), 0);  // used once
     Result<void> done = candidate.side.endpoint->create(request);
@@ -214,34 +155,43 @@ void Listener::accept_endpoint(fi_info* request, std::span<const std::byte> nonc
 }
 
 bool Listener::is_taken(std::uint32_t worker) const {
-  return std::any_of(candidates_.begin(), candidates_.end(), [&](const Candidate& candidate) {
-    return candidate.greeted && candidate.hello.worker == worker;
-  });
+  return std::any_of(candidates_.begin(), candidates_.end(),
+                     [&](const Candidate& candidate) { return candidate.worker == worker; });
 }
 
 void Listener::service(const MayTake& may_take, const Accepted& accepted, const Ended& ended) {
-  watch_channels(ended);
-  accept_links();
+  const auto is_free = [&](std::uint32_t worker) { return !is_taken(worker) && may_take(worker); };
+  serve_lobby(is_free, ended, [&](Lobby::Guest guest) { admit(std::move(guest)); });
   accept_endpoints();
   for (auto at = candidates_.begin(); at != candidates_.end();) {
-    Outcome outcome = advance(*at, may_take);
+    Outcome outcome = advance(*at);
     if (outcome == Outcome::kWaiting && std::chrono::steady_clock::now() >= at->deadline) {
-      if (!at->greeted) refuse(at->link->get(), Status::kDenied, "no greeting came in time");
       outcome = Outcome::kOver;
     }
     if (outcome == Outcome::kChannel) {
-      const std::uint32_t worker = at->hello.worker;
-      // Its last channel has ended from this side; the client's end was not seen yet.
-      if (channels_.erase(worker) != 0) ended(worker);
-      channels_.emplace(worker, at->link);
-      accepted(worker, std::make_unique<ServerChannel>(std::move(at->side), std::move(at->mirror)));
+      connections().add(at->worker, at->side.link->get(), at->side.link, ended);
+      accepted(at->worker,
+               std::make_unique<ServerChannel>(std::move(at->side), std::move(at->mirror)));
     }
     at = outcome == Outcome::kWaiting ? std::next(at) : candidates_.erase(at);
   }
 }
 
-Listener::Outcome Listener::advance(Candidate& candidate, const MayTake& may_take) {
-  if (!candidate.greeted) return greet(candidate, may_take);
+void Listener::admit(Lobby::Guest guest) {
+  const int link = guest.socket.get();
+  auto candidate = make_candidate(guest);
+  auto answer = candidate ? welcome(*candidate) : tl::unexpected<Error>(candidate.error());
+  if (!answer) {
+    base::log().warn("fabric: a client was refused: {}", answer.error().what());
+    return refuse(link, Status::kInvalid, answer.error().what());
+  }
+  // The socket is fresh: so little always fits.
+  if (!send_all(link, bytes_of(*answer), {})) return;
+  candidate->side.link = std::make_shared<base::Fd>(std::move(guest.socket));
+  candidates_.push_back(std::move(*candidate));
+}
+
+Listener::Outcome Listener::advance(Candidate& candidate) {
   if (!candidate.connected && candidate.side.endpoint->ready()) {
     const auto connected = candidate.side.endpoint->connected(std::chrono::milliseconds(0));
     if (!connected) return Outcome::kOver;
@@ -250,53 +200,32 @@ Listener::Outcome Listener::advance(Candidate& candidate, const MayTake& may_tak
   return take_keys(candidate);
 }
 
-Listener::Outcome Listener::greet(Candidate& candidate, const MayTake& may_take) {
-  Hello& hello = candidate.hello;
-  const int link = candidate.link->get();
-  const Received got = receive_some(link, bytes_of(hello).subspan(candidate.received));
-  candidate.received += got.size;
-  if (got.ended) return Outcome::kOver;
-  if (candidate.received < sizeof(hello)) return Outcome::kWaiting;
-  if (hello.magic != kMagic) {
-    refuse(link, Status::kInvalid, "the greeting is malformed");
-    return Outcome::kOver;
+Result<Listener::Candidate> Listener::make_candidate(const Lobby::Guest& guest) const {
+  const Hello& hello = guest.greeting;
+  if (hello.arena_size == 0) return fail(ErrorKind::kInvalid, "the arena is empty");
+  if (auto done = prepare_connection(guest.socket.get(), options().peer_timeout); !done) {
+    return tl::unexpected<Error>(done.error());
   }
-  const Wish wish{hello.version, hello.token, hello.worker, hello.slots, hello.arena_size};
-  const auto free = [&](std::uint32_t worker) { return !is_taken(worker) && may_take(worker); };
-  if (const auto refusal = why_refused(wish, kVersion, options_, free)) {
-    refuse(link, refusal->status, refusal->text);
-    return Outcome::kOver;
-  }
-  const auto answer = welcome(candidate);
-  if (!answer) {
-    base::log().warn("fabric: a client was refused: {}", answer.error().what());
-    refuse(link, Status::kInvalid, answer.error().what());
-    return Outcome::kOver;
-  }
-  candidate.greeted = true;
-  candidate.received = 0;
-  candidate.deadline = std::chrono::steady_clock::now() + kHelloTimeout;
-  return send_now(link, *answer) ? Outcome::kWaiting : Outcome::kOver;
-}
-
-Result<Welcome> Listener::welcome(Candidate& candidate) {
-  if (candidate.hello.arena_size == 0) return fail(ErrorKind::kInvalid, "the arena is empty");
   // Small pages: each worker has a mirror, and only what its calls touch shall take memory.
-  auto mirror = base::SharedMemory::create("sublet-mirror", candidate.hello.arena_size,
+  auto mirror = base::SharedMemory::create("sublet-mirror", hello.arena_size,
                                            base::SharedMemory::Pages::kSmall);
   if (!mirror) return tl::unexpected<Error>(mirror.error());
-  candidate.mirror = std::move(*mirror);
-  auto endpoint = Endpoint::open(provider_, candidate.hello.slots);
+  auto endpoint = Endpoint::open(provider_, hello.slots);
   if (!endpoint) return tl::unexpected<Error>(endpoint.error());
-  candidate.side.slots = candidate.hello.slots;
-  candidate.side.link = candidate.link;
+  Candidate candidate;
+  candidate.deadline = std::chrono::steady_clock::now() + kKeysTimeout;
+  candidate.worker = hello.worker;
+  candidate.mirror = std::move(*mirror);
+  candidate.side.slots = hello.slots;
   candidate.side.endpoint = std::move(*endpoint);
+  return candidate;
+}
 
+Result<Welcome> Listener::welcome(Candidate& candidate) const {
   Welcome welcome{};
-  welcome.magic = kMagic;
-  welcome.status = static_cast<std::uint8_t>(Status::kOk);
+  static_cast<Answer&>(welcome) = Answer::of(Status::kOk);
   welcome.kind = static_cast<std::uint8_t>(provider_->kind);
-  std::strncpy(welcome.provider.data(), provider_->name.c_str(), welcome.provider.size() - 1);
+  provider_->name.copy(welcome.provider.data(), welcome.provider.size() - 1);
   std::vector<std::byte> address = passive_address_;
   if (provider_->kind == EndpointKind::kConnected) {
     if (::getrandom(candidate.nonce.data(), candidate.nonce.size(), 0) !=
@@ -318,20 +247,19 @@ Result<Welcome> Listener::welcome(Candidate& candidate) {
 }
 
 Listener::Outcome Listener::take_keys(Candidate& candidate) {
-  Keys& keys = candidate.keys;
-  if (candidate.received < sizeof(keys)) {
-    const Received got =
-        receive_some(candidate.link->get(), bytes_of(keys).subspan(candidate.received));
+  Side& side = candidate.side;
+  Keys& keys = side.peer;
+  const auto missing = writable_bytes_of(keys).subspan(candidate.received);
+  if (!missing.empty()) {
+    const Received got = receive_some(side.link->get(), missing);
     candidate.received += got.size;
     if (got.ended) return Outcome::kOver;
   }
   if (!candidate.connected || candidate.received < sizeof(keys)) return Outcome::kWaiting;
-  Side& side = candidate.side;
   if (keys.magic != kMagic || keys.address_size > keys.address.size() ||
       keys.ring.size < side.slots * sizeof(ReplySlot)) {
     return Outcome::kOver;
   }
-  side.peer = keys;
   Result<void> done;
   if (provider_->kind == EndpointKind::kConnectionless) {
     done = side.endpoint->set_peer({keys.address.data(), keys.address_size});
@@ -345,7 +273,7 @@ Listener::Outcome Listener::take_keys(Candidate& candidate) {
     return Outcome::kOver;
   }
   const auto own = keys_of(side, sizeof(ReplySlot));
-  if (!own || !send_now(candidate.link->get(), *own)) return Outcome::kOver;
+  if (!own || !send_all(side.link->get(), bytes_of(*own), {})) return Outcome::kOver;
   return Outcome::kChannel;
 }
 

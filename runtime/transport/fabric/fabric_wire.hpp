@@ -1,5 +1,6 @@
 #pragma once
 
+// clang-format off
 // PROTOCOL  A channel has a link and an endpoint. The link is a TCP connection: it carries the
 //           set-up, the replies of a dying worker, and by its end each side learns of the other's
 //           death, which most providers do not report. The endpoint carries the calls.
@@ -29,9 +30,10 @@
 //
 // Everything from the other side is hostile: sizes, offsets and slots are copied once, and the copy
 // is checked.
+// clang-format on
 
 #include <transport/common/call_lines.hpp>
-#include <transport/setup.hpp>
+#include <transport/common/greeting.hpp>
 
 #include <array>
 #include <cstddef>
@@ -40,7 +42,7 @@
 namespace sublet::transport::fabric {
 
 inline constexpr std::uint32_t kMagic = 0x5342'4c46;
-inline constexpr std::uint32_t kVersion = 1;
+inline constexpr std::uint32_t kVersion = 2;
 inline constexpr std::size_t kErrorBytes = 512;
 inline constexpr std::size_t kMaxAddress = 128;
 inline constexpr std::size_t kMaxProviderName = 64;
@@ -62,27 +64,18 @@ struct Region {
 
 // ---- over the link ----
 
-struct Hello {
-  std::uint32_t magic;
-  std::uint32_t version;
-  Token token;
-  std::uint32_t worker;
-  std::uint32_t slots;
-  std::uint64_t arena_size;
-};
-static_assert(sizeof(Hello) == 40);
+/// It says no more than every Hello does.
+using Hello = Greeting;
 
-struct Welcome {
-  std::uint32_t magic;
-  std::uint8_t status;  ///< sublet::Status; anything but kOk is a refusal.
-  std::uint8_t kind;    ///< EndpointKind.
+struct Welcome : Answer {
+  std::uint8_t kind;  ///< EndpointKind.
+  std::uint8_t unused;
   std::uint16_t address_size;
   Nonce nonce;
   std::array<char, kMaxProviderName> provider;  ///< Zero-terminated.
   std::array<std::byte, kMaxAddress> address;
-  std::array<char, 248> text;  ///< Why it refuses, zero-terminated.
 };
-static_assert(sizeof(Welcome) == 464);
+static_assert(sizeof(Welcome) == 468 && std::is_trivially_copyable_v<Welcome>);
 
 /// What the other side may write to and read from.
 struct Keys {

@@ -8,10 +8,10 @@
 #include <base/clock.hpp>
 #include <transport/arena.hpp>
 #include <transport/common/client_wait.hpp>
+#include <transport/common/link_watch.hpp>
 #include <transport/common/reply_check.hpp>
 #include <transport/common/request_check.hpp>
 #include <transport/contract.hpp>
-#include <transport/tcp/tcp_socket.hpp>
 #include <transport/tcp/tcp_stream.hpp>
 #include <transport/tcp/tcp_wire.hpp>
 

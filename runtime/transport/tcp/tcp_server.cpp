@@ -4,7 +4,6 @@
 #include <base/log.hpp>
 #include <transport/common/await_fds.hpp>
 #include <transport/tcp/tcp_server_datapath.hpp>
-#include <transport/tcp/tcp_socket.hpp>
 
 #include <linux/sockios.h>
 #include <poll.h>

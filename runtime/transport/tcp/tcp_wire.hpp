@@ -1,7 +1,8 @@
 #pragma once
 
+// clang-format off
 // PROTOCOL  One TCP stream per channel. The client sends one Hello, the executor answers with one
-//           Welcome, and closes when it refuses. From then on the client sends requests, each a
+//           Answer, and closes when it refuses. From then on the client sends requests, each a
 //           RequestHeader and its input; the worker answers each in turn, with a ReplyHeader and
 //           the output (status kOk) or the text of the error (any other status). A payload of more
 //           than kPaddedAbove bytes starts kPaddedHeader bytes after the start of its header,
@@ -16,41 +17,22 @@
 //
 // Everything here is hostile until checked. A stream that breaks the rules above has no place to go
 // on from: whoever notices ends it.
+// clang-format on
 
-#include <transport/setup.hpp>
+#include <transport/common/greeting.hpp>
 
-#include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 
 namespace sublet::transport::tcp {
 
-static_assert(std::endian::native == std::endian::little,
-              "headers are sent as they lie in memory, which is little-endian");
-
-inline constexpr std::uint32_t kHelloMagic = 0x4854'4c53;    // "SLTH"
-inline constexpr std::uint32_t kWelcomeMagic = 0x5754'4c53;  // "SLTW"
-inline constexpr std::uint32_t kVersion = 1;
+inline constexpr std::uint32_t kMagic = 0x4854'4c53;  // "SLTH"
+inline constexpr std::uint32_t kVersion = 2;
 
 inline constexpr std::size_t kErrorBytes = 512;
 
-struct Hello {
-  std::uint32_t magic;
-  std::uint32_t version;
-  Token token;
-  std::uint32_t worker;
-  std::uint32_t slots;
-  std::uint64_t arena_size;
-};
-static_assert(sizeof(Hello) == 40);
-
-struct Welcome {
-  std::uint32_t magic;
-  std::uint8_t status;         ///< sublet::Status; anything but kOk is a refusal.
-  std::array<char, 251> text;  ///< Why it refuses, zero-terminated.
-};
-static_assert(sizeof(Welcome) == 256);
+/// It says no more than every Hello does.
+using Hello = Greeting;
 
 /// The kernel copies large payloads through its own buffers, and is faster when they start on a
 /// line's boundary there (64 KiB there and back: 1.1 instead of 1.2 of what a bare socket takes).

@@ -17,7 +17,7 @@
 #include <transport/contract.hpp>
 #include <transport/verbs/verbs_arena.hpp>
 #include <transport/verbs/verbs_completions.hpp>
-#include <transport/verbs/verbs_layout.hpp>
+#include <transport/verbs/verbs_wire.hpp>
 
 #include <arpa/inet.h>
 

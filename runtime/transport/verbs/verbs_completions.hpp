@@ -3,9 +3,9 @@
 // HOT-PATH BUDGET  poll: one atomic exchange and one store, ibv_poll_cq, and for each completion a
 // look into a table. No allocation, system call or virtual call; the lock is only ever tried.
 
-#include <transport/verbs/verbs_layout.hpp>
 #include <transport/verbs/verbs_objects.hpp>
 #include <transport/verbs/verbs_tuning.hpp>
+#include <transport/verbs/verbs_wire.hpp>
 
 #include <atomic>
 #include <chrono>

@@ -1,10 +1,8 @@
 // The client's side of set-up.
 
+#include <transport/common/tcp_socket.hpp>
 #include <transport/verbs/verbs_devices.hpp>
 #include <transport/verbs/verbs_setup.hpp>
-#include <wire/limits.hpp>
-
-#include <arpa/inet.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -23,15 +21,12 @@ class Connecting {
   Connecting(const ConnectOptions& options, std::shared_ptr<Arena> arena)
       : options_(options),
         arena_(std::move(arena)),
-        addresses_(split_addresses(options.address)),
+        addresses_(split_list(options.address)),
         end_(Clock::now() + options.timeout) {}
 
   void start() {
-    if (!usable_slots(options_.slots, wire::kMaxSlots)) {
-      return finish(fail(ErrorKind::kInvalid, "a channel has a power of two of slots up to " +
-                                                  std::to_string(wire::kMaxSlots) +
-                                                  "; asked for were " +
-                                                  std::to_string(options_.slots)));
+    if (auto good = check_slots(options_.slots); !good) {
+      return finish(tl::unexpected<Error>(std::move(good.error())));
     }
     if (addresses_.empty()) return finish(fail(ErrorKind::kInvalid, "an empty RDMA address"));
     try_next_address();
@@ -43,29 +38,24 @@ class Connecting {
   [[nodiscard]] Result<ClientChannel> result() && { return std::move(*result_); }
 
   void step() {
-    rdma_cm_event* event = nullptr;
-    while (!done() && rdma_get_cm_event(events(), &event) == 0) {
+    while (!done()) {
+      ConnectionEvent event = next_event(events());
+      if (!event) return;
       const auto type = event->event;
       const int status = event->status;
       // Copied before the event is acknowledged and its memory goes.
       std::array<std::byte, sizeof(Rejection)> said{};
-      const std::size_t size =
-          event->param.conn.private_data == nullptr
-              ? 0
-              : std::min<std::size_t>(event->param.conn.private_data_len, said.size());
-      if (carries_words(type) && size > 0) {
+      std::size_t size = 0;
+      if (carries_words(type) && event->param.conn.private_data != nullptr) {
+        size = std::min<std::size_t>(event->param.conn.private_data_len, said.size());
         std::memcpy(said.data(), event->param.conn.private_data, size);
       }
-      rdma_ack_cm_event(event);
-      handle(type, status,
-             carries_words(type) ? std::span(said).first(size) : std::span<std::byte>());
+      event.reset();
+      handle(type, status, std::span(said).first(size));
     }
   }
 
-  void give_up() {
-    finish(fail(ErrorKind::kDisconnected,
-                who() + " at '" + address() + "' did not answer a request to connect in time"));
-  }
+  void give_up() { finish(tl::unexpected<Error>(not_answered(options_, true))); }
 
  private:
   static bool carries_words(rdma_cm_event_type type) {
@@ -103,11 +93,12 @@ class Connecting {
     link_.reset();
     id_.reset();
     ++next_address_;
-    auto target = SocketAddress::parse(address());
+    const auto parsed = HostPort::parse(address());
+    if (!parsed) return finish(tl::unexpected<Error>(parsed.error()));
+    auto target = SocketAddress::numeric(parsed->host, parsed->port);
     if (!target) {
-      return finish(fail(ErrorKind::kInvalid, "'" + address() +
-                                                  "' is no address: an IP address, a "
-                                                  "colon and a port are wanted"));
+      return finish(fail(ErrorKind::kInvalid,
+                         "'" + address() + "' has no IP address, as RDMA connections need it"));
     }
     auto events = make_event_channel();
     if (!events) return finish(tl::unexpected<Error>(std::move(events.error())));
@@ -135,7 +126,7 @@ class Connecting {
   void handle(rdma_cm_event_type type, int status, std::span<const std::byte> said) {
     switch (type) {
       case RDMA_CM_EVENT_ADDR_RESOLVED: {
-        std::uint8_t timeout = kAckTimeout;
+        std::uint8_t timeout = ack_timeout_for(options_.peer_timeout);
         // Old kernels do not know it and have a longer one.
         (void)rdma_set_option(id(), RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &timeout,
                               sizeof(timeout));
@@ -187,15 +178,10 @@ class Connecting {
     parts.id = std::move(id_);
 
     Hello hello{};
-    hello.magic = kMagic;
-    hello.version = kVersion;
-    hello.slots = static_cast<std::uint16_t>(options_.slots);
-    hello.token = options_.token;
-    hello.arena_size = arena_->size();
+    static_cast<Greeting&>(hello) = greeting_for(kMagic, kVersion, options_, arena_->size());
     hello.replies_address = reinterpret_cast<std::uintptr_t>(parts.memory.data()) +
                             ClientLayout{options_.slots}.replies();
     hello.replies_rkey = parts.memory.region->rkey;
-    hello.worker = options_.worker;
     link_ = std::make_unique<ClientLink>(std::move(parts), arena_, options_.slots, options_.wait,
                                          options_.peer_gone);
     if (auto made = link_->make_queue_pair(); !made) return made;
@@ -215,9 +201,8 @@ class Connecting {
   void welcomed(std::span<const std::byte> said) {
     Welcome welcome{};
     if (said.size() >= sizeof(welcome)) std::memcpy(&welcome, said.data(), sizeof(welcome));
-    if (welcome.magic != kMagic) {
-      return finish(
-          fail(ErrorKind::kInvalid, "what listens at '" + address() + "' is no executor"));
+    if (auto error = error_in(options_, welcome.magic, Status::kOk, {})) {
+      return finish(tl::unexpected<Error>(std::move(*error)));
     }
     link_->connected(welcome);
     result_.emplace(ClientChannel(std::move(link_)));
@@ -226,12 +211,12 @@ class Connecting {
   void rejected(std::span<const std::byte> said, int status) {
     Rejection rejection{};
     if (said.size() >= sizeof(rejection)) std::memcpy(&rejection, said.data(), sizeof(rejection));
-    if (rejection.magic != kMagic) {
+    const bool by_executor = rejection.magic == kAnswerMagic && rejection.status != 0;
+    if (!by_executor) {
       return unreachable(ErrorKind::kDisconnected,
                          "nothing listens there (rejection " + std::to_string(status) + ")");
     }
-    rejection.text.back() = '\0';
-    finish(fail(ErrorKind::kDenied, who() + " refused the connection: " + rejection.text.data()));
+    finish(tl::unexpected<Error>(std::move(*error_in(options_, rejection))));
   }
 
   ConnectOptions options_;
@@ -247,43 +232,6 @@ class Connecting {
 };
 
 }  // namespace
-
-std::vector<std::string> split_addresses(const std::string& list) {
-  std::vector<std::string> parts;
-  std::size_t start = 0;
-  while (start <= list.size()) {
-    const std::size_t comma = std::min(list.find(',', start), list.size());
-    if (comma > start) parts.push_back(list.substr(start, comma - start));
-    start = comma + 1;
-  }
-  return parts;
-}
-
-std::optional<SocketAddress> SocketAddress::parse(const std::string& text) {
-  const std::size_t colon = text.rfind(':');
-  if (colon == std::string::npos) return std::nullopt;
-  std::string host = text.substr(0, colon);
-  const std::string port = text.substr(colon + 1);
-  if (port.empty() || port.size() > 5 ||
-      port.find_first_not_of("0123456789") != std::string::npos || std::stoul(port) > 65535) {
-    return std::nullopt;
-  }
-  const auto number = htons(static_cast<std::uint16_t>(std::stoul(port)));
-  SocketAddress address;
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
-    auto& v6 = *reinterpret_cast<sockaddr_in6*>(&address.storage);
-    v6.sin6_family = AF_INET6;
-    v6.sin6_port = number;
-    host = host.substr(1, host.size() - 2);
-    if (::inet_pton(AF_INET6, host.c_str(), &v6.sin6_addr) != 1) return std::nullopt;
-  } else {
-    auto& v4 = *reinterpret_cast<sockaddr_in*>(&address.storage);
-    v4.sin_family = AF_INET;
-    v4.sin_port = number;
-    if (::inet_pton(AF_INET, host.c_str(), &v4.sin_addr) != 1) return std::nullopt;
-  }
-  return address;
-}
 
 std::vector<Result<ClientChannel>> connect_many(std::span<const ConnectOptions> options,
                                                 const std::shared_ptr<Arena>& arena) {

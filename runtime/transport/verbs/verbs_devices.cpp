@@ -1,7 +1,7 @@
+#include <transport/common/tcp_socket.hpp>
 #include <transport/verbs/verbs_devices.hpp>
 #include <transport/verbs/verbs_objects.hpp>
 
-#include <arpa/inet.h>
 #include <endian.h>
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -57,16 +57,10 @@ std::vector<std::string> interfaces_of(const std::string& device, std::uint8_t p
 
 /// Only what another machine can use: not loopback, not link-local.
 std::string address_text(const sockaddr* address) {
-  std::array<char, INET6_ADDRSTRLEN> text{};
-  if (address->sa_family == AF_INET) {
-    const auto& v4 = *reinterpret_cast<const sockaddr_in*>(address);
-    ::inet_ntop(AF_INET, &v4.sin_addr, text.data(), text.size());
-  } else if (address->sa_family == AF_INET6) {
-    const auto& v6 = *reinterpret_cast<const sockaddr_in6*>(address);
-    if (IN6_IS_ADDR_LINKLOCAL(&v6.sin6_addr)) return {};
-    ::inet_ntop(AF_INET6, &v6.sin6_addr, text.data(), text.size());
-  }
-  return text.data();
+  if (address->sa_family == AF_INET) return host_text(address, sizeof(sockaddr_in));
+  if (address->sa_family != AF_INET6) return {};
+  const auto& v6 = *reinterpret_cast<const sockaddr_in6*>(address);
+  return IN6_IS_ADDR_LINKLOCAL(&v6.sin6_addr) ? "" : host_text(address, sizeof(sockaddr_in6));
 }
 
 std::vector<std::string> addresses_of(const std::vector<std::string>& interfaces) {
@@ -202,10 +196,6 @@ std::string why_unavailable() {
   if (!done) return done.error().what();
   if (active) return {};
   return "no port of an RDMA device is active (" + (ports.empty() ? "no port" : ports) + ")";
-}
-
-bool available() {
-  return why_unavailable().empty();
 }
 
 std::vector<std::string> active_addresses() {

@@ -34,12 +34,8 @@ Result<std::vector<Device>> devices();
 Result<std::vector<Device>> device_named(const std::string& name);
 
 /// Why no queue pair can be made here, for people: no device, or no active port. Empty when one
-/// can.
+/// can. Quick and silent without devices.
 [[nodiscard]] std::string why_unavailable();
-
-/// True when some port is active and the connection manager is there. Quick and silent without
-/// devices.
-[[nodiscard]] bool available();
 
 /// The addresses at which peers reach this machine over RDMA: those of the active ports.
 [[nodiscard]] std::vector<std::string> active_addresses();

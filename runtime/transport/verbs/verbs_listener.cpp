@@ -1,25 +1,27 @@
 // The executor's side of set-up.
 
 #include <base/log.hpp>
+#include <transport/common/tcp_socket.hpp>
 #include <transport/verbs/verbs_devices.hpp>
 #include <transport/verbs/verbs_setup.hpp>
 
+#include <arpa/inet.h>
 #include <sys/eventfd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 namespace sublet::transport::verbs {
+
 namespace {
 
-std::string join(const std::vector<std::string>& list, const std::string& behind) {
+/// "10.0.0.1:4711,[fd00::1]:4711".
+std::string join(const std::vector<std::string>& hosts, std::uint16_t port) {
   std::string text;
-  for (const std::string& item : list) {
-    const bool v6 = item.find(':') != std::string::npos;
-    text += (text.empty() ? "" : ",") + (v6 ? "[" + item + "]" : item) + behind;
+  for (const std::string& host : hosts) {
+    text += (text.empty() ? "" : ",") + HostPort{host, port}.to_string();
   }
   return text;
 }
@@ -27,9 +29,7 @@ std::string join(const std::vector<std::string>& list, const std::string& behind
 /// The addresses that `host` stands for.
 Result<std::vector<std::string>> addresses_for(const std::string& host) {
   if (host.empty()) return active_addresses();
-  if (SocketAddress::parse(host + ":0") || SocketAddress::parse("[" + host + "]:0")) {
-    return std::vector<std::string>{host};
-  }
+  if (SocketAddress::numeric(host, 0)) return std::vector<std::string>{host};
   auto ports = device_named(host);
   if (!ports) return tl::unexpected<Error>(std::move(ports.error()));
   std::vector<std::string> addresses;
@@ -46,7 +46,8 @@ Result<std::vector<std::string>> addresses_for(const std::string& host) {
   return addresses;
 }
 
-Result<void> modify(ibv_qp* pair, rdma_cm_id* id, ibv_qp_state state, std::uint8_t reads) {
+Result<void> modify(ibv_qp* pair, rdma_cm_id* id, ibv_qp_state state, std::uint8_t reads,
+                    std::chrono::milliseconds peer_timeout) {
   ibv_qp_attr attributes{};
   int mask = 0;
   attributes.qp_state = state;
@@ -55,7 +56,7 @@ Result<void> modify(ibv_qp* pair, rdma_cm_id* id, ibv_qp_state state, std::uint8
   }
   if (state == IBV_QPS_INIT) attributes.qp_access_flags |= IBV_ACCESS_REMOTE_WRITE;
   if (state == IBV_QPS_RTS) {
-    attributes.timeout = kAckTimeout;
+    attributes.timeout = ack_timeout_for(peer_timeout);
     attributes.retry_cnt = kRetries;
     attributes.rnr_retry = kReceiverNotReadyRetries;
     attributes.max_rd_atomic = reads;
@@ -160,23 +161,19 @@ Result<ServerParts> make_parts(std::shared_ptr<ServerConnection> connection, con
   return parts;
 }
 
-void refuse(rdma_cm_id* id, Status status, const std::string& text) {
-  Rejection rejection{};
-  rejection.magic = kMagic;
-  rejection.status = static_cast<std::uint8_t>(status);
-  std::strncpy(rejection.text.data(), text.c_str(), rejection.text.size() - 1);
+void reject(rdma_cm_id* id, Status status, const std::string& text) {
+  const Rejection rejection = Rejection::of(status, text);
   (void)rdma_reject(id, &rejection, sizeof(rejection));
 }
 
-}  // namespace
+/// The client has gone, or cannot be reached.
+bool is_an_end(rdma_cm_event_type type) {
+  return type == RDMA_CM_EVENT_DISCONNECTED || type == RDMA_CM_EVENT_CONNECT_ERROR ||
+         type == RDMA_CM_EVENT_UNREACHABLE || type == RDMA_CM_EVENT_REJECTED ||
+         type == RDMA_CM_EVENT_DEVICE_REMOVAL;
+}
 
-/// A client's wish, copied out of the event that brought it.
-struct Listener::Request {
-  rdma_cm_id* id = nullptr;
-  Hello hello{};
-  bool well_formed = false;
-  std::uint8_t reads = 0;
-};
+}  // namespace
 
 Listener::Listener(std::shared_ptr<ServerHub> hub, ConnectionId id, std::string address,
                    const ListenOptions& options)
@@ -194,13 +191,12 @@ Result<std::unique_ptr<Listener>> Listener::open(const ListenOptions& options,
                 "listening over RDMA: no active RDMA port has an IP address");
   }
   // One address is bound; several mean all, and the unspecified IPv6 address takes IPv4 too.
-  const auto is_v6 = [](const std::string& address) {
-    return address.find(':') != std::string::npos;
-  };
-  const bool any_v6 = std::any_of(addresses->begin(), addresses->end(), is_v6);
-  const std::string only = any_v6 ? "[" + addresses->front() + "]" : addresses->front();
-  const std::string bound = addresses->size() == 1 ? only : any_v6 ? "[::]" : "0.0.0.0";
-  auto target = SocketAddress::parse(bound + ":0");
+  const bool any_v6 = std::any_of(
+      addresses->begin(), addresses->end(),
+      [](const std::string& address) { return address.find(':') != std::string::npos; });
+  const std::string bound = addresses->size() == 1 ? addresses->front() : any_v6 ? "::" : "0.0.0.0";
+  auto target = SocketAddress::numeric(bound, 0);
+  if (!target) return fail(ErrorKind::kInternal, "'" + bound + "' is no IP address");
   auto events = make_event_channel();
   if (!events) return tl::unexpected<Error>(std::move(events.error()));
   auto hub = std::make_shared<ServerHub>();
@@ -215,8 +211,8 @@ Result<std::unique_ptr<Listener>> Listener::open(const ListenOptions& options,
   if (rdma_bind_addr(id.get(), target->get()) != 0 || rdma_listen(id.get(), kBacklog) != 0) {
     return verbs_error(ErrorKind::kUnsupported, "listening over RDMA at " + bound, errno);
   }
-  const std::string port = ":" + std::to_string(ntohs(rdma_get_src_port(id.get())));
-  return std::make_unique<Listener>(std::move(hub), std::move(id), join(*addresses, port), options);
+  std::string address = join(*addresses, ntohs(rdma_get_src_port(id.get())));
+  return std::make_unique<Listener>(std::move(hub), std::move(id), std::move(address), options);
 }
 
 void Listener::append_poll_fds(std::vector<pollfd>& fds) const {
@@ -235,38 +231,35 @@ Result<std::shared_ptr<ibv_pd>> Listener::domain_of(ibv_context* device) {
   return domains_.back();
 }
 
-void Listener::answer(
-    const Request& request, const MayTake& may_take,
-    const std::function<void(std::uint32_t, std::unique_ptr<ServerChannel>)>& accepted) {
+void Listener::answer(Request request, const MayTake& may_take, const Accepted& accepted) {
   auto connection = std::make_shared<ServerConnection>();
   connection->hub = hub_;
-  connection->id.reset(request.id);
+  connection->id = std::move(request.id);
+  rdma_cm_id* const id = connection->id.get();
   const Hello& hello = request.hello;
-  if (!request.well_formed) {
-    return refuse(request.id, Status::kInvalid, "the greeting is malformed");
-  }
-  const Wish wish{hello.version, hello.token, hello.worker, hello.slots, hello.arena_size};
-  if (const auto refusal = why_refused(wish, kVersion, options_, may_take)) {
-    return refuse(request.id, refusal->status, refusal->text);
+  if (!request.well_formed) return reject(id, Status::kInvalid, "the greeting is malformed");
+  if (const auto refusal = why_refused(hello, kVersion, options_, may_take)) {
+    return reject(id, refusal->status, refusal->text);
   }
   const auto failed = [&](const Error& error) {
     base::log().error("a client of worker {} could not be connected: {}", hello.worker,
                       error.what());
-    refuse(request.id, Status::kInvalid, error.what());
+    reject(id, Status::kInvalid, error.what());
   };
-  auto domain = domain_of(request.id->verbs);
+  auto domain = domain_of(id->verbs);
   if (!domain) return failed(domain.error());
   connection->domain = std::move(*domain);
   auto parts = make_parts(connection, hello);
   if (!parts) return failed(parts.error());
   for (const auto state : {IBV_QPS_INIT, IBV_QPS_RTR, IBV_QPS_RTS}) {
-    if (auto done = modify(parts->pair.get(), request.id, state, request.reads); !done) {
+    if (auto done = modify(parts->pair.get(), id, state, request.reads, options_.peer_timeout);
+        !done) {
       return failed(done.error());
     }
   }
   auto key = expose(*parts, ServerLayout{hello.slots}.requests_size());
   if (!key) return failed(key.error());
-  const Welcome welcome{kMagic, *key, reinterpret_cast<std::uintptr_t>(parts->memory.data())};
+  const Welcome welcome{kAnswerMagic, *key, reinterpret_cast<std::uintptr_t>(parts->memory.data())};
   const std::uint32_t number = parts->pair->qp_num;
   auto channel = std::make_unique<ServerChannel>(std::move(*parts));
   rdma_conn_param parameters{};
@@ -276,16 +269,16 @@ void Listener::answer(
   parameters.initiator_depth = request.reads;
   parameters.rnr_retry_count = kReceiverNotReadyRetries;
   parameters.qp_num = number;
-  if (rdma_accept(request.id, &parameters) != 0) {
+  if (rdma_accept(id, &parameters) != 0) {
     base::log().warn("a client of worker {} went away while it was being connected: {}",
                      hello.worker, std::strerror(errno));
     return;
   }
-  clients_.emplace(request.id, Client{hello.worker, connection});
+  clients_.emplace(id, Client{hello.worker, connection});
   accepted(hello.worker, std::move(channel));
 }
 
-void Listener::drop(rdma_cm_id* id, const std::function<void(std::uint32_t)>& ended) {
+void Listener::drop(rdma_cm_id* id, const Ended& ended) {
   const auto entry = clients_.find(id);
   if (entry == clients_.end()) return;
   const Client client = std::move(entry->second);
@@ -297,39 +290,31 @@ void Listener::drop(rdma_cm_id* id, const std::function<void(std::uint32_t)>& en
   if (!client.connection->channel_gone.load()) ended(client.worker);
 }
 
-void Listener::service(
-    const MayTake& may_take,
-    const std::function<void(std::uint32_t, std::unique_ptr<ServerChannel>)>& accepted,
-    const std::function<void(std::uint32_t)>& ended) {
+std::vector<Listener::Request> Listener::read_events(const Ended& ended) {
   std::vector<Request> requests;
-  rdma_cm_event* event = nullptr;
-  while (rdma_get_cm_event(hub_->events.get(), &event) == 0) {
+  while (ConnectionEvent event = next_event(hub_->events.get())) {
     const auto type = event->event;
-    rdma_cm_id* const id = event->id;
-    if (type == RDMA_CM_EVENT_CONNECT_REQUEST) {
-      Request request;
-      request.id = id;
-      const auto& said = event->param.conn;
-      if (said.private_data != nullptr && said.private_data_len >= sizeof(request.hello)) {
-        std::memcpy(&request.hello, said.private_data, sizeof(request.hello));
-        request.well_formed = request.hello.magic == kMagic;
-      }
-      request.reads = std::min(said.initiator_depth, kReadsUnderWay);
-      requests.push_back(request);
+    if (type != RDMA_CM_EVENT_CONNECT_REQUEST) {
+      rdma_cm_id* const id = event->id;
+      event.reset();
+      if (is_an_end(type)) drop(id, ended);
+      continue;
     }
-    rdma_ack_cm_event(event);
-    switch (type) {
-      case RDMA_CM_EVENT_DISCONNECTED:
-      case RDMA_CM_EVENT_CONNECT_ERROR:
-      case RDMA_CM_EVENT_UNREACHABLE:
-      case RDMA_CM_EVENT_REJECTED:
-      case RDMA_CM_EVENT_DEVICE_REMOVAL:
-        drop(id, ended);
-        break;
-      default:
-        break;
+    Request request;
+    request.id.reset(event->id);
+    const auto& said = event->param.conn;
+    if (said.private_data != nullptr && said.private_data_len >= sizeof(request.hello)) {
+      std::memcpy(&request.hello, said.private_data, sizeof(request.hello));
+      request.well_formed = request.hello.magic == kMagic;
     }
+    request.reads = std::min(said.initiator_depth, kReadsUnderWay);
+    event.reset();
+    requests.push_back(std::move(request));
   }
+  return requests;
+}
+
+void Listener::drop_broken(const Ended& ended) {
   eventfd_t kicks = 0;
   const bool kicked = ::eventfd_read(hub_->kick.get(), &kicks) == 0;
   std::vector<rdma_cm_id*> lost;
@@ -344,8 +329,13 @@ void Listener::service(
   }
   std::erase_if(domains_, [](const auto& domain) { return device_is_dead(domain->context); });
   for (rdma_cm_id* id : lost) drop(id, ended);
+}
+
+void Listener::service(const MayTake& may_take, const Accepted& accepted, const Ended& ended) {
   // Ends before beginnings: a client that connects again finds its worker free.
-  for (const Request& request : requests) answer(request, may_take, accepted);
+  std::vector<Request> requests = read_events(ended);
+  drop_broken(ended);
+  for (Request& request : requests) answer(std::move(request), may_take, accepted);
 }
 
 }  // namespace sublet::transport::verbs

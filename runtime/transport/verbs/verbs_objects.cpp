@@ -79,6 +79,11 @@ Result<EventChannel> make_event_channel() {
   return channel;
 }
 
+ConnectionEvent next_event(rdma_event_channel* channel) noexcept {
+  rdma_cm_event* event = nullptr;
+  return ConnectionEvent(rdma_get_cm_event(channel, &event) == 0 ? event : nullptr);
+}
+
 std::uint32_t max_inline(ibv_context* device) {
   return DeviceState::of(device)->max_inline();
 }

@@ -43,6 +43,8 @@ using WakeChannel = std::unique_ptr<ibv_comp_channel, detail::Destroyer<&ibv_des
 using EventChannel =
     std::unique_ptr<rdma_event_channel, detail::Destroyer<&rdma_destroy_event_channel>>;
 using ConnectionId = std::unique_ptr<rdma_cm_id, detail::Destroyer<&rdma_destroy_id>>;
+/// An identifier can only be destroyed once its events have been.
+using ConnectionEvent = std::unique_ptr<rdma_cm_event, detail::Destroyer<&rdma_ack_cm_event>>;
 
 /// "attempted: what errno says". Locked memory that runs out is named with its limit and the
 /// remedy.
@@ -55,6 +57,8 @@ Result<WakeChannel> make_wake_channel(ibv_context* device);
 Result<Queue> make_queue(ibv_context* device, std::uint32_t entries, ibv_comp_channel* channel);
 /// Its descriptor does not block.
 Result<EventChannel> make_event_channel();
+/// The next event that is there; null when there is none.
+[[nodiscard]] ConnectionEvent next_event(rdma_event_channel* channel) noexcept;
 
 /// See DeviceState. Each remembers for as long as there is a domain of the device.
 [[nodiscard]] std::uint32_t max_inline(ibv_context* device);

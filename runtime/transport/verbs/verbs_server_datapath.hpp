@@ -11,9 +11,9 @@
 #include <transport/common/inline_copy.hpp>
 #include <transport/common/request_check.hpp>
 #include <transport/contract.hpp>
-#include <transport/verbs/verbs_layout.hpp>
 #include <transport/verbs/verbs_objects.hpp>
 #include <transport/verbs/verbs_tuning.hpp>
+#include <transport/verbs/verbs_wire.hpp>
 
 #include <arpa/inet.h>
 

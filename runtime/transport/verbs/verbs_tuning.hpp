@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -9,11 +11,24 @@ namespace sublet::transport::verbs {
 
 using namespace std::chrono_literals;
 
-/// A message that is not acknowledged for 4.096 µs * 2^16 (0.27 s; devices may take four times as
-/// long) is sent again, so many times: a cut link is noticed within 2 to 9 s, while a switch that
-/// converges anew within a second costs nobody his calls.
-inline constexpr std::uint8_t kAckTimeout = 16;
+/// A message that is not acknowledged in time is sent again, so many times.
 inline constexpr std::uint8_t kRetries = 7;
+
+/// The time of one try, as a queue pair takes it: 4.096 µs * 2^n. Devices may take up to four times
+/// as long, so that half of `peer_timeout` divided among the tries makes a cut link noticed after
+/// a quarter of it to twice it (5 s: 2 to 9 s), while a switch that converges anew within a second
+/// costs nobody his calls.
+[[nodiscard]] constexpr std::uint8_t ack_timeout_for(
+    std::chrono::milliseconds peer_timeout) noexcept {
+  constexpr std::int64_t kShortest = 10;
+  constexpr std::int64_t kLongest = 31;
+  constexpr std::int64_t kUnitNs = 4096;
+  const std::int64_t ns = std::chrono::nanoseconds(peer_timeout).count();
+  const auto units = static_cast<std::uint64_t>(ns < 0 ? 0 : ns / 2 / (kRetries + 1) / kUnitNs);
+  const std::int64_t exponent = static_cast<std::int64_t>(std::bit_width(units)) - 1;
+  return static_cast<std::uint8_t>(std::clamp(exponent, kShortest, kLongest));
+}
+static_assert(ack_timeout_for(5s) == 16);
 
 /// Receives are always posted in time; a client that sends more than its slots allow is told to
 /// wait so many times and then loses its queue pair.

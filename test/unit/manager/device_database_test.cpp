@@ -106,16 +106,16 @@ TEST_F(DeviceDatabaseTest, SaysWhichEntryLacksWhat) {
   expect_contains(odd, "'10.0.0', which is no IP address");
 }
 
-transport::RdmaDevice port_of(const std::string& name, std::uint32_t port) {
-  transport::RdmaDevice device;
+transport::verbs::Device port_of(const std::string& name, std::uint8_t port) {
+  transport::verbs::Device device;
   device.name = name;
   device.port = port;
   return device;
 }
 
 TEST(PickDevice, SaysWhichDevicesThereAreEachOnce) {
-  const std::vector<transport::RdmaDevice> devices = {port_of("mlx5_0", 1), port_of("mlx5_0", 2),
-                                                      port_of("rxe0", 1)};
+  const std::vector<transport::verbs::Device> devices = {port_of("mlx5_0", 1), port_of("mlx5_0", 2),
+                                                         port_of("rxe0", 1)};
   EXPECT_EQ(pick_device(devices, "rxe0")->name, "rxe0");
   EXPECT_EQ(pick_device(devices, "mlx5_0")->port, 1u);
   const auto missing = pick_device(devices, "rxe1");

@@ -14,11 +14,6 @@ namespace {
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 
-template <class T>
-std::span<std::byte> bytes_of(T& value) {
-  return std::as_writable_bytes(std::span<T, 1>(&value, 1));
-}
-
 class FabricHostileClient : public FabricPair {
  protected:
   void SetUp() override {
@@ -27,7 +22,8 @@ class FabricHostileClient : public FabricPair {
   }
 
   [[nodiscard]] base::Fd link() const {
-    return connect_link(listener_->address(), steady_clock::now() + seconds(5)).value_or_throw();
+    const auto address = HostPort::parse(listener_->address()).value_or_throw();
+    return connect_to(address, steady_clock::now() + seconds(5)).value_or_throw();
   }
 
   [[nodiscard]] static Hello good_hello() {
@@ -43,7 +39,7 @@ class FabricHostileClient : public FabricPair {
     std::size_t size = 0;
     bool ended = false;
     serve_until([&] {
-      const auto got = receive_some(socket.get(), bytes_of(welcome).subspan(size));
+      const auto got = receive_some(socket.get(), writable_bytes_of(welcome).subspan(size));
       size += got.size;
       ended = got.ended;
       return ended || size == sizeof(welcome);
@@ -61,7 +57,7 @@ class FabricHostileClient : public FabricPair {
     Welcome welcome{};
     std::size_t size = 0;
     serve_until([&] {
-      size += receive_some(side_->link->get(), bytes_of(welcome).subspan(size)).size;
+      size += receive_some(side_->link->get(), writable_bytes_of(welcome).subspan(size)).size;
       return size == sizeof(welcome);
     });
     ASSERT_EQ(welcome.status, static_cast<std::uint8_t>(Status::kOk)) << welcome.text.data();
@@ -82,7 +78,7 @@ class FabricHostileClient : public FabricPair {
     serve_until([&] { return server_ != nullptr; });
     size = 0;
     serve_until([&] {
-      size += receive_some(side_->link->get(), bytes_of(side_->peer).subspan(size)).size;
+      size += receive_some(side_->link->get(), writable_bytes_of(side_->peer).subspan(size)).size;
       return size == sizeof(Keys);
     });
   }
@@ -136,15 +132,15 @@ class FabricHostileClient : public FabricPair {
 TEST_F(FabricHostileClient, IsRefusedWithAWrongMagicVersionOrToken) {
   Hello hello = good_hello();
   hello.magic ^= 1;
-  EXPECT_NE(std::string(answer_to(bytes_of(hello)).text.data()).find("malformed"),
+  EXPECT_NE(std::string(answer_to(writable_bytes_of(hello)).text.data()).find("malformed"),
             std::string::npos);
   hello = good_hello();
   hello.version = 77;
-  EXPECT_NE(std::string(answer_to(bytes_of(hello)).text.data()).find("version 77"),
+  EXPECT_NE(std::string(answer_to(writable_bytes_of(hello)).text.data()).find("version 77"),
             std::string::npos);
   hello = good_hello();
   hello.token[15] ^= 1;
-  const Welcome welcome = answer_to(bytes_of(hello));
+  const Welcome welcome = answer_to(writable_bytes_of(hello));
   EXPECT_EQ(welcome.status, static_cast<std::uint8_t>(Status::kDenied));
   EXPECT_EQ(welcome.address_size, 0) << "the endpoint's address was given away";
   EXPECT_EQ(server_, nullptr);
@@ -153,7 +149,7 @@ TEST_F(FabricHostileClient, IsRefusedWithAWrongMagicVersionOrToken) {
 TEST_F(FabricHostileClient, IsRefusedAnArenaOfNothing) {
   Hello hello = good_hello();
   hello.arena_size = 0;
-  EXPECT_NE(answer_to(bytes_of(hello)).status, static_cast<std::uint8_t>(Status::kOk));
+  EXPECT_NE(answer_to(writable_bytes_of(hello)).status, static_cast<std::uint8_t>(Status::kOk));
 }
 
 TEST_F(FabricHostileClient, LosesItsPlaceWhenItConnectsWithoutTheNonce) {
@@ -163,7 +159,7 @@ TEST_F(FabricHostileClient, LosesItsPlaceWhenItConnectsWithoutTheNonce) {
   Welcome welcome{};
   std::size_t size = 0;
   serve_until([&] {
-    size += receive_some(socket.get(), bytes_of(welcome).subspan(size)).size;
+    size += receive_some(socket.get(), writable_bytes_of(welcome).subspan(size)).size;
     return size == sizeof(welcome);
   });
   auto provider = find_provider("tcp", EndpointKind::kConnected, {}).value_or_throw();

@@ -57,20 +57,22 @@ TEST_F(FabricSetup, RefusesAWrongTokenWithTheReason) {
 
 TEST_F(FabricSetup, RejectsAnAddressThatIsNone) {
   listen();
-  for (const char* text : {"", "nowhere", ":77", "host:", "no.such.host.invalid:77"}) {
+  const std::string unknown = "no.such.host.invalid:77";
+  for (const std::string text : {"", "nowhere", ":77", "host:", unknown.c_str()}) {
     ConnectOptions wrong = options();
     wrong.address = text;
     const auto client = fabric::connect(wrong, arena_);
     ASSERT_FALSE(client) << text;
-    EXPECT_EQ(client.error().kind(), ErrorKind::kInvalid) << text;
+    EXPECT_EQ(client.error().kind(),
+              text == unknown ? ErrorKind::kDisconnected : ErrorKind::kInvalid)
+        << text;
   }
 }
 
 TEST_F(FabricSetup, ListensAtAllAddressesAndNamesOne) {
   auto listener = Listener::open({}, "").value_or_throw();
-  const std::string address = listener->address();
-  EXPECT_NE(address.rfind(':'), std::string::npos);
-  EXPECT_TRUE(connect_link(address, std::chrono::steady_clock::now() + std::chrono::seconds(5)));
+  const auto address = HostPort::parse(listener->address()).value_or_throw();
+  EXPECT_TRUE(connect_to(address, std::chrono::steady_clock::now() + std::chrono::seconds(5)));
 }
 
 TEST_F(FabricSetup, EndsAChannelWhenTheNodeIsKnownToBeGone) {
@@ -97,7 +99,6 @@ TEST(FabricDevices, NameTheOneThatWouldBeUsed) {
   EXPECT_TRUE(devices.front().chosen);
   EXPECT_TRUE(devices.front().missing.empty());
   EXPECT_FALSE(devices.front().address.empty());
-  EXPECT_NE(describe_fabric().find("* " + devices.front().provider), std::string::npos);
   EXPECT_FALSE(has_own_fabric()) << "this machine has a network that the tests do not know";
 }
 

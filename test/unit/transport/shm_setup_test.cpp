@@ -32,9 +32,10 @@ std::string unique_name() {
 }
 
 template <class T>
-std::span<const std::byte> bytes_of(const T& value, std::size_t size = sizeof(T)) {
-  return std::as_bytes(std::span<const T, 1>(&value, 1)).first(size);
+std::span<const std::byte> bytes_of(const T& value, std::size_t size) {
+  return transport::bytes_of(value).first(size);
 }
+using transport::bytes_of;
 
 std::size_t mappings_of(const std::string& name) {
   std::ifstream maps("/proc/self/maps");
@@ -52,20 +53,21 @@ class ShmSetup : public ::testing::Test {
 
   void listen(std::uint32_t workers) {
     name_ = unique_name();
-    auto socket = base::listen_abstract(name_, 16);
-    ASSERT_TRUE(socket) << socket.error().what();
     ListenOptions options;
     options.token = kToken;
     options.workers = workers;
     options.max_slots = 64;
     options.max_arena_bytes = kMaxArena;
-    listener_.emplace(std::move(*socket), options);
+    listener_ = Listener::open(options, name_).value_or_throw();
+    ASSERT_EQ(listener_->address(), name_);
   }
 
   void serve() {
-    listener_->service(
-        [this](std::uint32_t worker) { return channels_.count(worker) == 0; },
-        [this](Accepted accepted) { channels_.emplace(accepted.worker, std::move(accepted)); });
+    listener_->service([this](std::uint32_t worker) { return channels_.count(worker) == 0; },
+                       [this](std::uint32_t worker, std::unique_ptr<ServerChannel> channel) {
+                         channels_.emplace(worker, std::move(channel));
+                       },
+                       [this](std::uint32_t worker) { channels_.erase(worker); });
   }
 
   /// Serves, sleeping in poll(2) between, until `done`; false when patience ends first.
@@ -130,8 +132,8 @@ class ShmSetup : public ::testing::Test {
     });
     if (!came) return "(no answer)";
     if (packet->size == 0) return "(closed)";
-    EXPECT_EQ(packet->size, sizeof(welcome));
-    EXPECT_EQ(welcome.magic, kMagic);
+    EXPECT_EQ(packet->size, welcome.status == 0 ? sizeof(Welcome) : sizeof(Answer));
+    EXPECT_EQ(welcome.magic, kAnswerMagic);
     EXPECT_EQ(welcome.status == 0, packet->fds.size() == 1);
     return welcome.status == 0 ? "welcome" : welcome.text.data();
   }
@@ -144,14 +146,14 @@ class ShmSetup : public ::testing::Test {
     Ticket ticket;
     ASSERT_EQ(channel->submit({}, ticket), Status::kOk);
     Invocation invocation;
-    ASSERT_TRUE(channels_.at(0).channel->poll(invocation));
+    ASSERT_TRUE(channels_.at(0)->poll(invocation));
     channels_.clear();
   }
 
   std::string name_;
   std::shared_ptr<Arena> arena_ = make_arena();
-  std::optional<Listener> listener_;
-  std::map<std::uint32_t, Accepted> channels_;
+  std::unique_ptr<Listener> listener_;
+  std::map<std::uint32_t, std::unique_ptr<ServerChannel>> channels_;
 };
 
 TEST_F(ShmSetup, RefusesWhatIsNoGreeting) {
@@ -375,8 +377,7 @@ class FalseExecutor {
 
 Welcome welcome_with(Status status) {
   Welcome welcome{};
-  welcome.magic = kMagic;
-  welcome.status = static_cast<std::uint8_t>(status);
+  static_cast<Answer&>(welcome) = Answer::of(status);
   return welcome;
 }
 

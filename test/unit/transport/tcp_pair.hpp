@@ -1,9 +1,9 @@
 #pragma once
 
 #include <base/fd.hpp>
+#include <transport/common/tcp_socket.hpp>
 #include <transport/tcp/tcp_client_datapath.hpp>
 #include <transport/tcp/tcp_server_datapath.hpp>
-#include <transport/tcp/tcp_socket.hpp>
 
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -25,13 +25,13 @@ inline constexpr std::chrono::seconds kTestPatience{20};
 /// Two ends of one connection over the loopback interface, not blocking.
 inline std::pair<base::Fd, base::Fd> connected_sockets() {
   const base::Fd listener = listen_on("127.0.0.1").value_or_throw();
-  const auto address = parse_address(address_of(listener.get()).value_or_throw()).value_or_throw();
+  const HostPort address = address_of(listener.get()).value_or_throw();
   base::Fd one =
       connect_to(address, std::chrono::steady_clock::now() + kTestPatience).value_or_throw();
   await_socket(listener.get(), POLLIN, kTestPatience);
   base::Fd other(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  prepare(one.get(), std::chrono::seconds(5)).value_or_throw();
-  prepare(other.get(), std::chrono::seconds(5)).value_or_throw();
+  prepare_connection(one.get(), std::chrono::seconds(5)).value_or_throw();
+  prepare_connection(other.get(), std::chrono::seconds(5)).value_or_throw();
   return {std::move(one), std::move(other)};
 }
 

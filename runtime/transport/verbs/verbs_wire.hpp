@@ -36,8 +36,8 @@
 // it needs once and checks the copy.
 // clang-format on
 
+#include <transport/common/greeting.hpp>
 #include <transport/contract.hpp>
-#include <transport/setup.hpp>
 #include <wire/limits.hpp>
 
 #include <algorithm>
@@ -49,7 +49,7 @@
 namespace sublet::transport::verbs {
 
 inline constexpr std::uint32_t kMagic = 0x5342'5642;
-inline constexpr std::uint16_t kVersion = 1;
+inline constexpr std::uint32_t kVersion = 2;
 
 /// Inputs up to this length travel with their request. A page: a larger one takes several packets
 /// on any network, beside which the trip that asks for it is small; and 16 slots of it, pinned, are
@@ -160,32 +160,23 @@ static_assert(wire::kMaxSlots <= 1024);
 // ---- what is said while a queue pair is set up, in the connection manager's private data ----
 
 /// From the client, with its request to connect. An RDMA_PS_TCP request has room for 56 bytes.
-struct Hello {
-  std::uint32_t magic;
-  std::uint16_t version;
-  std::uint16_t slots;
-  Token token;
-  std::uint64_t arena_size;
+struct Hello : Greeting {
   std::uint64_t replies_address;  ///< Of reply slot 0.
   std::uint32_t replies_rkey;
-  std::uint32_t worker;
+  std::uint32_t unused;
 };
-static_assert(sizeof(Hello) == 48);
+static_assert(sizeof(Hello) == 56 && std::is_trivially_copyable_v<Hello>);
 
 /// From the executor, when it accepts.
 struct Welcome {
-  std::uint32_t magic;
+  std::uint32_t magic;  ///< kAnswerMagic.
   std::uint32_t requests_rkey;
   std::uint64_t requests_address;  ///< Of request slot 0.
 };
 static_assert(sizeof(Welcome) == 16);
 
 /// From the executor, when it does not. A rejection has room for 148 bytes.
-struct Rejection {
-  std::uint32_t magic;
-  std::uint8_t status;         ///< sublet::Status.
-  std::array<char, 143> text;  ///< Why, zero-terminated.
-};
+using Rejection = AnswerOf<143>;
 static_assert(sizeof(Rejection) == 148);
 
 // ---- memory and queues ----

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <sublet/result.hpp>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace sublet::transport {
+
+/// Where a listener on an IP network is reached: "node7:4711", "10.0.0.7:4711" or
+/// "[fe80::1%eth0]:4711". A value.
+struct HostPort {
+  std::string host;  ///< A name or an address; an IPv6 address without its brackets.
+  std::uint16_t port = 0;
+
+  /// kInvalid, with the forms that are allowed, for anything else; also for the host "*".
+  static Result<HostPort> parse(const std::string& text);
+
+  /// The inverse of parse.
+  [[nodiscard]] std::string to_string() const;
+};
+
+/// The items of a list separated by commas; empty ones are left out.
+[[nodiscard]] std::vector<std::string> split_list(const std::string& list);
+
+}  // namespace sublet::transport

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <transport/row.hpp>
+#include <transport/fabric/fabric_setup.hpp>
+
+namespace sublet::transport::fabric {
+
+/// Networks that libfabric knows.
+struct Transport {
+  using Client = ClientChannel;
+  using Server = ServerChannel;
+  using Listener = fabric::Listener;
+  static constexpr const char* kName = "fabric";
+  static constexpr Reach kReach = Reach::kOtherNodes;
+  static constexpr bool kLocksMemory = false;
+
+  static Finding state();
+  static Finding recommended();
+  static std::string listen_at(const ListenPlaces& places);
+  static std::vector<Result<Client>> connect(std::span<const ConnectOptions> options,
+                                             const std::shared_ptr<Arena>& arena);
+};
+
+}  // namespace sublet::transport::fabric

@@ -1,0 +1,24 @@
+#include <transport/tcp/tcp_transport.hpp>
+
+namespace sublet::transport::tcp {
+
+static_assert(transport::Transport<Transport>);
+
+Finding Transport::state() {
+  return {true, "plain Ethernet"};
+}
+
+Finding Transport::recommended() {
+  return {true, "for plain Ethernet"};
+}
+
+std::string Transport::listen_at(const ListenPlaces& places) {
+  return places.host;
+}
+
+std::vector<Result<ClientChannel>> Transport::connect(std::span<const ConnectOptions> options,
+                                                      const std::shared_ptr<Arena>& arena) {
+  return connect_in_turn(options, arena, &tcp::connect);
+}
+
+}  // namespace sublet::transport::tcp
