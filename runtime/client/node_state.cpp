@@ -6,8 +6,16 @@ bool NodeState::mark(const std::string& reason) {
   const std::lock_guard lock(mutex_);
   if (lost_.load(std::memory_order_relaxed)) return false;
   reason_ = reason;
+  lost_at_.store(base::ticks(), std::memory_order_relaxed);
   lost_.store(true, std::memory_order_release);
   return true;
+}
+
+bool NodeState::lost_for(std::chrono::nanoseconds time) const noexcept {
+  if (!lost()) return false;
+  const base::Ticks now = base::ticks();
+  const base::Ticks since = lost_at_.load(std::memory_order_relaxed);
+  return now > since && now - since > base::TickRate::get().from(time);
 }
 
 void NodeState::lose(const std::string& reason, bool node_gone) {

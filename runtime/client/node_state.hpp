@@ -1,10 +1,12 @@
 #pragma once
 
+#include <base/clock.hpp>
 #include <client/lease_events.hpp>
 #include <sublet/lease.hpp>
 #include <transport/any/choice.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -46,6 +48,8 @@ class NodeState {
     return leaving() || node_gone_.load(std::memory_order_acquire);
   }
   [[nodiscard]] bool lost() const noexcept { return lost_.load(std::memory_order_acquire); }
+  /// It was lost at least so long ago.
+  [[nodiscard]] bool lost_for(std::chrono::nanoseconds time) const noexcept;
   /// Why it was lost.
   [[nodiscard]] std::string reason() const;
   /// True once the process of that executor is gone: it writes to no memory of ours any more.
@@ -68,6 +72,7 @@ class NodeState {
 
   std::shared_ptr<LeaseEvents> events_;
   std::atomic<bool> lost_{false};
+  std::atomic<base::Ticks> lost_at_{0};
   std::atomic<bool> leaving_{false};
   std::atomic<bool> node_gone_{false};
   std::atomic<std::uint32_t> generation_{0};

@@ -42,8 +42,10 @@ Result<Route> route_to(const NodeShare& share, std::uint32_t worker_on_node,
   target.options.slots = share.grant.slots;
   target.options.timeout = timeouts.exchange;
   target.options.peer_timeout = timeouts.peer;
-  target.options.peer_gone = [held = share.state, generation = endpoint.generation] {
-    return held->lost() || held->ended(generation);
+  // An executor in whose memory calls lie is given the time to end.
+  const auto grace = transport::reaches_other_nodes(target.kind) ? 0s : kProcessEnd;
+  target.options.peer_gone = [held = share.state, generation = endpoint.generation, grace] {
+    return held->ended(generation) || held->lost_for(grace);
   };
   return route;
 }

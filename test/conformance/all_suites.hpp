@@ -6,6 +6,7 @@
 #include "calls_suite.hpp"
 #include "deaths_suite.hpp"
 #include "faults_suite.hpp"
+#include "handover_suite.hpp"
 #include "payloads_suite.hpp"
 #include "setup_suite.hpp"
 #include "wakeups_suite.hpp"
@@ -20,4 +21,5 @@
   INSTANTIATE_TYPED_TEST_SUITE_P(Prefix, Deaths, __VA_ARGS__);   \
   INSTANTIATE_TYPED_TEST_SUITE_P(Prefix, Blocking, __VA_ARGS__); \
   INSTANTIATE_TYPED_TEST_SUITE_P(Prefix, Faults, __VA_ARGS__);   \
+  INSTANTIATE_TYPED_TEST_SUITE_P(Prefix, HandOver, __VA_ARGS__); \
   INSTANTIATE_TYPED_TEST_SUITE_P(Prefix, SettingUp, __VA_ARGS__)

@@ -85,6 +85,7 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, Blocking, Transports, Names);
 // before its first message has connected the two.
 using Connected = ::testing::Types<Tcp, LittleRegistered>;
 INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, Faults, Connected, Names);
+INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, HandOver, Connected, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, SettingUp, Transports, Names);
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <client/control_thread.hpp>
 #include <client/recovery.hpp>
 #include <client/workers.hpp>
+#include <transport/any/kind.hpp>
 #include <wire/limits.hpp>
 
 #include <chrono>
@@ -45,7 +46,7 @@ class HandOver : public Fixture<T> {
     grant.node_name = "node";
     grant.slots = kSlots;
     share_ = std::make_shared<const client::NodeShare>(client::NodeShare{
-        grant, {{T::kKind}, "the test says so"}, {"0"}, state_});
+        grant, {{kind()}, "the test says so"}, {"0"}, state_});
     workers_ = std::make_unique<client::Workers>(
         events_, this->arena(), nullptr, functions_,
         client::Workers::Options{.replace = false, .patience = patience});
@@ -59,13 +60,14 @@ class HandOver : public Fixture<T> {
     }));
   }
 
+  [[nodiscard]] static transport::Kind kind() { return *transport::kind_named(T::kName); }
   [[nodiscard]] const client::WorkerLink& link() const { return *workers_->links().front(); }
 
   /// As an executor manager would: the next executor takes connections.
   void announce() {
     transport::Endpoint endpoint;
     endpoint.generation = ++generation_;
-    endpoint.addresses.push_back({T::kKind, executors_.at(generation_ - 1)->address()});
+    endpoint.addresses.push_back({kind(), executors_.at(generation_ - 1)->address()});
     endpoint.token = kToken;
     state_->executor_started(endpoint);
   }

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace sublet::conformance {
@@ -72,6 +73,8 @@ concept TransportUnderTest = requires(const std::string& address, const ClientOp
   requires transport::ClientChannel<typename T::Client>;
   requires transport::ServerChannel<typename T::Server>;
   requires transport::ChannelListener<typename T::Listener, typename T::Server>;
+  /// Its row's.
+  { T::kName } -> std::convertible_to<std::string_view>;
   /// Where its listener listens on this machine.
   { T::kListenAt } -> std::convertible_to<std::string>;
   /// Whether a worker works in the client's own memory, or in a copy of it that travels.
@@ -101,6 +104,7 @@ class TransportOf {
   using Client = typename Row::Client;
   using Server = typename Row::Server;
   using Listener = typename Row::Listener;
+  static constexpr std::string_view kName = Row::kName;
   static constexpr const char* kListenAt = "127.0.0.1";
   static constexpr bool kSharesMemory = false;
   static constexpr const char* kMappingName = "memfd:sublet";

@@ -12,7 +12,7 @@ static_assert(transport::ClientChannel<ClientChannel>);
 
 ClientChannel::ClientChannel(base::Fd connection, std::shared_ptr<base::SharedMemory> memory,
                              std::shared_ptr<Arena> arena, const Terms& terms,
-                             const WaitPolicy& policy)
+                             const WaitPolicy& policy, std::function<bool()> peer_gone)
     : arena_range_{arena->data(), arena->size()},
       mask_(terms.slots - 1),
       next_(terms.first_sequence),
@@ -20,6 +20,7 @@ ClientChannel::ClientChannel(base::Fd connection, std::shared_ptr<base::SharedMe
       fences_(terms.fences),
       wait_(policy),
       connection_(std::move(connection)),
+      peer_gone_(std::move(peer_gone)),
       memory_(std::move(memory)),
       arena_(std::move(arena)),
       pending_storage_(terms.slots) {
@@ -48,7 +49,10 @@ Status ClientChannel::end_of_channel(Pending& pending, ReplyView& reply) noexcep
 }
 
 bool ClientChannel::check_peer() noexcept {
-  if (end_ == Status::kOk && base::peer_has_closed(connection_.get())) end_ = Status::kLost;
+  if (end_ == Status::kOk &&
+      (base::peer_has_closed(connection_.get()) || (peer_gone_ && peer_gone_()))) {
+    end_ = Status::kLost;
+  }
   return end_ == Status::kOk;
 }
 

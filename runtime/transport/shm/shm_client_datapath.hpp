@@ -17,6 +17,7 @@
 #include <transport/shm/shm_sleep.hpp>
 
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -25,10 +26,12 @@ namespace sublet::transport::shm {
 /// The client's end of a channel. Owner: the lease's link to one worker. One thread at a time.
 class ClientChannel {
  public:
-  /// `connection` is readable (end of file) when the worker's process has gone. `memory` has
+  /// `connection` is readable (end of file) when the worker's process has gone, unless a function
+  /// left a copy of it behind: `peer_gone` (ConnectOptions; may be empty) says so then. `memory` has
   /// Layout{terms.slots}.size() bytes.
   ClientChannel(base::Fd connection, std::shared_ptr<base::SharedMemory> memory,
-                std::shared_ptr<Arena> arena, const Terms& terms, const WaitPolicy& policy = {});
+                std::shared_ptr<Arena> arena, const Terms& terms, const WaitPolicy& policy = {},
+                std::function<bool()> peer_gone = {});
 
   [[nodiscard]] Status submit(const Request& request, Ticket& ticket) noexcept;
   [[nodiscard]] Status poll(Ticket ticket, ReplyView& reply) noexcept;
@@ -94,6 +97,7 @@ class ClientChannel {
   SleepWord* client_sleep_;
   ClientWait wait_;
   base::Fd connection_;
+  std::function<bool()> peer_gone_;
   std::shared_ptr<base::SharedMemory> memory_;
   std::shared_ptr<Arena> arena_;
   std::vector<Pending> pending_storage_;
