@@ -1,15 +1,12 @@
 #include <cli/command.hpp>
-#include <cli/exit_codes.hpp>
 #include <cli/manager_options.hpp>
 #include <cli/output.hpp>
-#include <cli/waiting.hpp>
+#include <cli/run_command.hpp>
 #include <common/manager_query.hpp>
 #include <common/views.hpp>
 #include <resource_manager/refusal_text.hpp>
 
 #include <boost/program_options.hpp>
-
-#include <iostream>
 
 namespace sublet::cli {
 namespace {
@@ -22,7 +19,6 @@ CommandLine command_line() {
       "Lists the nodes that a resource manager knows: up, draining (keeps its leases, gets no new\n"
       "ones) or lost (its executor manager is gone or silent), with what is free on each.";
   add_manager_options(line);
-  add_output_option(line.options);
   return line;
 }
 
@@ -41,32 +37,13 @@ std::string to_table(const std::vector<NodeInfo>& nodes) {
 }  // namespace
 
 int nodes_command(const std::vector<std::string>& words) {
-  const CommandLine line = command_line();
-  const auto values = parse_options(line, words);
-  if (!values) return complain(line.name, values.error().what(), kExitUsage);
-  if (values->count("help") != 0) {
-    print_help(line);
-    return kExitOk;
-  }
-  const auto format = output_format(*values);
-  if (!format) return complain(line.name, format.error().what(), kExitUsage);
-  const auto target = manager_target(*values);
-  if (!target) {
-    return complain(line.name, target.error().what(), exit_code(target.error().kind()));
-  }
-  const auto nodes = [&target] {
-    const WaitingNote note(target->location.to_string());
-    return manager::query_nodes(target->location, target->timeout);
-  }();
-  if (!nodes) {
-    return complain(line.name, nodes.error().what(), exit_code(nodes.error().kind()));
-  }
-  if (*format == OutputFormat::kJson) {
-    std::cout << manager::to_json(*nodes) << "\n";
-  } else {
-    std::cout << to_table(*nodes);
-  }
-  return kExitOk;
+  return list_command(command_line(), words, [](const Values& values) -> Result<Listing> {
+    const auto reports = ask_manager(values, [](const ManagerTarget& target) {
+      return manager::query_nodes(target.location, target.timeout);
+    });
+    if (!reports) return tl::unexpected<Error>(reports.error());
+    return Listing{to_table(*reports), manager::to_json(*reports) + "\n"};
+  });
 }
 
 }  // namespace sublet::cli

@@ -74,6 +74,12 @@ Result<User> find_user(const std::string& configured) {
     return fail(ErrorKind::kInvalid, "executors are to run as '" + name +
                                          "', and there is no such user; see --executor-user");
   }
+  if (root && found->pw_uid == 0) {
+    return fail(ErrorKind::kInvalid,
+                "--executor-user is '" + name +
+                    "': functions would have all of root's rights; name a user "
+                    "without them, or leave it out (nobody)");
+  }
   if (!root && found->pw_uid != ::geteuid()) {
     return fail(ErrorKind::kDenied, "only root can run executors as another user ('" + name + "')");
   }

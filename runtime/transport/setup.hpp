@@ -76,8 +76,9 @@ using MayTake = std::function<bool(std::uint32_t worker)>;
                                                  const ListenOptions& options,
                                                  const MayTake& may_take);
 
-/// For so long a connection may wait before it says who it is, and so many of them may.
-inline constexpr auto kHelloTimeout = std::chrono::seconds(1);
+/// How long a connection may take for each step of its set-up, and how many may be in set-up. On a
+/// busy machine an honest client may be kept from the processor for more than a second.
+inline constexpr auto kHelloTimeout = std::chrono::seconds(5);
 inline constexpr std::size_t kMaxPending = 64;
 
 /// For so long no connection is accepted after one could not be for want of descriptors or memory.

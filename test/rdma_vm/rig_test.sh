@@ -3,33 +3,18 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 rdma=$here/rdma.sh
+await=$here/../support/await.sh
 
 "$rdma" check
 
-work=$(mktemp -d /tmp/sublet-rig-XXXXXX) # The guest must see it: not in /run or /dev/shm.
-trap 'rm -rf "$work"' EXIT
+# shellcheck source=test/support/rig.sh
+source "$here/../support/rig.sh"
 chmod 755 "$work"
-cd "$work"
 mkdir out scratch
 chmod 777 out scratch
 
-fail() {
-  echo "rig_test: $*" >&2
-  echo "--- out:" >&2
-  cat "$work/stdout" >&2 || true
-  echo "--- err:" >&2
-  cat "$work/stderr" >&2 || true
-  exit 1
-}
-
-# rig ARGS: status and output of rdma.sh into $code, stdout and stderr.
-rig() {
-  code=0
-  setpriv --pdeathsig TERM -- "$rdma" "$@" >stdout 2>stderr || code=$?
-}
-
-# expect WHAT HAVE WANT
-expect() { [[ $2 == "$3" ]] || fail "$1 is '$2', not '$3'"; }
+# ends PID: true once the process has ended, false when that takes too long.
+ends() { timeout 30 tail --pid="$1" --sleep-interval=0.02 -f /dev/null; }
 
 test_run() {
   cat >command.sh <<'TXT'
@@ -44,7 +29,7 @@ setsid tail -f /dev/null & # must not hold up the end
 exit 7
 TXT
   echo "from the host" >host-file
-  rig run --user nobody --memlock 64 --env "GIVEN=a 'b' \$c" --out out -- \
+  rig "$rdma" run --user nobody --memlock 64 --env "GIVEN=a 'b' \$c" --out out -- \
     bash command.sh "two  words"
   expect "the exit status" "$code" 7
   expect "standard output" "$(<stdout)" "out, two  words
@@ -56,11 +41,11 @@ from the host"
 }
 
 test_faults() {
-  rig run --timeout 1 --out out -- tail -f /dev/null
+  rig "$rdma" run --timeout 1 --out out -- tail -f /dev/null
   expect "the exit status of a command that hangs" "$code" 124
   [[ $(<stderr) == *"still running after 1 s"* ]] || fail "the time limit is not named"
 
-  rig run --append rdinit=/missing --out out -- true
+  rig "$rdma" run --append rdinit=/missing --out out -- true
   expect "the exit status of a failed boot" "$code" 125
   [[ $(<stderr) == *"Kernel panic"*"the guest did not boot"* ]] || fail "the console is not shown"
 
@@ -68,13 +53,13 @@ test_faults() {
   for signal in TERM KILL; do
     "$rdma" run --out out -- tail -f /dev/null >stdout 2>stderr &
     run=$!
-    until qemu=$(pgrep -P "$run" -f qemu-system); do
-      kill -0 "$run" 2>/dev/null || fail "the run has ended by itself"
-    done
+    "$await" 120 pgrep -P "$run" -f qemu-system >/dev/null || fail "the run does not start QEMU"
+    qemu=$(pgrep -P "$run" -f qemu-system)
     room=$(readlink "/proc/$qemu/cwd")
     kill "-$signal" "$run"
+    ends "$run" || fail "the run outlives SIG$signal"
     wait "$run" 2>/dev/null || true
-    timeout 10 tail --pid="$qemu" --sleep-interval=0.02 -f /dev/null || fail "QEMU outlives SIG$signal"
+    ends "$qemu" || fail "QEMU outlives SIG$signal"
     # Nobody can tidy up after SIGKILL: the next run does it.
     [[ $signal == TERM ]] || "$rdma" check
     [[ ! -e $room ]] || fail "SIG$signal leaves $room behind"
@@ -83,15 +68,15 @@ test_faults() {
 
 test_two_guests() {
   # shellcheck disable=SC2016 # for the guest's shell
-  rig run2 --timeout 60 --out out \
+  rig "$rdma" run2 --timeout 60 --out out --env AWAIT="$await" \
     --first '
       rping -s -a 10.1.0.1 -C 5 -P &
-      until rdma resource show cm_id | grep -q LISTEN; do :; done
+      "$AWAIT" 30 bash -c "rdma resource show cm_id | grep -q LISTEN" || exit 1
       touch "$SUBLET_RDMA_OUT/ready"
       echo listening
       wait' \
     --second '
-      until [[ -e $SUBLET_RDMA_OUT/ready ]]; do :; done
+      "$AWAIT" 30 test -e "$SUBLET_RDMA_OUT/ready" || exit 1
       rping -c -a sublet-first -C 5 || exit 1
       hostname; cat /proc/sys/kernel/random/boot_id; exit 9'
   expect "the exit status" "$code" 9

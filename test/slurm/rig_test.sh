@@ -3,33 +3,21 @@
 # there can be none.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
-rig=$here/slurm.sh
+script=$here/slurm.sh
 
-"$rig" check
+"$script" check
 
 # shellcheck source=test/slurm/lib.sh
 source "$here/lib.sh"
-work=$(mktemp -d "${TMPDIR:-/tmp}/sublet-rig-XXXXXX")
+# shellcheck source=test/support/rig.sh
+source "$here/../support/rig.sh"
 # Every process of a cluster that this test starts carries it.
 export SUBLET_RIG_TEST=$work
-trap 'rm -rf "$work"' EXIT
-cd "$work"
 
-fail() {
-  say "$*"
-  echo "--- out:" >&2
-  cat stdout >&2 || true
-  echo "--- err:" >&2
-  cat stderr >&2 || true
-  exit 1
-}
-expect() { [[ $2 == "$3" ]] || fail "$1 is '$2', not '$3'"; }
-
-# run ARGS: status and output of slurm.sh into $code, stdout and stderr.
-run() {
-  code=0
-  setpriv --pdeathsig TERM -- "$rig" "$@" </dev/null >stdout 2>stderr || code=$?
-}
+# run ARGS: slurm.sh, as rig does.
+run() { rig "$script" "$@"; }
+# A child that nobody has waited for yet has ended all the same.
+ended() { [[ $(ps -o stat= -p "$1") != [^Z]* ]]; }
 
 # Processes of our clusters, this script and its own helpers aside.
 processes_left() {
@@ -85,10 +73,11 @@ shared-c2"
 # Two at once, as when two tests run.
 test_beside() {
   local first
-  "$rig" run -- srun -N6 hostname >first 2>&1 &
+  "$script" run -- srun -N6 hostname >first 2>&1 &
   first=$!
   run run -- srun -N6 hostname
   expect "the second's exit status" "$code" 0
+  await "the first has ended" ended "$first" || fail "the first does not end: $(<first)"
   wait "$first" || fail "the first fails: $(<first)"
   expect "nodes of the first" "$(sort first)" "$(sort stdout)"
   nothing_left
@@ -100,13 +89,14 @@ test_killed() {
   for signal in TERM INT KILL; do
     : >stdout
     # With the default handling of INT, which background jobs of a script ignore.
-    env --default-signal=INT "$rig" run -- bash -c 'srun -N2 tail -f /dev/null & srun -N6 --overlap true && echo up; wait' \
+    env --default-signal=INT "$script" run -- bash -c 'srun -N2 tail -f /dev/null & srun -N6 --overlap true && echo up; wait' \
       >stdout 2>stderr </dev/null &
     pid=$!
     await "the cluster is up" grep -q up stdout || fail "the cluster does not come up"
     [[ $(processes_left | wc -l) -gt 12 ]] || fail "this test does not see the cluster's processes"
     kill "-$signal" "$pid"
-    wait "$pid" 2>/dev/null && fail "$signal does not end it"
+    await "SIG$signal has ended it" ended "$pid" || fail "SIG$signal does not end it"
+    wait "$pid" 2>/dev/null && fail "it reports success after SIG$signal"
     nothing_left
   done
 }
@@ -126,12 +116,13 @@ test_faults() {
     grep -q "$part is broken" stderr || fail "what $part said is not shown"
     nothing_left
   done
-  setpriv --reuid nobody --clear-groups "$rig" check 2>stderr && fail "works without root"
+  setpriv --reuid nobody --clear-groups "$script" check 2>stderr && fail "works without root"
   grep -q "only root .*sudo" stderr || fail "does not say that it wants root"
   run frobnicate
   expect "the exit status of a wrong command" "$code" 2
-  run bench --json "$work/file"
-  [[ -e $here/bench.sh ]] || grep -q "no benchmark yet" stderr || fail "does not say that there is no benchmark"
+  run bench
+  expect "the exit status of a benchmark without a file" "$code" 125
+  grep -q "bench wants --json FILE" stderr || fail "does not say that a benchmark wants a file"
 }
 
 # A node that dies and comes back; daemons that are stopped and started: what other tests build on.
