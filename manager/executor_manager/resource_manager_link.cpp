@@ -88,8 +88,8 @@ kj::Promise<void> ResourceManagerLink::connect() {
   const auto address = wire::Address::parse(location->address);
   if (!address) return KJ_EXCEPTION(FAILED, kj::str(address.error().what()));
   return RpcConnection::connect(network_, timer_, *address, kConnectLimit)
-      .then([this, location = *location](kj::Own<RpcConnection> connection) mutable {
-        return serve(kj::mv(connection), std::move(location));
+      .then([this, text = location->address](kj::Own<RpcConnection> connection) {
+        return serve(kj::mv(connection), text);
       })
       .catch_([location = *location](kj::Exception&& exception) {
         kj::throwFatalException(KJ_EXCEPTION(
@@ -116,7 +116,7 @@ kj::Promise<void> ResourceManagerLink::run(kj::Duration back_off) {
 }
 
 kj::Promise<void> ResourceManagerLink::serve(kj::Own<RpcConnection> connection,
-                                             wire::ManagerLocation location) {
+                                             const std::string& address) {
   auto manager = connection->bootstrap().castAs<wire::ResourceManager>();
   auto request = manager.registerRequest();
   write(request.initNode(), offer_to(*connection));
@@ -128,8 +128,8 @@ kj::Promise<void> ResourceManagerLink::serve(kj::Own<RpcConnection> connection,
   return within(timer_, kRegisterLimit,
                 request.send().then([](auto&& response) { return kj::mv(response); }),
                 "registering")
-      .then([this, gone = kj::mv(gone), address = location.address](
-                capnp::Response<wire::ResourceManager::RegisterResults>&& results) mutable
+      .then([this, gone = kj::mv(gone),
+             address](capnp::Response<wire::ResourceManager::RegisterResults>&& results) mutable
             -> kj::Promise<void> {
         if (auto failure = wire::failure_of(results)) {
           kj::throwFatalException(KJ_EXCEPTION(FAILED, failure->what()));

@@ -45,7 +45,7 @@ class ResourceManagerLink final : private kj::TaskSet::ErrorHandler {
  private:
   kj::Promise<void> run(kj::Duration back_off);
   kj::Promise<void> connect();
-  kj::Promise<void> serve(kj::Own<RpcConnection> connection, wire::ManagerLocation location);
+  kj::Promise<void> serve(kj::Own<RpcConnection> connection, const std::string& address);
   kj::Promise<void> heartbeat(kj::Duration period);
   [[nodiscard]] NodeOffer offer_to(const RpcConnection& connection) const;
   void taskFailed(kj::Exception&& exception) override;

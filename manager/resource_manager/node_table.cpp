@@ -111,6 +111,7 @@ std::vector<NodeInfo> NodeTable::views(Time now) const {
     return std::tie(a.second.name, a.first) < std::tie(b.second.name, b.first);
   });
   std::vector<NodeInfo> infos;
+  infos.reserve(views.size());
   for (auto& [number, info] : views) infos.push_back(std::move(info));
   return infos;
 }
