@@ -11,11 +11,29 @@ if(SUBLET_SANITIZE)
   target_link_options(sublet_flags INTERFACE -fsanitize=${_sanitize})
 endif()
 
+# sublet_hide_names(TARGET [EXPORTS "PATTERN;..."]): only what SUBLET_API marks is visible outside the shared
+# library that TARGET is, or becomes part of. EXPORTS is for the shared library itself: of what the headers
+# of others mark as visible, templates of std and Boost, it keeps all names that fit no pattern to itself.
+function(sublet_hide_names target)
+  cmake_parse_arguments(arg "" "" "EXPORTS" ${ARGN})
+  set_target_properties(${target} PROPERTIES
+    CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+  if(arg_EXPORTS)
+    list(JOIN arg_EXPORTS "; " SUBLET_EXPORT_PATTERNS)
+    set(_script "${CMAKE_CURRENT_BINARY_DIR}/${target}.map")
+    file(CONFIGURE OUTPUT "${_script}" CONTENT
+      "{ global: extern \"C++\" { @SUBLET_EXPORT_PATTERNS@; }; local: *; };\n" @ONLY)
+    target_link_options(${target} PRIVATE "LINKER:--version-script=${_script}")
+    set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS "${_script}")
+  endif()
+endfunction()
+
 # sublet_module(NAME SOURCES... USES...): a static library that is linked into libsublet, the
 # executor, the managers and the tests. USES names the modules and packages it may include.
 function(sublet_module name)
   cmake_parse_arguments(arg "" "" "SOURCES;USES" ${ARGN})
   add_library(sublet_${name} STATIC ${arg_SOURCES})
+  sublet_hide_names(sublet_${name})
   target_include_directories(sublet_${name} PUBLIC
     "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/runtime>"
     "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/runtime/include>")

@@ -2,13 +2,15 @@
 # demo.sh BUILD_DIR
 #
 # The whole of Sublet on this machine: a resource manager, an executor manager, and an MPI application
-# that leases workers from them and prices a million options. Called by `./dev demo`. Stops what it
-# starts, also when something fails.
+# that leases workers from them and prices a million options, in turns alone and together with the
+# workers. Called by `./dev demo`. Stops what it starts, also when something fails.
 set -euo pipefail
 
 build=$(cd "${1:?usage: demo.sh BUILD_DIR}" && pwd -P)
 options=1000000
-ranks=2
+cores=$(nproc)
+# A worker for each rank: two and two where there are four cores. With fewer, one rank leaves one free.
+ranks=$((cores < 4 ? 1 : 2))
 patience=20 # seconds for a daemon to come up, and to end
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
@@ -31,6 +33,7 @@ if ((EUID == 0)); then
 fi
 daemons=()
 failed=
+exec {never}<> <(:) # nobody writes into it: reading from it pauses between two looks
 
 # start_daemon NAME ARGS...: in the background, its output in a file.
 start_daemon() {
@@ -110,7 +113,7 @@ await_node() {
       kill -0 "$pid" 2>/dev/null || die "a manager has ended already"
     done
     ((SECONDS < deadline)) || die "no node has joined within $patience s"
-    sleep 0.05
+    read -r -t 0.05 -u "$never" || true
   done
 }
 
@@ -143,7 +146,6 @@ say "A portfolio of options, written to disk"
   sed "s|$room/||"
 
 say "A resource manager, and an executor manager that offers cores of this machine"
-cores=$(nproc)
 idle=$(idle_processors)
 offer=()
 if [[ -n $idle ]]; then
@@ -156,10 +158,12 @@ start_daemon executor-manager --manager "$SUBLET_MANAGER" "${offer[@]}"
 await_node
 "$build/bin/sublet" nodes
 
-say "An MPI application of $ranks ranks: first alone, then with workers leased for each rank"
+who="$ranks ranks, a leased worker for each"
+((ranks > 1)) || who="1 rank, a leased worker for it"
+say "An MPI application ($who): it prices each step alone and offloading, in turns"
 binding=(--bind-to core)
 if ((cores < ranks)); then binding=(--bind-to none); fi
 mpirun --oversubscribe "${binding[@]}" -n "$ranks" "$build/bin/black_scholes" \
-  "$room/portfolio.bin" --offload-share auto --steps 10 \
+  "$room/portfolio.bin" --offload-share auto --steps 20 \
   --trace "$build/demo-timeline.json" --json "$build/demo-summary.json"
 grep -q '"right": true' "$build/demo-summary.json" || die "the prices are wrong"

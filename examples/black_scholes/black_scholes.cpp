@@ -4,8 +4,8 @@
 //   option_generator --output portfolio.bin
 //   mpirun -n 2 black_scholes portfolio.bin --offload-share auto
 //
-// The same steps run first without any workers, in the same processes: that gives the time to
-// compare with and the prices to check against, bit for bit.
+// Each step is priced twice in turns, by the ranks alone and together with their workers: that
+// gives pairs of times to compare, and prices to check against, bit for bit.
 
 #include "balance.hpp"
 #include "collective.hpp"
@@ -53,35 +53,22 @@ Part part_of(int rank, int ranks, std::uint64_t options) {
   return {from(rank), static_cast<std::size_t>(from(rank + 1) - from(rank))};
 }
 
-/// Collective: moves the market `steps` times and prices the portfolio after each move.
-/// `price(step)` prices this rank's part. `check(step)` looks at the result, outside the time.
-/// Returns the seconds each step took, on rank 0; `value` is the whole portfolio's in the end.
-template <class PriceStep, class CheckStep>
-std::vector<double> simulate(std::uint32_t steps, std::span<Option> options,
-                             std::span<const Price> prices, double& value, PriceStep&& price,
-                             CheckStep&& check) {
-  int rank = 0;
-  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-  std::mt19937_64 random(42);
-  std::vector<double> seconds;
-  for (std::uint32_t step = 0; step < steps; ++step) {
-    // The news reaches rank 0: all prices move by up to one per cent.
-    double move = 1 + 0.02 * (static_cast<double>(random() >> 11) * 0x1p-53 - 0.5);
-    MPI_Bcast(&move, 1, MPI_DOUBLE, 0, MPI_COMM_WORLD);
-    for (Option& option : options) option.spot *= move;
+/// A worker that has had nothing to do for so long sleeps: it must not take part of a core from the
+/// ranks while they price alone.
+constexpr auto kHotTimeout = std::chrono::milliseconds(1);
 
-    MPI_Barrier(MPI_COMM_WORLD);
-    const auto began = std::chrono::steady_clock::now();
-    price(step);
-    const double mine =
-        std::accumulate(prices.begin(), prices.end(), 0.0,
-                        [](double sum, const Price& p) { return sum + p.call + p.put; });
-    MPI_Allreduce(&mine, &value, 1, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
-    seconds.push_back(
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
-    check(step);
-  }
-  return seconds;
+/// Collective: `price()` prices this rank's part. Returns the seconds it took until all ranks knew
+/// the value of the whole portfolio, on rank 0.
+template <class PricePart>
+double seconds_of(std::span<const Price> prices, double& value, PricePart&& price) {
+  MPI_Barrier(MPI_COMM_WORLD);
+  const auto began = std::chrono::steady_clock::now();
+  price();
+  const double mine =
+      std::accumulate(prices.begin(), prices.end(), 0.0,
+                      [](double sum, const Price& p) { return sum + p.call + p.put; });
+  MPI_Allreduce(&mine, &value, 1, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
 }
 
 /// What looking at the prices of this rank has found.
@@ -119,9 +106,8 @@ class Application {
   /// True when all prices were right.
   bool run() {
     load();
-    without_offloading();
     lease_workers();
-    with_offloading();
+    price_step_by_step();
     return report();
   }
 
@@ -137,21 +123,11 @@ class Application {
     });
   }
 
-  void without_offloading() {
-    std::vector<Option> options = loaded_;
-    std::vector<Price> prices(options.size());
-    double value = 0;
-    const auto price = [&](std::uint32_t) {
-      price_options(options.data(), options.size(), prices.data());
-    };
-    const auto keep = [&](std::uint32_t) { expected_.push_back(prices); };
-    seconds_alone_ = simulate(settings_.steps, options, prices, value, price, keep);
-  }
-
   void lease_workers() {
     sublet::mpi::AllocatorOptions options;
     options.session = settings_.session;
     options.workers_per_rank = settings_.workers_per_rank;
+    options.hot_timeout = kHotTimeout;
     // The same on all ranks: room for the largest part, and for what Sublet itself keeps there.
     options.arena_bytes = largest_part_ * (sizeof(Option) + sizeof(Price)) + (64u << 20);
     auto created = sublet::mpi::Allocator::create(MPI_COMM_WORLD, options);
@@ -159,7 +135,7 @@ class Application {
     workers_ = std::move(*created);
   }
 
-  void with_offloading() {
+  void price_step_by_step() {
     sublet::Lease& lease = workers_.lease();
     // In the arena, where the workers read and write them in place.
     sublet::Buffer<Option> option_buffer;
@@ -168,26 +144,47 @@ class Application {
     together([&] {
       option_buffer = lease.buffer<Option>(largest_part_).value_or_throw();
       price_buffer = lease.buffer<Price>(largest_part_).value_or_throw();
-      std::copy(loaded_.begin(), loaded_.end(), option_buffer.begin());
       offloader.emplace(lease, settings_.chunk);
     });
     const std::span<Option> options = option_buffer.span().first(loaded_.size());
     const std::span<Price> prices = price_buffer.span().first(loaded_.size());
     if (!loaded_.empty()) offloader->measure_single_calls(loaded_.front(), kSingleCalls);
 
+    std::vector<Option> own_options;
+    std::vector<Price> expected(loaded_.size());
     Balance balance(settings_.offload_share, settings_.workers_per_rank);
-    const auto price = [&](std::uint32_t) {
+    const auto alone = [&] {
+      price_options(own_options.data(), own_options.size(), expected.data());
+    };
+    const auto offloading = [&] {
       const StepReport step =
           offloader->step(options, prices, balance.share(), balance.is_estimate());
       balance.observe(step.own_rate(), step.workers_rate());
       steps_.push_back(step);
     };
-    const auto check = [&](std::uint32_t step) {
-      verdict_.check(options, prices, expected_[step]);
+    double value_alone = 0;
+    const auto time_alone = [&] {
+      seconds_alone_.push_back(seconds_of(expected, value_alone, alone));
+    };
+    const auto time_offloading = [&] {
+      seconds_offloading_.push_back(seconds_of(prices, value_, offloading));
     };
     do {
+      own_options = loaded_;
       std::copy(loaded_.begin(), loaded_.end(), options.begin());
-      seconds_offloaded_ = simulate(settings_.steps, options, prices, value_, price, check);
+      std::mt19937_64 random(42);
+      for (std::uint32_t step = 0; step < settings_.steps; ++step) {
+        // The news reaches rank 0: all prices move by up to one per cent.
+        double move = 1 + 0.02 * (static_cast<double>(random() >> 11) * 0x1p-53 - 0.5);
+        MPI_Bcast(&move, 1, MPI_DOUBLE, 0, MPI_COMM_WORLD);
+        for (Option& option : own_options) option.spot *= move;
+        for (Option& option : options) option.spot *= move;
+        // Neither way is always the first, which finds the options in the cache.
+        if (step % 2 == 0) time_alone();
+        time_offloading();
+        if (step % 2 != 0) time_alone();
+        verdict_.check(options, prices, expected);
+      }
       ++rounds_;
     } while (goes_on());
     chunk_us_ = offloader->chunk_round_trips_us();
@@ -211,8 +208,9 @@ class Application {
     s.automatic = !settings_.offload_share;
     s.trace = settings_.trace;
     s.portfolio_value = value_;
+    s.gain = Gain::of(seconds_alone_, seconds_offloading_);
     s.step_seconds_alone = median(seconds_alone_);
-    s.step_seconds_offloaded = median(seconds_offloaded_);
+    s.step_seconds_offloading = median(seconds_offloading_);
     for (const auto& text : gather(place_of_this_rank(workers_.lease()).to_text())) {
       s.ranks.push_back(RankPlace::from_text(text));
     }
@@ -270,10 +268,9 @@ class Application {
   std::uint64_t options_in_all_ = 0;
   std::size_t largest_part_ = 0;
   std::uint32_t rounds_ = 0;
-  std::vector<Option> loaded_;                ///< This rank's part as it is in the file.
-  std::vector<std::vector<Price>> expected_;  ///< Of each step, without offloading.
-  std::vector<double> seconds_alone_;
-  std::vector<double> seconds_offloaded_;
+  std::vector<Option> loaded_;              ///< This rank's part as it is in the file.
+  std::vector<double> seconds_alone_;       ///< Of each step.
+  std::vector<double> seconds_offloading_;  ///< Of each step, pairwise with those.
   sublet::mpi::Allocator workers_;
   std::vector<StepReport> steps_;
   Verdict verdict_;

@@ -41,7 +41,7 @@ std::optional<Settings> read_settings(int argc, char** argv, std::string& help) 
       ("steps", po::value(&steps)->default_value(5),
        "how often the market moves and the portfolio is priced")  //
       ("until", po::value(&settings.until)->value_name("FILE"),
-       "take all steps with offloading again, and compare each time, until FILE exists")         //
+       "take all steps again and again until FILE exists")                                       //
       ("workers-per-rank", po::value(&workers)->default_value(1), "cores leased for each rank")  //
       ("chunk", po::value(&chunk)->default_value(4096), "options in one invocation")             //
       ("trace", po::value(&settings.trace)->value_name("FILE"),
@@ -66,7 +66,7 @@ std::optional<Settings> read_settings(int argc, char** argv, std::string& help) 
                       " and is " + std::to_string(value));
     }
   };
-  within("--steps", steps, 1000);  // the prices of all are kept for the comparison
+  within("--steps", steps, 1'000'000);
   within("--workers-per-rank", workers, 4096);
   within("--chunk", chunk, 1 << 24);
   settings.offload_share = parse_share(share);

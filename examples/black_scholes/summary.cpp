@@ -103,10 +103,10 @@ void print_verdict(std::ostream& out, const Summary& s) {
   const std::uint64_t prices = s.options * s.steps;
   if (s.different == 0) {
     out << "  checked       all " << grouped(prices)
-        << " prices equal the run without offloading, bit for bit\n";
+        << " prices equal those of the ranks alone, bit for bit\n";
   } else {
     out << "  WRONG         " << grouped(s.different) << " of " << grouped(prices)
-        << " prices differ from the run without offloading\n";
+        << " prices differ from those of the ranks alone\n";
   }
   if (s.parity_broken == 0) {
     out << "                and put-call parity holds for each (largest error "
@@ -170,10 +170,6 @@ double Summary::share() const {
   return total > 0 ? static_cast<double>(offloaded) / total : 0;
 }
 
-double Summary::speedup() const {
-  return step_seconds_offloaded > 0 ? step_seconds_alone / step_seconds_offloaded : 0;
-}
-
 std::pair<std::size_t, std::size_t> Summary::threads_and_cores() const {
   std::set<int> cores;
   std::size_t threads = 0;
@@ -209,16 +205,10 @@ void print(std::ostream& out, const Summary& s) {
         << ", priced by the ranks instead; the first: " << s.first_failure << '\n';
   }
   out << "  alone         " << duration(s.step_seconds_alone * 1e6) << " a step (median)\n"
-      << "  offloading    " << duration(s.step_seconds_offloaded * 1e6) << " a step: "
-      << (s.speedup() >= 1 ? format("%.2f times as fast", s.speedup())
-                           : format("slower, it takes %.2f times as long", 1 / s.speedup()))
-      << '\n';
+      << "  offloading    " << duration(s.step_seconds_offloading * 1e6) << " a step (median)\n";
   const auto [threads, cores] = s.threads_and_cores();
-  if (threads > cores) {
-    out << "                (" << threads << " busy threads share " << cores
-        << (cores == 1 ? " core" : " cores")
-        << ", so there is nothing to gain here: lease idle cores)\n";
-  }
+  out << "  gain          " << s.gain.claim(threads, cores) << '\n';
+  if (threads <= cores) out << "                (" << s.gain.evidence() << ")\n";
   out << "  cost          " << format("%.2f", s.usage.core_seconds) << " core-seconds held, "
       << format("%.2f", static_cast<double>(s.usage.compute_ns) / 1e9) << " of them computing\n";
   print_verdict(out, s);
@@ -241,6 +231,7 @@ void write_json(const std::string& path, const Summary& s) {
     }
     ranks.push_back({{"node", rank.node}, {"cpuset", rank.cores}, {"workers", workers}});
   }
+  const auto [threads, cores] = s.threads_and_cores();
   const nlohmann::json document{
       {"application", "black_scholes"},
       {"options", s.options},
@@ -255,8 +246,13 @@ void write_json(const std::string& path, const Summary& s) {
       {"round_trip_one_option", round_trip(s.single)},
       {"round_trip_chunk", round_trip(s.chunks)},
       {"step_s_alone", s.step_seconds_alone},
-      {"step_s_offloading", s.step_seconds_offloaded},
-      {"speedup", s.speedup()},
+      {"step_s_offloading", s.step_seconds_offloading},
+      {"busy_threads", threads},
+      {"cores", cores},
+      {"speedup_pairs", s.gain.pairs},
+      {"speedup_p25", s.gain.lower_quartile},
+      {"speedup_p50", s.gain.median},
+      {"speedup_p75", s.gain.upper_quartile},
       {"core_seconds", s.usage.core_seconds},
       {"compute_s", static_cast<double>(s.usage.compute_ns) / 1e9},
       {"failed_calls", s.failed_calls},

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "gain.hpp"
 #include <sublet/lease.hpp>
 
 #include <cstdint>
@@ -46,8 +47,9 @@ struct Summary {
   double last_share = 0;        ///< and in the last.
   Percentiles single;
   Percentiles chunks;
-  double step_seconds_alone = 0;      ///< Median step without offloading.
-  double step_seconds_offloaded = 0;  ///< Median step with it.
+  double step_seconds_alone = 0;       ///< Median step without offloading.
+  double step_seconds_offloading = 0;  ///< Median step with it.
+  Gain gain;
   sublet::Usage usage;
   double portfolio_value = 0;
   std::uint64_t different = 0;      ///< Prices that are not the same bits as without offloading.
@@ -59,7 +61,6 @@ struct Summary {
 
   [[nodiscard]] bool right() const { return different == 0 && parity_broken == 0; }
   [[nodiscard]] double share() const;
-  [[nodiscard]] double speedup() const;
   /// Threads that compute at the same time, and the cores they have for it: on one node only, else
   /// both 0.
   [[nodiscard]] std::pair<std::size_t, std::size_t> threads_and_cores() const;

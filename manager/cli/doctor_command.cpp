@@ -56,13 +56,13 @@ Finding choice(bool same_node, const std::string& wanted) {
 
 Finding resource_manager(const Result<ManagerTarget>& target) {
   if (!target) return {false, "resource manager", target.error().what()};
-  const auto reports = manager::query_nodes(target->location, target->timeout);
-  if (!reports) return {false, "resource manager", reports.error().what()};
+  const auto nodes = manager::query_nodes(target->location, target->timeout);
+  if (!nodes) return {false, "resource manager", nodes.error().what()};
   std::size_t up = 0;
-  for (const auto& [info, age] : *reports) up += info.state == "up" ? 1 : 0;
+  for (const NodeInfo& info : *nodes) up += info.state == "up" ? 1 : 0;
   return {true, "resource manager",
           "answers at " + target->location.address + ", " + std::to_string(up) + " of " +
-              std::to_string(reports->size()) + " nodes are up"};
+              std::to_string(nodes->size()) + " nodes are up"};
 }
 
 std::vector<Finding> examine(const Result<ManagerTarget>& target) {

@@ -3,9 +3,9 @@
 #include <cli/output.hpp>
 #include <cli/run_command.hpp>
 #include <common/manager_query.hpp>
+#include <common/views.hpp>
 
 #include <boost/program_options.hpp>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <array>
@@ -25,26 +25,6 @@ CommandLine command_line() {
   line.options.add_options()("all", "ended leases too, as many as the manager remembers");
   add_manager_options(line);
   return line;
-}
-
-nlohmann::json to_json(const std::vector<LeaseInfo>& infos) {
-  auto leases = nlohmann::json::array();
-  for (const LeaseInfo& info : infos) {
-    leases.push_back({{"id", info.id},
-                      {"state", info.state},
-                      {"owner", info.owner},
-                      {"cores", info.cores},
-                      {"nodes", info.nodes},
-                      {"expires_unix_ms", info.expires_unix_ms},
-                      {"usage",
-                       {{"invocations", info.usage.invocations},
-                        {"compute_ns", info.usage.compute_ns},
-                        {"hot_poll_ns", info.usage.hot_poll_ns},
-                        {"bytes_in", info.usage.bytes_in},
-                        {"bytes_out", info.usage.bytes_out},
-                        {"core_seconds", info.usage.core_seconds}}}});
-  }
-  return {{"leases", leases}};
 }
 
 std::string fixed(double value, int digits) {
@@ -87,7 +67,7 @@ int leases_command(const std::vector<std::string>& words) {
       return manager::query_leases(target.location, values.count("all") != 0, target.timeout);
     });
     if (!leases) return tl::unexpected<Error>(leases.error());
-    return Listing{to_table(*leases), to_json(*leases).dump(2) + "\n"};
+    return Listing{to_table(*leases), manager::to_json(*leases) + "\n"};
   });
 }
 

@@ -3,15 +3,13 @@
 #include <cli/output.hpp>
 #include <cli/run_command.hpp>
 #include <common/manager_query.hpp>
+#include <common/views.hpp>
 #include <resource_manager/refusal_text.hpp>
 
 #include <boost/program_options.hpp>
-#include <nlohmann/json.hpp>
 
 namespace sublet::cli {
 namespace {
-
-using manager::NodeReport;
 
 CommandLine command_line() {
   CommandLine line;
@@ -24,31 +22,14 @@ CommandLine command_line() {
   return line;
 }
 
-nlohmann::json to_json(const std::vector<NodeReport>& reports) {
-  auto nodes = nlohmann::json::array();
-  for (const auto& [info, age] : reports) {
-    nodes.push_back({{"name", info.name},
-                     {"node_id", info.node_id},
-                     {"state", info.state},
-                     {"cores", info.cores},
-                     {"free_cores", info.free_cores},
-                     {"memory_bytes", info.memory_bytes},
-                     {"free_memory_bytes", info.free_memory_bytes},
-                     {"cpuset", info.cpuset},
-                     {"addresses", info.addresses},
-                     {"heartbeat_age_ms", age}});
-  }
-  return {{"nodes", nodes}};
-}
-
-std::string to_table(const std::vector<NodeReport>& reports) {
+std::string to_table(const std::vector<NodeInfo>& nodes) {
   std::vector<std::vector<std::string>> rows = {
       {"NODE", "STATE", "CORES", "FREE", "MEMORY", "FREE", "CPUSET", "HEARD"}};
-  for (const auto& [info, age] : reports) {
+  for (const NodeInfo& info : nodes) {
     rows.push_back({info.name, info.state, std::to_string(info.cores),
                     std::to_string(info.free_cores), manager::bytes_text(info.memory_bytes),
                     manager::bytes_text(info.free_memory_bytes), info.cpuset,
-                    std::to_string(age / 1000) + " s ago"});
+                    std::to_string(info.heartbeat_age.count() / 1000) + " s ago"});
   }
   return format_table(rows);
 }
@@ -61,7 +42,7 @@ int nodes_command(const std::vector<std::string>& words) {
       return manager::query_nodes(target.location, target.timeout);
     });
     if (!reports) return tl::unexpected<Error>(reports.error());
-    return Listing{to_table(*reports), to_json(*reports).dump(2) + "\n"};
+    return Listing{to_table(*reports), manager::to_json(*reports) + "\n"};
   });
 }
 

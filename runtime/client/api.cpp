@@ -8,6 +8,20 @@
 #include <utility>
 
 namespace sublet {
+namespace {
+
+constexpr Reply kNothingCalled{.status = Status::kInvalid};
+constexpr const char* kEmptyCall =
+    "this Call is empty: it comes from an empty Function, was moved from or handed over";
+constexpr const char* kEmptyFunction =
+    "this Function is empty; Lease::function() finds one in a library";
+
+tl::unexpected<Error> empty_lease(const char* attempted) {
+  return fail(ErrorKind::kInvalid,
+              std::string(attempted) + ": this Lease is empty; Session::lease() makes one");
+}
+
+}  // namespace
 
 // ---- Call ----
 
@@ -43,13 +57,13 @@ bool Call::poll() noexcept {
 }
 
 Reply Call::wait() noexcept {
-  if (call_ == nullptr) return Reply{.status = Status::kInvalid};
+  if (call_ == nullptr) return kNothingCalled;
   (void)lease_->workers().wait(*call_, base::Deadline::none());
   return call_->reply;
 }
 
 Reply Call::wait_for(std::chrono::nanoseconds limit) noexcept {
-  if (call_ == nullptr) return Reply{.status = Status::kInvalid};
+  if (call_ == nullptr) return kNothingCalled;
   if (!lease_->workers().wait(*call_, base::Deadline::after(limit))) {
     return Reply{.status = Status::kDeadline};
   }
@@ -57,13 +71,17 @@ Reply Call::wait_for(std::chrono::nanoseconds limit) noexcept {
 }
 
 void Call::then(std::function<void(const Reply&)> then) {
-  if (call_ == nullptr) return;
+  if (call_ == nullptr) {
+    if (then) then(kNothingCalled);
+    return;
+  }
   lease_->workers().hand_over(std::exchange(call_, nullptr), std::move(then));
   lease_.reset();
 }
 
 std::string Call::error() const {
-  return call_ == nullptr || call_->reply.ok() ? std::string() : call_->error;
+  if (call_ == nullptr) return kEmptyCall;
+  return call_->reply.ok() ? std::string() : call_->error;
 }
 
 // ---- Function ----
@@ -73,16 +91,24 @@ Function::Function(std::shared_ptr<client::LeaseImpl> lease, std::uint16_t index
 
 Reply Function::call(const void* in, std::size_t in_size, void* out,
                      std::size_t out_capacity) noexcept {
+  if (!lease_) [[unlikely]]
+    return kNothingCalled;
   return lease_->workers().call(index_, idempotent_, in, in_size, out, out_capacity);
 }
 
 Call Function::async(const void* in, std::size_t in_size, void* out,
                      std::size_t out_capacity) noexcept {
+  if (!lease_) [[unlikely]]
+    return {};
   return Call(lease_, lease_->workers().async(index_, idempotent_, in, in_size, out, out_capacity));
 }
 
 Status Function::try_async(std::size_t worker, const void* in, std::size_t in_size, void* out,
                            std::size_t out_capacity, Call& call) noexcept {
+  if (!lease_) [[unlikely]] {
+    call.end();
+    return Status::kInvalid;
+  }
   client::PendingCall* pending = nullptr;
   const Status status =
       lease_->workers().try_async(worker, index_, idempotent_, in, in_size, out, out_capacity, pending);
@@ -96,31 +122,34 @@ Status Function::try_async(std::size_t worker, const void* in, std::size_t in_si
 }
 
 Result<BatchReport> Function::batch(std::span<BatchItem> items, std::chrono::nanoseconds limit) {
+  if (!lease_) return fail(ErrorKind::kInvalid, kEmptyFunction);
   return client::run_batch(lease_->workers(), name(), index_, idempotent_, items, limit);
 }
 
 std::string Function::last_error() const {
-  return lease_->workers().last_error();
+  return lease_ ? lease_->workers().last_error() : kEmptyFunction;
 }
 
 const std::string& Function::name() const {
-  return lease_->function_name(index_);
+  static const std::string kNoName;
+  return lease_ ? lease_->function_name(index_) : kNoName;
 }
 
 // ---- Lease ----
 
 std::uint64_t Lease::id() const {
-  return impl_->id();
+  return impl_ ? impl_->id() : 0;
 }
 std::size_t Lease::workers() const {
-  return impl_->workers().size();
+  return impl_ ? impl_->workers().size() : 0;
 }
 WorkerInfo Lease::worker(std::size_t index) const {
-  return impl_->worker_info(index);
+  return impl_ ? impl_->worker_info(index) : WorkerInfo{};
 }
 
 Result<Function> Lease::function(const std::string& library_path, const std::string& name,
                                  FunctionOptions options) {
+  if (!impl_) return empty_lease("finding a function");
   auto index = impl_->open(library_path, name, options);
   if (!index) return tl::unexpected<Error>(index.error());
   Function function(impl_, *index);
@@ -129,37 +158,48 @@ Result<Function> Lease::function(const std::string& library_path, const std::str
 }
 
 std::shared_ptr<std::pmr::memory_resource> Lease::arena() const {
+  // The aliasing constructor: nothing to own, nothing to allocate.
+  if (!impl_) return {std::shared_ptr<void>(), std::pmr::null_memory_resource()};
   return impl_->arena();
 }
 void Lease::progress() noexcept {
-  impl_->workers().progress();
+  if (impl_) [[likely]]
+    impl_->workers().progress();
 }
 bool Lease::wait_all(std::chrono::nanoseconds limit) noexcept {
-  return impl_->workers().wait_all(base::Deadline::after(limit));
+  return !impl_ || impl_->workers().wait_all(base::Deadline::after(limit));
 }
 void Lease::on_ending(std::function<void(const EndingNotice&)> callback) {
-  impl_->events().set_on_ending(std::move(callback));
+  if (impl_) impl_->events().set_on_ending(std::move(callback));
 }
 void Lease::on_lost(std::function<void(const std::string& reason)> callback) {
-  impl_->events().set_on_lost(std::move(callback));
+  if (impl_) impl_->events().set_on_lost(std::move(callback));
 }
 Result<void> Lease::extend(std::chrono::seconds duration) {
+  if (!impl_) return empty_lease("extending a lease");
   return impl_->extend(duration);
 }
 std::chrono::system_clock::time_point Lease::expires_at() const {
-  return std::chrono::system_clock::time_point(std::chrono::milliseconds(impl_->expires_unix_ms()));
+  return std::chrono::system_clock::time_point(
+      std::chrono::milliseconds(impl_ ? impl_->expires_unix_ms() : 0));
 }
 Result<Usage> Lease::usage() {
+  if (!impl_) return empty_lease("asking for the usage of a lease");
   return impl_->usage();
 }
 void Lease::release() noexcept {
   if (impl_) impl_->release();
 }
 
-std::string Lease::arena_full_text(std::size_t bytes) const {
-  return "the lease's arena of " + std::to_string(impl_->arena()->size()) +
-         " bytes has no free block of " + std::to_string(bytes) + " bytes; the largest has " +
-         std::to_string(impl_->arena()->largest_free());
+Error Lease::no_room(std::size_t count, std::size_t element_bytes) const {
+  const std::string wanted = std::to_string(count) + " elements of " +
+                             std::to_string(element_bytes) + " bytes in a lease's arena";
+  if (!impl_) return empty_lease(("asking for " + wanted).c_str()).value();
+  const transport::Arena& arena = *impl_->arena();
+  return Error(ErrorKind::kOverloaded,
+               "there is no room for " + wanted + ": it has " + std::to_string(arena.size()) +
+                   " bytes, and its largest free block " + std::to_string(arena.largest_free()) +
+                   "; release buffers, or ask for more with LeaseRequest::arena_bytes");
 }
 
 }  // namespace sublet

@@ -12,7 +12,8 @@
 //   replied      |   -    |    -    |   ended   |   -    |   -     its own reply came; its executor lives
 //   executor died|   -    |    -    |   dying   | dying  |   -     its reply, or its channel, says so
 //   settled      |   -    |    -    |     -     | ended  |   -     the executor's process is gone
-//   run again    |   -    |    -    |     -     | queued |   -     ... and a lost call may run twice
+//   run again    |   -    |    -    |     -     | queued |   -     ... and it was never started, or may
+//                |        |         |           |        |         run twice
 //   collected    |   -    |    -    |     -     |   -    | idle    the application has its end
 //
 // clang-format on

@@ -110,7 +110,8 @@ LeaseImpl::LeaseImpl(std::shared_ptr<ControlPlane> control,
       arena_(std::move(arena)),
       request_(request),
       nodes_(std::move(nodes)),
-      workers_(events_, arena_, trace_.get(), *functions_, {.replace = request.replace}),
+      workers_(events_, arena_, trace_.get(), *functions_,
+               {.replace = request.replace, .patience = request.worker_wait}),
       recovery_(background_, events_, arena_, control_->timeouts()),
       replacement_(background_, events_, finder()) {
   const Grant& grant = nodes_.front()->grant();

@@ -86,6 +86,15 @@ std::shared_ptr<LeaseImpl> with_session(std::shared_ptr<SessionImpl> session,
 }  // namespace
 }  // namespace client
 
+namespace {
+
+tl::unexpected<Error> empty_session(const char* attempted) {
+  return fail(ErrorKind::kInvalid,
+              std::string(attempted) + ": this Session is empty; Session::open() makes one");
+}
+
+}  // namespace
+
 Result<Session> Session::open() {
   auto options = SessionOptions::load();
   if (!options) return tl::unexpected<Error>(options.error());
@@ -134,6 +143,7 @@ Result<Session> Session::open(const SessionOptions& options) {
 }
 
 Result<Lease> Session::lease(const LeaseRequest& request) {
+  if (!impl_) return empty_session("asking for a lease");
   if (request.parts != 1) {
     return fail(ErrorKind::kInvalid, "a lease for several clients is asked for with request()");
   }
@@ -154,10 +164,12 @@ Result<Lease> Session::lease(const LeaseRequest& request) {
 }
 
 Result<std::vector<Grant>> Session::request(const LeaseRequest& request) {
+  if (!impl_) return empty_session("asking for grants");
   return impl_->control->while_cores_return([&] { return impl_->control->request(request); });
 }
 
 Result<Lease> Session::claim(const std::vector<Grant>& grants, const LeaseRequest& request) {
+  if (!impl_) return empty_session("claiming grants");
   if (grants.empty()) return fail(ErrorKind::kInvalid, "there is no grant to claim");
   auto events = std::make_shared<client::LeaseEvents>();
   auto nodes = impl_->control->claim(grants, events);
@@ -169,24 +181,28 @@ Result<Lease> Session::claim(const std::vector<Grant>& grants, const LeaseReques
 }
 
 Result<std::vector<NodeInfo>> Session::nodes() {
+  if (!impl_) return empty_session("asking for the nodes");
   return impl_->control->nodes();
 }
 
 Result<std::vector<LeaseInfo>> Session::leases() {
+  if (!impl_) return empty_session("asking for the leases");
   return impl_->control->leases();
 }
 
 std::string Session::manager_address() const {
+  if (!impl_) return "none";
   if (impl_->private_manager) return impl_->manager_address + " (private)";
   return impl_->manager_address.empty() ? "none" : impl_->manager_address;
 }
 
 bool Session::manager_is_private() const noexcept {
-  return impl_->private_manager != nullptr;
+  return impl_ && impl_->private_manager != nullptr;
 }
 
 std::string Session::trace_events(const std::string& process, int pid) const {
   std::string out;
+  if (!impl_) return out;
   const std::lock_guard lock(impl_->mutex);
   for (const auto& trace : impl_->traces) {
     if (!out.empty()) out += ",\n";
@@ -196,6 +212,7 @@ std::string Session::trace_events(const std::string& process, int pid) const {
 }
 
 Result<void> Session::write_trace(const std::string& path) const {
+  if (!impl_) return empty_session("writing the timeline");
   std::ofstream file(path);
   file << "{\"traceEvents\":[\n" << trace_events("client", ::getpid()) << "\n]}\n";
   file.close();

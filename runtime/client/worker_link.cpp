@@ -76,6 +76,7 @@ void WorkerLink::take(transport::AnyClientChannel channel, const Route& route) {
   mask_ = channel_->slots() - 1;
   slots_.assign(channel_->slots(), nullptr);
   next_sequence_ = 1;
+  killer_.reset();
   phase_ = Phase::kUp;
 }
 
@@ -110,6 +111,7 @@ void WorkerLink::finish_badly(PendingCall& call, const transport::ReplyView& vie
   call.error = std::string(view.error);
   const bool dying = view.status == Status::kCrashed || view.status == Status::kExited ||
                      view.status == Status::kTimedOut;
+  if (dying) killer_ = call.ticket.sequence;
   if (dying || !channel_->is_open()) {
     call.on(CallEvent::kExecutorDied);
     dying_.push_back(call);
@@ -196,6 +198,11 @@ void WorkerLink::take_down(Status status, const std::string& reason) noexcept {
     PendingCall* call = std::exchange(slots_[(next_sequence_ + i) & mask_], nullptr);
     if (call == nullptr) continue;
     call->on(CallEvent::kExecutorDied);
+    if (status == Status::kLost && killer_ && i > rank(*killer_)) {
+      staging_.give_back(*call);
+      sink_.never_started(*call);
+      continue;
+    }
     call->reply = {Status::kLost, index_, 0, 0};
     end_call(*call, status, reason);
   }

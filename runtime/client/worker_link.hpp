@@ -36,6 +36,9 @@ class CallSink {
   /// The call has ended, with an error that is final, or it is dying and nothing can write to its
   /// memory any more.
   virtual void ended_badly(PendingCall& call) noexcept = 0;
+  /// The call was under way behind one that killed its worker: no function has seen it. It is dying,
+  /// and nothing can write to its memory any more.
+  virtual void never_started(PendingCall& call) noexcept = 0;
   /// A link has found out that its executor, which other links may have too, is dead or dying.
   virtual void executor_ends() noexcept = 0;
 };
@@ -147,6 +150,10 @@ class WorkerLink {
   /// Calls without a reply end as `status`.
   void take_down(Status status, const std::string& reason) noexcept;
   void end_call(PendingCall& call, Status status, const std::string& reason) noexcept;
+  /// Where a call stands among those under way, 0 for the oldest there can be.
+  [[nodiscard]] std::uint32_t rank(std::uint32_t sequence) const noexcept {
+    return (sequence - next_sequence_) & mask_;
+  }
 
   std::shared_ptr<const NodeShare> share_;
   std::uint32_t index_;
@@ -165,6 +172,8 @@ class WorkerLink {
   std::uint32_t next_sequence_ = 1;
   CallList dying_;
   base::Ticks ending_since_ = 0;
+  /// The call whose own reply says that it killed the worker; those behind it have not been started.
+  std::optional<std::uint32_t> killer_;
 };
 
 }  // namespace sublet::client

@@ -66,15 +66,19 @@ void Workers::ended_badly(PendingCall& call) noexcept {
   if (dying && call.reply.status == Status::kLost && call.idempotent && !stopped_ &&
       call.attempts + 1 < kMaxAttempts) {
     ++call.attempts;
-    call.reply = Reply{};
-    call.on(CallEvent::kRunAgain);
-    queue_.push_front(call);
-    events_->stay_attentive();
+    run_again(call);
     return;
   }
   if (dying) call.on(CallEvent::kSettled);
   note_failure(call);
   if (call.then) continuations_.push_back(&call);
+}
+
+void Workers::run_again(PendingCall& call) noexcept {
+  call.reply = Reply{};
+  call.on(CallEvent::kRunAgain);
+  queue_.push_front(call);
+  events_->stay_attentive();
 }
 
 void Workers::refuse(PendingCall& call, Status status, const std::string& text) noexcept {
@@ -142,6 +146,7 @@ bool Workers::wait_long(PendingCall& call, base::Deadline deadline) noexcept {
     if (deadline.passed()) return false;
     wait_a_little(call, deadline, slice);
     if (call.state == CallState::kEnded) return true;
+    look_around();
     slice = std::min<std::chrono::nanoseconds>(2 * slice, kLastSlice);
   }
 }
@@ -174,6 +179,7 @@ bool Workers::wait_all(base::Deadline deadline) noexcept {
     if (!continuations_.empty()) continue;
     PendingCall none;  // stands for all of them
     wait_a_little(none, deadline, slice);
+    look_around();
     slice = std::min<std::chrono::nanoseconds>(2 * slice, kLastSlice);
   }
 }

@@ -86,6 +86,8 @@ class Workers final : private CallSink {
 
  private:
   void ended_badly(PendingCall& call) noexcept override;
+  void never_started(PendingCall& call) noexcept override { run_again(call); }
+  void run_again(PendingCall& call) noexcept;
   void executor_ends() noexcept override { events_->stay_attentive(); }
 
   /// The worker with the least under way; null when none is up.

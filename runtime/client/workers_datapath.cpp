@@ -130,7 +130,10 @@ void Workers::pump() noexcept {
 
 bool Workers::wait(PendingCall& call, base::Deadline deadline) noexcept {
   if (call.state == CallState::kSubmitted && queue_.empty() && call.link->listening()) [[likely]] {
-    if (!call.link->wait(call, deadline)) return false;
+    if (!call.link->wait(call, deadline)) {
+      look_around();  // a channel looks for its peer only in longer waits
+      return false;
+    }
   }
   if (call.state != CallState::kEnded && !wait_long(call, deadline)) return false;
   if (!continuations_.empty()) [[unlikely]]

@@ -3,6 +3,7 @@
 // What the set-up of all transports has in common: who may connect to which worker, and how the
 // executor's main thread serves those who want to.
 
+#include <base/token.hpp>
 #include <sublet/status.hpp>
 #include <transport/contract.hpp>
 
@@ -20,11 +21,9 @@
 
 namespace sublet::transport {
 
-inline constexpr std::size_t kTokenBytes = 16;
-using Token = std::array<std::uint8_t, kTokenBytes>;
-
-/// Takes the same time whatever differs.
-[[nodiscard]] bool same_token(const Token& a, const Token& b) noexcept;
+using base::kTokenBytes;
+using base::same_token;
+using base::Token;
 
 /// A power of two up to `most`.
 [[nodiscard]] bool usable_slots(std::uint32_t slots, std::uint32_t most) noexcept;
@@ -77,8 +76,9 @@ using MayTake = std::function<bool(std::uint32_t worker)>;
                                                  const ListenOptions& options,
                                                  const MayTake& may_take);
 
-/// For so long a connection may wait before it says who it is, and so many of them may.
-inline constexpr auto kHelloTimeout = std::chrono::seconds(1);
+/// How long a connection may take for each step of its set-up, and how many may be in set-up. On a
+/// busy machine an honest client may be kept from the processor for more than a second.
+inline constexpr auto kHelloTimeout = std::chrono::seconds(5);
 inline constexpr std::size_t kMaxPending = 64;
 
 /// For so long no connection is accepted after one could not be for want of descriptors or memory.

@@ -1,7 +1,8 @@
 #pragma once
 
-// The other process is killed while this one spins, sleeps or idles. Each side must know within a
-// second, and what it holds must be of use to the next.
+// The other process is killed while this one spins, sleeps or idles. Each side must notice the
+// death itself: a silent peer is given more time than these tests have (kSilenceAllowed). What it
+// held must be of use to the next client.
 
 #include "fixture.hpp"
 
@@ -13,9 +14,6 @@ template <class T>
 class Deaths : public Fixture<T> {
  protected:
   using typename Fixture<T>::Client;
-  /// The contract's, for each side and in every state.
-  static constexpr std::chrono::seconds kNoticed{1};
-
   enum class State { kSpinning, kSleeping, kIdle };
 
   static transport::WaitPolicy policy_of(State state) {
@@ -62,14 +60,10 @@ class Deaths : public Fixture<T> {
     if (client_state == State::kSleeping) {
       ASSERT_TRUE(await([&] { return is_blocked(client->pid(), client->pid()); }));
     }
-    const auto killed = client->kill();
+    client->kill();
     ASSERT_TRUE(await([&] { return this->executor_->clients_ended() == 1; }));
-    EXPECT_LT(std::chrono::steady_clock::now() - killed, kNoticed);
     if (running) this->control_.open_gate();  // its call ends, for nobody
     ASSERT_TRUE(this->executor_->await_free(0));
-    if (!running) {
-      EXPECT_LT(std::chrono::steady_clock::now() - killed, kNoticed);
-    }
     auto next = this->connect();
     this->expect_working(next);
   }
@@ -100,16 +94,13 @@ TYPED_TEST_P(Deaths, OfTheExecutorAreSeenByASpinningClient) {
   auto client = TypeParam::connect(executor.address(), options, this->arena()).value_or_throw();
   const Ticket running = this->submit(client, this->request(Function::kWait, nullptr, 0));
   const Ticket behind = this->submit(client, this->request(Function::kEcho, nullptr, 0));
-  std::chrono::steady_clock::time_point killed;
   std::thread killer([&] {
     EXPECT_TRUE(await([&] { return this->worker().entered == 1; }));
-    killed = executor.process().kill();
+    executor.process().kill();
   });
   const auto reply = this->collect(client, running);
-  const auto noticed = std::chrono::steady_clock::now();
   killer.join();
   EXPECT_EQ(reply.status, Status::kLost);
-  EXPECT_LT(noticed - killed, TestFixture::kNoticed);
   EXPECT_EQ(this->collect(client, behind).status, Status::kLost);
   EXPECT_FALSE(client.is_open());
   EXPECT_EQ(client.in_flight(), 0u);
@@ -124,17 +115,14 @@ TYPED_TEST_P(Deaths, OfTheExecutorAreSeenByASleepingClient) {
   auto client = TypeParam::connect(executor.address(), options, this->arena()).value_or_throw();
   const Ticket running = this->submit(client, this->request(Function::kWait, nullptr, 0));
   const pid_t self = ::gettid();
-  std::chrono::steady_clock::time_point killed;
   std::thread killer([&] {
     EXPECT_TRUE(await([&] { return this->worker().entered == 1; }));
     EXPECT_TRUE(await([&] { return is_blocked(::getpid(), self); }));
-    killed = executor.process().kill();
+    executor.process().kill();
   });
   const auto reply = this->collect(client, running);
-  const auto noticed = std::chrono::steady_clock::now();
   killer.join();
   EXPECT_EQ(reply.status, Status::kLost);
-  EXPECT_LT(noticed - killed, TestFixture::kNoticed);
 }
 
 TYPED_TEST_P(Deaths, OfTheExecutorAreSeenByAnIdleClientThatAsks) {
@@ -142,9 +130,8 @@ TYPED_TEST_P(Deaths, OfTheExecutorAreSeenByAnIdleClientThatAsks) {
   auto client = TypeParam::connect(executor.address(), {}, this->arena()).value_or_throw();
   this->expect_working(client);
   EXPECT_TRUE(client.check_peer());
-  const auto killed = executor.process().kill();
+  executor.process().kill();
   EXPECT_TRUE(await([&] { return !client.check_peer(); }));
-  EXPECT_LT(std::chrono::steady_clock::now() - killed, TestFixture::kNoticed);
   EXPECT_FALSE(client.is_open());
   Ticket more;
   EXPECT_EQ(client.submit(this->request(Function::kEcho, nullptr, 0), more), Status::kClosed);

@@ -162,7 +162,7 @@ TYPED_TEST_P(Faults, AnExecutorKilledAtAnyOperationEndsEachCallOnce) {
     SCOPED_TRACE(kDropAt[i]);
     FaultPlan plan;
     plan.drop_at = kDropAt[i];
-    plan.drop = [&] { (void)executors[i]->process().kill(); };
+    plan.drop = [&] { executors[i]->process().kill(); };
     typename TestFixture::Faulty client(
         TypeParam::connect(executors[i]->address(), {}, this->arena()).value_or_throw(), plan);
     const auto outcome = this->drive(client);

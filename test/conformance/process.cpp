@@ -148,15 +148,27 @@ std::string Child::hear() {
   }
 }
 
-steady_clock::time_point Child::kill() {
-  const auto now = steady_clock::now();
+void Child::stop() {
+  if (::kill(pid_, SIGSTOP) != 0) {
+    throw std::system_error(errno, std::generic_category(), "stopping a child");
+  }
+  int status = 0;
+  while (::waitpid(pid_, &status, WUNTRACED) < 0 && errno == EINTR) {
+  }
+  if (!WIFSTOPPED(status)) throw std::runtime_error("a child that was to stop has ended");
+}
+
+void Child::go_on() {
+  if (pid_ > 0) ::kill(pid_, SIGCONT);
+}
+
+void Child::kill() {
   if (pid_ > 0) {
     ::kill(pid_, SIGKILL);
     while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
     }
     pid_ = -1;
   }
-  return now;
 }
 
 }  // namespace sublet::conformance

@@ -61,8 +61,12 @@ class Child {
   void say(const std::string& line);
   std::string hear();
 
-  /// SIGKILL, and the end is waited for. The time is taken just before.
-  std::chrono::steady_clock::time_point kill();
+  /// SIGSTOP, and until it has stopped; SIGCONT. Any thread.
+  void stop();
+  void go_on();
+
+  /// SIGKILL, and the end is waited for.
+  void kill();
 
  private:
   pid_t pid_ = -1;

@@ -21,12 +21,16 @@ namespace sublet::conformance {
 using Token = std::array<std::uint8_t, 16>;
 inline constexpr Token kToken{7, 6, 5, 4, 3, 2, 1, 0, 1, 2, 3, 4, 5, 6, 7, 8};
 
+/// Longer than any test waits: a peer's death must show by itself, not by its silence.
+inline constexpr std::chrono::milliseconds kSilenceAllowed = std::chrono::minutes(10);
+
 /// How an executor listens.
 struct HostOptions {
   std::uint32_t workers = 1;
   std::uint32_t max_slots = 1024;
   std::uint64_t max_arena_bytes = std::uint64_t{64} << 30;
   Token token = kToken;
+  std::chrono::milliseconds peer_timeout = kSilenceAllowed;
 };
 
 /// How a client connects.
@@ -35,6 +39,7 @@ struct ClientOptions {
   std::uint32_t slots = 16;
   Token token = kToken;
   std::chrono::milliseconds timeout{10'000};
+  std::chrono::milliseconds peer_timeout = kSilenceAllowed;
   transport::WaitPolicy wait{};
 };
 
@@ -45,6 +50,7 @@ inline transport::ListenOptions listen_options(const HostOptions& options) {
   listening.workers = options.workers;
   listening.max_slots = options.max_slots;
   listening.max_arena_bytes = options.max_arena_bytes;
+  listening.peer_timeout = options.peer_timeout;
   return listening;
 }
 inline transport::ConnectOptions connect_options(const std::string& address,
@@ -55,6 +61,7 @@ inline transport::ConnectOptions connect_options(const std::string& address,
   connecting.worker = options.worker;
   connecting.slots = options.slots;
   connecting.timeout = options.timeout;
+  connecting.peer_timeout = options.peer_timeout;
   connecting.wait = options.wait;
   return connecting;
 }

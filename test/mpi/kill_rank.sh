@@ -53,7 +53,7 @@ timeout 30 tail --pid="$mpirun" --sleep-interval=0.02 -f /dev/null || fail "mpir
 if wait "$mpirun"; then fail "mpirun reports success though rank $victim was killed"; fi
 
 for pid in "${all[@]}"; do
-  timeout 10 tail --pid="$pid" --sleep-interval=0.02 -f /dev/null ||
+  timeout 30 tail --pid="$pid" --sleep-interval=0.02 -f /dev/null ||
     fail "still running: $(tr '\0' ' ' <"/proc/$pid/cmdline")"
 done
 for name in "${sockets[@]}"; do

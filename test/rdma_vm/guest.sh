@@ -94,7 +94,7 @@ start_guest() {
   write_command "$dir/job" "$@"
   {
     printf '%s=%q\n' name "sublet-$name" address "$address" out "$out" tty "$tty" \
-      rows "$rows" columns "$columns" wait_for_go "$wait_for_go"
+      rows "$rows" columns "$columns" wait_for_go "$wait_for_go" go_limit "$boot_limit"
     # For a shell that knows no $'...'.
     printf "hosts='%s'\n" "$hosts"
   } >"$dir/job/guest.conf"

@@ -3,10 +3,11 @@
 # The guest's first process, in the initramfs that kernel.sh packs.
 #
 # PROTOCOL with guest.sh, over the 9p share "job" (a directory of the host that only this run uses):
-#   guest.conf   host → guest   sh assignments: name, address, out (a path), tty, rows, columns
+#   guest.conf   host → guest   sh assignments: name, address, out (a path), tty, rows, columns, hosts,
+#                               wait_for_go, go_limit (seconds)
 #   command.sh   host → guest   what to run, for bash
 #   booted       guest → host   the device is up; made before anything else runs
-#   go           host → guest   awaited after "booted" if guest.conf says wait_for_go=1
+#   go           host → guest   awaited after "booted" if guest.conf says wait_for_go=1, for go_limit
 #   out, err     guest → host   what the command writes, as it comes
 #   status       guest → host   the command's exit status; the guest then switches itself off
 # A guest that goes off without "status" has failed; why is on its console.
@@ -31,6 +32,25 @@ fail() {
 
 share() { # TAG PLACE OPTIONS
   mount -t 9p -o "trans=virtio,version=9p2000.L,msize=262144,$3" "$1" "$2" || fail "cannot mount the share $1"
+}
+
+uptime_s() {
+  read -r uptime _ </proc/uptime
+  echo "${uptime%.*}"
+}
+
+# No event of the host's files reaches a guest over 9p, so it looks again and again; between two looks it
+# reads from a pipe into which nobody writes.
+await_go() {
+  mkfifo /never
+  exec 3<>/never
+  deadline=$(($(uptime_s) + go_limit))
+  until [ -e /job/go ]; do
+    [ "$(uptime_s)" -lt "$deadline" ] || fail "the host has not said go within $go_limit s"
+    # shellcheck disable=SC3045 # busybox knows read -t
+    read -r -t 0.05 _ <&3 || true
+  done
+  exec 3<&-
 }
 
 mount -t proc proc /proc
@@ -82,7 +102,7 @@ chroot . rdma link add rxe0 type rxe netdev eth0 || fail "cannot add the RDMA de
 mkdir run/sublet-rdma
 cp /job/command.sh run/sublet-rdma/command.sh
 : >/job/booted
-while [ "$wait_for_go" = 1 ] && [ ! -e /job/go ]; do sleep 0.05; done
+[ "$wait_for_go" = 0 ] || await_go
 
 if [ -n "$tty" ]; then
   stty -F "/dev/$tty" rows "$rows" columns "$columns"

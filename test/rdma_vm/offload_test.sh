@@ -14,20 +14,24 @@ chmod 755 "$work"
 mkdir "$work/out"
 chmod 777 "$work/out"
 
-# Two guests that spin share the two cores of this machine: some calls are all there is time for.
+# Two guests that spin share the two cores of this machine: some calls are all there is time for, and
+# everything else takes seconds.
 status=0
 # shellcheck disable=SC2016 # for the guests' shells
 "$rdma" run2 --timeout 120 --out "$work/out" --env BIN="$bin" --env SUBLET_LOG=debug \
+  --env AWAIT="$here/../support/await.sh" --env SUBLET_TIMEOUT_MS=60000 \
   --first '
-    until [ -s "$SUBLET_RDMA_OUT/manager" ]; do sleep 0.1; done
+    "$AWAIT" 60 test -s "$SUBLET_RDMA_OUT/manager" || exit 1
     exec "$BIN/sublet" executor-manager --node-name first --listen tcp:10.1.0.1:0 \
       --manager "$(cat "$SUBLET_RDMA_OUT/manager")"' \
   --second '
     "$BIN/sublet" resource-manager --listen tcp:10.1.0.2:0 --address-file "$SUBLET_RDMA_OUT/manager" &
-    until [ -s "$SUBLET_RDMA_OUT/manager" ]; do sleep 0.1; done
+    "$AWAIT" 60 test -s "$SUBLET_RDMA_OUT/manager" || exit 1
     SUBLET_MANAGER=$(cat "$SUBLET_RDMA_OUT/manager")
     export SUBLET_MANAGER SUBLET_NODE_NAME=second
-    until "$BIN/sublet" nodes --output json | grep -q "\"state\": \"up\""; do sleep 0.2; done
+    node_is_up() { "$BIN/sublet" nodes --output json | grep -q "\"state\": \"up\""; }
+    export -f node_is_up
+    "$AWAIT" 60 bash -c node_is_up || exit 1
     "$BIN/hello"' \
   >"$work/stdout" 2>"$work/stderr" || status=$?
 

@@ -139,8 +139,10 @@ command_run2() {
   address=10.1.0.1/24
   network=(-netdev "stream,id=net,server=on,addr.type=unix,addr.path=net" -device "$device:01")
   start_guest first bash -c "$first"
+  local deadline=$((SECONDS + boot_limit))
   until [[ -S $room/net ]]; do
     kill -0 "${guest_pid[first]}" 2>/dev/null || fail_boot first "the first guest did not start"
+    ((SECONDS < deadline)) || fail_boot first "the first guest did not start within $boot_limit s"
     pause
   done
   address=10.1.0.2/24

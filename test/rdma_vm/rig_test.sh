@@ -3,6 +3,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 rdma=$here/rdma.sh
+await=$here/../support/await.sh
 
 "$rdma" check
 
@@ -11,6 +12,9 @@ source "$here/../support/rig.sh"
 chmod 755 "$work"
 mkdir out scratch
 chmod 777 out scratch
+
+# ends PID: true once the process has ended, false when that takes too long.
+ends() { timeout 30 tail --pid="$1" --sleep-interval=0.02 -f /dev/null; }
 
 test_run() {
   cat >command.sh <<'TXT'
@@ -49,13 +53,13 @@ test_faults() {
   for signal in TERM KILL; do
     "$rdma" run --out out -- tail -f /dev/null >stdout 2>stderr &
     run=$!
-    until qemu=$(pgrep -P "$run" -f qemu-system); do
-      kill -0 "$run" 2>/dev/null || fail "the run has ended by itself"
-    done
+    "$await" 120 pgrep -P "$run" -f qemu-system >/dev/null || fail "the run does not start QEMU"
+    qemu=$(pgrep -P "$run" -f qemu-system)
     room=$(readlink "/proc/$qemu/cwd")
     kill "-$signal" "$run"
+    ends "$run" || fail "the run outlives SIG$signal"
     wait "$run" 2>/dev/null || true
-    timeout 10 tail --pid="$qemu" --sleep-interval=0.02 -f /dev/null || fail "QEMU outlives SIG$signal"
+    ends "$qemu" || fail "QEMU outlives SIG$signal"
     # Nobody can tidy up after SIGKILL: the next run does it.
     [[ $signal == TERM ]] || "$rdma" check
     [[ ! -e $room ]] || fail "SIG$signal leaves $room behind"
@@ -64,15 +68,15 @@ test_faults() {
 
 test_two_guests() {
   # shellcheck disable=SC2016 # for the guest's shell
-  rig "$rdma" run2 --timeout 60 --out out \
+  rig "$rdma" run2 --timeout 60 --out out --env AWAIT="$await" \
     --first '
       rping -s -a 10.1.0.1 -C 5 -P &
-      until rdma resource show cm_id | grep -q LISTEN; do :; done
+      "$AWAIT" 30 bash -c "rdma resource show cm_id | grep -q LISTEN" || exit 1
       touch "$SUBLET_RDMA_OUT/ready"
       echo listening
       wait' \
     --second '
-      until [[ -e $SUBLET_RDMA_OUT/ready ]]; do :; done
+      "$AWAIT" 30 test -e "$SUBLET_RDMA_OUT/ready" || exit 1
       rping -c -a sublet-first -C 5 || exit 1
       hostname; cat /proc/sys/kernel/random/boot_id; exit 9'
   expect "the exit status" "$code" 9

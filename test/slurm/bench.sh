@@ -49,7 +49,7 @@ for ((i = 0; i < starts; ++i)); do
   wait "$executor"
 done
 
-# ---- A normal job's start when it preempts an executor in use, and a sleep, in turns ----------------
+# ---- A normal job's start when it preempts an executor in use, and an idle job, in turns -------------
 rm -f stop
 submit executor-manager --nodelist=c3
 submit executor-manager --nodelist=c4
@@ -59,7 +59,7 @@ caller=$!
 await "calls are under way" test -s called || fail "no calls"
 for ((i = 0; i < preemptions; ++i)); do
   sbatch --parsable --job-name=sleeper --output=/dev/null --partition=harvest --nodelist=c5 --exclusive \
-    --signal=B:TERM@60 --time=60 --wrap "exec sleep 3600" >/dev/null
+    --signal=B:TERM@60 --time=60 --wrap "exec tail -f /dev/null" >/dev/null
   await "the sleeper runs" running sleeper || fail "no sleeper"
   start_normal c5 sleep_start.ns
 

@@ -20,18 +20,21 @@ test_cpuset() {
   sublet nodes --output json >nodes.json
   expect_in nodes.json '"name": "c4"' '"cores": 2,' '"cpuset": "0-1"'
   scancel --user=root
-  wait
   nothing_left
+  wait
 }
 
 # 4 ranks on 2 nodes have workers on these and on 2 others: by shm on their own node, by tcp elsewhere.
 offload() { # LAUNCHER...
   make_portfolio
   manager_job --nodelist=c6
+  export AWAIT=$cluster_root/test/support/await.sh
   cat >job.sh <<'JOB'
 #!/bin/bash
 srun --overlap --mpi=none --ntasks=4 --ntasks-per-node=1 --cpus-per-task=2 sublet executor-manager &
-until [[ $(sublet nodes --output json | grep -c '"state": *"up"') == 4 ]]; do read -r -t 0.1 <> <(:); done
+four_up() { [[ $(sublet nodes --output json | grep -c '"state": *"up"') == 4 ]]; }
+export -f four_up
+"$AWAIT" 60 bash -c four_up || exit 1
 "$@" black_scholes portfolio.bin --workers-per-rank 2 --offload-share 0.5 --steps 2 --json summary.json
 code=$?
 scancel --signal=TERM "$SLURM_JOB_ID.0"

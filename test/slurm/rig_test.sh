@@ -16,6 +16,8 @@ export SUBLET_RIG_TEST=$work
 
 # run ARGS: slurm.sh, as rig does.
 run() { rig "$script" "$@"; }
+# A child that nobody has waited for yet has ended all the same.
+ended() { [[ $(ps -o stat= -p "$1") != [^Z]* ]]; }
 
 # Processes of our clusters, this script and its own helpers aside.
 processes_left() {
@@ -75,6 +77,7 @@ test_beside() {
   first=$!
   run run -- srun -N6 hostname
   expect "the second's exit status" "$code" 0
+  await "the first has ended" ended "$first" || fail "the first does not end: $(<first)"
   wait "$first" || fail "the first fails: $(<first)"
   expect "nodes of the first" "$(sort first)" "$(sort stdout)"
   nothing_left
@@ -92,7 +95,8 @@ test_killed() {
     await "the cluster is up" grep -q up stdout || fail "the cluster does not come up"
     [[ $(processes_left | wc -l) -gt 12 ]] || fail "this test does not see the cluster's processes"
     kill "-$signal" "$pid"
-    wait "$pid" 2>/dev/null && fail "$signal does not end it"
+    await "SIG$signal has ended it" ended "$pid" || fail "SIG$signal does not end it"
+    wait "$pid" 2>/dev/null && fail "it reports success after SIG$signal"
     nothing_left
   done
 }
@@ -116,8 +120,9 @@ test_faults() {
   grep -q "only root .*sudo" stderr || fail "does not say that it wants root"
   run frobnicate
   expect "the exit status of a wrong command" "$code" 2
-  run bench --json "$work/file"
-  [[ -e $here/bench.sh ]] || grep -q "no benchmark yet" stderr || fail "does not say that there is no benchmark"
+  run bench
+  expect "the exit status of a benchmark without a file" "$code" 125
+  grep -q "bench wants --json FILE" stderr || fail "does not say that a benchmark wants a file"
 }
 
 # A node that dies and comes back; daemons that are stopped and started: what other tests build on.

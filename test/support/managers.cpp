@@ -80,7 +80,7 @@ TestManagers::~TestManagers() {
   nodes_.clear();
   resource_manager_.reset();
   // Zygotes end their executors and themselves once their manager is gone.
-  if (!eventually([this] { return processes().empty(); }, 5s)) {
+  if (!eventually([this] { return processes().empty(); }, 20s)) {
     for (const pid_t pid : processes()) ::kill(pid, SIGKILL);
   }
   if (testing::Test::HasFailure()) std::cerr << output();
@@ -137,7 +137,7 @@ void TestManagers::start_resource_manager() {
       std::vector<std::string>{built_program("sublet"), "resource-manager", "--listen", listen,
                                "--address-file", file},
       options);
-  if (!eventually([&] { return fs::exists(file); }, 10s)) {
+  if (!eventually([&] { return fs::exists(file); }, 30s)) {
     give_up("the resource manager does not start");
   }
   std::ifstream(file) >> address_;
@@ -175,12 +175,8 @@ std::unique_ptr<ChildProcess> TestManagers::launch(const TestNode& node) const {
 }
 
 std::vector<NodeInfo> TestManagers::nodes() const {
-  std::vector<NodeInfo> infos;
-  const auto reports = manager::query_nodes(address_, kQueryLimit);
-  if (reports) {
-    for (const auto& report : *reports) infos.push_back(report.info);
-  }
-  return infos;
+  auto nodes = manager::query_nodes(address_, kQueryLimit);
+  return nodes ? *nodes : std::vector<NodeInfo>{};
 }
 
 std::vector<LeaseInfo> TestManagers::leases(bool include_ended) const {

@@ -60,9 +60,9 @@ class TestManagers {
   [[nodiscard]] std::uint32_t free_cores() const;
 
   void wait_for_nodes(std::size_t count,
-                      std::chrono::milliseconds limit = std::chrono::seconds(10)) const;
+                      std::chrono::milliseconds limit = std::chrono::seconds(30)) const;
   void wait_for_free_cores(std::uint32_t count,
-                           std::chrono::milliseconds limit = std::chrono::seconds(10)) const;
+                           std::chrono::milliseconds limit = std::chrono::seconds(30)) const;
 
   /// Processes that were started for this object, whoever started them, by command name: managers,
   /// "sublet-executor" (zygotes and executors). Found by a mark in their environment.

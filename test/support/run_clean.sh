@@ -6,7 +6,7 @@
 # every process it started is known by SUBLET_TEST_ROOM in its environment.
 set -euo pipefail
 
-patience=10 # seconds for what it started to end
+patience=30 # seconds for what it started to end
 
 room=$(mktemp -d "${TMPDIR:-/tmp}/sublet-test-XXXXXX")
 trap 'rm -rf "$room"' EXIT

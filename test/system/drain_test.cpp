@@ -107,14 +107,14 @@ TEST_F(Drain, CountsWhatWasUsedOnNodesThatHaveLeft) {
 
 TEST_F(Drain, TakesAnIdleLeaseBackLongBeforeItsTimeIsOver) {
   open({.replace = false});
+  Function echo = lease_.function(CLIENT_FUNCTIONS, "echo").value_or_throw();
+  char byte = 0;
+  ASSERT_TRUE(echo.call(&byte, 1, &byte, 1).ok());
   const std::size_t node = node_of_worker();
   ASSERT_TRUE(drain(lease_.worker(0).node_name, 10min));
   expect_clean_end(managers_.node(node));
-  Function echo;
-  auto opened = lease_.function(CLIENT_FUNCTIONS, "echo");
-  if (!opened) return;  // said that no node is left
-  char byte = 0;
-  EXPECT_EQ(opened->call(&byte, 1, &byte, 1).status, Status::kClosed);
+  EXPECT_EQ(echo.call(&byte, 1, &byte, 1).status, Status::kClosed);
+  EXPECT_NE(echo.last_error().find("no worker is left"), std::string::npos) << echo.last_error();
 }
 
 TEST_F(Drain, EndsACallThatTakesTooLongAsLost) {
@@ -181,7 +181,7 @@ TEST_F(Drain, SaysWhichNodesThereAre) {
 
 TEST_F(Drain, TellsWhenNoOtherNodeHasCoresAndUsesThemOnceTheyAre) {
   auto taken = Session::open(managers_.session_options("other")).value_or_throw();
-  open();
+  open({.worker_wait = 200ms});
   auto rest = taken.lease();
   ASSERT_TRUE(rest) << rest.error().what();
   Function echo = lease_.function(CLIENT_FUNCTIONS, "echo").value_or_throw();
@@ -192,7 +192,7 @@ TEST_F(Drain, TellsWhenNoOtherNodeHasCoresAndUsesThemOnceTheyAre) {
   char out = 0;
   const Reply none = echo.call(&byte, 1, &out, 1);
   EXPECT_EQ(none.status, Status::kClosed);
-  EXPECT_NE(echo.last_error().find("no worker is left"), std::string::npos) << echo.last_error();
+  EXPECT_NE(echo.last_error().find("no worker came up"), std::string::npos) << echo.last_error();
   rest->release();
   EXPECT_TRUE(eventually([&] { return echo.call(&byte, 1, &out, 1).ok(); }));
   EXPECT_EQ(out, 7);
@@ -208,8 +208,9 @@ TEST_F(Drain, ReplacesWorkersOfANodeThatDies) {
   EXPECT_TRUE(
       eventually([&] { return echo.call(&byte, 1, &out, 1).ok() && node_of_worker() != node; }));
   EXPECT_EQ(out, 7);
+  const auto before = lease_.expires_at();
   ASSERT_TRUE(lease_.extend(2h));
-  EXPECT_GT(lease_.expires_at() - std::chrono::system_clock::now(), 90min);
+  EXPECT_GE(lease_.expires_at(), before + 1h) << "it was asked for with an hour";
 }
 
 // The nodes leave and return one after the other, again and again, while two workers are always

@@ -50,6 +50,9 @@ class ManagerClient {
   Result<ClaimOfTest> claim(const Grant& grant);
   Result<ClaimOfTest> claim(const Grant& grant, std::span<const std::byte> token);
 
+  /// As claim, with a name of a transport that is no text.
+  Result<ClaimOfTest> claim_malformed(const Grant& grant);
+
   /// Opens a function, and installs the library when the node does not have it.
   Result<void> open(ClaimOfTest& claim, std::uint16_t index, const std::string& library,
                     const std::string& function);
@@ -58,10 +61,10 @@ class ManagerClient {
   std::string fate(ClaimOfTest& claim, std::uint32_t generation);
   Usage usage(ClaimOfTest& claim);
 
-  /// Lets messages come in until `condition` is true; false after 10 s.
+  /// Lets messages come in until `condition` is true; false after 30 s.
   template <class Condition>
   bool until(Condition&& condition) {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
     while (!condition()) {
       if (std::chrono::steady_clock::now() > deadline) return false;
       io_.provider->getTimer().afterDelay(2 * kj::MILLISECONDS).wait(io_.waitScope);

@@ -16,6 +16,12 @@ constexpr std::size_t kMaxSourceLines = 600;
 constexpr std::size_t kMaxHeaderLines = 300;
 constexpr std::size_t kMaxReadmeLines = 80;
 
+/// Longer than its limit, for a reason.
+constexpr std::array kMayBeLong = {
+    // All of one side's hot path, to be inlined as one.
+    string_view("runtime/transport/verbs/verbs_client_datapath.hpp"),
+};
+
 /// The rules' own sources name what they look for.
 bool is_rule_source(const SourceFile& file) {
   return file.is_below("test/tidy/");
@@ -57,6 +63,121 @@ string_view trim(string_view text) {
   while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
   while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
   return text;
+}
+
+/// Calls of the system's sleeps. channel.sleep() is a method of ours, not the system call.
+bool sleeps_in_cpp(string_view line) {
+  static constexpr std::array kCalls = {
+      string_view("sleep_for("),       string_view("sleep_until("),
+      string_view("usleep("),          string_view("nanosleep("),
+      string_view("sleep("),           string_view("poll(nullptr, 0,"),
+      string_view("clock_nanosleep("), string_view("select(0, nullptr, nullptr, nullptr,")};
+  for (const auto& call : kCalls) {
+    for (auto at = line.find(call); at != string_view::npos; at = line.find(call, at + 1)) {
+      if (at == 0) return true;
+      const char before = line[at - 1];
+      if (!is_word(before) && before != '.' && before != '>') return true;
+    }
+  }
+  return false;
+}
+
+/// The commands sleep and usleep with a time, or with a variable that holds one.
+bool sleeps_in_script(string_view line) {
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    if (line[i] == '#' && (i == 0 || line[i - 1] == ' ')) line = line.substr(0, i);
+  }
+  for (auto at = line.find("sleep "); at != string_view::npos; at = line.find("sleep ", at + 1)) {
+    const auto start = at > 0 && line[at - 1] == 'u' ? at - 1 : at;
+    if (start > 0 && (is_word(line[start - 1]) || line[start - 1] == '-' || line[start - 1] == '.'))
+      continue;
+    const auto argument = trim(line.substr(at + 6));
+    if (argument.starts_with("inf")) return true;
+    if (argument.find_first_of("0123456789.$\"'") == 0) return true;
+  }
+  return false;
+}
+
+/// The statement that starts on line `first` of the file: lines until its brackets are closed and a
+/// line ends it, joined.
+std::string statement_at(const SourceFile& file, std::size_t first) {
+  constexpr std::size_t kMaxLines = 12;
+  std::string statement;
+  int open = 0;
+  for (std::size_t i = first; i < file.lines.size() && i < first + kMaxLines; ++i) {
+    const bool allowed = file.lines[i].find(kAllowed) != std::string::npos;
+    const auto line = allowed ? string_view(file.lines[i]) : without_comment(file.lines[i]);
+    statement += trim(line);
+    statement += ' ';
+    open += static_cast<int>(std::ranges::count(line, '(') - std::ranges::count(line, ')'));
+    const auto end = trim(without_comment(file.lines[i]));
+    if (open <= 0 && (end.empty() || string_view(";{}").find(end.back()) != string_view::npos)) {
+      break;
+    }
+  }
+  return statement;
+}
+
+/// Variables of one function that hold readings of a clock, and differences of them.
+struct ClockNames {
+  static bool reads_clock(string_view text) {
+    return text.find("::now()") != string_view::npos || has_word(text, "ticks()");
+  }
+
+  void learn(string_view statement) {
+    const auto equals = statement.find(" = ");
+    if (equals == string_view::npos) return;
+    const auto name = statement.substr(0, equals);
+    const auto value = statement.substr(equals + 3);
+    if (!reads_clock(value) || name.find('(') != string_view::npos) return;
+    // A deadline is compared with the clock, and the difference of two of them is no elapsed time.
+    if (value.find("() + ") != string_view::npos) return;
+    auto& kind = value.find("() - ") != string_view::npos ? durations : readings;
+    kind.emplace(name.substr(name.find_last_of(" .>*&") + 1));
+  }
+
+  /// True when `text` contains elapsed time, by what is known.
+  [[nodiscard]] bool is_elapsed_time(string_view text) const {
+    if (reads_clock(text)) return true;
+    return std::ranges::any_of(durations, [&](const auto& name) { return has_word(text, name); }) ||
+           std::ranges::any_of(readings,
+                               [&](const auto& name) { return has_word(text, name + " - "); });
+  }
+
+  std::set<std::string> readings;
+  std::set<std::string> durations;
+};
+
+/// True for an assertion that elapsed time stays below something.
+bool bounds_elapsed_time(string_view statement, const ClockNames& names) {
+  if (!statement.starts_with("EXPECT_") && !statement.starts_with("ASSERT_")) return false;
+  const auto open = statement.find('(');
+  if (open == string_view::npos) return false;
+  const auto macro = statement.substr(7, open - 7);
+  // The comma between the two arguments, and the end of the second.
+  std::size_t comma = string_view::npos;
+  std::size_t end = open;
+  for (int depth = 0; end < statement.size(); ++end) {
+    const char c = statement[end];
+    if (c == '(' || c == '{') ++depth;
+    if ((c == ')' || c == '}') && --depth == 0) break;
+    if (c == ',' && depth == 1 && comma == string_view::npos) comma = end;
+  }
+  const auto arguments = statement.substr(open + 1, end - open - 1);
+  if (macro == "TRUE" || macro == "FALSE") {
+    const bool compares =
+        arguments.find(" < ") != string_view::npos || arguments.find(" <= ") != string_view::npos ||
+        arguments.find(" > ") != string_view::npos || arguments.find(" >= ") != string_view::npos;
+    return compares && arguments.find('{') == string_view::npos && names.is_elapsed_time(arguments);
+  }
+  if (comma == string_view::npos) return false;
+  if (macro == "LT" || macro == "LE" || macro == "NEAR") {
+    return names.is_elapsed_time(statement.substr(open + 1, comma - open - 1));
+  }
+  if (macro == "GT" || macro == "GE") {
+    return names.is_elapsed_time(statement.substr(comma + 1, end - comma - 1));
+  }
+  return false;
 }
 
 /// The package names in the list of ./dev: lines "GROUP PACKAGE REASON".
@@ -107,26 +228,34 @@ std::vector<Violation> check_language(const std::vector<SourceFile>& files) {
 }
 
 std::vector<Violation> check_no_sleeps(const std::vector<SourceFile>& files) {
-  static constexpr std::array kCpp = {string_view("sleep_for("),       string_view("sleep_until("),
-                                      string_view("usleep("),          string_view("nanosleep("),
-                                      string_view("clock_nanosleep("), string_view("sleep(")};
   std::vector<Violation> violations;
   for (const auto& file : files) {
-    if (!file.is_below("test/") || is_rule_source(file)) continue;
-    const bool cpp = file.is_cpp();
-    const bool script = file.path.ends_with(".sh");
-    if (!cpp && !script) continue;
+    if (is_rule_source(file) || !(file.is_below("test/") || file.is_below("examples/"))) continue;
+    const bool script = file.path.ends_with(".sh") || file.path.ends_with("CMakeLists.txt");
+    if (!file.is_cpp() && !script) continue;
     for_each_line(file, violations, [&](string_view line) -> std::string {
-      bool sleeps = script && trim(line).starts_with("sleep ");
-      for (const auto& call : kCpp) {
-        // channel.sleep() is a method of ours, not the system call.
-        const auto at = line.find(call);
-        const bool method =
-            at != string_view::npos && at > 0 && (line[at - 1] == '.' || line[at - 1] == '>');
-        sleeps = sleeps || (cpp && has_word(line, call) && !method);
-      }
+      const bool sleeps = script ? sleeps_in_script(line) : sleeps_in_cpp(line);
       return sleeps ? "a sleep in a test: wait for the event itself" : "";
     });
+  }
+  return violations;
+}
+
+std::vector<Violation> check_no_elapsed_time(const std::vector<SourceFile>& files) {
+  std::vector<Violation> violations;
+  for (const auto& file : files) {
+    if (!file.is_below("test/") || !file.is_cpp() || is_rule_source(file)) continue;
+    ClockNames names;
+    for (std::size_t i = 0; i < file.lines.size(); ++i) {
+      if (file.lines[i].starts_with("}")) names = {};  // a function's end
+      const std::string statement = statement_at(file, i);
+      names.learn(statement);
+      if (statement.find(kAllowed) == std::string::npos && bounds_elapsed_time(statement, names)) {
+        violations.push_back({file.path, i + 1,
+                              "an assertion on elapsed time: a busy machine takes longer; bound "
+                              "events, or compare in `sublet bench`"});
+      }
+    }
   }
   return violations;
 }
@@ -258,14 +387,15 @@ std::vector<Violation> check_packages(const std::vector<SourceFile>& files) {
   return violations;
 }
 
-std::vector<Violation> find_long_files(const std::vector<SourceFile>& files) {
+std::vector<Violation> check_lengths(const std::vector<SourceFile>& files) {
   std::vector<Violation> violations;
   for (const auto& file : files) {
-    if (!file.is_cpp()) continue;
+    if (!file.is_cpp() || std::ranges::find(kMayBeLong, file.path) != kMayBeLong.end()) continue;
     const auto limit = file.is_header() ? kMaxHeaderLines : kMaxSourceLines;
     if (file.lines.size() > limit) {
-      violations.push_back(
-          {file.path, 0, std::to_string(file.lines.size()) + " lines: is it one noun?"});
+      violations.push_back({file.path, 0,
+                            "has " + std::to_string(file.lines.size()) + " lines, more than " +
+                                std::to_string(limit) + ": is it one noun?"});
     }
   }
   return violations;

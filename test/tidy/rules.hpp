@@ -10,8 +10,14 @@ namespace sublet::tidy {
 /// No std::views, <source_location>, <format>: one of the two compilers in use lacks them.
 std::vector<Violation> check_language(const std::vector<SourceFile>& files);
 
-/// Tests wait for what they wait for; a sleep is too long or too short.
+/// Tests, and examples that tests run, wait for what they wait for; a sleep is too long or too
+/// short. In C++, scripts and CMake files, wherever on the line it stands.
 std::vector<Violation> check_no_sleeps(const std::vector<SourceFile>& files);
+
+/// No assertion of a test says how little time something may take: a busy machine takes longer.
+/// Finds upper bounds on a clock's reading, on a difference of readings, and on a variable that was
+/// made from one in the same function; what goes through other functions it does not see.
+std::vector<Violation> check_no_elapsed_time(const std::vector<SourceFile>& files);
 
 /// TEST(Subject, DoesWhatWhenCondition), in a file named *_test.cpp.
 std::vector<Violation> check_test_names(const std::vector<SourceFile>& files);
@@ -32,7 +38,7 @@ std::vector<Violation> check_readmes(const std::vector<SourceFile>& files);
 /// The packages that ./dev installs are those that docs/dependencies.md explains.
 std::vector<Violation> check_packages(const std::vector<SourceFile>& files);
 
-/// Files longer than one noun usually needs. A hint, not an error.
-std::vector<Violation> find_long_files(const std::vector<SourceFile>& files);
+/// No file is longer than one noun needs, those aside for which the rule names a reason.
+std::vector<Violation> check_lengths(const std::vector<SourceFile>& files);
 
 }  // namespace sublet::tidy

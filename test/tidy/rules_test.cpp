@@ -21,10 +21,17 @@ TEST(LanguageRule, LeavesCommentsAndLongerNamesAlone) {
 
 TEST(SleepRule, FindsEachKindOfSleep) {
   for (const auto* line : {"std::this_thread::sleep_for(1ms);", "::usleep(5);", "sleep(1);",
-                           "nanosleep(&t, nullptr);"}) {
+                           "nanosleep(&t, nullptr);", "if (x) { ::poll(nullptr, 0, 5); }",
+                           "channel.sleep(1ms); std::this_thread::sleep_until(then);"}) {
     EXPECT_EQ(check_no_sleeps({make_file("test/unit/a_test.cpp", line)}).size(), 1U) << line;
   }
-  EXPECT_EQ(check_no_sleeps({make_file("test/system/a.sh", "  sleep 1\n")}).size(), 1U);
+  for (const auto* line :
+       {"  sleep 1", "until [ -e x ]; do sleep 0.1; done", "x && sleep \"$pause\"", "(sleep 1) &",
+        "srun bash -c 'exec /bin/sleep 60'", "usleep 100", "timeout 5 sleep inf"}) {
+    EXPECT_EQ(check_no_sleeps({make_file("test/system/a.sh", line)}).size(), 1U) << line;
+    EXPECT_EQ(check_no_sleeps({make_file("examples/demo.sh", line)}).size(), 1U) << line;
+  }
+  EXPECT_EQ(check_no_sleeps({make_file("test/a/CMakeLists.txt", "COMMAND sleep 5")}).size(), 1U);
 }
 
 TEST(SleepRule, LeavesOtherNamesAndOtherFoldersAlone) {
@@ -33,6 +40,37 @@ TEST(SleepRule, LeavesOtherNamesAndOtherFoldersAlone) {
   EXPECT_TRUE(check_no_sleeps({make_file("test/a_test.cpp", "server->sleep(1ms);")}).empty());
   EXPECT_TRUE(
       check_no_sleeps({make_file("test/a.cpp", "sleep(9);  // tidy-allow: overruns")}).empty());
+  for (const auto* line : {"tail --sleep-interval=0.02 -f /dev/null", "x # does not sleep 1 s",
+                           "# sleep 5", "sleeper 5", "name=sleep", "fall_asleep 3"}) {
+    EXPECT_TRUE(check_no_sleeps({make_file("test/a.sh", line)}).empty()) << line;
+  }
+}
+
+TEST(ElapsedTimeRule, FindsUpperBounds) {
+  const auto check = [](const char* lines) {
+    return check_no_elapsed_time({make_file("test/unit/a_test.cpp", lines)}).size();
+  };
+  EXPECT_EQ(check("EXPECT_LT(std::chrono::steady_clock::now() - begin, 1s);"), 1U);
+  EXPECT_EQ(check("  ASSERT_LE(Clock::now() - begin,\n            limit)\n      << text;\n"), 1U);
+  EXPECT_EQ(check("EXPECT_GT(1s, Clock::now() - begin);"), 1U);
+  EXPECT_EQ(check("EXPECT_TRUE(Clock::now() - begin < 1s);"), 1U);
+  EXPECT_EQ(check("const auto took = Clock::now() - begin;\nEXPECT_LT(took.count(), 5);\n"), 1U);
+  EXPECT_EQ(check("const auto end =\n    Clock::now();\nEXPECT_LT(end - begin, 5ms);\n"), 1U);
+  EXPECT_EQ(check("const auto end = base::ticks();\nEXPECT_NEAR(end - begin, 5, 1);\n"), 1U);
+}
+
+TEST(ElapsedTimeRule, LeavesOtherAssertionsAlone) {
+  const auto check = [](const char* lines) {
+    return to_text(check_no_elapsed_time({make_file("test/unit/a_test.cpp", lines)}));
+  };
+  EXPECT_EQ(check("EXPECT_GE(Clock::now() - begin, 50ms);"), "") << "no machine is too fast";
+  EXPECT_EQ(check("const auto end = Clock::now() + 20s;\nwhile (Clock::now() < end) look();"), "");
+  EXPECT_EQ(check("EXPECT_TRUE(connect(address, Clock::now() + 5s));"), "");
+  EXPECT_EQ(check("const auto end = Clock::now();\n}\nEXPECT_LT(end - begin, 9);"), "")
+      << "another function's";
+  EXPECT_EQ(check("const auto before = base::ticks();\nEXPECT_LE(before, reply.started);"), "");
+  EXPECT_EQ(check("EXPECT_LT(a - b, 3);"), "");
+  EXPECT_EQ(check("EXPECT_LT(Clock::now() - begin, 1s);  // tidy-allow: the rule's own test"), "");
 }
 
 TEST(TestNameRule, WantsSubjectAndSentence) {
@@ -101,8 +139,11 @@ TEST(PackageRule, WantsTheSameListTwice) {
 }
 
 TEST(LengthRule, CountsLines) {
-  EXPECT_EQ(find_long_files({make_file("a.cpp", std::string(601, '\n'))}).size(), 1U);
-  EXPECT_TRUE(find_long_files({make_file("a.cpp", std::string(600, '\n'))}).empty());
+  EXPECT_EQ(to_text(check_lengths({make_file("a.cpp", std::string(601, '\n'))})),
+            "a.cpp: has 601 lines, more than 600: is it one noun?\n");
+  EXPECT_TRUE(check_lengths({make_file("a.cpp", std::string(600, '\n'))}).empty());
+  EXPECT_EQ(check_lengths({make_file("a.hpp", std::string(301, '\n'))}).size(), 1U);
+  EXPECT_TRUE(check_lengths({make_file("a.md", std::string(900, '\n'))}).empty());
 }
 
 }  // namespace

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <iostream>
 
 // The rules applied to this very tree.
 
@@ -42,6 +41,10 @@ TEST(Tree, HasNoSleepsInTests) {
   EXPECT_EQ(to_text(check_no_sleeps(tree())), "");
 }
 
+TEST(Tree, BoundsNoTimeInTests) {
+  EXPECT_EQ(to_text(check_no_elapsed_time(tree())), "");
+}
+
 TEST(Tree, NamesItsTests) {
   EXPECT_EQ(to_text(check_test_names(tree())), "");
 }
@@ -66,9 +69,8 @@ TEST(Tree, ExplainsEachPackage) {
   EXPECT_EQ(to_text(check_packages(tree())), "");
 }
 
-TEST(Tree, HintsAtLongFiles) {
-  // A reader decides, not a number: it is printed and passes.
-  std::cout << to_text(find_long_files(tree()));
+TEST(Tree, KeepsFilesShort) {
+  EXPECT_EQ(to_text(check_lengths(tree())), "");
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <sublet/export.hpp>
 #include <sublet/sublet.hpp>
 
 #include <mpi.h>
@@ -48,7 +49,7 @@ struct AllocatorOptions {
 ///
 /// Thread rule: as for Lease. Any thread level of MPI will do: MPI is only called by the thread
 /// that calls create(), write_trace(), usage(), MPI_Comm_free or MPI_Finalize.
-class Allocator {
+class SUBLET_API Allocator {
  public:
   Allocator() = default;
 

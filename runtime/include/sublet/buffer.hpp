@@ -6,6 +6,7 @@
 #include <memory_resource>
 #include <new>
 #include <span>
+#include <stdexcept>
 #include <type_traits>
 #include <utility>
 
@@ -22,9 +23,10 @@ class Buffer {
 
  public:
   Buffer() = default;
+  /// Throws std::bad_alloc when the arena is full, std::invalid_argument when there is none.
   Buffer(std::shared_ptr<std::pmr::memory_resource> arena, std::size_t count)
       : arena_(std::move(arena)),
-        data_(static_cast<T*>(arena_->allocate(bytes_for(count), alignof(T)))),
+        data_(static_cast<T*>(checked(arena_)->allocate(bytes_for(count), alignof(T)))),
         count_(count) {}
   Buffer(Buffer&& other) noexcept { swap(other); }
   Buffer& operator=(Buffer&& other) noexcept {
@@ -62,6 +64,12 @@ class Buffer {
       throw std::bad_array_new_length();
     }
     return count * sizeof(T);
+  }
+
+  static std::pmr::memory_resource* checked(
+      const std::shared_ptr<std::pmr::memory_resource>& arena) {
+    if (!arena) throw std::invalid_argument("a sublet::Buffer was asked for without an arena");
+    return arena.get();
   }
 
   std::shared_ptr<std::pmr::memory_resource> arena_;

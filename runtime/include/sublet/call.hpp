@@ -1,5 +1,6 @@
 #pragma once
 
+#include <sublet/export.hpp>
 #include <sublet/result.hpp>
 #include <sublet/status.hpp>
 
@@ -31,10 +32,13 @@ struct Reply {
 
 /// An invocation under way. A handle: move it, keep it until the call has ended.
 ///
+/// An empty handle (default-constructed, moved from, or handed over with then()) stands for a call
+/// that has ended with Status::kInvalid.
+///
 /// Thread rule: the thread that uses the lease. Input and output must stay valid until the call
 /// has ended; the destructor therefore waits for a call that has not (as the future of std::async
 /// does), at most until its function's timeout or the end of the lease.
-class Call {
+class SUBLET_API Call {
  public:
   Call() = default;
   Call(Call&& other) noexcept;
@@ -51,7 +55,8 @@ class Call {
   Reply wait_for(std::chrono::nanoseconds limit) noexcept;
 
   /// Hands the call to its lease, which runs `then` once it has ended: in Lease::progress, or in
-  /// any wait on the same lease, on the thread that does so. This handle is empty afterwards.
+  /// any wait on the same lease, on the thread that does so. This handle is empty afterwards. When
+  /// it was empty before, `then` runs at once.
   void then(std::function<void(const Reply&)> then);
 
   /// Why the call failed, naming the function and the cause. Empty unless it has ended badly.
@@ -96,8 +101,8 @@ struct BatchReport {
 ///
 /// Owner: the caller; it keeps the lease alive. Thread rule: as for its Lease. Memory of the
 /// lease's arena (Lease::buffer) is used in place; other memory is staged, up to 40 bytes of it at
-/// no cost.
-class Function {
+/// no cost. Calls of an empty handle (default-constructed or moved from) end with kInvalid.
+class SUBLET_API Function {
  public:
   Function() = default;
 

@@ -2,6 +2,7 @@
 
 #include <sublet/buffer.hpp>
 #include <sublet/call.hpp>
+#include <sublet/export.hpp>
 #include <sublet/result.hpp>
 
 #include <chrono>
@@ -44,10 +45,14 @@ struct LeaseRequest {
   /// Nodes that are given back or die take their workers with them: lease as many cores elsewhere
   /// in their place, as soon as there are any. Calls find the new workers by themselves.
   bool replace = true;
+  /// How long a call waits for a worker when there is none but one may come: while an executor that
+  /// died is replaced, or (with `replace`) while other cores are looked for. Then it ends with
+  /// kClosed.
+  std::chrono::milliseconds worker_wait{30'000};
 };
 
 /// The right to one node's share of a lease: whoever presents it first has it. A secret.
-class Grant {
+class SUBLET_API Grant {
  public:
   Grant() = default;
   /// For sending it to another rank. The bytes hold the token: treat them as a password.
@@ -91,6 +96,16 @@ struct Usage {
   std::uint64_t bytes_in = 0;
   std::uint64_t bytes_out = 0;
   double core_seconds = 0;  ///< Cores held times wall time.
+
+  Usage& operator+=(const Usage& other) noexcept {
+    invocations += other.invocations;
+    compute_ns += other.compute_ns;
+    hot_poll_ns += other.hot_poll_ns;
+    bytes_in += other.bytes_in;
+    bytes_out += other.bytes_out;
+    core_seconds += other.core_seconds;
+    return *this;
+  }
 };
 
 /// Cores on one or more nodes that run this client's functions, for a time.
@@ -98,7 +113,10 @@ struct Usage {
 /// A handle; copies share the lease, which is released when the last of them, its functions,
 /// calls and buffers are gone, by release(), or by the death of the process. Thread rule: one
 /// thread at a time uses a lease and all that comes from it; several threads take a lease each.
-class Lease {
+///
+/// An empty handle (default-constructed or moved from) has no workers and an arena without memory;
+/// what can fail fails with kInvalid.
+class SUBLET_API Lease {
  public:
   Lease() = default;
 
@@ -125,7 +143,7 @@ class Lease {
     try {
       return Buffer<T>(arena(), count);
     } catch (const std::bad_alloc&) {
-      return fail(ErrorKind::kOverloaded, arena_full_text(count * sizeof(T)));
+      return tl::unexpected<Error>(no_room(count, sizeof(T)));
     }
   }
 
@@ -160,7 +178,7 @@ class Lease {
  private:
   friend class Session;
   explicit Lease(std::shared_ptr<client::LeaseImpl> impl) : impl_(std::move(impl)) {}
-  [[nodiscard]] std::string arena_full_text(std::size_t bytes) const;
+  [[nodiscard]] Error no_room(std::size_t count, std::size_t element_bytes) const;
   std::shared_ptr<client::LeaseImpl> impl_;
 };
 

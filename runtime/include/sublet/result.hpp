@@ -2,6 +2,8 @@
 
 // The one place that names tl::expected, so that std::expected can replace it.
 
+#include <sublet/export.hpp>
+
 #include <tl/expected.hpp>
 
 #include <stdexcept>
@@ -20,11 +22,11 @@ enum class ErrorKind : unsigned char {
   kInternal,      ///< Report it: Sublet broke a promise of its own.
 };
 
-[[nodiscard]] const char* to_string(ErrorKind kind) noexcept;
+[[nodiscard]] SUBLET_API const char* to_string(ErrorKind kind) noexcept;
 
 /// What was attempted, what was found, and what to do, in one sentence; with errno where a system
 /// call decided it (0 otherwise). A value: copy it, keep it, throw it.
-class Error : public std::runtime_error {
+class SUBLET_API Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, const std::string& text, int system_errno = 0)
       : std::runtime_error(text), kind_(kind), errno_(system_errno) {}

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <sublet/export.hpp>
 #include <sublet/lease.hpp>
 #include <sublet/result.hpp>
 
@@ -43,7 +44,7 @@ struct SessionOptions {
 
   /// Reads file and environment, then takes and removes Sublet's flags (--sublet-manager, ...) from
   /// argv. kInvalid names the option and where it was set.
-  static Result<SessionOptions> load(int* argc = nullptr, char** argv = nullptr);
+  SUBLET_API static Result<SessionOptions> load(int* argc = nullptr, char** argv = nullptr);
 };
 
 struct NodeInfo {
@@ -55,7 +56,8 @@ struct NodeInfo {
   std::uint64_t free_memory_bytes = 0;
   std::string cpuset;
   std::vector<std::string> addresses;
-  std::string state;  ///< "up", "draining" or "lost".
+  std::string state;                           ///< "up", "draining" or "lost".
+  std::chrono::milliseconds heartbeat_age{0};  ///< Since the resource manager last heard of it.
 };
 
 struct LeaseInfo {
@@ -72,8 +74,9 @@ struct LeaseInfo {
 /// of an invocation.
 ///
 /// A handle; copies share the connection, which lives as long as the last of them and of its
-/// leases. Thread rule: any thread may call any method.
-class Session {
+/// leases. Thread rule: any thread may call any method. What can fail fails with kInvalid on an
+/// empty handle (default-constructed or moved from).
+class SUBLET_API Session {
  public:
   Session() = default;
 

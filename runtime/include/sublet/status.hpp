@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sublet/export.hpp>
+
 #include <cstdint>
 
 namespace sublet {
@@ -24,6 +26,6 @@ enum class Status : std::uint8_t {
 };
 
 /// The name of a status as it appears in logs, for instance "output too large". Never null.
-[[nodiscard]] const char* to_string(Status status) noexcept;
+[[nodiscard]] SUBLET_API const char* to_string(Status status) noexcept;
 
 }  // namespace sublet

@@ -5,13 +5,10 @@
 #include <topology/topology.hpp>
 
 #include <gtest/gtest.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <csignal>
-#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -216,50 +213,6 @@ TEST(Executor, PinsEachWorker) {
     EXPECT_TRUE(machine.cores()[i].cpuset.contains(
         topology::Cpuset::parse(std::to_string(s.core)).value_or_throw()));
   }
-}
-
-double run_program_us() {
-  const auto begin = std::chrono::steady_clock::now();
-  pid_t pid = -1;
-  char name[] = "true";
-  char* arguments[] = {name, nullptr};
-  EXPECT_EQ(::posix_spawn(&pid, "/bin/true", nullptr, nullptr, arguments, nullptr), 0);
-  int status = 0;
-  ::waitpid(pid, &status, 0);
-  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin)
-      .count();
-}
-
-double start_executor_us(ZygoteUnderTest& zygote) {
-  const auto begin = std::chrono::steady_clock::now();
-  ExecutorUnderTest executor = zygote.spawn();
-  const auto end = std::chrono::steady_clock::now();
-  executor.control.reset();
-  (void)zygote.exit_of(executor.pid);
-  return std::chrono::duration<double, std::micro>(end - begin).count();
-}
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
-/// From the order to an executor that takes connections, beside what starting any program costs.
-TEST(Executor, StartsInLessTimeThanTwoPrograms) {
-  if (kSanitizer) GTEST_SKIP() << "a fork copies the sanitizer's shadow memory";
-  ZygoteUnderTest zygote;
-  std::vector<double> starts;
-  std::vector<double> programs;
-  for (int i = 0; i < 200; ++i) {
-    starts.push_back(start_executor_us(zygote));
-    programs.push_back(run_program_us());
-  }
-  const double start_us = median(starts);
-  const double program_us = median(programs);
-  std::printf("order to ready %.0f us, fork+exec+wait of /bin/true %.0f us (medians of 200)\n",
-              start_us, program_us);
-  EXPECT_LT(start_us, 2 * program_us);
 }
 
 }  // namespace

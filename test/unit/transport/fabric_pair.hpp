@@ -28,12 +28,12 @@ class FabricPair : public ::testing::Test {
     arena_ = Arena::create(2u << 20).value_or_throw();
   }
 
-  /// Serves the listener until `done`, at most some seconds.
+  /// Serves the listener until `done`; a failure after some seconds.
   void serve_until(const std::function<bool()>& done) {
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     for (;;) {
       if (done()) return;
-      ASSERT_LT(std::chrono::steady_clock::now(), end);
+      if (std::chrono::steady_clock::now() >= end) FAIL() << "what was waited for did not happen";
       std::vector<pollfd> fds;
       listener_->append_poll_fds(fds);
       const int limit = listener_->poll_timeout_ms();

@@ -265,9 +265,8 @@ TEST_F(TcpHostileClient, HearsTheLastWordsOfADyingWorker) {
 
 TEST_F(TcpHostileClient, DoesNotHoldUpADyingWorkerByNotReading) {
   fill_the_way_to_the_client();
-  const auto start = std::chrono::steady_clock::now();
+  // Returns, although the client never makes room.
   server_.complete_dying(1, Status::kCrashed, "nobody hears this");
-  EXPECT_LT(std::chrono::steady_clock::now() - start, kTestPatience);
 }
 
 TEST_F(TcpHostileClient, FindsTheWorkerAwakeWhenItsRequestsCameTogether) {
@@ -277,9 +276,9 @@ TEST_F(TcpHostileClient, FindsTheWorkerAwakeWhenItsRequestsCameTogether) {
   ASSERT_TRUE(send_all(client_.get(), stream.data(), stream.size()));
   Invocation invocation;
   ASSERT_TRUE(poll_for(server_, invocation));
-  const auto start = std::chrono::steady_clock::now();
+  const std::uint64_t slept = conformance::times_slept();
   server_.sleep(kTestPatience);  // the second one is not in the socket any more
-  EXPECT_LT(std::chrono::steady_clock::now() - start, kTestPatience / 2);
+  EXPECT_EQ(conformance::times_slept(), slept) << "it slept with the request in its hand";
   ASSERT_TRUE(server_.poll(invocation));
   EXPECT_EQ(invocation.sequence, 2u);
 }

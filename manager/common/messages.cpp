@@ -1,7 +1,8 @@
-#include <common/grant_spec.hpp>
+#include <common/messages.hpp>
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
 
+#include <algorithm>
 #include <cstring>
 
 namespace sublet::manager {
@@ -17,22 +18,26 @@ Time from_unix_ms(std::int64_t unix_ms) {
   return Time(milliseconds(std::clamp<std::int64_t>(unix_ms, 0, kFar)));
 }
 
-void write(wire::Grant::Builder to, const GrantTerms& terms, const NodeOffer& node) {
-  to.setLeaseId(static_cast<std::uint64_t>(terms.key.lease));
-  to.setPart(terms.key.part);
-  to.setCores(terms.cores);
-  to.setNodeName(node.name);
-  to.setNodeId(node.node_id);
-  auto addresses = to.initAddresses(static_cast<unsigned>(node.addresses.size()));
-  for (unsigned i = 0; i < addresses.size(); ++i) addresses.set(i, node.addresses[i]);
-  to.setToken(wire::to_data(terms.token));
-  to.setExpiresUnixMs(to_unix_ms(terms.expires));
-  to.setSlots(terms.slots);
-  to.setArenaBytes(terms.arena_bytes);
+// ---- grants ----
+
+Grant to_grant(const GrantTerms& terms, const NodeOffer& node) {
+  Grant grant;
+  grant.lease_id = number(terms.key.lease);
+  grant.part = terms.key.part;
+  grant.cores = terms.cores;
+  grant.slots = terms.slots;
+  grant.arena_bytes = terms.arena_bytes;
+  grant.node_name = node.name;
+  grant.node_id = node.node_id;
+  grant.addresses = node.addresses;
+  const auto token = std::as_bytes(std::span(terms.token));
+  grant.token.assign(token.begin(), token.end());
+  grant.expires_unix_ms = to_unix_ms(terms.expires);
+  return grant;
 }
 
-void write(wire::GrantSpec::Builder to, const GrantTerms& terms, const NodeOffer& node) {
-  write(to.initGrant(), terms, node);
+void write(wire::Grant::Builder to, const GrantTerms& terms) {
+  wire::write(to, to_grant(terms, {}));
   to.setMemoryBytes(terms.memory_bytes);
   to.setHotTimeoutMs(terms.hot_timeout_ms);
   to.setOwner(terms.owner);
@@ -40,8 +45,8 @@ void write(wire::GrantSpec::Builder to, const GrantTerms& terms, const NodeOffer
   to.setClaimed(terms.claimed);
 }
 
-Result<GrantTerms> read(wire::GrantSpec::Reader from) {
-  const auto grant = wire::read(from.getGrant());
+Result<GrantTerms> read_terms(wire::Grant::Reader from) {
+  const auto grant = wire::read(from);
   if (!grant) return tl::unexpected<Error>(grant.error());
   GrantTerms terms;
   terms.key.lease = LeaseId{grant->lease_id};
@@ -63,6 +68,8 @@ Result<GrantTerms> read(wire::GrantSpec::Reader from) {
   }
   return terms;
 }
+
+// ---- nodes ----
 
 void write(wire::NodeDescription::Builder to, const NodeOffer& offer) {
   to.setName(offer.name);
@@ -90,27 +97,6 @@ Result<NodeOffer> read(wire::NodeDescription::Reader from) {
     offer.addresses.push_back(wire::cut_text(wire::to_string(address), 2 * kMaxName));
   }
   return offer;
-}
-
-void write(wire::Usage::Builder to, const UsageRecord& usage, std::uint32_t cores) {
-  to.setInvocations(usage.invocations);
-  to.setComputeNs(usage.compute_ns);
-  to.setHotPollNs(usage.hot_poll_ns);
-  to.setBytesIn(usage.bytes_in);
-  to.setBytesOut(usage.bytes_out);
-  to.setCores(cores);
-  to.setHeldMs(cores == 0 ? 0 : usage.core_ms / cores);
-}
-
-UsageRecord read(wire::Usage::Reader from) {
-  UsageRecord usage;
-  usage.invocations = from.getInvocations();
-  usage.compute_ns = from.getComputeNs();
-  usage.hot_poll_ns = from.getHotPollNs();
-  usage.bytes_in = from.getBytesIn();
-  usage.bytes_out = from.getBytesOut();
-  usage.core_ms = from.getHeldMs() * from.getCores();
-  return usage;
 }
 
 }  // namespace sublet::manager
