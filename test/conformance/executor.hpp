@@ -66,7 +66,7 @@ class WatchedChannel {
     died_ = true;
     channel_.complete_dying(sequence, status, error);
   }
-  void sleep(std::chrono::nanoseconds) noexcept {
+  void sleep(std::chrono::nanoseconds) noexcept {  // tidy-allow: part of every channel
     if (options_.drowsiness.count() > 0) {
       const base::Ticks most = base::TickRate::get().from(options_.drowsiness);
       const base::Ticks end = base::ticks() + random_() % most;
