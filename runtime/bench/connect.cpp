@@ -57,7 +57,10 @@ void take_connections(transport::AnyListener& listener, std::uint32_t workers, i
   for (;;) {
     fds.assign(1, {client, POLLIN, 0});
     listener.append_poll_fds(fds);
-    ::poll(fds.data(), fds.size(), listener.poll_timeout_ms());
+    // libfabric's tcp provider does not always raise its event queue's descriptor for a connection.
+    constexpr int kLookAgainMs = 10;
+    const int limit = listener.poll_timeout_ms();
+    ::poll(fds.data(), fds.size(), limit < 0 ? kLookAgainMs : std::min(limit, kLookAgainMs));
     if (fds[0].revents != 0) return;
     listener.service([&](std::uint32_t worker) { return channels[worker].index() == 0; },
                      [&](std::uint32_t worker, transport::AnyServerChannel channel) {

@@ -247,7 +247,7 @@ TYPED_TEST_P(Calls, CarryTheNumberOfTheirFunction) {
                             std::uint16_t{0xffff}}) {
     const auto reply = this->call(client, this->request(Function{number}, nullptr, 0));
     EXPECT_EQ(reply.status, Status::kUnknownFunction);
-    EXPECT_EQ(reply.error, "there is no such function");
+    EXPECT_EQ(reply.error, "the executor has no function with number " + std::to_string(number));
   }
   this->expect_working(client);
 }

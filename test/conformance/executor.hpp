@@ -6,17 +6,15 @@
 #include "transport_under_test.hpp"
 #include <base/clock.hpp>
 #include <base/fd.hpp>
-#include <transport/contention.hpp>
+#include <executor/worker_datapath.hpp>
 #include <transport/tuning.hpp>
 
-#include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <array>
 #include <atomic>
 #include <condition_variable>
-#include <csignal>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -41,107 +39,54 @@ struct ExecutorOptions {
   std::vector<std::size_t> cpus;
 };
 
-/// What the signal handler of Function::kDie ends: the call that its thread runs.
-struct DyingCall {
-  void (*end)(const DyingCall&) noexcept = nullptr;
-  void* channel = nullptr;
-  std::uint32_t sequence = 0;
-  std::string_view text;
-};
-inline thread_local DyingCall dying_call;
-
-/// A worker's loop over one channel: spins, gives way when cores are short, sleeps; as executors'
-/// workers do.
+/// A worker's channel as the executor's own loop serves it: shows when the worker sleeps, counts
+/// what it ends, and tells what a function said word for word, since it is the transport that is
+/// tested.
 template <transport::ServerChannel Server>
-class WorkerLoop {
+class WatchedChannel {
  public:
-  WorkerLoop(Server& channel, const ExecutorOptions& options, Control& control, WorkerView& view)
-      : channel_(channel), options_(options), control_(control), view_(view) {}
+  static constexpr std::chrono::nanoseconds kContendedSpin = transport::contended_spin<Server>();
 
-  void run() {
-    transport::Invocation invocation;
-    const base::TickRate& rate = base::TickRate::get();
-    const base::Ticks contended_spin = rate.from(transport::contended_spin<Server>());
-    const base::Ticks hot =
-        options_.hot_timeout.count() < 0 ? ~base::Ticks{0} : rate.from(options_.hot_timeout);
-    base::Ticks idle_since = base::ticks();
-    contention_.restart(idle_since);
-    for (std::uint32_t spins = 1; channel_.is_open(); ++spins) {
-      if (channel_.poll(invocation)) {
-        (void)contention_.observe(base::ticks());  // the core may have come back with the request
-        serve(invocation);
-        idle_since = base::ticks();
-        contention_.restart(idle_since);
-        continue;
-      }
-      if (hot != 0) {
-        base::cpu_pause();
-        if (spins % transport::tuning::kPollsPerClock != 0) continue;
-        const base::Ticks now = base::ticks();
-        const bool cores_short = contention_.observe(now);
-        if (cores_short) ::sched_yield();
-        if (now - idle_since < (cores_short ? std::min(hot, contended_spin) : hot)) continue;
-      }
-      fall_asleep();
-      contention_.restart(base::ticks());
-    }
+  WatchedChannel(Server& channel, const ExecutorOptions& options, WorkerContext& context)
+      : channel_(channel), options_(options), context_(context) {}
+
+  [[nodiscard]] bool poll(transport::Invocation& invocation) noexcept {
+    return channel_.poll(invocation);
   }
-
- private:
-  void fall_asleep() {
+  void complete(const transport::Invocation& invocation,
+                const transport::Completion& completion) noexcept {
+    // Before the reply: who has the reply may rely on the count.
+    context_.view->calls.fetch_add(1, std::memory_order_relaxed);
+    if (std::exchange(died_, false)) return;  // the signal handler has ended it
+    transport::Completion told = completion;
+    if (told.status == Status::kFunctionError) told.error = context_.failure;
+    channel_.complete(invocation, told);
+  }
+  void complete_dying(std::uint32_t sequence, Status status, std::string_view error) noexcept {
+    died_ = true;
+    channel_.complete_dying(sequence, status, error);
+  }
+  void sleep(std::chrono::nanoseconds) noexcept {  // tidy-allow: part of every channel
     if (options_.drowsiness.count() > 0) {
       const base::Ticks most = base::TickRate::get().from(options_.drowsiness);
       const base::Ticks end = base::ticks() + random_() % most;
       while (base::ticks() < end) {
       }
     }
-    view_.sleeps.fetch_add(1, std::memory_order_relaxed);
-    view_.in_sleep.store(true, std::memory_order_relaxed);
+    context_.view->sleeps.fetch_add(1, std::memory_order_relaxed);
+    context_.view->in_sleep.store(true, std::memory_order_relaxed);
     channel_.sleep(options_.sleep_limit);
-    view_.in_sleep.store(false, std::memory_order_relaxed);
+    context_.view->in_sleep.store(false, std::memory_order_relaxed);
   }
+  void interrupt() noexcept { channel_.interrupt(); }
+  [[nodiscard]] bool is_open() const noexcept { return channel_.is_open(); }
 
-  void serve(const transport::Invocation& invocation) {
-    const base::Ticks started = base::ticks();
-    transport::Completion completion;
-    if (invocation.verdict != Status::kOk) {
-      completion.status = invocation.verdict;
-      completion.error = "the request breaks the rules";
-    } else if (invocation.function == static_cast<std::uint16_t>(Function::kDie)) {
-      die(invocation);
-      view_.calls.fetch_add(1, std::memory_order_relaxed);
-      return;
-    } else {
-      completion = conformance::run(invocation, control_, view_);
-    }
-    completion.started = started;
-    completion.ended = base::ticks();
-    completion.exec_ns = base::TickRate::get().to_ns(completion.ended - started);
-    // Before the reply: who has the reply may rely on the count.
-    view_.calls.fetch_add(1, std::memory_order_relaxed);
-    channel_.complete(invocation, completion);
-  }
-
-  /// Ends the call from within a signal handler of this thread.
-  void die(const transport::Invocation& invocation) {
-    struct sigaction action {};
-    action.sa_handler = [](int) { dying_call.end(dying_call); };
-    ::sigaction(SIGUSR2, &action, nullptr);
-    dying_call = {[](const DyingCall& call) noexcept {
-                    static_cast<Server*>(call.channel)
-                        ->complete_dying(call.sequence, Status::kCrashed, call.text);
-                  },
-                  &channel_, invocation.sequence,
-                  std::string_view(static_cast<const char*>(invocation.in), invocation.in_size)};
-    ::pthread_kill(::pthread_self(), SIGUSR2);
-  }
-
+ private:
   Server& channel_;
   const ExecutorOptions& options_;
-  Control& control_;
-  WorkerView& view_;
-  transport::Contention contention_;
+  WorkerContext& context_;
   std::minstd_rand random_;
+  bool died_ = false;
 };
 
 /// A listener in a thread of its own and its workers, each a thread that serves one channel after
@@ -157,6 +102,7 @@ class Executor {
         host_(conformance::listen<T>(options_.host).value_or_throw()),
         stop_(::eventfd(0, EFD_CLOEXEC)),
         workers_(options_.host.workers) {
+    add_functions(functions_);
     for (std::uint32_t i = 0; i < options_.host.workers; ++i) {
       workers_[i].thread = std::thread([this, i] { run_worker(i); });
     }
@@ -244,13 +190,25 @@ class Executor {
     Worker& worker = workers_[index];
     WorkerView& view = control_->workers[index];
     view.thread = ::gettid();
+    wire::WorkerCounters counters{};
+    alignas(64) std::array<std::byte, transport::kInlineBytes> scratch{};
+    executor::WorkerState state;
+    state.functions = &functions_;
+    state.counters = &counters;
+    state.rate = base::TickRate::get();
+    state.hot_ticks =
+        options_.hot_timeout.count() < 0 ? ~base::Ticks{0} : state.rate.from(options_.hot_timeout);
+    state.scratch = scratch.data();
+    WorkerContext context{&*control_, &view, &state, {}};
+    this_worker = &context;
     std::unique_lock lock(mutex_);
     for (;;) {
       changed_.wait(lock, [&] { return stopping_ || worker.channel != nullptr; });
       if (worker.channel == nullptr) return;
       Server& channel = *worker.channel;
       lock.unlock();
-      WorkerLoop<Server>(channel, options_, *control_, view).run();
+      WatchedChannel<Server> watched(channel, options_, context);
+      executor::WorkerLoop(watched, state).serve();
       lock.lock();
       worker.channel.reset();
       changed_.notify_all();
@@ -259,6 +217,7 @@ class Executor {
 
   const ExecutorOptions options_;
   SharedControl& control_;
+  executor::FunctionTable functions_;
   std::unique_ptr<typename T::Listener> host_;
   base::Fd stop_;
   std::mutex mutex_;

@@ -1,8 +1,14 @@
 #include "functions.hpp"
 
+#include <sublet/function_abi.h>
+
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <csignal>
 #include <cstring>
+#include <string>
+#include <utility>
 
 namespace sublet::conformance {
 namespace {
@@ -94,6 +100,23 @@ void fill(void* data, std::uint64_t size, std::uint64_t seed) noexcept {
   for (; i < size; ++i) bytes[i] = static_cast<unsigned char>(seed + i * 31);
 }
 
+namespace {
+
+/// The text of the call that ends by a signal.
+thread_local std::string_view last_words;
+
+/// Ends the call from within a signal handler of this thread, as executors' fatal handlers do.
+void die(const Invocation& invocation) noexcept {
+  struct sigaction action {};
+  action.sa_handler = [](int) {
+    executor::WorkerState& state = *this_worker->state;
+    state.dying.load()(state.channel.load(), state.sequence.load(), Status::kCrashed, last_words);
+  };
+  ::sigaction(SIGUSR2, &action, nullptr);
+  last_words = {static_cast<const char*>(invocation.in), invocation.in_size};
+  ::pthread_kill(::pthread_self(), SIGUSR2);
+}
+
 Completion run(const Invocation& invocation, Control& control, WorkerView& worker) noexcept {
   switch (static_cast<Function>(invocation.function)) {
     case Function::kEcho:
@@ -129,10 +152,44 @@ Completion run(const Invocation& invocation, Control& control, WorkerView& worke
     case Function::kTooLarge:
       return too_large(number_in(invocation));
     case Function::kDie:
+      die(invocation);
+      return {};
     case Function::kCount:
       break;
   }
-  return {Status::kUnknownFunction, 0, 0, 0, 0, "there is no such function"};
+  return {Status::kUnknownFunction, 0, 0, 0, 0, {}};
+}
+
+template <Function kFunction>
+std::int32_t typed(sublet_call* call) noexcept {
+  Invocation invocation;
+  invocation.in = call->input;
+  invocation.in_size = call->input_size;
+  invocation.out = call->output;
+  invocation.out_capacity = call->output_capacity;
+  invocation.function = static_cast<std::uint16_t>(kFunction);
+  const Completion completion = run(invocation, *this_worker->control, *this_worker->view);
+  call->output_size = completion.size;
+  if (completion.status == Status::kOk) return 0;
+  if (completion.status == Status::kOutputTooLarge) return SUBLET_OUTPUT_TOO_LARGE;
+  this_worker->failure = completion.error;
+  return 1;
+}
+
+template <std::size_t... kNumbers>
+void add_all(executor::FunctionTable& table, std::index_sequence<kNumbers...>) {
+  (table
+       .add(static_cast<std::uint16_t>(kNumbers), "function " + std::to_string(kNumbers),
+            reinterpret_cast<void*>(&typed<static_cast<Function>(kNumbers)>),
+            executor::FunctionForm::kTyped, std::chrono::milliseconds(0))
+       .value_or_throw(),
+   ...);
+}
+
+}  // namespace
+
+void add_functions(executor::FunctionTable& table) {
+  add_all(table, std::make_index_sequence<static_cast<std::size_t>(Function::kCount)>());
 }
 
 }  // namespace sublet::conformance

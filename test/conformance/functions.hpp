@@ -1,10 +1,12 @@
 #pragma once
 
 #include "control.hpp"
+#include <executor/worker_state.hpp>
 #include <transport/contract.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace sublet::conformance {
 
@@ -38,8 +40,16 @@ std::uint64_t digest(const void* data, std::uint64_t size) noexcept;
 /// Bytes that depend on the seed and on their place.
 void fill(void* data, std::uint64_t size, std::uint64_t seed) noexcept;
 
-/// Runs any function but kDie, which needs the channel.
-transport::Completion run(const transport::Invocation& invocation, Control& control,
-                          WorkerView& worker) noexcept;
+/// What the functions that run on a worker's thread work with.
+struct WorkerContext {
+  Control* control = nullptr;
+  WorkerView* view = nullptr;
+  executor::WorkerState* state = nullptr;
+  std::string_view failure;  ///< What the function that has just failed said.
+};
+inline thread_local WorkerContext* this_worker = nullptr;
+
+/// Adds all of them under their numbers, in the typed form.
+void add_functions(executor::FunctionTable& table);
 
 }  // namespace sublet::conformance

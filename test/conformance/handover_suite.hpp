@@ -166,6 +166,10 @@ TYPED_TEST_P(HandOver, KeepsCallsBehindTheOneThatKillsTheExecutor) {
     behind.push_back(&this->send(Function::kEcho, 16));
   }
   EXPECT_EQ(this->finish(before), Status::kOk);
+  ASSERT_TRUE(await([&] {
+    (void)this->workers_->poll(*killer.call);
+    return killer.call->state == client::CallState::kDying;
+  }));
   // As long as the process lives it may write: nobody's call behind the killer ends, and neither
   // does the killer's.
   for (int i = 0; i < 100; ++i) {
