@@ -1,6 +1,7 @@
 #pragma once
 
 #include "network_host.hpp"
+#include "process.hpp"
 #include <transport/fabric/fabric_link.hpp>
 #include <transport/fabric/fabric_setup.hpp>
 
@@ -60,7 +61,7 @@ class FabricTransport {
   }
 
   static std::shared_ptr<void> connect_silently(const std::string& address) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+    const auto end = std::chrono::steady_clock::now() + kPatience;
     return std::make_shared<base::Fd>(
         transport::fabric::connect_link(address, end).value_or_throw());
   }

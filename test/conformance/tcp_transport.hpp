@@ -1,6 +1,7 @@
 #pragma once
 
 #include "network_host.hpp"
+#include "process.hpp"
 #include <transport/tcp/tcp_setup.hpp>
 
 #include <chrono>
@@ -29,7 +30,7 @@ class TcpTransport {
 
   static std::shared_ptr<void> connect_silently(const std::string& address) {
     const auto to = transport::tcp::parse_address(address).value_or_throw();
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    const auto end = std::chrono::steady_clock::now() + kPatience;
     return std::make_shared<base::Fd>(transport::tcp::connect_to(to, end).value_or_throw());
   }
 };

@@ -27,7 +27,7 @@ class FabricHostileClient : public FabricPair {
   }
 
   [[nodiscard]] base::Fd link() const {
-    return connect_link(listener_->address(), steady_clock::now() + seconds(5)).value_or_throw();
+    return connect_link(listener_->address(), steady_clock::now() + seconds(20)).value_or_throw();
   }
 
   [[nodiscard]] static Hello good_hello() {

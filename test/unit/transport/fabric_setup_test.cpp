@@ -70,7 +70,7 @@ TEST_F(FabricSetup, ListensAtAllAddressesAndNamesOne) {
   auto listener = Listener::open({}, "").value_or_throw();
   const std::string address = listener->address();
   EXPECT_NE(address.rfind(':'), std::string::npos);
-  EXPECT_TRUE(connect_link(address, std::chrono::steady_clock::now() + std::chrono::seconds(5)));
+  EXPECT_TRUE(connect_link(address, std::chrono::steady_clock::now() + std::chrono::seconds(20)));
 }
 
 TEST_F(FabricSetup, EndsAChannelWhenTheNodeIsKnownToBeGone) {
