@@ -20,12 +20,14 @@ function(_sublet_suite result)
 endfunction()
 
 # sublet_test(NAME SOURCES file... [USES target...] [LABELS label...] [TIMEOUT seconds]
-#             [MPI ranks...] [ENVIRONMENT NAME=value...] [SERIAL] [RDMA_GUEST])
+#             [MPI ranks...] [ENVIRONMENT NAME=value...] [SERIAL] [RDMA_GUEST]
+#             [LABEL_OF label regex])
 #
 # A GoogleTest program NAME (by convention <module>_test) in the build tree's bin/. Its main() comes
 # from test/support. Each TEST becomes a ctest test of its own, <module>.<Subject>.<Does...>.
 #   USES         modules and packages, as in sublet_module; GoogleTest is always there.
 #   LABELS       beside the suite's own (the folder's name: unit, system, ...).
+#   LABEL_OF     one more label, for those of the program's tests whose names match.
 #   TIMEOUT      of one TEST, 60 s unless given: the net under tests that bound their own waits.
 #   MPI          runs the whole program under mpiexec instead, once for each number of ranks, as
 #                <module>.np<ranks>; every rank runs every TEST, and one rank's failure is a failure.
@@ -36,7 +38,7 @@ endfunction()
 #                tests take ten times as long there.
 function(sublet_test name)
   cmake_parse_arguments(arg "SERIAL;RDMA_GUEST" "TIMEOUT"
-    "SOURCES;USES;LABELS;MPI;ENVIRONMENT" ${ARGN})
+    "SOURCES;USES;LABELS;LABEL_OF;MPI;ENVIRONMENT" ${ARGN})
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "sublet_test(${name}): what is '${arg_UNPARSED_ARGUMENTS}'?")
   endif()
@@ -85,19 +87,31 @@ function(sublet_test name)
     endforeach()
   else()
     _sublet_discover(${name} ${_prefix} "${_properties}" "${_labels}" "${arg_ENVIRONMENT}"
-      ${arg_RDMA_GUEST})
+      ${arg_RDMA_GUEST} ${arg_LABEL_OF})
   endif()
 endfunction()
 
 # Each TEST of the program `target` as a ctest test <prefix>.<Subject>.<Does...>.
 function(_sublet_discover target prefix properties labels environment in_guest)
+  set(_more "")
+  if(ARGC EQUAL 8)
+    list(GET ARGN 0 _label)
+    list(GET ARGN 1 _regex)
+    string(CONFIGURE [=[
+foreach(_test IN LISTS @prefix@_TESTS)
+  if(_test MATCHES "@_regex@")
+    set_tests_properties("${_test}" PROPERTIES LABELS "@labels@;@_label@")
+  endif()
+endforeach()
+]=] _more @ONLY)
+  endif()
   get_property(_includes DIRECTORY PROPERTY TEST_INCLUDE_FILES)
   gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${prefix}."
     TEST_LIST ${prefix}_TESTS PROPERTIES ${properties})
   # Properties that are lists do not survive gtest_discover_tests. ctest reads this file after it.
   file(CONFIGURE OUTPUT "${CMAKE_CURRENT_BINARY_DIR}/${prefix}_properties.cmake" @ONLY CONTENT [=[
 set_tests_properties(${@prefix@_TESTS} PROPERTIES LABELS "@labels@" ENVIRONMENT "@environment@")
-]=])
+@_more@]=])
   set_property(DIRECTORY APPEND PROPERTY
     TEST_INCLUDE_FILES "${CMAKE_CURRENT_BINARY_DIR}/${prefix}_properties.cmake")
   if(in_guest)

@@ -31,7 +31,6 @@ base::Ticks hot_ticks(std::int64_t hot_timeout_ms) {
 }
 
 transport::ListenOptions listen_options(const wire::Spawn& order) {
-  static_assert(transport::kTokenBytes == wire::kTokenBytes);
   return {.token = order.token,
           .workers = order.workers,
           .max_slots = order.slots,
@@ -116,7 +115,12 @@ void ExecutorProcess::collect_poll_fds() {
 void ExecutorProcess::read_control() {
   auto message = wire::receive_message(control_);
   if (!message || message->type == wire::MessageType::kStop) ::_exit(0);
-  if (message->type == wire::MessageType::kDrain) draining_ = true;
+  if (message->type == wire::MessageType::kDrain) {
+    draining_ = true;
+    return;
+  }
+  // Both may take long: a library's constructors, a network's set-up.
+  const StandInWatchdog watchdog(states_, watchdog_period(functions_.shortest_timeout()));
   if (message->type == wire::MessageType::kOpen) open_function(std::move(*message));
   if (message->type == wire::MessageType::kListen) answer_listen(*message);
 }

@@ -1,5 +1,6 @@
-#include <cli/bench/bench_command.hpp>
 #include <cli/command.hpp>
+
+#include <bench/bench_command.hpp>
 
 #include <array>
 
@@ -19,7 +20,8 @@ std::span<const Command> commands() {
       Command{"devices", "lists this node's RDMA devices", &devices_command},
       Command{"doctor", "says which transport calls would take here, and why", &doctor_command},
       Command{"slurm", "prints batch scripts for a Slurm cluster", &slurm_command},
-      Command{"bench", "measures latency, bandwidth, rate and cold starts", &bench::bench_command},
+      Command{"bench", "measures latency, bandwidth, rate and cold starts",
+              &sublet::bench::bench_command},
       Command{"private-manager", nullptr, &private_manager_command},
   };
   return kCommands;

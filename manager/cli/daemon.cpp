@@ -1,16 +1,19 @@
+#include <base/replace_file.hpp>
 #include <cli/daemon.hpp>
+#include <common/async.hpp>
 
+#include <boost/program_options.hpp>
 #include <kj/async-unix.h>
+#include <sodium/core.h>
 #include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <csignal>
-#include <cstring>
-#include <fstream>
 
 namespace sublet::cli {
 namespace {
+
+namespace po = boost::program_options;
 
 struct StopSignal {
   int number;
@@ -39,25 +42,42 @@ kj::Promise<std::string> Daemon::stop_signal() {
   return first;
 }
 
-Result<AddressFile> AddressFile::write(const std::string& path,
-                                       const std::vector<std::string>& addresses) {
-  const std::string draft = path + "." + std::to_string(::getpid());
-  {
-    std::ofstream file(draft, std::ios::trunc);
-    for (const std::string& address : addresses) file << address << "\n";
-    file.close();
-    if (!file) {
-      return fail(ErrorKind::kInvalid,
-                  "writing address file '" + draft + "': " + std::strerror(errno), errno);
+int daemon_command(const CommandLine& line, const std::vector<std::string>& words,
+                   const std::function<Result<void>(const Values&)>& body) {
+  return run_command(line, words, [&body](const Values& values) -> Result<void> {
+    if (::sodium_init() < 0) return fail(ErrorKind::kInternal, "libsodium does not start");
+    try {
+      return body(values);
+    } catch (const kj::Exception& exception) {
+      return fail(ErrorKind::kInternal, manager::text_of(exception));
     }
-  }
-  if (::rename(draft.c_str(), path.c_str()) != 0) {
-    const int error = errno;
-    ::unlink(draft.c_str());
-    return fail(ErrorKind::kInvalid, "writing address file '" + path + "': " + std::strerror(error),
-                error);
-  }
+  });
+}
+
+void add_daemon_options(CommandLine& line, const std::string& default_listen) {
+  line.options.add_options()(
+      "listen", po::value<std::vector<std::string>>(),
+      ("address to listen at, unix:PATH or tcp:HOST:PORT (port 0: any free one); may be repeated; "
+       "by default " +
+       default_listen)
+          .c_str())("address-file", po::value<std::string>(),
+                    "write the addresses to this file once the manager listens, one per line")(
+      "config", po::value<std::string>(), "read this configuration file");
+  line.lists = {"listen"};
+  line.configurable = true;
+  line.logs_info = true;
+}
+
+Result<AddressFile> AddressFile::write(const Values& values,
+                                       const std::vector<std::string>& addresses) {
   AddressFile file;
+  if (values.count("address-file") == 0) return file;
+  std::string text;
+  for (const std::string& address : addresses) text += address + "\n";
+  const auto& path = values["address-file"].as<std::string>();
+  if (auto written = base::replace_file(path, text, "writing address file"); !written) {
+    return tl::unexpected<Error>(written.error());
+  }
   file.path_ = path;
   return file;
 }

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <cli/run_command.hpp>
 #include <sublet/result.hpp>
 
 #include <kj/async-io.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -28,12 +30,21 @@ class Daemon {
   kj::AsyncIoContext io_;
 };
 
+/// The skeleton of a command that serves until it is told to end: run_command, with what KJ throws
+/// told as an error too. Nothing has been started when `body` is called: no thread, no event loop.
+int daemon_command(const CommandLine& line, const std::vector<std::string>& words,
+                   const std::function<Result<void>(const Values&)>& body);
+
+/// --listen, --address-file and --config, of daemons that people start. `default_listen`: where it
+/// listens when nothing is said, for --help.
+void add_daemon_options(CommandLine& line, const std::string& default_listen);
+
 /// A file that names where a daemon listens, one address per line; complete from its first moment,
 /// and removed with this object.
 class AddressFile {
  public:
-  static Result<AddressFile> write(const std::string& path,
-                                   const std::vector<std::string>& addresses);
+  /// The file that --address-file names, if it does.
+  static Result<AddressFile> write(const Values& values, const std::vector<std::string>& addresses);
   AddressFile() = default;
   AddressFile(AddressFile&& other) noexcept : path_(std::move(other.path_)) { other.path_.clear(); }
   AddressFile& operator=(AddressFile&& other) noexcept {

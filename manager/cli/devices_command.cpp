@@ -1,8 +1,7 @@
 #include <cli/command.hpp>
 #include <cli/device_database.hpp>
-#include <cli/exit_codes.hpp>
-#include <cli/options.hpp>
 #include <cli/output.hpp>
+#include <cli/run_command.hpp>
 #include <topology/topology.hpp>
 #include <transport/any_devices.hpp>
 
@@ -10,7 +9,6 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <iostream>
 
 namespace sublet::cli {
 namespace {
@@ -31,7 +29,6 @@ CommandLine command_line() {
   line.options.add_options()("device", po::value<std::string>(), "only this device")(
       "device-database", po::value<std::string>(),
       "only the devices of this file, with the addresses that it names");
-  add_output_option(line.options);
   return line;
 }
 
@@ -67,6 +64,7 @@ nlohmann::json to_json(const std::vector<RdmaDevice>& devices, const topology::T
 }
 
 std::string to_table(const std::vector<RdmaDevice>& devices, const topology::Topology& topology) {
+  if (devices.empty()) return "This node has no RDMA device.\n";
   std::vector<std::vector<std::string>> rows = {
       {"DEVICE", "PORT", "STATE", "LINK", "ADDRESS", "INLINE", "RECEIVES", "NUMA", "CORES"}};
   for (const RdmaDevice& device : devices) {
@@ -109,31 +107,13 @@ Result<std::vector<RdmaDevice>> chosen_devices(const po::variables_map& values) 
 }  // namespace
 
 int devices_command(const std::vector<std::string>& words) {
-  const CommandLine line = command_line();
-  const auto values = parse_options(line, words);
-  if (!values) return complain(line.name, values.error().what(), kExitUsage);
-  if (values->count("help") != 0) {
-    print_help(line);
-    return kExitOk;
-  }
-  const auto format = output_format(*values);
-  if (!format) return complain(line.name, format.error().what(), kExitUsage);
-  const auto devices = chosen_devices(*values);
-  if (!devices) {
-    return complain(line.name, devices.error().what(), exit_code(devices.error().kind()));
-  }
-  const auto topology = topology::Topology::load();
-  if (!topology) {
-    return complain(line.name, topology.error().what(), exit_code(topology.error().kind()));
-  }
-  if (*format == OutputFormat::kJson) {
-    std::cout << to_json(*devices, *topology).dump(2) << "\n";
-  } else if (devices->empty()) {
-    std::cout << "This node has no RDMA device.\n";
-  } else {
-    std::cout << to_table(*devices, *topology);
-  }
-  return kExitOk;
+  return list_command(command_line(), words, [](const Values& values) -> Result<Listing> {
+    const auto devices = chosen_devices(values);
+    if (!devices) return tl::unexpected<Error>(devices.error());
+    const auto topology = topology::Topology::load();
+    if (!topology) return tl::unexpected<Error>(topology.error());
+    return Listing{to_table(*devices, *topology), to_json(*devices, *topology).dump(2) + "\n"};
+  });
 }
 
 }  // namespace sublet::cli

@@ -1,9 +1,7 @@
 #include <base/node_identity.hpp>
 #include <cli/command.hpp>
-#include <cli/exit_codes.hpp>
 #include <cli/manager_options.hpp>
-#include <cli/options.hpp>
-#include <cli/output.hpp>
+#include <cli/run_command.hpp>
 #include <common/manager_query.hpp>
 #include <transport/any_channel.hpp>
 #include <transport/any_devices.hpp>
@@ -13,7 +11,6 @@
 #include <sys/resource.h>
 
 #include <cstdlib>
-#include <iostream>
 
 namespace sublet::cli {
 namespace {
@@ -27,7 +24,6 @@ CommandLine command_line() {
       "on\n"
       "another one would take, and why; and what of this node's set-up stands in the way of speed.";
   add_manager_options(line);
-  add_output_option(line.options);
   return line;
 }
 
@@ -60,13 +56,13 @@ Finding choice(bool same_node, const std::string& wanted) {
 
 Finding resource_manager(const Result<ManagerTarget>& target) {
   if (!target) return {false, "resource manager", target.error().what()};
-  const auto reports = manager::query_nodes(target->location, target->timeout);
-  if (!reports) return {false, "resource manager", reports.error().what()};
+  const auto nodes = manager::query_nodes(target->location, target->timeout);
+  if (!nodes) return {false, "resource manager", nodes.error().what()};
   std::size_t up = 0;
-  for (const auto& [info, age] : *reports) up += info.state == "up" ? 1 : 0;
+  for (const NodeInfo& info : *nodes) up += info.state == "up" ? 1 : 0;
   return {true, "resource manager",
           "answers at " + target->location.address + ", " + std::to_string(up) + " of " +
-              std::to_string(reports->size()) + " nodes are up"};
+              std::to_string(nodes->size()) + " nodes are up"};
 }
 
 std::vector<Finding> examine(const Result<ManagerTarget>& target) {
@@ -86,34 +82,30 @@ std::vector<Finding> examine(const Result<ManagerTarget>& target) {
   return findings;
 }
 
+nlohmann::json to_json(const std::string& node, const std::vector<Finding>& findings) {
+  auto list = nlohmann::json::array();
+  for (const Finding& finding : findings) {
+    list.push_back({{"what", finding.what}, {"good", finding.good}, {"text", finding.text}});
+  }
+  return {{"node", node}, {"findings", list}};
+}
+
+std::string to_table(const std::string& node, const std::vector<Finding>& findings) {
+  std::string text = "node " + node + "\n";
+  for (const Finding& finding : findings) {
+    text += (finding.good ? "  ok    " : "  note  ") + finding.what + ": " + finding.text + "\n";
+  }
+  return text;
+}
+
 }  // namespace
 
 int doctor_command(const std::vector<std::string>& words) {
-  const CommandLine line = command_line();
-  const auto values = parse_options(line, words);
-  if (!values) return complain(line.name, values.error().what(), kExitUsage);
-  if (values->count("help") != 0) {
-    print_help(line);
-    return kExitOk;
-  }
-  const auto format = output_format(*values);
-  if (!format) return complain(line.name, format.error().what(), kExitUsage);
-  const auto findings = examine(manager_target(*values));
-  if (*format == OutputFormat::kJson) {
-    auto list = nlohmann::json::array();
-    for (const Finding& finding : findings) {
-      list.push_back({{"what", finding.what}, {"good", finding.good}, {"text", finding.text}});
-    }
-    std::cout << nlohmann::json{{"node", base::node_identity("").name}, {"findings", list}}.dump(2)
-              << "\n";
-    return kExitOk;
-  }
-  std::cout << "node " << base::node_identity("").name << "\n";
-  for (const Finding& finding : findings) {
-    std::cout << (finding.good ? "  ok    " : "  note  ") << finding.what << ": " << finding.text
-              << "\n";
-  }
-  return kExitOk;
+  return list_command(command_line(), words, [](const Values& values) -> Result<Listing> {
+    const auto findings = examine(manager_target(values));
+    const std::string node = base::node_identity("").name;
+    return Listing{to_table(node, findings), to_json(node, findings).dump(2) + "\n"};
+  });
 }
 
 }  // namespace sublet::cli

@@ -1,7 +1,6 @@
 #include <cli/command.hpp>
-#include <cli/exit_codes.hpp>
 #include <cli/manager_options.hpp>
-#include <cli/waiting.hpp>
+#include <cli/run_command.hpp>
 #include <common/manager_query.hpp>
 #include <wire/limits.hpp>
 
@@ -24,7 +23,8 @@ CommandLine command_line() {
       "executor manager leaves and ends. Returns when the node has been told; `sublet nodes` "
       "shows\n"
       "it as draining until it has left.";
-  line.options.add_options()("node", po::value<std::string>(), "name of the node")(
+  line.options.add_options()("node", po::value<std::string>()->required(),
+                             "name of the node; `sublet nodes` lists them")(
       "time", po::value<std::string>()->default_value("5s"),
       "its leases end at the latest after this time, for instance 500ms, 30s or 5min")(
       "reason", po::value<std::string>()->default_value("the node is being given back"),
@@ -37,33 +37,18 @@ CommandLine command_line() {
 }  // namespace
 
 int drain_command(const std::vector<std::string>& words) {
-  const CommandLine line = command_line();
-  const auto values = parse_options(line, words);
-  if (!values) return complain(line.name, values.error().what(), kExitUsage);
-  if (values->count("help") != 0) {
-    print_help(line);
-    return kExitOk;
-  }
-  if (values->count("node") == 0) {
-    return complain(line.name, "name the node to drain; `sublet nodes` lists them", kExitUsage);
-  }
-  const auto time = parse_duration((*values)["time"].as<std::string>());
-  if (!time) return complain(line.name, "--time: " + std::string(time.error().what()), kExitUsage);
-  const auto target = manager_target(*values);
-  if (!target) {
-    return complain(line.name, target.error().what(), exit_code(target.error().kind()));
-  }
-  const auto node = (*values)["node"].as<std::string>();
-  const auto drained = [&] {
-    const WaitingNote note(target->location.to_string());
-    return manager::order_drain(target->location, node, *time,
-                                (*values)["reason"].as<std::string>(), target->timeout);
-  }();
-  if (!drained) {
-    return complain(line.name, drained.error().what(), exit_code(drained.error().kind()));
-  }
-  std::cout << "node " << node << " drains; its leases end within " << time->count() << " ms\n";
-  return kExitOk;
+  return run_command(command_line(), words, [](const Values& values) -> Result<void> {
+    const auto time = parse_duration(values["time"].as<std::string>());
+    if (!time) return fail(ErrorKind::kInvalid, "--time: " + std::string(time.error().what()));
+    const auto& node = values["node"].as<std::string>();
+    const auto drained = ask_manager(values, [&](const ManagerTarget& target) {
+      return manager::order_drain(target.location, node, *time, values["reason"].as<std::string>(),
+                                  target.timeout);
+    });
+    if (!drained) return tl::unexpected<Error>(drained.error());
+    std::cout << "node " << node << " drains; its leases end within " << time->count() << " ms\n";
+    return {};
+  });
 }
 
 }  // namespace sublet::cli

@@ -1,7 +1,6 @@
 #include <cli/command.hpp>
-#include <cli/exit_codes.hpp>
-#include <cli/options.hpp>
 #include <cli/output.hpp>
+#include <cli/run_command.hpp>
 #include <executor/library/elf_functions.hpp>
 #include <wire/limits.hpp>
 
@@ -12,7 +11,6 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <iostream>
 
 namespace sublet::cli {
 namespace {
@@ -30,23 +28,22 @@ CommandLine command_line() {
       "the form uint32_t f(void* args, uint32_t size, void* res).";
   line.options.add_options()("library", po::value<std::string>()->required(), "the shared object");
   line.positional = "library";
-  add_output_option(line.options);
   return line;
 }
 
 Result<std::vector<std::byte>> read_library(const std::string& path) {
   std::error_code error;
   const auto size = std::filesystem::file_size(path, error);
-  if (error) return fail(ErrorKind::kInvalid, "reading '" + path + "': " + error.message());
+  if (error) return fail(ErrorKind::kUnsupported, "reading '" + path + "': " + error.message());
   if (size > wire::kMaxLibraryBytes) {
-    return fail(ErrorKind::kInvalid, "'" + path + "' has " + std::to_string(size >> 20) +
-                                         " MiB; a function library has at most " +
-                                         std::to_string(wire::kMaxLibraryBytes >> 20));
+    return fail(ErrorKind::kUnsupported, "'" + path + "' has " + std::to_string(size >> 20) +
+                                             " MiB; a function library has at most " +
+                                             std::to_string(wire::kMaxLibraryBytes >> 20));
   }
   std::vector<std::byte> bytes(size);
   std::ifstream file(path, std::ios::binary);
   if (!file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size))) {
-    return fail(ErrorKind::kInvalid, "reading '" + path + "': " + std::strerror(errno));
+    return fail(ErrorKind::kUnsupported, "reading '" + path + "': " + std::strerror(errno));
   }
   return bytes;
 }
@@ -83,28 +80,16 @@ std::string to_table(const std::vector<ExportedFunction>& exported) {
 }  // namespace
 
 int functions_command(const std::vector<std::string>& words) {
-  const CommandLine line = command_line();
-  const auto values = parse_options(line, words);
-  if (!values) return complain(line.name, values.error().what(), kExitUsage);
-  if (values->count("help") != 0) {
-    print_help(line);
-    return kExitOk;
-  }
-  const auto format = output_format(*values);
-  if (!format) return complain(line.name, format.error().what(), kExitUsage);
-  const auto& path = (*values)["library"].as<std::string>();
-  const auto bytes = read_library(path);
-  if (!bytes) return complain(line.name, bytes.error().what(), kExitFailure);
-  const auto functions = executor::elf_functions(*bytes);
-  if (!functions) {
-    return complain(line.name, "'" + path + "': " + functions.error().what(), kExitFailure);
-  }
-  if (*format == OutputFormat::kJson) {
-    std::cout << to_json(path, *functions).dump(2) << "\n";
-  } else {
-    std::cout << to_table(*functions);
-  }
-  return kExitOk;
+  return list_command(command_line(), words, [](const Values& values) -> Result<Listing> {
+    const auto& path = values["library"].as<std::string>();
+    const auto bytes = read_library(path);
+    if (!bytes) return tl::unexpected<Error>(bytes.error());
+    const auto functions = executor::elf_functions(*bytes);
+    if (!functions) {
+      return fail(ErrorKind::kUnsupported, "'" + path + "': " + functions.error().what());
+    }
+    return Listing{to_table(*functions), to_json(path, *functions).dump(2) + "\n"};
+  });
 }
 
 }  // namespace sublet::cli

@@ -1,18 +1,16 @@
 #include <cli/command.hpp>
-#include <cli/exit_codes.hpp>
 #include <cli/manager_options.hpp>
 #include <cli/output.hpp>
-#include <cli/waiting.hpp>
+#include <cli/run_command.hpp>
 #include <common/manager_query.hpp>
+#include <common/views.hpp>
 
 #include <boost/program_options.hpp>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdio>
-#include <iostream>
 
 namespace sublet::cli {
 namespace {
@@ -26,28 +24,7 @@ CommandLine command_line() {
       "and with --all those that have ended, with what each has used so far.";
   line.options.add_options()("all", "ended leases too, as many as the manager remembers");
   add_manager_options(line);
-  add_output_option(line.options);
   return line;
-}
-
-nlohmann::json to_json(const std::vector<LeaseInfo>& infos) {
-  auto leases = nlohmann::json::array();
-  for (const LeaseInfo& info : infos) {
-    leases.push_back({{"id", info.id},
-                      {"state", info.state},
-                      {"owner", info.owner},
-                      {"cores", info.cores},
-                      {"nodes", info.nodes},
-                      {"expires_unix_ms", info.expires_unix_ms},
-                      {"usage",
-                       {{"invocations", info.usage.invocations},
-                        {"compute_ns", info.usage.compute_ns},
-                        {"hot_poll_ns", info.usage.hot_poll_ns},
-                        {"bytes_in", info.usage.bytes_in},
-                        {"bytes_out", info.usage.bytes_out},
-                        {"core_seconds", info.usage.core_seconds}}}});
-  }
-  return {{"leases", leases}};
 }
 
 std::string fixed(double value, int digits) {
@@ -85,31 +62,13 @@ std::string to_table(const std::vector<LeaseInfo>& infos) {
 }  // namespace
 
 int leases_command(const std::vector<std::string>& words) {
-  const CommandLine line = command_line();
-  const auto values = parse_options(line, words);
-  if (!values) return complain(line.name, values.error().what(), kExitUsage);
-  if (values->count("help") != 0) {
-    print_help(line);
-    return kExitOk;
-  }
-  const auto format = output_format(*values);
-  if (!format) return complain(line.name, format.error().what(), kExitUsage);
-  const auto target = manager_target(*values);
-  if (!target) {
-    return complain(line.name, target.error().what(), exit_code(target.error().kind()));
-  }
-  const bool all = values->count("all") != 0;
-  const auto leases = [&target, all] {
-    const WaitingNote note(target->location.to_string());
-    return manager::query_leases(target->location, all, target->timeout);
-  }();
-  if (!leases) return complain(line.name, leases.error().what(), exit_code(leases.error().kind()));
-  if (*format == OutputFormat::kJson) {
-    std::cout << to_json(*leases).dump(2) << "\n";
-  } else {
-    std::cout << to_table(*leases);
-  }
-  return kExitOk;
+  return list_command(command_line(), words, [](const Values& values) -> Result<Listing> {
+    const auto leases = ask_manager(values, [&values](const ManagerTarget& target) {
+      return manager::query_leases(target.location, values.count("all") != 0, target.timeout);
+    });
+    if (!leases) return tl::unexpected<Error>(leases.error());
+    return Listing{to_table(*leases), manager::to_json(*leases) + "\n"};
+  });
 }
 
 }  // namespace sublet::cli

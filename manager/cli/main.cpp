@@ -61,13 +61,6 @@ int run(int argc, char** argv) {
 
 }  // namespace
 
-int complain(std::string_view command, std::string_view text, int exit_code) {
-  std::fprintf(stderr, "sublet%s%.*s: %.*s\n", command.empty() ? "" : " ",
-               static_cast<int>(command.size()), command.data(), static_cast<int>(text.size()),
-               text.data());
-  return exit_code;
-}
-
 }  // namespace sublet::cli
 
 int main(int argc, char** argv) {

@@ -1,3 +1,4 @@
+#include <base/replace_file.hpp>
 #include <cli/manager_address_keeper.hpp>
 #include <common/manager_query.hpp>
 #include <wire/address.hpp>
@@ -6,10 +7,7 @@
 #include <unistd.h>
 
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <ctime>
-#include <fstream>
 
 namespace sublet::cli {
 namespace {
@@ -43,20 +41,6 @@ Result<void> check_alone(const std::string& directory) {
                                       "); stop it first, or use another --address-dir");
 }
 
-Result<void> replace_file(const std::string& path, const std::string& text) {
-  const std::string draft = path + "." + host_name() + "." + std::to_string(::getpid());
-  std::ofstream file(draft, std::ios::trunc);
-  file << text;
-  file.close();
-  if (!file || ::rename(draft.c_str(), path.c_str()) != 0) {
-    const int error = errno;
-    ::unlink(draft.c_str());
-    return fail(ErrorKind::kInvalid, "writing address file '" + path + "': " + std::strerror(error),
-                error);
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<ManagerAddressKeeper> ManagerAddressKeeper::write(const std::string& directory,
@@ -74,7 +58,8 @@ Result<ManagerAddressKeeper> ManagerAddressKeeper::write(const std::string& dire
   file.written_by = written_by();
   file.instance = instance;
   file.addresses = std::move(addresses);
-  if (auto written = replace_file(file.path, file.to_text()); !written) {
+  if (auto written = base::replace_file(file.path, file.to_text(), "writing address file");
+      !written) {
     return tl::unexpected<Error>(written.error());
   }
   ManagerAddressKeeper keeper;

@@ -1,20 +1,15 @@
 #include <cli/command.hpp>
-#include <cli/exit_codes.hpp>
 #include <cli/manager_options.hpp>
 #include <cli/output.hpp>
-#include <cli/waiting.hpp>
+#include <cli/run_command.hpp>
 #include <common/manager_query.hpp>
+#include <common/views.hpp>
 #include <resource_manager/refusal_text.hpp>
 
 #include <boost/program_options.hpp>
-#include <nlohmann/json.hpp>
-
-#include <iostream>
 
 namespace sublet::cli {
 namespace {
-
-using manager::NodeReport;
 
 CommandLine command_line() {
   CommandLine line;
@@ -24,35 +19,17 @@ CommandLine command_line() {
       "Lists the nodes that a resource manager knows: up, draining (keeps its leases, gets no new\n"
       "ones) or lost (its executor manager is gone or silent), with what is free on each.";
   add_manager_options(line);
-  add_output_option(line.options);
   return line;
 }
 
-nlohmann::json to_json(const std::vector<NodeReport>& reports) {
-  auto nodes = nlohmann::json::array();
-  for (const auto& [info, age] : reports) {
-    nodes.push_back({{"name", info.name},
-                     {"node_id", info.node_id},
-                     {"state", info.state},
-                     {"cores", info.cores},
-                     {"free_cores", info.free_cores},
-                     {"memory_bytes", info.memory_bytes},
-                     {"free_memory_bytes", info.free_memory_bytes},
-                     {"cpuset", info.cpuset},
-                     {"addresses", info.addresses},
-                     {"heartbeat_age_ms", age}});
-  }
-  return {{"nodes", nodes}};
-}
-
-std::string to_table(const std::vector<NodeReport>& reports) {
+std::string to_table(const std::vector<NodeInfo>& nodes) {
   std::vector<std::vector<std::string>> rows = {
       {"NODE", "STATE", "CORES", "FREE", "MEMORY", "FREE", "CPUSET", "HEARD"}};
-  for (const auto& [info, age] : reports) {
+  for (const NodeInfo& info : nodes) {
     rows.push_back({info.name, info.state, std::to_string(info.cores),
                     std::to_string(info.free_cores), manager::bytes_text(info.memory_bytes),
                     manager::bytes_text(info.free_memory_bytes), info.cpuset,
-                    std::to_string(age / 1000) + " s ago"});
+                    std::to_string(info.heartbeat_age.count() / 1000) + " s ago"});
   }
   return format_table(rows);
 }
@@ -60,32 +37,13 @@ std::string to_table(const std::vector<NodeReport>& reports) {
 }  // namespace
 
 int nodes_command(const std::vector<std::string>& words) {
-  const CommandLine line = command_line();
-  const auto values = parse_options(line, words);
-  if (!values) return complain(line.name, values.error().what(), kExitUsage);
-  if (values->count("help") != 0) {
-    print_help(line);
-    return kExitOk;
-  }
-  const auto format = output_format(*values);
-  if (!format) return complain(line.name, format.error().what(), kExitUsage);
-  const auto target = manager_target(*values);
-  if (!target) {
-    return complain(line.name, target.error().what(), exit_code(target.error().kind()));
-  }
-  const auto reports = [&target] {
-    const WaitingNote note(target->location.to_string());
-    return manager::query_nodes(target->location, target->timeout);
-  }();
-  if (!reports) {
-    return complain(line.name, reports.error().what(), exit_code(reports.error().kind()));
-  }
-  if (*format == OutputFormat::kJson) {
-    std::cout << to_json(*reports).dump(2) << "\n";
-  } else {
-    std::cout << to_table(*reports);
-  }
-  return kExitOk;
+  return list_command(command_line(), words, [](const Values& values) -> Result<Listing> {
+    const auto reports = ask_manager(values, [](const ManagerTarget& target) {
+      return manager::query_nodes(target.location, target.timeout);
+    });
+    if (!reports) return tl::unexpected<Error>(reports.error());
+    return Listing{to_table(*reports), manager::to_json(*reports) + "\n"};
+  });
 }
 
 }  // namespace sublet::cli

@@ -4,10 +4,14 @@
 #include <boost/program_options.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
+#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -20,6 +24,10 @@ namespace {
 namespace po = boost::program_options;
 
 constexpr const char* kConfigVariable = "SUBLET_MANAGER_CONFIG";
+
+/// Sections of the configuration file: each reader skips the others', and nobody skips a mistyped
+/// one.
+constexpr std::array kSections = {"resource-manager", "executor-manager"};
 
 /// The file to read, and whether somebody has named it: then it must be there.
 std::pair<std::string, bool> config_path(const po::variables_map& values) {
@@ -102,21 +110,43 @@ Result<po::parsed_options> from_environment(const CommandLine& line) {
   return parsed;
 }
 
-/// The keys of the section [line.name]; other sections are other commands'.
+/// Why the file's key `key` (with its section) is nobody's; empty when it is somebody's.
+std::string wrong_section(const CommandLine& line, const std::string& key) {
+  const std::size_t dot = key.find('.');
+  std::string sections = "[" + line.name + "]";
+  for (const char* known : kSections) {
+    if (known == line.name) continue;
+    if (key.substr(0, dot) == known) return {};
+    sections += ", [" + std::string(known) + "]";
+  }
+  if (dot == std::string::npos) {
+    return "sets '" + key + "' before the first section; sections are " + sections;
+  }
+  if (key.substr(0, dot) == line.name) return {};
+  return "has a section [" + key.substr(0, dot) + "], which no command reads; sections are " +
+         sections;
+}
+
+/// The keys of the section [line.name].
 Result<po::parsed_options> from_file(const CommandLine& line, const std::string& path,
                                      bool must_exist) {
   po::parsed_options parsed(&line.options);
+  std::error_code ignored;
   std::ifstream file(path);
-  if (!file) {
-    if (!must_exist) return parsed;
-    return fail(ErrorKind::kInvalid, "configuration file '" + path + "' cannot be read");
+  const bool directory = std::filesystem::is_directory(path, ignored);
+  if (!file || directory) {
+    if (!must_exist && !directory) return parsed;
+    return fail(ErrorKind::kInvalid, "configuration file '" + path + "' cannot be read: " +
+                                         (directory ? "it is a directory" : std::strerror(errno)));
   }
   try {
     const po::options_description nothing;
     for (const po::option& entry : po::parse_config_file(file, nothing, true).options) {
-      const std::size_t dot = entry.string_key.find('.');
-      if (dot == std::string::npos || entry.string_key.substr(0, dot) != line.name) continue;
-      const std::string name = entry.string_key.substr(dot + 1);
+      if (const auto wrong = wrong_section(line, entry.string_key); !wrong.empty()) {
+        return fail(ErrorKind::kInvalid, "configuration file '" + path + "' " + wrong);
+      }
+      if (!entry.string_key.starts_with(line.name + ".")) continue;
+      const std::string name = entry.string_key.substr(line.name.size() + 1);
       if (line.options.find_nothrow(name, false) == nullptr || name == "config") {
         return fail(ErrorKind::kInvalid, "configuration file '" + path + "' sets '" + name +
                                              "' in section [" + line.name +
@@ -130,8 +160,31 @@ Result<po::parsed_options> from_file(const CommandLine& line, const std::string&
   return parsed;
 }
 
-Result<void> add_source(const po::parsed_options& parsed, po::variables_map& values,
-                        const std::string& source) {
+/// Boost takes "-1" for the largest number there is, and says of neither what was wrong with it.
+Result<void> check_numbers(const CommandLine& line, const po::parsed_options& parsed) {
+  for (const po::option& option : parsed.options) {
+    const auto* known = line.options.find_nothrow(option.string_key, false);
+    if (known == nullptr ||
+        dynamic_cast<const po::typed_value<std::uint32_t>*>(known->semantic().get()) == nullptr) {
+      continue;
+    }
+    for (const std::string& text : option.value) {
+      std::uint32_t number = 0;
+      const char* const end = text.data() + text.size();
+      const auto [rest, error] = std::from_chars(text.data(), end, number);
+      if (error == std::errc() && rest == end) continue;
+      return fail(ErrorKind::kInvalid, "--" + known->long_name() + " is '" + text +
+                                           "'; it must be a whole number from 0 to 4294967295");
+    }
+  }
+  return {};
+}
+
+Result<void> add_source(const CommandLine& line, const po::parsed_options& parsed,
+                        po::variables_map& values, const std::string& source) {
+  if (auto ok = check_numbers(line, parsed); !ok) {
+    return fail(ErrorKind::kInvalid, std::string(ok.error().what()) + " (in " + source + ")");
+  }
   try {
     po::store(parsed, values);
     return {};
@@ -140,20 +193,41 @@ Result<void> add_source(const po::parsed_options& parsed, po::variables_map& val
   }
 }
 
+std::string usage(const CommandLine& line) {
+  return "sublet " + line.name + " " + line.arguments;
+}
+
+/// Words without a flag, where there may be none or no more.
+Result<void> check_positional(const CommandLine& line, const po::parsed_options& parsed) {
+  const auto* option =
+      line.positional.empty() ? nullptr : line.options.find_nothrow(line.positional, false);
+  const bool many =
+      option != nullptr && dynamic_cast<const po::typed_value<std::vector<std::string>>*>(
+                               option->semantic().get()) != nullptr;
+  int allowed = option == nullptr ? 0 : 1;
+  for (const po::option& word : parsed.options) {
+    if (word.position_key < 0 || many || allowed-- > 0) continue;
+    return fail(ErrorKind::kInvalid, "what is '" + word.value.front() + "'? usage: " + usage(line));
+  }
+  return {};
+}
+
 Result<po::parsed_options> from_flags(const CommandLine& line,
                                       const std::vector<std::string>& words) {
   po::positional_options_description positional;
-  if (!line.positional.empty()) positional.add(line.positional.c_str(), -1);
+  positional.add(line.positional.empty() ? "word" : line.positional.c_str(), -1);
   using Style = po::command_line_style::style_t;
   constexpr int kStyle = Style::allow_long | Style::long_allow_adjacent | Style::long_allow_next |
                          Style::allow_short | Style::allow_dash_for_short |
                          Style::short_allow_next | Style::short_allow_adjacent;
   try {
-    return po::command_line_parser(words)
-        .options(line.options)
-        .positional(positional)
-        .style(kStyle)
-        .run();
+    auto parsed = po::command_line_parser(words)
+                      .options(line.options)
+                      .positional(positional)
+                      .style(kStyle)
+                      .run();
+    if (auto ok = check_positional(line, parsed); !ok) return tl::unexpected<Error>(ok.error());
+    return parsed;
   } catch (const po::error& error) {
     return fail(ErrorKind::kInvalid,
                 std::string(error.what()) + "; see `sublet " + line.name + " --help`");
@@ -172,24 +246,34 @@ Result<po::variables_map> parse_options(const CommandLine& line,
   // The first source that sets an option wins, so the strongest comes first.
   const auto flags = from_flags(line, words);
   if (!flags) return tl::unexpected<Error>(flags.error());
-  if (auto ok = add_source(*flags, values, "the command line"); !ok) {
+  if (auto ok = add_source(line, *flags, values, "the command line"); !ok) {
     return tl::unexpected<Error>(ok.error());
   }
   const auto environment = from_environment(line);
   if (!environment) return tl::unexpected<Error>(environment.error());
-  if (auto ok = add_source(*environment, values, "the environment"); !ok) {
+  if (auto ok = add_source(line, *environment, values, "the environment"); !ok) {
     return tl::unexpected<Error>(ok.error());
   }
   if (line.configurable) {
     const auto [path, named] = config_path(values);
     const auto file = from_file(line, path, named);
     if (!file) return tl::unexpected<Error>(file.error());
-    if (auto ok = add_source(*file, values, "'" + path + "'"); !ok) {
+    if (auto ok = add_source(line, *file, values, "'" + path + "'"); !ok) {
       return tl::unexpected<Error>(ok.error());
     }
   }
   try {
     po::notify(values);
+  } catch (const po::required_option& missing) {
+    if (missing.get_option_name() != "--" + line.positional) {
+      return fail(ErrorKind::kInvalid, missing.what());
+    }
+    std::string name = line.positional;
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+    return fail(ErrorKind::kInvalid, name + " is missing (" +
+                                         line.options.find(line.positional, false).description() +
+                                         "); usage: " + usage(line));
   } catch (const po::error& error) {
     return fail(ErrorKind::kInvalid, error.what());
   }
@@ -197,9 +281,7 @@ Result<po::variables_map> parse_options(const CommandLine& line,
 }
 
 void print_help(const CommandLine& line) {
-  std::cout << "usage: sublet " << line.name << " " << line.arguments << "\n\n"
-            << line.about << "\n\n"
-            << line.options;
+  std::cout << "usage: " << usage(line) << "\n\n" << line.about << "\n\n" << line.options;
   if (line.configurable) {
     std::cout << "\nEach option can also be set in the section [" << line.name
               << "] of a configuration file\n(--config, $" << kConfigVariable

@@ -22,8 +22,10 @@ struct CommandLine {
   boost::program_options::options_description options;
   /// Options of type vector<string>; in a file or variable their values are separated by commas.
   std::vector<std::string> lists;
-  /// Name of the option that takes the words without a flag; empty: none may be there.
+  /// Name of the option that takes the word without a flag, or several when it is a list; empty:
+  /// none may be there. In `arguments` it stands in capitals.
   std::string positional;
+  bool logs_info = false;  ///< Tells what it does, not only what goes wrong.
   /// Daemons read the file and SUBLET_<NAME>_<OPTION>; other commands only flags and `aliases`.
   bool configurable = false;
   /// Environment variables with names of their own, and the options they set.

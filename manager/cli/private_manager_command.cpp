@@ -2,7 +2,6 @@
 #include <cli/command.hpp>
 #include <cli/daemon.hpp>
 #include <cli/executor_manager_options.hpp>
-#include <cli/exit_codes.hpp>
 #include <cli/private_directory.hpp>
 #include <common/async.hpp>
 #include <common/rpc_connection.hpp>
@@ -11,7 +10,6 @@
 
 #include <boost/program_options.hpp>
 #include <fcntl.h>
-#include <sodium/core.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -75,8 +73,16 @@ Result<void> announce(base::Fd fd, const std::string& address) {
   return {};
 }
 
-Result<void> serve(base::Fd lifeline, base::Fd address_fd, manager::ZygoteProcess zygote,
-                   manager::ExecutorManagerOptions options) {
+Result<void> serve(const Values& values) {
+  auto options = node_options(values);
+  if (!options) return tl::unexpected<Error>(options.error());
+  const auto lifeline = inherited(values, "lifeline-fd");
+  if (!lifeline) return tl::unexpected<Error>(lifeline.error());
+  auto address_fd = inherited(values, "address-fd");
+  if (!address_fd) return tl::unexpected<Error>(address_fd.error());
+  // Before any thread or event loop: what it forks inherits the process as it is now.
+  auto zygote = manager::start_zygote();
+  if (!zygote) return tl::unexpected<Error>(zygote.error());
   auto directory = PrivateDirectory::make();
   if (!directory) return tl::unexpected<Error>(directory.error());
   Daemon daemon;
@@ -91,17 +97,17 @@ Result<void> serve(base::Fd lifeline, base::Fd address_fd, manager::ZygoteProces
       [&service](std::shared_ptr<manager::Peer> peer) -> capnp::Capability::Client {
         return manager::make_resource_manager(kj::addRef(*service), std::move(peer));
       });
-  options.manager = listener.address().to_string();
-  auto started = manager::ExecutorManager::start(daemon.io(), std::move(zygote), options);
+  options->manager = listener.address().to_string();
+  auto started = manager::ExecutorManager::start(daemon.io(), std::move(*zygote), *options);
   if (!started) return tl::unexpected<Error>(started.error());
   // The first lease must find the node.
   manager::within(daemon.timer(), kStartLimit, (*started)->registered(),
                   "the executor manager's registration")
       .wait(daemon.wait_scope());
-  if (auto told = announce(std::move(address_fd), listener.address().to_string()); !told) {
+  if (auto told = announce(std::move(*address_fd), listener.address().to_string()); !told) {
     return told;
   }
-  auto stream = daemon.io().lowLevelProvider->wrapInputFd(lifeline.get());
+  auto stream = daemon.io().lowLevelProvider->wrapInputFd(lifeline->get());
   auto end = end_of(*stream, std::make_shared<char>());
   const std::string why = end.exclusiveJoin(daemon.stop_signal()).wait(daemon.wait_scope());
   base::log().info("ending on {}", why);
@@ -112,34 +118,7 @@ Result<void> serve(base::Fd lifeline, base::Fd address_fd, manager::ZygoteProces
 }  // namespace
 
 int private_manager_command(const std::vector<std::string>& words) {
-  const CommandLine line = command_line();
-  const auto values = parse_options(line, words);
-  if (!values) return complain(line.name, values.error().what(), kExitUsage);
-  if (values->count("help") != 0) {
-    print_help(line);
-    return kExitOk;
-  }
-  auto options = node_options(*values);
-  if (!options) return complain(line.name, options.error().what(), kExitUsage);
-  auto lifeline = inherited(*values, "lifeline-fd");
-  if (!lifeline) return complain(line.name, lifeline.error().what(), kExitUsage);
-  auto address_fd = inherited(*values, "address-fd");
-  if (!address_fd) return complain(line.name, address_fd.error().what(), kExitUsage);
-  base::init_log("private-manager", spdlog::level::warn);
-  // Before any thread or event loop: what it forks inherits the process as it is now.
-  auto zygote = manager::start_zygote();
-  if (!zygote) return complain(line.name, zygote.error().what(), exit_code(zygote.error().kind()));
-  if (::sodium_init() < 0) return complain(line.name, "libsodium does not start", kExitFailure);
-  try {
-    if (auto served = serve(std::move(*lifeline), std::move(*address_fd), std::move(*zygote),
-                            std::move(*options));
-        !served) {
-      return complain(line.name, served.error().what(), exit_code(served.error().kind()));
-    }
-  } catch (const kj::Exception& exception) {
-    return complain(line.name, manager::text_of(exception), kExitFailure);
-  }
-  return kExitOk;
+  return daemon_command(command_line(), words, serve);
 }
 
 }  // namespace sublet::cli

@@ -2,15 +2,11 @@
 #include <base/node_identity.hpp>
 #include <cli/command.hpp>
 #include <cli/daemon.hpp>
-#include <cli/exit_codes.hpp>
 #include <cli/manager_address_keeper.hpp>
-#include <cli/options.hpp>
-#include <common/async.hpp>
 #include <common/rpc_connection.hpp>
 #include <resource_manager/resource_manager_server.hpp>
 
 #include <boost/program_options.hpp>
-#include <sodium/core.h>
 
 namespace sublet::cli {
 namespace {
@@ -27,19 +23,13 @@ CommandLine command_line() {
   line.about =
       "Knows all nodes and grants leases on them. Executor managers register with it; it can be\n"
       "stopped and started again while leases are in use. Ends on SIGTERM, SIGINT or SIGHUP.";
+  add_daemon_options(line, "this user's own socket, where clients look for it");
   line.options.add_options()(
-      "listen", po::value<std::vector<std::string>>(),
-      "address to listen at, unix:PATH or tcp:HOST:PORT (port 0: any free one); may be repeated; "
-      "by default this user's own socket, where clients look for it")(
-      "address-file", po::value<std::string>(),
-      "write the addresses to this file once the manager listens, one per line")(
       "address-dir", po::value<std::string>(),
       "keep the address in this directory, which all nodes share, as long as the manager runs: "
       "where "
       "$SUBLET_MANAGER_DIR or --manager-dir names it, it is found; listens at tcp:*:0 when no "
-      "--listen is given")("config", po::value<std::string>(), "read this configuration file");
-  line.lists = {"listen"};
-  line.configurable = true;
+      "--listen is given");
   return line;
 }
 
@@ -85,12 +75,8 @@ Result<void> serve(const po::variables_map& values) {
     real.push_back(listeners.back()->address().to_string());
     base::log().info("listening at {}", real.back());
   }
-  AddressFile file;
-  if (values.count("address-file") != 0) {
-    auto written = AddressFile::write(values["address-file"].as<std::string>(), real);
-    if (!written) return tl::unexpected<Error>(written.error());
-    file = std::move(*written);
-  }
+  const auto file = AddressFile::write(values, real);
+  if (!file) return tl::unexpected<Error>(file.error());
   ManagerAddressKeeper keeper;
   if (values.count("address-dir") != 0) {
     auto kept = ManagerAddressKeeper::write(values["address-dir"].as<std::string>(), real,
@@ -106,23 +92,7 @@ Result<void> serve(const po::variables_map& values) {
 }  // namespace
 
 int resource_manager_command(const std::vector<std::string>& words) {
-  const CommandLine line = command_line();
-  const auto values = parse_options(line, words);
-  if (!values) return complain(line.name, values.error().what(), kExitUsage);
-  if (values->count("help") != 0) {
-    print_help(line);
-    return kExitOk;
-  }
-  base::init_log("resource-manager", spdlog::level::info);
-  if (::sodium_init() < 0) return complain(line.name, "libsodium does not start", kExitFailure);
-  try {
-    if (auto served = serve(*values); !served) {
-      return complain(line.name, served.error().what(), exit_code(served.error().kind()));
-    }
-  } catch (const kj::Exception& exception) {
-    return complain(line.name, manager::text_of(exception), kExitFailure);
-  }
-  return kExitOk;
+  return daemon_command(command_line(), words, serve);
 }
 
 }  // namespace sublet::cli

@@ -1,7 +1,6 @@
 #include <cli/command.hpp>
-#include <cli/exit_codes.hpp>
-#include <cli/options.hpp>
 #include <cli/output.hpp>
+#include <cli/run_command.hpp>
 #include <cli/slurm_templates.hpp>
 
 #include <boost/program_options.hpp>
@@ -38,29 +37,23 @@ std::string list_of_templates() {
 }  // namespace
 
 int slurm_command(const std::vector<std::string>& words) {
-  const CommandLine line = command_line();
-  const auto values = parse_options(line, words);
-  if (!values) return complain(line.name, values.error().what(), kExitUsage);
-  if (values->count("help") != 0) {
-    print_help(line);
-    return kExitOk;
-  }
-  std::vector<std::string> given;
-  if (values->count("words") != 0) given = (*values)["words"].as<std::vector<std::string>>();
-  if (given.empty() || given.front() != "template" || given.size() > 2) {
-    return complain(line.name,
-                    "what is wanted? `sublet slurm template` lists the batch scripts, `sublet "
-                    "slurm template NAME` prints one",
-                    kExitUsage);
-  }
-  if (given.size() == 1) {
-    std::cout << list_of_templates();
-    return kExitOk;
-  }
-  const auto found = find_slurm_template(given[1]);
-  if (!found) return complain(line.name, found.error().what(), kExitUsage);
-  std::cout << found->text;
-  return kExitOk;
+  return run_command(command_line(), words, [](const Values& values) -> Result<void> {
+    std::vector<std::string> given;
+    if (values.count("words") != 0) given = values["words"].as<std::vector<std::string>>();
+    if (given.empty() || given.front() != "template" || given.size() > 2) {
+      return fail(ErrorKind::kInvalid,
+                  "what is wanted? `sublet slurm template` lists the batch scripts, `sublet slurm "
+                  "template NAME` prints one");
+    }
+    if (given.size() == 1) {
+      std::cout << list_of_templates();
+      return {};
+    }
+    const auto found = find_slurm_template(given[1]);
+    if (!found) return tl::unexpected<Error>(found.error());
+    std::cout << found->text;
+    return {};
+  });
 }
 
 }  // namespace sublet::cli

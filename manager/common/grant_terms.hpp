@@ -1,5 +1,6 @@
 #pragma once
 
+#include <common/auth/caller.hpp>
 #include <common/types.hpp>
 
 #include <cstdint>
@@ -18,7 +19,15 @@ struct NodeOffer {
   std::vector<std::string> addresses;
 };
 
-/// All that a node is told about a grant, and tells again when it registers with it.
+/// Who asks for a lease.
+struct Requester {
+  Caller caller;
+  std::string node_id;  ///< Its own node, as it says: for placement near.
+  std::string owner;    ///< user@node, as it says: for people to read.
+};
+
+/// A grant as both managers know it: all that a node is told, and tells again when it registers
+/// with it.
 struct GrantTerms {
   GrantKey key;
   std::uint32_t cores = 0;
@@ -29,7 +38,7 @@ struct GrantTerms {
   std::uint32_t slots = 16;
   std::uint64_t arena_bytes = 0;
   std::string owner;
-  std::uint32_t owner_uid = ~std::uint32_t{0};
+  std::uint32_t owner_uid = kUnknownUid;
   bool claimed = false;  ///< Only read on registration.
 };
 

@@ -1,27 +1,14 @@
 #include <common/async.hpp>
 #include <common/manager_query.hpp>
 #include <common/rpc_connection.hpp>
-#include <wire/control.capnp.h>
-#include <wire/convert.hpp>
+#include <wire/manager_calls.hpp>
 
-#include <optional>
 #include <thread>
 
 namespace sublet::manager {
 namespace {
 
-/// Fails when another manager answers than the one that wrote the address file.
-kj::Promise<void> check(wire::ResourceManager::Client manager,
-                        const wire::ManagerLocation& location) {
-  if (location.instance.empty()) return kj::READY_NOW;
-  return manager.versionRequest().send().then([&location](auto&& response) {
-    if (wire::to_string(response.getInstance()) == location.instance) return;
-    kj::throwFatalException(
-        KJ_EXCEPTION(FAILED, "another resource manager answers there than wrote that file"));
-  });
-}
-
-/// Runs `ask(manager)` on an event loop of its own.
+/// Runs `ask(manager)`, which promises a Result<Answer>, on an event loop of its own.
 template <class Answer, class Ask>
 Result<Answer> query_here(const wire::ManagerLocation& location, const wire::Address& address,
                           std::chrono::milliseconds limit, const Ask& ask) {
@@ -31,7 +18,7 @@ Result<Answer> query_here(const wire::ManagerLocation& location, const wire::Add
     auto answer = RpcConnection::connect(io.provider->getNetwork(), timer, address, limit)
                       .then([&](kj::Own<RpcConnection> connection) {
                         auto manager = connection->bootstrap().castAs<wire::ResourceManager>();
-                        return check(manager, location)
+                        return wire::check_instance(manager, location)
                             .then([&ask, manager]() mutable { return ask(kj::mv(manager)); })
                             .attach(kj::mv(connection));
                       });
@@ -56,57 +43,30 @@ Result<Answer> query(const wire::ManagerLocation& location, std::chrono::millise
 
 }  // namespace
 
-Result<std::vector<NodeReport>> query_nodes(const wire::ManagerLocation& location,
-                                            std::chrono::milliseconds limit) {
-  using Reports = std::vector<NodeReport>;
-  return query<Reports>(location, limit, [](wire::ResourceManager::Client manager) {
-    return manager.nodesRequest().send().then([](auto&& response) {
-      Reports reports;
-      for (const auto node : response.getNodes()) {
-        reports.push_back({wire::read(node), node.getHeartbeatAgeMs()});
-      }
-      return reports;
-    });
-  });
+Result<std::vector<NodeInfo>> query_nodes(const wire::ManagerLocation& location,
+                                          std::chrono::milliseconds limit) {
+  return query<std::vector<NodeInfo>>(location, limit, wire::ask_nodes);
 }
 
 Result<std::vector<LeaseInfo>> query_leases(const wire::ManagerLocation& location,
                                             bool include_ended, std::chrono::milliseconds limit) {
-  using Leases = std::vector<LeaseInfo>;
-  return query<Leases>(location, limit, [include_ended](wire::ResourceManager::Client manager) {
-    auto request = manager.leasesRequest();
-    request.setIncludeEnded(include_ended);
-    return request.send().then([](auto&& response) {
-      Leases leases;
-      for (const auto lease : response.getLeases()) leases.push_back(wire::read(lease));
-      return leases;
-    });
-  });
+  return query<std::vector<LeaseInfo>>(location, limit,
+                                       [include_ended](wire::ResourceManager::Client manager) {
+                                         return wire::ask_leases(kj::mv(manager), include_ended);
+                                       });
 }
 
 Result<void> order_drain(const wire::ManagerLocation& location, const std::string& node,
                          std::chrono::milliseconds drain_limit, const std::string& reason,
                          std::chrono::milliseconds limit) {
-  using Refusal = std::optional<Error>;
-  const auto refusal = query<Refusal>(location, limit, [&](wire::ResourceManager::Client manager) {
-    auto request = manager.drainRequest();
-    request.setNode(node);
-    request.setLimitMs(static_cast<std::uint64_t>(drain_limit.count()));
-    request.setReason(reason);
-    return request.send().then(
-        [](auto&& response) -> Refusal { return wire::failure_of(response); });
+  return query<void>(location, limit, [&](wire::ResourceManager::Client manager) {
+    return wire::ask_drain(kj::mv(manager), node, drain_limit, reason);
   });
-  if (!refusal) return tl::unexpected<Error>(refusal.error());
-  if (*refusal) return tl::unexpected<Error>(**refusal);
-  return {};
 }
 
 Result<std::string> query_version(const wire::ManagerLocation& location,
                                   std::chrono::milliseconds limit) {
-  return query<std::string>(location, limit, [](wire::ResourceManager::Client manager) {
-    return manager.versionRequest().send().then(
-        [](auto&& response) { return wire::to_string(response.getVersion()); });
-  });
+  return query<std::string>(location, limit, wire::ask_version);
 }
 
 }  // namespace sublet::manager

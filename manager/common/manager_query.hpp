@@ -7,21 +7,15 @@
 #include <wire/manager_address.hpp>
 
 #include <chrono>
-#include <cstdint>
 #include <string>
 #include <vector>
 
 namespace sublet::manager {
 
-struct NodeReport {
-  NodeInfo info;
-  std::uint64_t heartbeat_age_ms = 0;
-};
-
 /// Each connects, checks that it is the manager meant, asks and closes, within `limit` altogether;
 /// blocks. kDisconnected when nobody answers.
-Result<std::vector<NodeReport>> query_nodes(const wire::ManagerLocation& location,
-                                            std::chrono::milliseconds limit);
+Result<std::vector<NodeInfo>> query_nodes(const wire::ManagerLocation& location,
+                                          std::chrono::milliseconds limit);
 Result<std::vector<LeaseInfo>> query_leases(const wire::ManagerLocation& location,
                                             bool include_ended, std::chrono::milliseconds limit);
 /// Tells the resource manager to give a node back; see wire::ResourceManager::drain.

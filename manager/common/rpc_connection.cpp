@@ -34,11 +34,8 @@ sa_family_t family_of(int fd) {
 
 Peer::Peer(kj::Own<kj::AsyncIoStream> stream) : stream_(kj::mv(stream)) {
   KJ_IF_MAYBE (fd, stream_->getFd()) fd_ = *fd;
-  if (family_of(fd_) == AF_UNIX) {
-    if (const auto credentials = base::peer_credentials(fd_)) uid_ = credentials->uid;
-  } else {
-    base::set_tcp_options(fd_, kSilence);
-  }
+  caller_ = find_caller(fd_);
+  if (family_of(fd_) != AF_UNIX) base::set_tcp_options(fd_, kSilence);
 }
 
 bool Peer::has_closed() const {

@@ -2,6 +2,7 @@
 
 // Two-party connections, in and out, with the limits of wire/limits.hpp on each of them.
 
+#include <common/auth/caller.hpp>
 #include <common/listening_socket.hpp>
 #include <wire/address.hpp>
 
@@ -10,7 +11,6 @@
 
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 
 namespace sublet::manager {
@@ -20,9 +20,8 @@ class Peer {
  public:
   explicit Peer(kj::Own<kj::AsyncIoStream> stream);
 
-  /// Of the process that connected; nothing over TCP.
-  [[nodiscard]] std::optional<std::uint32_t> uid() const { return uid_; }
-  /// True when the other end has closed or died: then what it held was not given back on purpose.
+  [[nodiscard]] const Caller& caller() const { return caller_; }
+  /// True when the other end has closed or died.
   [[nodiscard]] bool has_closed() const;
   [[nodiscard]] kj::AsyncIoStream& stream() { return *stream_; }
   /// This end's address as the other end can reach it; empty when it is no TCP connection.
@@ -31,7 +30,7 @@ class Peer {
  private:
   kj::Own<kj::AsyncIoStream> stream_;
   int fd_ = -1;
-  std::optional<std::uint32_t> uid_;
+  Caller caller_;
 };
 
 /// Serves every connection to a listening socket with what `bootstrap` makes for it.

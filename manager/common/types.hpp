@@ -2,14 +2,13 @@
 
 // Words that both managers share. No I/O, no Cap'n Proto.
 
-#include <wire/limits.hpp>
+#include <base/token.hpp>
+#include <sublet/lease.hpp>
 
-#include <algorithm>
-#include <array>
 #include <chrono>
 #include <compare>
-#include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace sublet::manager {
 
@@ -18,8 +17,16 @@ namespace sublet::manager {
 using Time = std::chrono::sys_time<std::chrono::milliseconds>;
 using std::chrono::milliseconds;
 
+using base::same_token;
+using base::Token;
+
 enum class LeaseId : std::uint64_t {};
 enum class NodeNumber : std::uint32_t {};
+
+/// As people read it and the wire carries it.
+[[nodiscard]] constexpr std::uint64_t number(LeaseId lease) noexcept {
+  return static_cast<std::uint64_t>(lease);
+}
 
 /// One node's share of one part of a lease. On its node, lease and part alone name it.
 struct GrantKey {
@@ -30,26 +37,13 @@ struct GrantKey {
   auto operator<=>(const GrantKey&) const = default;
 };
 
-using Token = std::array<std::byte, wire::kTokenBytes>;
+/// "lease 17 part 3".
+[[nodiscard]] inline std::string name_of(const GrantKey& key) {
+  return "lease " + std::to_string(number(key.lease)) + " part " + std::to_string(key.part);
+}
 
-/// What a grant, or a whole lease, has consumed.
-struct UsageRecord {
-  std::uint64_t invocations = 0;
-  std::uint64_t compute_ns = 0;
-  std::uint64_t hot_poll_ns = 0;
-  std::uint64_t bytes_in = 0;
-  std::uint64_t bytes_out = 0;
-  std::uint64_t core_ms = 0;  ///< Cores held times the wall time they were held.
-
-  UsageRecord& operator+=(const UsageRecord& other) {
-    invocations += other.invocations;
-    compute_ns += other.compute_ns;
-    hot_poll_ns += other.hot_poll_ns;
-    bytes_in += other.bytes_in;
-    bytes_out += other.bytes_out;
-    core_ms += other.core_ms;
-    return *this;
-  }
-};
+[[nodiscard]] constexpr std::int64_t to_unix_ms(Time time) noexcept {
+  return time.time_since_epoch().count();
+}
 
 }  // namespace sublet::manager

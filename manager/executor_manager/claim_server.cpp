@@ -1,4 +1,4 @@
-#include <common/grant_spec.hpp>
+#include <base/log.hpp>
 #include <common/rpc_connection.hpp>
 #include <executor_manager/claim_server.hpp>
 #include <executor_manager/executor_manager.hpp>
@@ -31,7 +31,7 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
       return kj::READY_NOW;
     }
     context.releaseParams();
-    return grant_->open(*request).then([context](Result<void> result) mutable {
+    return grant_->executors().open(*request).then([context](Result<void> result) mutable {
       if (!result) wire::write(context.getResults().initFailure(), result.error());
     });
   }
@@ -51,8 +51,7 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
   }
 
   kj::Promise<void> usage(UsageContext context) override {
-    write(context.getResults().initUsage(), grant_->usage(),
-          static_cast<std::uint32_t>(grant_->cpusets().size()));
+    wire::write(context.getResults().initUsage(), grant_->usage());
     return kj::READY_NOW;
   }
 
@@ -60,25 +59,29 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
     const std::uint32_t generation = context.getParams().getGeneration();
     // A call under way keeps this object, and so the lease: it must not outlive its client.
     context.allowCancellation();
-    return grant_->replacement(generation).then([this, context](Result<void> result) mutable {
-      if (result) {
-        grant_->write_endpoint(context.getResults().initEndpoint());
-      } else {
-        wire::write(context.getResults().initFailure(), result.error());
-      }
-    });
+    return grant_->executors()
+        .replacement(generation)
+        .then([this, context](Result<void> result) mutable {
+          if (result) {
+            grant_->executors().write_endpoint(context.getResults().initEndpoint());
+          } else {
+            wire::write(context.getResults().initFailure(), result.error());
+          }
+        });
   }
 
   kj::Promise<void> fate(FateContext context) override {
     context.allowCancellation();  // as in replacement()
-    return grant_->fate(context.getParams().getGeneration())
+    return grant_->executors()
+        .fate(context.getParams().getGeneration())
         .then([context](const std::string& text) mutable {
           context.getResults().setText(wire::cut_text(text, wire::kMaxText));
         });
   }
 
  private:
-  Result<HeldGrant::FunctionRequest> read_open(wire::ClaimedLease::OpenParams::Reader params) {
+  Result<ExecutorSupervisor::FunctionRequest> read_open(
+      wire::ClaimedLease::OpenParams::Reader params) {
     if (params.getIndex() >= wire::kMaxFunctions) {
       return fail(ErrorKind::kInvalid, "function number " + std::to_string(params.getIndex()) +
                                            " is too large; there are " +
@@ -92,7 +95,7 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
       return fail(ErrorKind::kInvalid,
                   "a SHA-256 has 32 bytes, not " + std::to_string(params.getSha256().size()));
     }
-    HeldGrant::FunctionRequest request;
+    ExecutorSupervisor::FunctionRequest request;
     request.open.index = params.getIndex();
     request.open.timeout_ms = params.getTimeoutMs();
     wire::set_text(request.open.name, wire::to_string(params.getName()));
@@ -112,26 +115,30 @@ class ClaimServer final : public wire::ExecutorManager::Server {
       : node_(node), peer_(std::move(peer)) {}
 
   kj::Promise<void> claim(ClaimContext context) override {
+    // All of it is read before anything is taken: what is malformed throws here.
     const auto params = context.getParams();
-    auto grant = node_.claim(wire::to_bytes(params.getToken()), params.getNotices());
-    auto results = context.getResults();
-    if (!grant) {
-      wire::write(results.initFailure(), grant.error());
+    auto transports = read_transports(params.getTransports());
+    if (!transports) {
+      wire::write(context.getResults().initFailure(), transports.error());
       return kj::READY_NOW;
     }
-    std::vector<std::string> transports;
-    for (const auto name : params.getTransports()) {
-      if (transports.size() == kMaxTransports) break;
-      transports.push_back(wire::to_string(name));
+    auto notices = params.getNotices();
+    auto grant = node_.claim(wire::to_bytes(params.getToken()), kj::mv(notices));
+    if (!grant) {
+      wire::write(context.getResults().initFailure(), grant.error());
+      return kj::READY_NOW;
     }
+    base::log().info("{} is claimed by {}", name_of((*grant)->terms().key),
+                     to_string(peer_ == nullptr ? this_process() : peer_->caller()));
     // From here on the grant ends with this object, also when the client dies while we wait.
     auto lease = kj::heap<ClaimedLeaseServer>(node_, kj::addRef(**grant));
     return (*grant)
-        ->open_transports(std::move(transports), peer_ == nullptr ? "" : peer_->local_host())
+        ->executors()
+        .open_transports(std::move(*transports), peer_ == nullptr ? "" : peer_->local_host())
         .then([context, grant = kj::mv(*grant), lease = kj::mv(lease)]() mutable {
           auto claimed = context.getResults();
-          grant->write_endpoint(claimed.initEndpoint());
-          const auto& cpusets = grant->cpusets();
+          grant->executors().write_endpoint(claimed.initEndpoint());
+          const auto& cpusets = grant->executors().cpusets();
           auto workers = claimed.initWorkers(static_cast<unsigned>(cpusets.size()));
           for (unsigned i = 0; i < workers.size(); ++i) workers[i].setCpuset(cpusets[i]);
           claimed.setExpiresUnixMs(to_unix_ms(grant->terms().expires));
@@ -145,6 +152,24 @@ class ClaimServer final : public wire::ExecutorManager::Server {
   }
 
  private:
+  static Result<std::vector<std::string>> read_transports(capnp::List<capnp::Text>::Reader from) {
+    if (from.size() > kMaxTransports) {
+      return fail(ErrorKind::kInvalid, std::to_string(from.size()) +
+                                           " transports are asked for; allowed are " +
+                                           std::to_string(kMaxTransports));
+    }
+    std::vector<std::string> transports;
+    for (const auto name : from) {
+      if (name.size() >= wire::kMaxTransportName) {
+        return fail(ErrorKind::kInvalid, "a transport's name has " + std::to_string(name.size()) +
+                                             " bytes; allowed are " +
+                                             std::to_string(wire::kMaxTransportName - 1));
+      }
+      transports.push_back(wire::to_string(name));
+    }
+    return transports;
+  }
+
   ExecutorManager& node_;
   std::shared_ptr<Peer> peer_;  ///< Null for a client in this process.
 };

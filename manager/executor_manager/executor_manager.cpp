@@ -74,6 +74,12 @@ Result<User> find_user(const std::string& configured) {
     return fail(ErrorKind::kInvalid, "executors are to run as '" + name +
                                          "', and there is no such user; see --executor-user");
   }
+  if (root && found->pw_uid == 0) {
+    return fail(ErrorKind::kInvalid,
+                "--executor-user is '" + name +
+                    "': functions would have all of root's rights; name a user "
+                    "without them, or leave it out (nobody)");
+  }
   if (!root && found->pw_uid != ::geteuid()) {
     return fail(ErrorKind::kDenied, "only root can run executors as another user ('" + name + "')");
   }
@@ -196,17 +202,11 @@ Result<kj::Own<HeldGrant>> ExecutorManager::claim(std::span<const std::byte> tok
   HeldGrant* match = nullptr;
   for (auto& [key, grant] : grants_) {
     // All are compared, each in constant time: how long it takes says nothing of any token.
-    if (token.size() == grant->terms().token.size() &&
-        sodium_memcmp(token.data(), grant->terms().token.data(), token.size()) == 0) {
-      match = grant.get();
-    }
+    if (same_token(std::as_bytes(std::span(grant->terms().token)), token)) match = grant.get();
   }
   std::string why_ended = match != nullptr && match->over() ? match->end_reason() : "";
   for (const auto& [ended, reason] : ended_) {
-    if (token.size() == ended.size() &&
-        sodium_memcmp(token.data(), ended.data(), token.size()) == 0) {
-      why_ended = reason;
-    }
+    if (same_token(std::as_bytes(std::span(ended)), token)) why_ended = reason;
   }
   if (!why_ended.empty()) {
     return fail(ErrorKind::kDenied, "the grant with this token has ended: " + why_ended);

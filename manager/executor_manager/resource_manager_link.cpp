@@ -1,6 +1,6 @@
 #include <base/log.hpp>
 #include <common/async.hpp>
-#include <common/grant_spec.hpp>
+#include <common/messages.hpp>
 #include <executor_manager/executor_manager.hpp>
 #include <executor_manager/resource_manager_link.hpp>
 #include <wire/convert.hpp>
@@ -21,7 +21,7 @@ class NodeControlServer final : public wire::NodeControl::Server {
   explicit NodeControlServer(ExecutorManager& node) : node_(node) {}
 
   kj::Promise<void> grant(GrantContext context) override {
-    auto terms = read(context.getParams().getSpec());
+    auto terms = read_terms(context.getParams().getGrant());
     Result<void> result;
     if (terms) {
       result = node_.grant(std::move(*terms));
@@ -108,7 +108,6 @@ kj::Promise<void> ResourceManagerLink::run(kj::Duration back_off) {
       })
       .then([this, back_off]() mutable {
         registration_ = nullptr;
-        manager_ = nullptr;
         if (was_registered_) back_off = to_kj(wire::kReconnectMin);
         was_registered_ = false;
         return timer_.afterDelay(back_off);
@@ -123,13 +122,13 @@ kj::Promise<void> ResourceManagerLink::serve(kj::Own<RpcConnection> connection,
   write(request.initNode(), offer_to(*connection));
   const auto held = node_.held();
   auto list = request.initHeld(static_cast<unsigned>(held.size()));
-  for (unsigned i = 0; i < list.size(); ++i) write(list[i], held[i]->terms(), node_.offer());
+  for (unsigned i = 0; i < list.size(); ++i) write(list[i], held[i]->terms());
   request.setControl(kj::heap<NodeControlServer>(node_));
   auto gone = connection->on_disconnect();
   return within(timer_, kRegisterLimit,
                 request.send().then([](auto&& response) { return kj::mv(response); }),
                 "registering")
-      .then([this, manager, gone = kj::mv(gone), address = location.address](
+      .then([this, gone = kj::mv(gone), address = location.address](
                 capnp::Response<wire::ResourceManager::RegisterResults>&& results) mutable
             -> kj::Promise<void> {
         if (auto failure = wire::failure_of(results)) {
@@ -137,7 +136,6 @@ kj::Promise<void> ResourceManagerLink::serve(kj::Own<RpcConnection> connection,
         }
         base::log().info("registered with the resource manager at {}", address);
         registration_ = results.getRegistration();
-        manager_ = manager;
         was_registered_ = true;
         said_ = false;
         first_time_fulfiller_->fulfill();
@@ -154,17 +152,16 @@ kj::Promise<void> ResourceManagerLink::heartbeat(kj::Duration period) {
       for (HeldGrant* grant : node_.held()) {
         if (grant->state() != HeldGrant::State::kClaimed) continue;
         auto usage = registration->usageRequest();
-        usage.setLeaseId(static_cast<std::uint64_t>(grant->terms().key.lease));
+        usage.setLeaseId(number(grant->terms().key.lease));
         usage.setPart(grant->terms().key.part);
-        write(usage.initUsage(), grant->usage(),
-              static_cast<std::uint32_t>(grant->cpusets().size()));
+        wire::write(usage.initUsage(), grant->usage());
         tasks_.add(usage.send().ignoreResult());
       }
       return within(timer_, kHeartbeatLimit, registration->heartbeatRequest().send().ignoreResult(),
                     "a heartbeat")
           .then([this, period] { return heartbeat(period); });
     }
-    return kj::READY_NOW;
+    return kj::NEVER_DONE;  // it is leaving: the connection must stay until the answer
   });
 }
 
@@ -177,7 +174,7 @@ void ResourceManagerLink::draining() {
 void ResourceManagerLink::claimed(const HeldGrant& grant) {
   KJ_IF_MAYBE (registration, registration_) {
     auto request = registration->claimedRequest();
-    request.setLeaseId(static_cast<std::uint64_t>(grant.terms().key.lease));
+    request.setLeaseId(number(grant.terms().key.lease));
     request.setPart(grant.terms().key.part);
     tasks_.add(request.send().ignoreResult());
   }
@@ -186,20 +183,19 @@ void ResourceManagerLink::claimed(const HeldGrant& grant) {
 void ResourceManagerLink::ended(const HeldGrant& grant, const std::string& reason) {
   KJ_IF_MAYBE (registration, registration_) {
     auto request = registration->endedRequest();
-    request.setLeaseId(static_cast<std::uint64_t>(grant.terms().key.lease));
+    request.setLeaseId(number(grant.terms().key.lease));
     request.setPart(grant.terms().key.part);
     request.setReason(reason);
-    write(request.initUsage(), grant.usage(), static_cast<std::uint32_t>(grant.cpusets().size()));
+    wire::write(request.initUsage(), grant.usage());
     tasks_.add(request.send().ignoreResult());
   }
 }
 
 kj::Promise<void> ResourceManagerLink::leave() {
-  KJ_IF_MAYBE (manager, manager_) {
-    // Answered after all that was said before: the ends of the grants, and the registration's.
+  KJ_IF_MAYBE (registration, registration_) {
+    // Answered after all that was said before: the ends of the grants.
+    auto heard = registration->leaveRequest().send().ignoreResult();
     registration_ = nullptr;
-    auto heard = manager->versionRequest().send().ignoreResult();
-    manager_ = nullptr;
     return within(timer_, kGoodbyeLimit, kj::mv(heard), "leaving")
         .catch_([this](kj::Exception&& exception) { taskFailed(kj::mv(exception)); })
         .then([this] { running_ = nullptr; });

@@ -38,8 +38,8 @@ class ResourceManagerLink final : private kj::TaskSet::ErrorHandler {
   void claimed(const HeldGrant& grant);
   void ended(const HeldGrant& grant, const std::string& reason);
 
-  /// Gives the registration back: the node is leaving. Resolves once the resource manager knows, or
-  /// does not answer.
+  /// Says goodbye: the node is leaving. Resolves once the resource manager knows, or does not
+  /// answer in time.
   kj::Promise<void> leave();
 
  private:
@@ -56,8 +56,7 @@ class ResourceManagerLink final : private kj::TaskSet::ErrorHandler {
   Locate locate_;
   bool was_registered_ = false;
   bool said_ = false;  ///< That the resource manager is away, since it last was not.
-  kj::Maybe<wire::ResourceManager::Client> manager_;  ///< While registered.
-  kj::Maybe<wire::NodeRegistration::Client> registration_;
+  kj::Maybe<wire::NodeRegistration::Client> registration_;  ///< While registered.
   kj::Own<kj::PromiseFulfiller<void>> first_time_fulfiller_;
   kj::ForkedPromise<void> first_time_;
   kj::TaskSet tasks_;

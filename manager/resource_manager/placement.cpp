@@ -1,4 +1,5 @@
 #include <resource_manager/placement.hpp>
+#include <wire/limits.hpp>
 
 #include <algorithm>
 #include <limits>
@@ -6,7 +7,7 @@
 namespace sublet::manager {
 namespace {
 
-/// A node's room for this ask: whole parts first, then pieces of parts that are split over nodes.
+/// A node's room for a request: whole parts first, then pieces of parts that are split over nodes.
 /// Pieces pay for memory by the core, rounded up, so a node may have room for a whole part whose
 /// cores it could not take one by one.
 struct Room {
@@ -20,8 +21,8 @@ struct Room {
   }
 };
 
-std::uint64_t bytes_per_core(const PlacementAsk& ask) {
-  return ask.memory_bytes / ask.cores + (ask.memory_bytes % ask.cores != 0 ? 1 : 0);
+std::uint64_t bytes_per_core(const LeaseRequest& request) {
+  return request.memory_bytes / request.cores + (request.memory_bytes % request.cores != 0 ? 1 : 0);
 }
 
 std::uint32_t cores_by_memory(std::uint32_t cores, std::uint64_t memory, std::uint64_t per_core) {
@@ -29,24 +30,24 @@ std::uint32_t cores_by_memory(std::uint32_t cores, std::uint64_t memory, std::ui
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(cores, memory / per_core));
 }
 
-Room room_of(const PlacementAsk& ask, const Capacity& free) {
+Room room_of(const LeaseRequest& request, const Capacity& free) {
   Room room;
   room.node = free.node;
-  const std::uint64_t per_core = bytes_per_core(ask);
+  const std::uint64_t per_core = bytes_per_core(request);
   room.single = std::min(cores_by_memory(free.cores, free.memory_bytes, per_core),
                          wire::kMaxWorkersPerExecutor);
-  if (ask.cores > wire::kMaxWorkersPerExecutor) {
+  if (request.cores > wire::kMaxWorkersPerExecutor) {
     // No executor holds a whole part: then a node takes one executor's worth at most.
     room.pieces = room.single;
     return room;
   }
-  room.whole = free.cores / ask.cores;
-  if (ask.memory_bytes != 0) {
+  room.whole = free.cores / request.cores;
+  if (request.memory_bytes != 0) {
     room.whole = static_cast<std::uint32_t>(
-        std::min<std::uint64_t>(room.whole, free.memory_bytes / ask.memory_bytes));
+        std::min<std::uint64_t>(room.whole, free.memory_bytes / request.memory_bytes));
   }
-  const std::uint32_t cores_left = free.cores - room.whole * ask.cores;
-  const std::uint64_t memory_left = free.memory_bytes - room.whole * ask.memory_bytes;
+  const std::uint32_t cores_left = free.cores - room.whole * request.cores;
+  const std::uint64_t memory_left = free.memory_bytes - room.whole * request.memory_bytes;
   room.pieces =
       std::min(cores_by_memory(cores_left, memory_left, per_core), wire::kMaxWorkersPerExecutor);
   return room;
@@ -55,22 +56,22 @@ Room room_of(const PlacementAsk& ask, const Capacity& free) {
 /// Collects shares; divides a part's memory so that its shares sum up to it exactly.
 class Shares {
  public:
-  explicit Shares(const PlacementAsk& ask) : ask_(ask) {}
+  explicit Shares(const LeaseRequest& request) : request_(request) {}
 
   void add_whole(NodeNumber node) {
-    shares_.push_back({next_part_++, node, ask_.cores, ask_.memory_bytes});
+    shares_.push_back({next_part_++, node, request_.cores, request_.memory_bytes});
   }
 
   /// `count` cores on `node` for the parts that are next, splitting them as needed.
   void add_pieces(NodeNumber node, std::uint64_t count) {
     while (count > 0) {
       const auto cores =
-          static_cast<std::uint32_t>(std::min<std::uint64_t>(count, ask_.cores - part_done_));
+          static_cast<std::uint32_t>(std::min<std::uint64_t>(count, request_.cores - part_done_));
       const std::uint64_t memory = memory_up_to(part_done_ + cores) - memory_up_to(part_done_);
       shares_.push_back({next_part_, node, cores, memory});
       part_done_ += cores;
       count -= cores;
-      if (part_done_ == ask_.cores) {
+      if (part_done_ == request_.cores) {
         part_done_ = 0;
         ++next_part_;
       }
@@ -82,26 +83,26 @@ class Shares {
 
  private:
   [[nodiscard]] std::uint64_t memory_up_to(std::uint32_t cores) const {
-    const std::uint64_t each = ask_.memory_bytes / ask_.cores;
-    const std::uint64_t rest = ask_.memory_bytes % ask_.cores;
-    return each * cores + rest * cores / ask_.cores;
+    const std::uint64_t each = request_.memory_bytes / request_.cores;
+    const std::uint64_t rest = request_.memory_bytes % request_.cores;
+    return each * cores + rest * cores / request_.cores;
   }
 
-  const PlacementAsk& ask_;
+  const LeaseRequest& request_;
   std::vector<Share> shares_;
   std::uint32_t next_part_ = 0;
   std::uint32_t part_done_ = 0;  ///< Cores of next_part_ placed so far.
 };
 
 /// Fills the nodes in this order: whole parts while they fit, then the rest in pieces.
-std::vector<Share> fill(const PlacementAsk& ask, const std::vector<Room>& rooms) {
-  Shares shares(ask);
+std::vector<Share> fill(const LeaseRequest& request, const std::vector<Room>& rooms) {
+  Shares shares(request);
   for (const Room& room : rooms) {
-    for (std::uint32_t i = 0; i < room.whole && shares.parts() < ask.parts; ++i) {
+    for (std::uint32_t i = 0; i < room.whole && shares.parts() < request.parts; ++i) {
       shares.add_whole(room.node);
     }
   }
-  std::uint64_t left = std::uint64_t{ask.parts - shares.parts()} * ask.cores;
+  std::uint64_t left = std::uint64_t{request.parts - shares.parts()} * request.cores;
   for (const Room& room : rooms) {
     const std::uint64_t count = std::min<std::uint64_t>(left, room.pieces);
     shares.add_pieces(room.node, count);
@@ -131,45 +132,47 @@ std::vector<Room> fewest(const std::vector<Room>& rooms, std::uint64_t wanted,
   return chosen;
 }
 
-std::vector<Share> pack(const PlacementAsk& ask, std::vector<Room> rooms) {
+std::vector<Share> pack(const LeaseRequest& request, std::optional<NodeNumber> own_node,
+                        std::vector<Room> rooms) {
   std::vector<Room> chosen;
-  std::uint64_t wanted = std::uint64_t{ask.cores} * ask.parts;
-  if (ask.placement == Placement::kNear && ask.own_node) {
+  std::uint64_t wanted = std::uint64_t{request.cores} * request.parts;
+  if (request.placement == Placement::kNear && own_node) {
     const auto own = std::find_if(rooms.begin(), rooms.end(),
-                                  [&](const Room& room) { return room.node == *ask.own_node; });
+                                  [&](const Room& room) { return room.node == *own_node; });
     if (own != rooms.end()) {
       chosen.push_back(*own);
-      wanted -= std::min(wanted, own->cores(ask.cores));
+      wanted -= std::min(wanted, own->cores(request.cores));
       rooms.erase(own);
     }
   }
-  const std::vector<Room> others = fewest(rooms, wanted, ask.cores);
+  const std::vector<Room> others = fewest(rooms, wanted, request.cores);
   chosen.insert(chosen.end(), others.begin(), others.end());
-  return fill(ask, chosen);
+  return fill(request, chosen);
 }
 
 /// One whole part to each node in turn.
-std::optional<std::vector<Share>> spread_parts(const PlacementAsk& ask, std::vector<Room> rooms) {
-  Shares shares(ask);
+std::optional<std::vector<Share>> spread_parts(const LeaseRequest& request,
+                                               std::vector<Room> rooms) {
+  Shares shares(request);
   bool any = true;
-  while (any && shares.parts() < ask.parts) {
+  while (any && shares.parts() < request.parts) {
     any = false;
     for (Room& room : rooms) {
-      if (room.whole == 0 || shares.parts() == ask.parts) continue;
+      if (room.whole == 0 || shares.parts() == request.parts) continue;
       --room.whole;
       shares.add_whole(room.node);
       any = true;
     }
   }
-  if (shares.parts() < ask.parts) return std::nullopt;
+  if (shares.parts() < request.parts) return std::nullopt;
   return shares.take();
 }
 
 /// One core of each node in turn, then the parts one after the other over the nodes.
-std::optional<std::vector<Share>> spread_cores(const PlacementAsk& ask,
+std::optional<std::vector<Share>> spread_cores(const LeaseRequest& request,
                                                const std::vector<Room>& rooms) {
   std::vector<std::uint32_t> taken(rooms.size(), 0);
-  std::uint64_t left = std::uint64_t{ask.cores} * ask.parts;
+  std::uint64_t left = std::uint64_t{request.cores} * request.parts;
   for (bool any = true; any && left > 0;) {
     any = false;
     for (std::size_t i = 0; i < rooms.size() && left > 0; ++i) {
@@ -180,38 +183,39 @@ std::optional<std::vector<Share>> spread_cores(const PlacementAsk& ask,
     }
   }
   if (left > 0) return std::nullopt;
-  Shares shares(ask);
+  Shares shares(request);
   for (std::size_t i = 0; i < rooms.size(); ++i) shares.add_pieces(rooms[i].node, taken[i]);
   return shares.take();
 }
 
 }  // namespace
 
-std::optional<std::vector<Share>> place(const PlacementAsk& ask,
+std::optional<std::vector<Share>> place(const LeaseRequest& request,
+                                        std::optional<NodeNumber> own_node,
                                         const std::vector<Capacity>& free) {
-  if (ask.cores == 0 || ask.parts == 0) return std::nullopt;
+  if (request.cores == 0 || request.parts == 0) return std::nullopt;
   std::vector<Room> rooms;
   std::uint64_t total = 0;
   for (const Capacity& capacity : free) {
-    const Room room = room_of(ask, capacity);
-    if (room.cores(ask.cores) == 0) continue;
-    total += room.cores(ask.cores);
+    const Room room = room_of(request, capacity);
+    if (room.cores(request.cores) == 0) continue;
+    total += room.cores(request.cores);
     rooms.push_back(room);
   }
-  if (total < std::uint64_t{ask.cores} * ask.parts) return std::nullopt;
+  if (total < std::uint64_t{request.cores} * request.parts) return std::nullopt;
   std::sort(rooms.begin(), rooms.end(), [&](const Room& a, const Room& b) {
-    if (a.cores(ask.cores) != b.cores(ask.cores)) {
-      return a.cores(ask.cores) > b.cores(ask.cores);
+    if (a.cores(request.cores) != b.cores(request.cores)) {
+      return a.cores(request.cores) > b.cores(request.cores);
     }
     return a.node < b.node;
   });
-  if (ask.placement == Placement::kSpread) {
-    if (ask.parts >= rooms.size()) {
-      if (auto shares = spread_parts(ask, rooms)) return shares;
+  if (request.placement == Placement::kSpread) {
+    if (request.parts >= rooms.size()) {
+      if (auto shares = spread_parts(request, rooms)) return shares;
     }
-    if (auto shares = spread_cores(ask, rooms)) return shares;
+    if (auto shares = spread_cores(request, rooms)) return shares;
   }
-  return pack(ask, std::move(rooms));
+  return pack(request, own_node, std::move(rooms));
 }
 
 }  // namespace sublet::manager

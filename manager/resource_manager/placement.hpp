@@ -24,16 +24,11 @@ struct Share {
   std::uint64_t memory_bytes = 0;
 };
 
-struct PlacementAsk {
-  std::uint32_t cores = 1;  ///< Per part.
-  std::uint32_t parts = 1;
-  std::uint64_t memory_bytes = 0;  ///< Per part, divided over its shares in proportion to cores.
-  Placement placement = Placement::kPack;
-  std::optional<NodeNumber> own_node;  ///< The client's, for kNear.
-};
-
-/// Finds cores and memory for all parts, or nothing. A part stays on one node where that costs no
-/// further node. Pure: the same input gives the same answer.
-std::optional<std::vector<Share>> place(const PlacementAsk& ask, const std::vector<Capacity>& free);
+/// Finds cores and memory for all parts of `request`, or nothing. A part stays on one node where
+/// that costs no further node; where it is split, its memory is divided in proportion to the cores.
+/// `own_node` is the client's, for Placement::kNear. Pure: the same input gives the same answer.
+std::optional<std::vector<Share>> place(const LeaseRequest& request,
+                                        std::optional<NodeNumber> own_node,
+                                        const std::vector<Capacity>& free);
 
 }  // namespace sublet::manager

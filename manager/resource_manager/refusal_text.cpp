@@ -12,24 +12,24 @@ std::string counted(std::uint64_t count, const char* noun) {
   return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
 }
 
-std::string asked_text(const LeaseAsk& ask) {
-  const std::uint64_t total = std::uint64_t{ask.cores} * ask.parts;
+std::string asked_text(const LeaseRequest& request) {
+  const std::uint64_t total = std::uint64_t{request.cores} * request.parts;
   std::string text = "asked for " + counted(total, "core");
-  if (ask.parts == 1) return text + " and " + bytes_text(ask.memory_bytes);
-  return text + " in " + std::to_string(ask.parts) + " parts of " + std::to_string(ask.cores) +
-         " and " + bytes_text(ask.memory_bytes) + " each";
+  if (request.parts == 1) return text + " and " + bytes_text(request.memory_bytes);
+  return text + " in " + std::to_string(request.parts) + " parts of " +
+         std::to_string(request.cores) + " and " + bytes_text(request.memory_bytes) + " each";
 }
 
-std::string free_text(std::span<const NodeView> nodes) {
+std::string free_text(std::span<const NodeInfo> nodes) {
   std::string names;
   std::size_t with_room = 0;
   std::uint64_t cores = 0;
-  for (const NodeView& node : nodes) {
+  for (const NodeInfo& node : nodes) {
     if (node.state != "up" || node.free_cores == 0) continue;
     cores += node.free_cores;
     if (++with_room > kNamedNodes) continue;
-    names += (names.empty() ? "" : ", ") + node.offer.name + " " +
-             counted(node.free_cores, "core") + " " + bytes_text(node.free_memory_bytes);
+    names += (names.empty() ? "" : ", ") + node.name + " " + counted(node.free_cores, "core") +
+             " " + bytes_text(node.free_memory_bytes);
   }
   if (with_room == 0) return "free are 0 cores";
   if (with_room > kNamedNodes) {
@@ -38,9 +38,9 @@ std::string free_text(std::span<const NodeView> nodes) {
   return "free are " + counted(cores, "core") + " on " + counted(with_room, "node") + ": " + names;
 }
 
-std::string state_text(std::span<const NodeView> nodes, const char* state, bool say_none) {
+std::string state_text(std::span<const NodeInfo> nodes, const char* state, bool say_none) {
   std::size_t count = 0;
-  for (const NodeView& node : nodes) count += node.state == state ? 1 : 0;
+  for (const NodeInfo& node : nodes) count += node.state == state ? 1 : 0;
   if (count == 0) return say_none ? std::string("; no node is ") + state : "";
   return "; " + counted(count, "node") + (count == 1 ? " is " : " are ") + state;
 }
@@ -61,9 +61,9 @@ std::string bytes_text(std::uint64_t bytes) {
   return text + kUnits[unit];
 }
 
-std::string refusal_text(const LeaseAsk& ask, std::span<const NodeView> nodes) {
-  if (nodes.empty()) return asked_text(ask) + "; no node has registered";
-  return asked_text(ask) + "; " + free_text(nodes) + state_text(nodes, "lost", true) +
+std::string refusal_text(const LeaseRequest& request, std::span<const NodeInfo> nodes) {
+  if (nodes.empty()) return asked_text(request) + "; no node has registered";
+  return asked_text(request) + "; " + free_text(nodes) + state_text(nodes, "lost", true) +
          state_text(nodes, "draining", false);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
-#include <resource_manager/lease_book.hpp>
+#include <sublet/lease.hpp>
+#include <sublet/session.hpp>
 
 #include <span>
 #include <string>
@@ -9,7 +10,7 @@ namespace sublet::manager {
 
 /// "asked for 8 cores in 4 parts of 2 and 1 GiB each; free are 3 cores on 2 nodes: c1 2 cores
 /// 900 MiB, ...; no node is lost".
-std::string refusal_text(const LeaseAsk& ask, std::span<const NodeView> nodes);
+std::string refusal_text(const LeaseRequest& request, std::span<const NodeInfo> nodes);
 
 /// As people write it: "900 MiB", "1.5 GiB".
 std::string bytes_text(std::uint64_t bytes);

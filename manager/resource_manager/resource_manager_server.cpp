@@ -1,12 +1,11 @@
 #include <base/log.hpp>
 #include <common/async.hpp>
-#include <common/grant_spec.hpp>
+#include <common/auth/authorize.hpp>
+#include <common/messages.hpp>
 #include <resource_manager/resource_manager_server.hpp>
 #include <sublet/version.hpp>
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
-
-#include <unistd.h>
 
 #include <cstring>
 #include <utility>
@@ -18,17 +17,6 @@ constexpr std::size_t kMaxName = 255;
 constexpr std::size_t kMaxHeldGrants = 1u << 16;
 
 using Service = ResourceManagerService;
-
-void write(wire::LeaseStatus::Builder to, const LeaseView& view) {
-  to.setLeaseId(static_cast<std::uint64_t>(view.id));
-  to.setState(to_string(view.state));
-  to.setOwner(view.owner);
-  to.setCores(view.cores);
-  auto nodes = to.initNodes(static_cast<unsigned>(view.nodes.size()));
-  for (unsigned i = 0; i < nodes.size(); ++i) nodes.set(i, view.nodes[i]);
-  to.setExpiresUnixMs(to_unix_ms(view.expires));
-  write(to.initUsage(), view.usage, view.cores);
-}
 
 /// Holding it keeps the right to grants that nobody has claimed.
 class LeaseHandleServer final : public wire::LeaseHandle::Server {
@@ -68,7 +56,7 @@ class NodeRegistrationServer final : public wire::NodeRegistration::Server {
     const auto params = context.getParams();
     const std::string reason = wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText);
     service_->ended(id_, LeaseId{params.getLeaseId()}, params.getPart(), reason,
-                    manager::read(params.getUsage()));
+                    wire::read(params.getUsage()));
     return kj::READY_NOW;
   }
 
@@ -77,10 +65,15 @@ class NodeRegistrationServer final : public wire::NodeRegistration::Server {
     return kj::READY_NOW;
   }
 
+  kj::Promise<void> leave(LeaveContext) override {
+    service_->left(id_);
+    return kj::READY_NOW;
+  }
+
   kj::Promise<void> usage(UsageContext context) override {
     const auto params = context.getParams();
     service_->usage(id_, LeaseId{params.getLeaseId()}, params.getPart(),
-                    manager::read(params.getUsage()));
+                    wire::read(params.getUsage()));
     return kj::READY_NOW;
   }
 
@@ -92,7 +85,9 @@ class NodeRegistrationServer final : public wire::NodeRegistration::Server {
 class ResourceManagerServer final : public wire::ResourceManager::Server {
  public:
   ResourceManagerServer(kj::Own<Service> service, std::shared_ptr<Peer> peer)
-      : service_(kj::mv(service)), peer_(std::move(peer)) {}
+      : service_(kj::mv(service)),
+        peer_(std::move(peer)),
+        caller_(peer_ == nullptr ? this_process() : peer_->caller()) {}
   KJ_DISALLOW_COPY(ResourceManagerServer);
 
  protected:
@@ -103,19 +98,12 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
       wire::write(context.getResults().initFailure(), checked.error());
       return kj::READY_NOW;
     }
-    LeaseAsk ask;
-    ask.cores = checked->cores;
-    ask.parts = checked->parts;
-    ask.memory_bytes = checked->memory_bytes;
-    ask.duration = milliseconds(static_cast<std::int64_t>(request.getDurationMs()));
-    ask.placement = checked->placement;
-    ask.hot_timeout_ms = checked->hot_timeout.count();
-    ask.slots = checked->slots;
-    ask.arena_bytes = checked->arena_bytes;
-    ask.client_node_id = wire::cut_text(wire::to_string(request.getClientNodeId()), 2 * kMaxName);
-    ask.owner = wire::cut_text(wire::to_string(request.getOwner()), kMaxName);
-    ask.owner_uid = owner_uid();
-    return service_->lease(std::move(ask))
+    if (refused(context, Right::kLease)) return kj::READY_NOW;
+    Requester requester;
+    requester.caller = caller_;
+    requester.node_id = wire::cut_text(wire::to_string(request.getClientNodeId()), 2 * kMaxName);
+    requester.owner = wire::cut_text(wire::to_string(request.getOwner()), kMaxName);
+    return service_->lease(*checked, std::move(requester))
         .then([this, context](Result<std::vector<GrantTerms>>&& grants) mutable {
           answer(context, std::move(grants));
         });
@@ -123,16 +111,17 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
 
   kj::Promise<void> extend(ExtendContext context) override {
     const auto params = context.getParams();
-    Token token{};
     const auto data = params.getToken();
-    const std::uint64_t kFar = std::uint64_t{1} << 50;
-    if (data.size() != token.size() || params.getDurationMs() > kFar) {
+    const milliseconds most = wire::kMaxLeaseDuration;
+    if (data.size() != wire::kTokenBytes ||
+        params.getDurationMs() > static_cast<std::uint64_t>(most.count())) {
       wire::write(context.getResults().initFailure(),
                   Error(ErrorKind::kInvalid,
-                        "an extension needs a token of 16 bytes and a "
-                        "duration of at most 2^50 ms"));
+                        "an extension needs a token of 16 bytes and a duration of at most " +
+                            std::to_string(most.count()) + " ms"));
       return kj::READY_NOW;
     }
+    Token token{};
     std::memcpy(token.data(), data.begin(), token.size());
     const milliseconds duration(static_cast<std::int64_t>(params.getDurationMs()));
     return service_->extend(LeaseId{params.getLeaseId()}, token, duration)
@@ -146,22 +135,18 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
   }
 
   kj::Promise<void> nodes(NodesContext context) override {
-    const auto views = service_->book().nodes(service_->now());
+    if (refused(context, Right::kViewNodes)) return kj::READY_NOW;
+    const auto views = service_->book().nodes().views(service_->now());
     auto nodes = context.getResults().initNodes(static_cast<unsigned>(views.size()));
-    for (unsigned i = 0; i < nodes.size(); ++i) {
-      write(nodes[i].initNode(), views[i].offer);
-      nodes[i].setFreeCores(views[i].free_cores);
-      nodes[i].setFreeMemoryBytes(views[i].free_memory_bytes);
-      nodes[i].setState(views[i].state);
-      nodes[i].setHeartbeatAgeMs(static_cast<std::uint64_t>(views[i].heartbeat_age.count()));
-    }
+    for (unsigned i = 0; i < nodes.size(); ++i) wire::write(nodes[i], views[i]);
     return kj::READY_NOW;
   }
 
   kj::Promise<void> leases(LeasesContext context) override {
-    const auto views = service_->book().leases(context.getParams().getIncludeEnded());
+    if (refused(context, Right::kViewLeases)) return kj::READY_NOW;
+    const auto views = service_->book().grants().leases(context.getParams().getIncludeEnded());
     auto leases = context.getResults().initLeases(static_cast<unsigned>(views.size()));
-    for (unsigned i = 0; i < leases.size(); ++i) write(leases[i], views[i]);
+    for (unsigned i = 0; i < leases.size(); ++i) wire::write(leases[i], views[i]);
     return kj::READY_NOW;
   }
 
@@ -182,7 +167,7 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
       return kj::READY_NOW;
     }
     for (const auto spec : params.getHeld()) {
-      auto terms = read(spec);
+      auto terms = read_terms(spec);
       if (!terms) {
         refuse(terms.error());
         return kj::READY_NOW;
@@ -201,13 +186,15 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
   }
 
   kj::Promise<void> drain(DrainContext context) override {
+    if (refused(context, Right::kDrain)) return kj::READY_NOW;
     const auto params = context.getParams();
     const auto limit = std::min<std::uint64_t>(
         params.getLimitMs(), static_cast<std::uint64_t>(milliseconds(wire::kDrainMax).count()));
     return service_
-        ->drain(wire::cut_text(wire::to_string(params.getNode()), kMaxName),
-                milliseconds(static_cast<std::int64_t>(limit)),
-                wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText))
+        ->drain({wire::cut_text(wire::to_string(params.getNode()), kMaxName),
+                 milliseconds(static_cast<std::int64_t>(limit)),
+                 wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText)},
+                caller_)
         .then([context](Result<void>&& done) mutable {
           if (!done) wire::write(context.getResults().initFailure(), done.error());
         });
@@ -220,9 +207,12 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
   }
 
  private:
-  [[nodiscard]] std::uint32_t owner_uid() const {
-    if (peer_ == nullptr) return ::getuid();
-    return peer_->uid().value_or(~std::uint32_t{0});
+  /// True when the caller has no such right: then the answer says so.
+  template <class Context>
+  bool refused(Context& context, Right right) {
+    const auto allowed = authorize(caller_, right);
+    if (!allowed) wire::write(context.getResults().initFailure(), allowed.error());
+    return !allowed;
   }
 
   void answer(LeaseContext& context, Result<std::vector<GrantTerms>>&& grants) {
@@ -236,13 +226,14 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
     auto list = results.initGrants(static_cast<unsigned>(grants->size()));
     for (unsigned i = 0; i < list.size(); ++i) {
       const GrantTerms& terms = (*grants)[i];
-      const NodeOffer* const offer = service_->book().offer(terms.key.node);
-      write(list[i], terms, offer == nullptr ? NodeOffer{} : *offer);
+      const NodeOffer* const offer = service_->book().nodes().offer(terms.key.node);
+      wire::write(list[i], to_grant(terms, offer == nullptr ? NodeOffer{} : *offer));
     }
   }
 
   kj::Own<Service> service_;
   std::shared_ptr<Peer> peer_;
+  Caller caller_;
 };
 
 }  // namespace

@@ -1,6 +1,6 @@
 #include <base/log.hpp>
 #include <common/async.hpp>
-#include <common/grant_spec.hpp>
+#include <common/messages.hpp>
 #include <resource_manager/resource_manager_service.hpp>
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
@@ -32,15 +32,12 @@ void fill_random(std::span<std::byte> bytes) {
   randombytes_buf(bytes.data(), bytes.size());
 }
 
-std::uint64_t number(LeaseId lease) {
-  return static_cast<std::uint64_t>(lease);
-}
-
 }  // namespace
 
 /// One lease on its way to its nodes.
 struct ResourceManagerService::Attempt {
-  LeaseAsk ask;
+  LeaseRequest request;
+  Requester requester;
   std::set<NodeNumber> excluded;
   std::vector<std::string> refusals;
   unsigned placements = 0;
@@ -76,16 +73,17 @@ void ResourceManagerService::taskFailed(kj::Exception&& exception) {
 }
 
 std::string ResourceManagerService::name_of(NodeNumber node) const {
-  const NodeOffer* const offer = book_.offer(node);
+  const NodeOffer* const offer = book_.nodes().offer(node);
   return offer == nullptr ? "a node that left" : offer->name;
 }
 
-// ---- leases
-// --------------------------------------------------------------------------------------
+// ---- leases ----
 
-kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::lease(LeaseAsk ask) {
+kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::lease(LeaseRequest request,
+                                                                           Requester requester) {
   auto state = std::make_shared<Attempt>();
-  state->ask = std::move(ask);
+  state->request = request;
+  state->requester = std::move(requester);
   return attempt(state);
 }
 
@@ -93,11 +91,12 @@ kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::attempt(
     const std::shared_ptr<Attempt>& state) {
   ++state->placements;
   state->failed = false;
-  auto grants = book_.reserve(state->ask, now(), state->excluded);
+  auto grants = book_.reserve(state->request, state->requester, now(), state->excluded);
   if (!grants) {
     std::string text = grants.error().what();
     for (const std::string& refusal : state->refusals) text += "; " + refusal;
-    base::log().info("refused {}: {}", state->ask.owner, text);
+    base::log().info("refused {} ({}): {}", state->requester.owner,
+                     to_string(state->requester.caller), text);
     return Result<std::vector<GrantTerms>>(
         tl::unexpected<Error>(Error(grants.error().kind(), text)));
   }
@@ -109,9 +108,10 @@ kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::attempt(
            granted = std::move(*grants)]() mutable -> kj::Promise<Result<std::vector<GrantTerms>>> {
             const LeaseId id = granted.front().key.lease;
             if (!state->failed) {
-              base::log().info("lease {} of {} cores in {} grants for {}", number(id),
-                               std::uint64_t{state->ask.cores} * state->ask.parts, granted.size(),
-                               state->ask.owner);
+              base::log().info("lease {} of {} cores in {} grants for {} ({})", number(id),
+                               std::uint64_t{state->request.cores} * state->request.parts,
+                               granted.size(), state->requester.owner,
+                               to_string(state->requester.caller));
               return Result<std::vector<GrantTerms>>(std::move(granted));
             }
             send(book_.withdraw(id, now()));
@@ -132,7 +132,7 @@ kj::Promise<void> ResourceManagerService::announce(const std::shared_ptr<Attempt
     return kj::READY_NOW;
   }
   auto request = link->second.control.grantRequest();
-  write(request.initSpec(), terms, *book_.offer(key.node));
+  write(request.initGrant(), terms);
   auto sent = request.send().then(
       [](auto&& response) -> std::optional<Error> { return wire::failure_of(response); });
   return within(timer_, wire::kManagerCall, kj::mv(sent), "the grant")
@@ -153,7 +153,7 @@ void ResourceManagerService::note(Attempt& attempt, const GrantKey& key, Answer 
   if (answer == Answer::kConfirmed) {
     book_.confirmed(key, now());
     // A node that was lost or left in the meantime took the grant with it.
-    if (book_.state(key)) return;
+    if (book_.grants().state(key)) return;
   }
   if (answer == Answer::kRefused) book_.refused(key);
   attempt.failed = true;
@@ -170,7 +170,7 @@ void ResourceManagerService::handle_dropped(LeaseId lease) {
 
 kj::Promise<Result<Time>> ResourceManagerService::extend(LeaseId lease, Token token,
                                                          milliseconds duration) {
-  const auto extension = book_.extend(lease, token, duration, now());
+  const auto extension = book_.extend(lease, std::as_bytes(std::span(token)), duration, now());
   if (!extension) return Result<Time>(tl::unexpected<Error>(extension.error()));
   auto failures = std::make_shared<std::string>();
   auto told = kj::heapArrayBuilder<kj::Promise<void>>(extension->grants.size());
@@ -205,9 +205,8 @@ kj::Promise<Result<Time>> ResourceManagerService::extend(LeaseId lease, Token to
       });
 }
 
-kj::Promise<Result<void>> ResourceManagerService::drain(std::string node, milliseconds limit,
-                                                        std::string reason) {
-  const auto named = book_.nodes_named(node);
+kj::Promise<Result<void>> ResourceManagerService::drain(DrainOrder order, const Caller& caller) {
+  const auto named = book_.nodes().named(order.node);
   if (!named) return Result<void>(tl::unexpected<Error>(named.error()));
   auto failures = std::make_shared<std::string>();
   auto told = kj::heapArrayBuilder<kj::Promise<void>>(named->size());
@@ -220,36 +219,37 @@ kj::Promise<Result<void>> ResourceManagerService::drain(std::string node, millis
       continue;
     }
     auto request = link->second.control.drainRequest();
-    request.setLimitMs(static_cast<std::uint64_t>(std::max<std::int64_t>(0, limit.count())));
-    request.setReason(reason);
+    request.setLimitMs(static_cast<std::uint64_t>(std::max<std::int64_t>(0, order.limit.count())));
+    request.setReason(order.reason);
     told.add(within(timer_, wire::kManagerCall, request.send().ignoreResult(), "the order")
                  .catch_([failures](kj::Exception&& exception) {
                    *failures += "; " + text_of(exception);
                  }));
   }
-  base::log().info("node {} is to be drained within {} ms: {}", node, limit.count(), reason);
-  return kj::joinPromises(told.finish()).then([failures, node]() -> Result<void> {
-    if (failures->empty()) return {};
-    return fail(ErrorKind::kDisconnected, "node " + node +
-                                              " gets no new leases, but could not be told to end "
-                                              "those it has" +
-                                              *failures);
-  });
+  base::log().info("{} drains node {} within {} ms: {}", to_string(caller), order.node,
+                   order.limit.count(), order.reason);
+  return kj::joinPromises(told.finish())
+      .then([failures, node = std::move(order.node)]() -> Result<void> {
+        if (failures->empty()) return {};
+        return fail(ErrorKind::kDisconnected, "node " + node +
+                                                  " gets no new leases, but could not be told to "
+                                                  "end those it has" +
+                                                  *failures);
+      });
 }
 
-// ---- nodes
-// ---------------------------------------------------------------------------------------
+// ---- nodes ----
 
 Result<RegistrationId> ResourceManagerService::register_node(const NodeOffer& offer,
                                                              std::vector<GrantTerms> held,
                                                              wire::NodeControl::Client control,
                                                              std::shared_ptr<Peer> peer) {
-  if (const auto known = book_.find_node(offer.node_id); known && book_.is_up(*known)) {
+  if (const auto known = book_.nodes().find(offer.node_id); known && book_.nodes().is_up(*known)) {
     const auto link = links_.find(*known);
     const bool alive =
         link != links_.end() && (link->second.peer == nullptr || !link->second.peer->has_closed());
     // An executor manager that comes back over a new connection has the addresses it had.
-    if (alive && book_.offer(*known)->addresses != offer.addresses) {
+    if (alive && book_.nodes().offer(*known)->addresses != offer.addresses) {
       return fail(ErrorKind::kInvalid,
                   "another executor manager serves node " + offer.name +
                       " and is alive; stop it first, or give this one another --node-name");
@@ -284,15 +284,15 @@ void ResourceManagerService::claimed(const RegistrationId& registration, LeaseId
 
 void ResourceManagerService::ended(const RegistrationId& registration, LeaseId lease,
                                    std::uint32_t part, const std::string& reason,
-                                   const UsageRecord& usage) {
+                                   const Usage& usage) {
   if (!is_current(registration)) return;
   base::log().info("lease {} part {} ended on node {}: {}", number(lease), part,
                    name_of(registration.node), reason);
-  book_.ended({lease, part, registration.node}, usage);
+  book_.ended({lease, part, registration.node}, usage, reason);
 }
 
 void ResourceManagerService::usage(const RegistrationId& registration, LeaseId lease,
-                                   std::uint32_t part, const UsageRecord& usage) {
+                                   std::uint32_t part, const Usage& usage) {
   if (is_current(registration)) book_.usage({lease, part, registration.node}, usage);
 }
 
@@ -302,24 +302,21 @@ void ResourceManagerService::draining(const RegistrationId& registration) {
   book_.set_draining(registration.node, true);
 }
 
-void ResourceManagerService::registration_dropped(const RegistrationId& registration) {
-  const auto link = links_.find(registration.node);
-  if (link == links_.end() || link->second.serial != registration.serial) return;
-  // A node says goodbye by giving its registration back over a connection that lives.
-  const bool goodbye = link->second.peer == nullptr || !link->second.peer->has_closed();
-  const std::string name = name_of(registration.node);
-  links_.erase(link);
-  if (goodbye) {
-    base::log().info("node {} left", name);
-    book_.node_left(registration.node);
-  } else {
-    base::log().warn("node {} is lost: its connection ended", name);
-    book_.node_disconnected(registration.node, now());
-  }
+void ResourceManagerService::left(const RegistrationId& registration) {
+  if (!is_current(registration)) return;
+  base::log().info("node {} left", name_of(registration.node));
+  links_.erase(registration.node);
+  book_.node_left(registration.node);
 }
 
-// ---- time
-// ----------------------------------------------------------------------------------------
+void ResourceManagerService::registration_dropped(const RegistrationId& registration) {
+  if (!is_current(registration)) return;
+  base::log().warn("node {} is lost: its connection ended", name_of(registration.node));
+  links_.erase(registration.node);
+  book_.node_disconnected(registration.node, now());
+}
+
+// ---- time ----
 
 kj::Promise<void> ResourceManagerService::tick_loop() {
   return timer_.afterDelay(to_kj(kTick)).then([this] {
@@ -332,7 +329,7 @@ void ResourceManagerService::tick() {
   const LeaseBook::Due due = book_.tick(now());
   for (const std::string& note : due.notes) base::log().warn("{}", note);
   for (auto link = links_.begin(); link != links_.end();) {
-    link = book_.is_up(link->first) ? std::next(link) : links_.erase(link);
+    link = book_.nodes().is_up(link->first) ? std::next(link) : links_.erase(link);
   }
   send(due.revocations);
 }

@@ -42,12 +42,19 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
 
   /// Tells all nodes in parallel before it answers; on a refusal or a time-out of some, takes the
   /// lease back from the others and tries without them.
-  kj::Promise<Result<std::vector<GrantTerms>>> lease(LeaseAsk ask);
+  kj::Promise<Result<std::vector<GrantTerms>>> lease(LeaseRequest request, Requester requester);
   kj::Promise<Result<Time>> extend(LeaseId lease, Token token, milliseconds duration);
   void handle_dropped(LeaseId lease);
+  struct DrainOrder {
+    std::string node;  ///< Its name.
+    milliseconds limit{0};
+    std::string reason;
+  };
   /// Tells the executor managers of that name to end their leases within `limit`, and to leave.
-  kj::Promise<Result<void>> drain(std::string node, milliseconds limit, std::string reason);
+  kj::Promise<Result<void>> drain(DrainOrder order, const Caller& caller);
   [[nodiscard]] const LeaseBook& book() const { return book_; }
+  /// `observer` outlives this; null: nobody is told.
+  void set_observer(LeaseObserver* observer) { book_.set_observer(observer); }
   [[nodiscard]] Time now() const { return clock_(); }
   /// Random, of this run: who has it from an address file knows that this wrote the file.
   [[nodiscard]] const std::string& instance() const { return instance_; }
@@ -62,10 +69,13 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   [[nodiscard]] bool heartbeat(const RegistrationId& registration);
   void claimed(const RegistrationId& registration, LeaseId lease, std::uint32_t part);
   void ended(const RegistrationId& registration, LeaseId lease, std::uint32_t part,
-             const std::string& reason, const UsageRecord& usage);
+             const std::string& reason, const Usage& usage);
   void usage(const RegistrationId& registration, LeaseId lease, std::uint32_t part,
-             const UsageRecord& usage);
+             const Usage& usage);
   void draining(const RegistrationId& registration);
+  /// The node says goodbye.
+  void left(const RegistrationId& registration);
+  /// The node may come back.
   void registration_dropped(const RegistrationId& registration);
 
  private:

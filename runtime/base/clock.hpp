@@ -118,6 +118,11 @@ class Deadline {
   /// Only for waits that something else bounds, named where it is used.
   [[nodiscard]] static Deadline none() noexcept { return Deadline(~Ticks{0}); }
 
+  /// The one of the two that comes first.
+  [[nodiscard]] Deadline or_earlier(Deadline other) const noexcept {
+    return other.at_ < at_ ? other : *this;
+  }
+
   [[nodiscard]] bool passed() const noexcept { return ticks() >= at_; }
   [[nodiscard]] bool passed(Ticks now) const noexcept { return now >= at_; }
   /// Zero when passed.

@@ -27,8 +27,14 @@ std::shared_ptr<spdlog::logger> make_logger(const std::string& name,
 }
 
 std::shared_ptr<spdlog::logger>& slot() {
-  static std::shared_ptr<spdlog::logger> logger = make_logger("sublet", spdlog::level::warn);
+  static std::shared_ptr<spdlog::logger> logger;
   return logger;
+}
+
+/// Before init_log: made when something is logged for the first time.
+spdlog::logger& default_log() {
+  static const std::shared_ptr<spdlog::logger> logger = make_logger("sublet", spdlog::level::warn);
+  return *logger;
 }
 
 }  // namespace
@@ -38,7 +44,8 @@ void init_log(const std::string& name, spdlog::level::level_enum default_level) 
 }
 
 spdlog::logger& log() {
-  return *slot();
+  const auto& logger = slot();
+  return logger ? *logger : default_log();
 }
 
 }  // namespace sublet::base

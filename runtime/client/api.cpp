@@ -1,5 +1,6 @@
 // The public handles: each forwards to its implementation.
 
+#include <client/batch.hpp>
 #include <client/lease_impl.hpp>
 #include <sublet/call.hpp>
 #include <sublet/lease.hpp>
@@ -45,25 +46,25 @@ Call::~Call() {
 
 void Call::end() noexcept {
   if (call_ == nullptr) return;
-  if (call_->in_flight || call_->reply.status != Status::kOk) {
-    (void)lease_->wait(*call_, base::Deadline::none());
+  if (call_->state != client::CallState::kEnded) {
+    (void)lease_->workers().wait(*call_, base::Deadline::none());
   }
-  lease_->recycle(std::exchange(call_, nullptr));
+  lease_->workers().recycle(std::exchange(call_, nullptr));
 }
 
 bool Call::poll() noexcept {
-  return call_ == nullptr || lease_->poll(*call_);
+  return call_ == nullptr || lease_->workers().poll(*call_);
 }
 
 Reply Call::wait() noexcept {
   if (call_ == nullptr) return kNothingCalled;
-  (void)lease_->wait(*call_, base::Deadline::none());
+  (void)lease_->workers().wait(*call_, base::Deadline::none());
   return call_->reply;
 }
 
 Reply Call::wait_for(std::chrono::nanoseconds limit) noexcept {
   if (call_ == nullptr) return kNothingCalled;
-  if (!lease_->wait(*call_, base::Deadline::after(limit))) {
+  if (!lease_->workers().wait(*call_, base::Deadline::after(limit))) {
     return Reply{.status = Status::kDeadline};
   }
   return call_->reply;
@@ -74,12 +75,13 @@ void Call::then(std::function<void(const Reply&)> then) {
     if (then) then(kNothingCalled);
     return;
   }
-  lease_->hand_over(std::exchange(call_, nullptr), std::move(then));
+  lease_->workers().hand_over(std::exchange(call_, nullptr), std::move(then));
   lease_.reset();
 }
 
 std::string Call::error() const {
-  return call_ == nullptr ? kEmptyCall : call_->error;
+  if (call_ == nullptr) return kEmptyCall;
+  return call_->reply.ok() ? std::string() : call_->error;
 }
 
 // ---- Function ----
@@ -91,14 +93,14 @@ Reply Function::call(const void* in, std::size_t in_size, void* out,
                      std::size_t out_capacity) noexcept {
   if (!lease_) [[unlikely]]
     return kNothingCalled;
-  return lease_->call(index_, idempotent_, in, in_size, out, out_capacity);
+  return lease_->workers().call(index_, idempotent_, in, in_size, out, out_capacity);
 }
 
 Call Function::async(const void* in, std::size_t in_size, void* out,
                      std::size_t out_capacity) noexcept {
   if (!lease_) [[unlikely]]
     return {};
-  return Call(lease_, lease_->async(index_, idempotent_, in, in_size, out, out_capacity));
+  return Call(lease_, lease_->workers().async(index_, idempotent_, in, in_size, out, out_capacity));
 }
 
 Status Function::try_async(std::size_t worker, const void* in, std::size_t in_size, void* out,
@@ -109,7 +111,7 @@ Status Function::try_async(std::size_t worker, const void* in, std::size_t in_si
   }
   client::PendingCall* pending = nullptr;
   const Status status =
-      lease_->try_async(worker, index_, idempotent_, in, in_size, out, out_capacity, pending);
+      lease_->workers().try_async(worker, index_, idempotent_, in, in_size, out, out_capacity, pending);
   call.end();
   if (pending != nullptr) {
     // A handle that is used again and again spares the two atomic operations of a new one.
@@ -121,11 +123,11 @@ Status Function::try_async(std::size_t worker, const void* in, std::size_t in_si
 
 Result<BatchReport> Function::batch(std::span<BatchItem> items, std::chrono::nanoseconds limit) {
   if (!lease_) return fail(ErrorKind::kInvalid, kEmptyFunction);
-  return lease_->batch(index_, idempotent_, items, limit);
+  return client::run_batch(lease_->workers(), name(), index_, idempotent_, items, limit);
 }
 
 std::string Function::last_error() const {
-  return lease_ ? lease_->last_error() : kEmptyFunction;
+  return lease_ ? lease_->workers().last_error() : kEmptyFunction;
 }
 
 const std::string& Function::name() const {
@@ -139,7 +141,7 @@ std::uint64_t Lease::id() const {
   return impl_ ? impl_->id() : 0;
 }
 std::size_t Lease::workers() const {
-  return impl_ ? impl_->workers() : 0;
+  return impl_ ? impl_->workers().size() : 0;
 }
 WorkerInfo Lease::worker(std::size_t index) const {
   return impl_ ? impl_->worker_info(index) : WorkerInfo{};
@@ -162,10 +164,10 @@ std::shared_ptr<std::pmr::memory_resource> Lease::arena() const {
 }
 void Lease::progress() noexcept {
   if (impl_) [[likely]]
-    impl_->progress();
+    impl_->workers().progress();
 }
 bool Lease::wait_all(std::chrono::nanoseconds limit) noexcept {
-  return !impl_ || impl_->wait_all(base::Deadline::after(limit));
+  return !impl_ || impl_->workers().wait_all(base::Deadline::after(limit));
 }
 void Lease::on_ending(std::function<void(const EndingNotice&)> callback) {
   if (impl_) impl_->events().set_on_ending(std::move(callback));

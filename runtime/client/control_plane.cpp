@@ -1,6 +1,6 @@
+#include <client/claim.hpp>
 #include <client/control_plane.hpp>
-#include <client/node_remote.hpp>
-#include <wire/convert.hpp>
+#include <wire/manager_calls.hpp>
 
 namespace sublet::client {
 
@@ -17,29 +17,6 @@ struct ControlPlane::Manager {
 
 namespace {
 
-struct Granted {
-  std::vector<Grant> grants;
-  wire::LeaseHandle::Client handle = nullptr;
-};
-
-kj::Promise<Result<Granted>> ask(wire::ResourceManager::Client manager, const LeaseRequest& wanted,
-                                 const base::NodeIdentity& node) {
-  auto request = manager.leaseRequest();
-  wire::write(request.initRequest(), wanted, node.id, base::user_at_node(node));
-  return request.send().then(
-      [](capnp::Response<wire::ResourceManager::LeaseResults>&& results) -> Result<Granted> {
-        if (auto failure = wire::failure_of(results)) return tl::unexpected<Error>(*failure);
-        Granted granted;
-        granted.handle = results.getHandle();
-        for (const auto grant : results.getGrants()) {
-          auto read = wire::read(grant);
-          if (!read) return tl::unexpected<Error>(read.error());
-          granted.grants.push_back(std::move(*read));
-        }
-        return granted;
-      });
-}
-
 using Claims = std::vector<Claimed>;
 
 /// Claims all grants side by side; one failure gives all of them back.
@@ -48,7 +25,7 @@ kj::Promise<Result<Claims>> claim_all(ControlLoop& loop, const std::vector<Grant
                                       const std::shared_ptr<LeaseEvents>& events) {
   auto promises = kj::heapArrayBuilder<kj::Promise<Result<Claimed>>>(grants.size());
   for (std::size_t i = 0; i < grants.size(); ++i) {
-    promises.add(claim_grant(loop, i, grants[i], client, events));
+    promises.add(claim_grant(loop, grants[i], client, events));
   }
   return kj::joinPromises(promises.finish())
       .then([](kj::Array<Result<Claimed>> results) -> Result<Claims> {
@@ -62,11 +39,10 @@ kj::Promise<Result<Claims>> claim_all(ControlLoop& loop, const std::vector<Grant
 }
 
 std::vector<std::unique_ptr<NodeLink>> make_links(const std::shared_ptr<ControlThread>& thread,
-                                                  const std::vector<Grant>& grants, Claims claims) {
+                                                  Claims claims) {
   std::vector<std::unique_ptr<NodeLink>> links;
   for (Claimed& claim : claims) {
-    Grant grant = grants[claim.grant];
-    links.push_back(std::make_unique<NodeLink>(thread, std::move(grant), std::move(claim)));
+    links.push_back(std::make_unique<NodeLink>(thread, std::move(claim)));
   }
   return links;
 }
@@ -138,14 +114,9 @@ Result<ControlPlane::Manager*> ControlPlane::connect(const wire::ManagerLocation
                       Result<kj::Own<Connection>> connection) -> kj::Promise<Result<Manager*>> {
               if (!connection) return Result<Manager*>(tl::unexpected<Error>(connection.error()));
               auto remote = (*connection)->bootstrap().castAs<wire::ResourceManager>();
-              auto asked = remote.versionRequest().send();
-              return asked.then([remote, location, connection = kj::mv(*connection)](
-                                    capnp::Response<wire::ResourceManager::VersionResults>&&
-                                        version) mutable -> Result<Manager*> {
-                if (!location.instance.empty() &&
-                    wire::to_string(version.getInstance()) != location.instance) {
-                  return fail(ErrorKind::kDisconnected, "another resource manager answers there");
-                }
+              auto checked = wire::check_instance(remote, location);
+              return checked.then([remote, location,
+                                   connection = kj::mv(*connection)]() mutable -> Result<Manager*> {
                 auto gone = connection->gone();
                 auto* manager = new Manager{kj::mv(connection), remote, {}};
                 manager->address = location.address;
@@ -169,8 +140,8 @@ Result<std::vector<Grant>> ControlPlane::request(const LeaseRequest& wanted) {
   return thread_->run<std::vector<Grant>>(
       "asking the resource manager at " + manager.address + " for a lease",
       [&](ControlLoop&) -> kj::Promise<Result<std::vector<Grant>>> {
-        return ask(manager.remote, wanted, node_)
-            .then([&manager](Result<Granted> granted) -> Result<std::vector<Grant>> {
+        return wire::ask_lease(manager.remote, wanted, node_.id, base::user_at_node(node_))
+            .then([&manager](Result<wire::Granted> granted) -> Result<std::vector<Grant>> {
               if (!granted) return tl::unexpected<Error>(granted.error());
               manager.handles.add(kj::mv(granted->handle));
               return std::move(granted->grants);
@@ -185,7 +156,7 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::claim(
         return claim_all(loop, grants, {node_.id, transport_}, events);
       });
   if (!claims) return tl::unexpected<Error>(claims.error());
-  return make_links(thread_, grants, std::move(*claims));
+  return make_links(thread_, std::move(*claims));
 }
 
 Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease(
@@ -197,8 +168,8 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease(
   auto claims = thread_->run<Claims>(
       "asking the resource manager at " + manager.address + " for a lease",
       [&](ControlLoop& loop) -> kj::Promise<Result<Claims>> {
-        return ask(manager.remote, wanted, node_)
-            .then([&](Result<Granted> granted) -> kj::Promise<Result<Claims>> {
+        return wire::ask_lease(manager.remote, wanted, node_.id, base::user_at_node(node_))
+            .then([&](Result<wire::Granted> granted) -> kj::Promise<Result<Claims>> {
               if (!granted) return Result<Claims>(tl::unexpected<Error>(granted.error()));
               grants = std::move(granted->grants);
               auto claimed = claim_all(loop, grants, {node_.id, transport_}, events);
@@ -206,7 +177,7 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease(
             });
       });
   if (!claims) return tl::unexpected<Error>(claims.error());
-  return make_links(thread_, grants, std::move(*claims));
+  return make_links(thread_, std::move(*claims));
 }
 
 Result<std::int64_t> ControlPlane::extend(const Grant& grant, std::chrono::seconds duration) {
@@ -215,19 +186,7 @@ Result<std::int64_t> ControlPlane::extend(const Grant& grant, std::chrono::secon
   Manager& manager = **manager_here;
   return thread_->run<std::int64_t>(
       "asking the resource manager at " + manager.address + " for more time",
-      [&](ControlLoop&) -> kj::Promise<Result<std::int64_t>> {
-        auto request = manager.remote.extendRequest();
-        request.setLeaseId(grant.lease_id);
-        request.setToken(wire::to_data(grant.token));
-        request.setDurationMs(
-            static_cast<std::uint64_t>(std::chrono::milliseconds(duration).count()));
-        return request.send().then(
-            [](capnp::Response<wire::ResourceManager::ExtendResults>&& results)
-                -> Result<std::int64_t> {
-              if (auto failure = wire::failure_of(results)) return tl::unexpected<Error>(*failure);
-              return results.getExpiresUnixMs();
-            });
-      });
+      [&](ControlLoop&) { return wire::ask_extension(manager.remote, grant, duration); });
 }
 
 Result<std::vector<NodeInfo>> ControlPlane::nodes() {
@@ -236,15 +195,7 @@ Result<std::vector<NodeInfo>> ControlPlane::nodes() {
   Manager& manager = **manager_here;
   return thread_->run<std::vector<NodeInfo>>(
       "asking the resource manager at " + manager.address + " for its nodes",
-      [&](ControlLoop&) -> kj::Promise<Result<std::vector<NodeInfo>>> {
-        return manager.remote.nodesRequest().send().then(
-            [](capnp::Response<wire::ResourceManager::NodesResults>&& results)
-                -> Result<std::vector<NodeInfo>> {
-              std::vector<NodeInfo> nodes;
-              for (const auto node : results.getNodes()) nodes.push_back(wire::read(node));
-              return nodes;
-            });
-      });
+      [&](ControlLoop&) { return wire::ask_nodes(manager.remote); });
 }
 
 Result<std::vector<LeaseInfo>> ControlPlane::leases() {
@@ -253,15 +204,7 @@ Result<std::vector<LeaseInfo>> ControlPlane::leases() {
   Manager& manager = **manager_here;
   return thread_->run<std::vector<LeaseInfo>>(
       "asking the resource manager at " + manager.address + " for its leases",
-      [&](ControlLoop&) -> kj::Promise<Result<std::vector<LeaseInfo>>> {
-        return manager.remote.leasesRequest().send().then(
-            [](capnp::Response<wire::ResourceManager::LeasesResults>&& results)
-                -> Result<std::vector<LeaseInfo>> {
-              std::vector<LeaseInfo> leases;
-              for (const auto lease : results.getLeases()) leases.push_back(wire::read(lease));
-              return leases;
-            });
-      });
+      [&](ControlLoop&) { return wire::ask_leases(manager.remote, false); });
 }
 
 }  // namespace sublet::client

@@ -1,70 +1,27 @@
 #include <base/log.hpp>
+#include <client/control_thread.hpp>
 #include <client/lease_impl.hpp>
-#include <client/worker_link_datapath.hpp>
-#include <wire/limits.hpp>
-
-#include <fcntl.h>
-#include <sodium.h>
-#include <sys/stat.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
+#include <chrono>
 #include <limits>
 #include <set>
-#include <system_error>
 #include <utility>
 
 namespace sublet::client {
 namespace {
 
-/// A function library's content, read at once.
-Result<std::vector<std::byte>> read_library(const std::string& path) {
-  const auto failed = [&](const char* what) {
-    return fail(ErrorKind::kInvalid,
-                std::string(what) + " function library '" + path + "': " + std::strerror(errno),
-                errno);
-  };
-  base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return failed("opening");
-  struct stat info {};
-  if (::fstat(fd.get(), &info) != 0) return failed("looking at");
-  if (!S_ISREG(info.st_mode)) {
-    return fail(ErrorKind::kInvalid, "function library '" + path + "' is not a regular file");
-  }
-  if (static_cast<std::size_t>(info.st_size) > wire::kMaxLibraryBytes) {
-    return fail(ErrorKind::kInvalid, "function library '" + path + "' has " +
-                                         std::to_string(info.st_size) + " bytes; at most " +
-                                         std::to_string(wire::kMaxLibraryBytes) + " are allowed");
-  }
-  std::vector<std::byte> content(static_cast<std::size_t>(info.st_size));
-  std::size_t done = 0;
-  while (done < content.size()) {
-    const ssize_t n = ::read(fd.get(), content.data() + done, content.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return failed("reading");
-    if (n == 0) break;
-    done += static_cast<std::size_t>(n);
-  }
-  content.resize(done);
-  return content;
+/// Of the cores that are leased in place of others.
+constexpr std::chrono::seconds kShortestLease{1};
+
+/// While a node is waited for.
+constexpr std::chrono::milliseconds kNodeLook{5};
+
+std::int64_t now_unix_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
-
-std::array<std::uint8_t, 32> sha256_of(std::span<const std::byte> content) {
-  std::array<std::uint8_t, 32> hash{};
-  crypto_hash_sha256(hash.data(), reinterpret_cast<const unsigned char*>(content.data()),
-                     content.size());
-  return hash;
-}
-
-/// A lease whose workers are not all settled is looked after so often, when it is used.
-constexpr auto kAttendAgain = std::chrono::microseconds(500);
-
-/// Between two attempts to replace workers.
-constexpr auto kReplaceMin = std::chrono::milliseconds(50);
-constexpr auto kReplaceMax = std::chrono::seconds(1);
-/// A call that finds no worker at all waits for the answer so long.
-constexpr auto kReplaceWait = std::chrono::milliseconds(500);
 
 void add(Usage& to, const Usage& more) {
   to.invocations += more.invocations;
@@ -75,8 +32,54 @@ void add(Usage& to, const Usage& more) {
   to.core_seconds += more.core_seconds;
 }
 
-std::string file_name(const std::string& path) {
-  return path.substr(path.rfind('/') + 1);
+std::string place_of(const NodeShare& share, std::uint32_t worker) {
+  return share.grant.node_name + " cpu " + share.cpusets[worker];
+}
+
+Error not_connected(const NodeShare& share, std::uint32_t worker_on_node, const Route& route,
+                    const Error& error) {
+  std::string why = error.what();
+  // An executor that ended while we connected has left word of how.
+  const std::string fate = share.state->fate(route.generation);
+  if (!fate.empty()) why += " (" + fate + ")";
+  return Error(error.kind(), "connecting to worker " + std::to_string(worker_on_node) +
+                                 " on node " + share.grant.node_name + " by " +
+                                 to_string(route.target.kind) + ": " + why);
+}
+
+/// Opens all functions on the nodes of `found` and connects to `most` workers there.
+Result<Standins> prepare(Standins found, std::size_t most, const Functions& functions,
+                         const Timeouts& timeouts,
+                         const std::shared_ptr<transport::Arena>& arena) {
+  std::size_t opened = 0;
+  for (const auto& node : found.nodes) {
+    auto count = functions.open_all(*node, found.functions);
+    if (!count) return tl::unexpected<Error>(count.error());
+    opened = *count;
+  }
+  found.functions = opened;
+  if (!found.workers.empty()) return found;  // connected already
+  std::vector<transport::Target> targets;
+  for (std::size_t n = 0; n < found.nodes.size(); ++n) {
+    const auto& share = found.nodes[n]->share();
+    for (std::uint32_t i = 0; i < share->cpusets.size() && targets.size() < most; ++i) {
+      auto route = route_to(*share, i, timeouts);
+      if (!route) return tl::unexpected<Error>(route.error());
+      targets.push_back(route->target);
+      found.workers.push_back({n, i, std::move(*route), std::nullopt});
+    }
+  }
+  auto channels = transport::connect(targets, arena);
+  for (std::size_t i = 0; i < channels.size(); ++i) {
+    Standins::Worker& worker = found.workers[i];
+    if (!channels[i]) {
+      return tl::unexpected<Error>(not_connected(*found.nodes[worker.node]->share(),
+                                                 worker.worker_on_node, worker.route,
+                                                 channels[i].error()));
+    }
+    worker.channel.emplace(std::move(*channels[i]));
+  }
+  return found;
 }
 
 }  // namespace
@@ -86,14 +89,11 @@ Result<std::shared_ptr<LeaseImpl>> LeaseImpl::create(std::shared_ptr<ControlPlan
                                                      std::shared_ptr<LeaseEvents> events,
                                                      const LeaseRequest& request,
                                                      std::shared_ptr<TraceBuffer> trace) {
-  std::shared_ptr<LeaseImpl> lease(new LeaseImpl(std::move(control), std::move(nodes),
-                                                 std::move(events), request, std::move(trace)));
-  const Grant& grant = lease->nodes_.front()->grant();
-  auto arena = transport::Arena::create(grant.arena_bytes);
+  auto arena = transport::Arena::create(nodes.front()->grant().arena_bytes);
   if (!arena) return tl::unexpected<Error>(arena.error());
-  lease->arena_ = std::move(*arena);
-  lease->id_ = grant.lease_id;
-  lease->expires_unix_ms_ = grant.expires_unix_ms;
+  std::shared_ptr<LeaseImpl> lease(new LeaseImpl(std::move(control), std::move(nodes),
+                                                 std::move(events), request, std::move(trace),
+                                                 std::move(*arena)));
   if (auto connected = lease->connect_all(); !connected) {
     return tl::unexpected<Error>(connected.error());
   }
@@ -103,15 +103,24 @@ Result<std::shared_ptr<LeaseImpl>> LeaseImpl::create(std::shared_ptr<ControlPlan
 LeaseImpl::LeaseImpl(std::shared_ptr<ControlPlane> control,
                      std::vector<std::unique_ptr<NodeLink>> nodes,
                      std::shared_ptr<LeaseEvents> events, const LeaseRequest& request,
-                     std::shared_ptr<TraceBuffer> trace)
+                     std::shared_ptr<TraceBuffer> trace, std::shared_ptr<transport::Arena> arena)
     : control_(std::move(control)),
       events_(std::move(events)),
       trace_(std::move(trace)),
+      arena_(std::move(arena)),
+      request_(request),
       nodes_(std::move(nodes)),
-      request_(request) {
+      workers_(events_, arena_, trace_.get(), *functions_,
+               {.replace = request.replace, .patience = request.worker_wait}),
+      recovery_(background_, events_, arena_, control_->timeouts()),
+      replacement_(background_, events_, finder()) {
+  const Grant& grant = nodes_.front()->grant();
+  id_ = grant.lease_id;
+  expires_unix_ms_ = grant.expires_unix_ms;
   request_.parts = 1;
-  request_.slots = nodes_.front()->grant().slots;
-  request_.arena_bytes = nodes_.front()->grant().arena_bytes;
+  request_.slots = grant.slots;
+  request_.arena_bytes = grant.arena_bytes;
+  workers_.set_mend([this](base::Ticks now) { mend(now); });
 }
 
 LeaseImpl::~LeaseImpl() {
@@ -119,408 +128,180 @@ LeaseImpl::~LeaseImpl() {
 }
 
 Result<void> LeaseImpl::connect_all() {
+  std::vector<Route> routes;
   std::vector<transport::Target> targets;
   for (const auto& node : nodes_) {
-    for (std::uint32_t i = 0; i < node->cpusets().size(); ++i) {
-      auto link = make_link(*node, static_cast<std::uint32_t>(workers_.size()), i);
-      auto target = link->target(control_->timeouts());
-      if (!target) return tl::unexpected<Error>(target.error());
-      targets.push_back(std::move(*target));
+    const auto& share = node->share();
+    for (std::uint32_t i = 0; i < share->cpusets.size(); ++i) {
+      auto route = route_to(*share, i, control_->timeouts());
+      if (!route) return tl::unexpected<Error>(route.error());
+      targets.push_back(route->target);
+      routes.push_back(std::move(*route));
+      const auto index = static_cast<std::uint32_t>(workers_.size());
       if (trace_) {
-        trace_->workers.push_back("worker " + std::to_string(workers_.size()) + " on " +
-                                  node->grant().node_name + " cpu " + node->cpusets()[i]);
+        trace_->workers.push_back("worker " + std::to_string(index) + " on " +
+                                  place_of(*share, i));
       }
-      workers_.push_back(std::move(link));
+      workers_.add(workers_.make_link(share, index, i));
     }
   }
   auto channels = transport::connect(targets, arena_);
   for (std::size_t i = 0; i < channels.size(); ++i) {
-    if (!channels[i]) return not_connected(*workers_[i], targets[i], channels[i].error());
-    workers_[i]->take(std::move(*channels[i]), targets[i]);
+    WorkerLink& link = *workers_.links()[i];
+    if (!channels[i]) {
+      return tl::unexpected<Error>(
+          not_connected(*link.share(), link.worker_on_node(), routes[i], channels[i].error()));
+    }
+    link.take(std::move(*channels[i]), routes[i]);
   }
-  // Room for every slot, so that async allocates only for handles beyond that.
-  std::size_t slots = 0;
-  for (const auto& node : nodes_) slots += node->cpusets().size() * node->grant().slots;
-  for (std::size_t i = 0; i < slots; ++i) pool_.push_back(&pool_storage_.emplace_back());
-  continuations_.reserve(slots);
+  workers_.reserve_calls();
   if (trace_) trace_->lease_id = id_;
   return {};
 }
 
-std::unique_ptr<WorkerLink> LeaseImpl::make_link(NodeLink& node, std::uint32_t index,
-                                                 std::uint32_t worker_on_node) {
-  auto link = std::make_unique<WorkerLink>(node, index, worker_on_node, arena_, trace_.get(),
-                                           continuations_);
-  link->on_executor_gone = [this](WorkerLink& gone, const std::string& reason) {
-    executor_gone(gone, reason);
-  };
-  return link;
-}
-
-tl::unexpected<Error> LeaseImpl::not_connected(WorkerLink& link, const transport::Target& target,
-                                               const Error& error) {
-  NodeLink& node = link.node();
-  std::string why = error.what();
-  // An executor that ended while we connected has left word of how.
-  if (error.kind() == ErrorKind::kDisconnected) {
-    why += " (" + node.fate(node.endpoint().generation) + ")";
-  }
-  return fail(error.kind(), "connecting to worker " + std::to_string(target.options.worker) +
-                                " on node " + node.grant().node_name + " by " +
-                                to_string(target.kind) + ": " + why);
-}
-
 Result<std::uint16_t> LeaseImpl::open(const std::string& path, const std::string& name,
-                                      FunctionOptions options) {
+                                      const FunctionOptions& options) {
   if (released_) return fail(ErrorKind::kInvalid, "the lease was released");
-  if (functions_.size() >= wire::kMaxFunctions) {
-    return fail(ErrorKind::kOverloaded, "the lease has " + std::to_string(functions_.size()) +
-                                            " functions open, the most there can be");
-  }
-  if (name.empty() || name.size() > wire::kMaxFunctionName) {
-    return fail(ErrorKind::kInvalid, "a function's name has 1 to 255 bytes; '" + name + "' has " +
-                                         std::to_string(name.size()));
-  }
-  if (options.timeout.count() < 0) {
-    return fail(ErrorKind::kInvalid, "the timeout of function '" + name + "' is negative");
-  }
-  auto content = read_library(path);
-  if (!content) return tl::unexpected<Error>(content.error());
-  OpenFunction function;
-  function.request.index = static_cast<std::uint16_t>(functions_.size());
-  function.request.name = name;
-  function.request.library = file_name(path);
-  function.request.sha256 = sha256_of(*content);
-  function.request.timeout = options.timeout;
-  for (const OpenFunction& other : functions_) {
-    if (other.request.sha256 == function.request.sha256) function.content = other.content;
-  }
-  if (!function.content) {
-    function.content = std::make_shared<const std::vector<std::byte>>(std::move(*content));
-  }
-  if (events_->attention()) attend();
+  auto prepared = functions_->prepare(path, name, options);
+  if (!prepared) return tl::unexpected<Error>(prepared.error());
+  const OpenFunction& function = prepared->function;
+  if (!prepared->is_new) return function.request.index;
+  await_node();
+  std::size_t opened_on = 0;
   for (const auto& node : nodes_) {
     if (node->state().lost()) continue;
-    auto opened = open_on(*node, function.request, *function.content);
+    auto opened = Functions::open_on(*node, function);
     // One that left meanwhile needs it no more.
     if (!opened && !node->state().lost() && !node->state().leaving()) {
       return tl::unexpected<Error>(opened.error());
     }
+    if (opened) ++opened_on;
   }
-  functions_.push_back(std::move(function));
+  if (opened_on == 0) {
+    const NodeState& state = *workers_.links().back()->share()->state;
+    return fail(ErrorKind::kDisconnected,
+                "opening function '" + name + "': no node of the lease is left: " +
+                    (state.lost() ? state.reason() : "its node is being given back"));
+  }
+  functions_->add(function);
   if (trace_) trace_->functions.push_back(name);
-  return functions_.back().request.index;
+  return function.request.index;
 }
 
-Result<void> LeaseImpl::open_on(NodeLink& node, const FunctionRequest& function,
-                                std::span<const std::byte> content) {
-  auto opened = node.open(function);
-  if (opened && !*opened) {
-    if (auto installed = node.install(content, function.sha256); !installed) return installed;
-    opened = node.open(function);
-    if (opened && !*opened) {
-      return fail(ErrorKind::kInternal, "node " + node.grant().node_name + " forgot library '" +
-                                            function.library +
-                                            "' at once; is its cache too small?");
-    }
-  }
-  if (!opened) return tl::unexpected<Error>(opened.error());
-  return {};
-}
-
-void LeaseImpl::executor_gone(WorkerLink& link, const std::string& reason) noexcept {
-  NodeLink& node = link.node();
-  down_reason_ = reason;
-  for (const auto& other : workers_) {
-    if (&other->node() == &node && other->generation() == link.generation()) {
-      other->take_down(Status::kLost, reason);
-    }
-  }
-}
-
-bool LeaseImpl::recover(WorkerLink& link) noexcept {
-  if (released_) {
-    down_reason_ = "the lease was released";
-    return false;
-  }
-  NodeLink& node = link.node();
-  if (node.state().leaving()) {
-    down_reason_ = "node " + node.grant().node_name + " is being given back";
-    return false;
-  }
-  auto replaced = node.await_replacement(link.generation());
-  if (!replaced) {
-    down_reason_ = replaced.error().what();
-    return false;
-  }
-  auto connected = link.connect(control_->timeouts());
-  if (!connected) down_reason_ = connected.error().what();
-  return connected.has_value();
-}
-
-bool LeaseImpl::recover() noexcept {
-  bool any = false;
-  for (const auto& link : workers_) {
-    if (link->up() || recover(*link)) any = true;
-  }
-  return any;
-}
-
-void LeaseImpl::attend(bool may_wait) noexcept {
-  if (!may_wait && base::ticks() < attend_at_) return;
-  events_->take_attention();
-  if (released_) return;
-  const bool retired = retire_leaving();
-  if (!replace_gone(may_wait) || !retired) {
-    attend_at_ = base::ticks() + base::TickRate::get().from(kAttendAgain);
-    events_->call_attention();
-  }
-}
-
-bool LeaseImpl::retire_leaving() {
-  bool all = true;
-  for (const auto& link : workers_) {
-    NodeState& state = link->node().state();
-    if (!state.departed()) continue;
-    link->retire();
-    link->progress();
-    if (link->in_flight() == 0) {
-      link->take_down(Status::kClosed, "its node has left");
-    } else {
-      // Of a lost node the channel finds out by itself, and ends what is under way as lost.
-      all = false;
-    }
-  }
-  for (const auto& node : nodes_) {
-    if (!node->state().leaving() || node->state().lost()) continue;
-    const bool idle = std::all_of(workers_.begin(), workers_.end(), [&](const auto& link) {
-      return &link->node() != node.get() || link->gone();
-    });
-    if (!idle) continue;
-    if (const auto used = node->usage()) add(past_, *used);
-    base::log().info("lease {}: giving node {} back", id_, node->grant().node_name);
-    node->release();
-  }
-  return all;
-}
-
-bool LeaseImpl::replace_gone(bool may_wait) {
-  std::vector<std::size_t> gone;
-  for (std::size_t i = 0; i < workers_.size(); ++i) {
-    if (workers_[i]->gone()) gone.push_back(i);
-  }
-  if (gone.empty() || !request_.replace) return true;
-  if (!asked_.valid()) {
-    if (base::ticks() < replace_at_) return false;
-    try {
-      asked_ = std::async(std::launch::async, &LeaseImpl::ask_for, control_, events_, request_,
-                          static_cast<std::uint32_t>(gone.size()));
-    } catch (const std::system_error& error) {
-      not_replaced(gone.size(), error.what());  // no thread to be had now
-      return false;
-    }
-  }
-  if (asked_.wait_for(may_wait ? kReplaceWait : std::chrono::milliseconds(0)) !=
-      std::future_status::ready) {
-    return false;
-  }
-  auto nodes = asked_.get();
-  std::string why;
-  if (nodes) {
-    std::size_t cores = 0;
-    for (const auto& node : *nodes) cores += node->cpusets().size();
-    const auto places = std::span(gone).first(std::min(cores, gone.size()));
-    auto adopted = adopt(std::move(*nodes), places);
-    if (adopted) {
-      replace_pause_ = 0;
-      return places.size() == gone.size();
-    }
-    why = adopted.error().what();
-  } else {
-    why = nodes.error().what();
-  }
-  not_replaced(gone.size(), why);
-  return false;
-}
-
-void LeaseImpl::not_replaced(std::size_t workers, const std::string& why) {
-  // Said once for each spell of want.
-  if (replace_pause_ == 0) {
-    base::log().info("lease {}: no workers yet in place of {}: {}", id_, workers, why);
-  }
-  const base::TickRate& rate = base::TickRate::get();
-  replace_pause_ = std::clamp(2 * replace_pause_, rate.from(kReplaceMin), rate.from(kReplaceMax));
-  replace_at_ = base::ticks() + replace_pause_;
-}
-
-Result<std::vector<std::unique_ptr<NodeLink>>> LeaseImpl::ask_for(
-    std::shared_ptr<ControlPlane> control, std::shared_ptr<LeaseEvents> events,
-    LeaseRequest request, std::uint32_t most) {
-  for (request.cores = most;; request.cores /= 2) {
-    auto nodes = control->lease(request, events);
-    const bool too_many = !nodes && nodes.error().kind() == ErrorKind::kOverloaded;
-    if (!too_many || request.cores == 1) return nodes;
-  }
-}
-
-Result<void> LeaseImpl::adopt(std::vector<std::unique_ptr<NodeLink>> nodes,
-                              std::span<const std::size_t> at) {
-  std::vector<std::unique_ptr<WorkerLink>> links;
-  std::vector<transport::Target> targets;
-  for (const auto& node : nodes) {
-    for (const OpenFunction& function : functions_) {
-      if (auto opened = open_on(*node, function.request, *function.content); !opened) {
-        return opened;
-      }
-    }
-    for (std::uint32_t i = 0; i < node->cpusets().size() && links.size() < at.size(); ++i) {
-      links.push_back(make_link(*node, static_cast<std::uint32_t>(at[links.size()]), i));
-      auto target = links.back()->target(control_->timeouts());
-      if (!target) return tl::unexpected<Error>(target.error());
-      targets.push_back(std::move(*target));
-    }
-  }
-  auto channels = transport::connect(targets, arena_);
-  for (std::size_t i = 0; i < channels.size(); ++i) {
-    if (!channels[i]) return not_connected(*links[i], targets[i], channels[i].error());
-    links[i]->take(std::move(*channels[i]), targets[i]);
-  }
-  for (std::size_t i = 0; i < links.size(); ++i) {
-    const NodeLink& node = links[i]->node();
-    if (trace_) {
-      trace_->workers[at[i]] += ", later on " + node.grant().node_name + " cpu " +
-                                node.cpusets()[links[i]->worker_on_node()];
-    }
-    base::log().info("lease {}: worker {} is on node {} now", id_, at[i], node.grant().node_name);
-    workers_[at[i]] = std::move(links[i]);
-  }
-  for (auto& node : nodes) nodes_.push_back(std::move(node));
-  forget_nodes();
-  return {};
-}
-
-/// Those that have no worker here any more.
-void LeaseImpl::forget_nodes() {
-  std::erase_if(nodes_, [&](const auto& node) {
-    return std::none_of(workers_.begin(), workers_.end(),
-                        [&](const auto& link) { return &link->node() == node.get(); });
-  });
-}
-
-void LeaseImpl::fail_call(PendingCall& call, Status status, const std::string& text) noexcept {
-  call.in_flight = false;
-  call.reply = Reply{};
-  call.reply.status = status;
-  call.error = text;
-}
-
-void LeaseImpl::note_failure(PendingCall& call) noexcept {
-  const std::string& name = functions_[call.function].request.name;
-  // Once: the text that the caller reads names the function whoever wrote it.
-  if (call.error.find("'" + name + "'") == std::string::npos) {
-    std::string text = "call of '" + name + "': " + to_string(call.reply.status);
-    if (call.reply.status == Status::kOutputTooLarge) {
-      text += ": the result has " + std::to_string(call.reply.size) + " bytes, the output holds " +
-              std::to_string(call.out_capacity);
-    }
-    call.error = call.error.empty() ? text : text + ": " + call.error;
-  }
-  last_error_ = call.error;
-}
-
-void LeaseImpl::run_continuations() noexcept {
-  // A continuation may start calls and end others: take the list first.
-  std::vector<PendingCall*> ended;
-  ended.swap(continuations_);
-  for (PendingCall* call : ended) {
-    if (call->in_flight) continue;  // started again since
-    if (call->reply.status != Status::kOk) {
-      if (retry(*call)) {
-        if (!call->in_flight) continuations_.push_back(call);
-        continue;
-      }
-      note_failure(*call);
-    }
-    const auto then = std::move(call->then);
-    const Reply reply = call->reply;
-    recycle(call);
-    --handed_over_;
-    then(reply);
-  }
-}
-
-void LeaseImpl::hand_over(PendingCall* call, std::function<void(const Reply&)> then) {
-  call->then = std::move(then);
-  ++handed_over_;
-  if (!call->in_flight) continuations_.push_back(call);
-}
-
-bool LeaseImpl::wait_all(base::Deadline deadline) noexcept {
+void LeaseImpl::await_node() {
+  const auto deadline = base::Deadline::after(control_->timeouts().exchange);
   for (;;) {
-    progress();
-    WorkerLink* busy = nullptr;
-    for (const auto& link : workers_) {
-      if (link->in_flight() > 0) busy = link.get();
-    }
-    if (busy == nullptr && handed_over_ == 0) return true;
-    if (deadline.passed()) return false;
-    if (busy == nullptr) continue;  // a continuation is ready to run
-    busy->wait_any(deadline);
+    if (events_->attention()) workers_.attend();
+    const bool any = std::any_of(nodes_.begin(), nodes_.end(), [](const auto& node) {
+      return !node->state().lost() && !node->state().leaving();
+    });
+    const bool hope = request_.replace && std::any_of(workers_.links().begin(),
+                                                      workers_.links().end(), [](const auto& link) {
+                                                        return link->share()->state->departed();
+                                                      });
+    if (any || !hope || deadline.passed()) return;
+    events_->wait(std::min<std::chrono::nanoseconds>(deadline.left(), kNodeLook));
+    events_->stay_attentive();
   }
 }
 
-Result<BatchReport> LeaseImpl::batch(std::uint16_t function, bool idempotent,
-                                     std::span<BatchItem> items, std::chrono::nanoseconds limit) {
-  const auto deadline = base::Deadline::after(limit);
-  std::vector<PendingCall*> calls(items.size(), nullptr);
-  bool late = false;
-  for (std::size_t i = 0; i < items.size() && !late; ++i) {
-    BatchItem& item = items[i];
-    calls[i] = async(function, idempotent, item.in, item.in_size, item.out, item.out_capacity);
-    late = deadline.passed();
+// ---- Mending ----
+
+void LeaseImpl::mend(base::Ticks now) {
+  recovery_.step(workers_, now);
+  std::vector<std::uint32_t> places;
+  for (const auto& link : workers_.links()) {
+    if (link->to_be_replaced()) places.push_back(link->index());
   }
-  BatchReport report;
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    PendingCall* call = calls[i];
-    if (call == nullptr) {
-      items[i].reply = Reply{};
-      items[i].reply.status = Status::kDeadline;
-      ++report.failed;
-      continue;
-    }
-    if (!wait(*call, deadline)) {
-      late = true;
-      // Its memory is in use until it ends, which its function's timeout or the lease bounds.
-      (void)wait(*call, base::Deadline::none());
-    }
-    items[i].reply = call->reply;
-    if (call->reply.ok()) {
-      ++report.ok;
-    } else {
-      ++report.failed;
-      if (report.first_error.empty()) report.first_error = call->error;
-    }
-    recycle(call);
+  forget_nodes();
+  if (!request_.replace) return;
+  if (auto found = replacement_.step(workers_, places.size(), now)) {
+    adopt(std::move(*found), places);
   }
-  if (late) {
-    return fail(ErrorKind::kDisconnected, "a batch of " + std::to_string(items.size()) +
-                                              " calls of '" + function_name(function) +
-                                              "' did not end within its limit; " +
-                                              std::to_string(report.ok) + " ended well");
-  }
-  return report;
 }
+
+Replacement::Find LeaseImpl::finder() const {
+  return [control = control_, events = events_, functions = functions_, arena = arena_,
+          &request = request_, &expires = expires_unix_ms_](std::size_t most) -> Result<Standins> {
+    LeaseRequest wanted = request;
+    // As long as the lease itself.
+    const auto left = std::chrono::milliseconds(expires.load() - now_unix_ms());
+    wanted.duration = std::max(std::chrono::ceil<std::chrono::seconds>(left), kShortestLease);
+    for (wanted.cores = static_cast<std::uint32_t>(most);; wanted.cores /= 2) {
+      auto nodes = control->lease(wanted, events);
+      if (nodes) {
+        Standins found;
+        found.nodes = std::move(*nodes);
+        return prepare(std::move(found), most, *functions, control->timeouts(), arena);
+      }
+      const bool too_many = nodes.error().kind() == ErrorKind::kOverloaded;
+      if (!too_many || wanted.cores == 1) return tl::unexpected<Error>(nodes.error());
+    }
+  };
+}
+
+void LeaseImpl::adopt(Standins found, const std::vector<std::uint32_t>& places) {
+  if (found.functions < functions_->size()) {
+    replacement_.prepare_again(
+        std::move(found), [functions = functions_, control = control_, arena = arena_](
+                              Standins again) {
+          const std::size_t most = again.workers.size();
+          return prepare(std::move(again), most, *functions, control->timeouts(), arena);
+        });
+    return;
+  }
+  std::size_t used = 0;
+  for (Standins::Worker& worker : found.workers) {
+    if (used == places.size()) break;
+    const std::uint32_t index = places[used++];
+    const auto& share = found.nodes[worker.node]->share();
+    auto link = workers_.make_link(share, index, worker.worker_on_node);
+    link->take(std::move(*worker.channel), worker.route);
+    const std::string place = place_of(*share, worker.worker_on_node);
+    if (trace_) trace_->workers[index] += ", later on " + place;
+    base::log().info("lease {}: worker {} is on {} now", id_, index, place);
+    workers_.replace(std::move(link));
+  }
+  for (auto& node : found.nodes) {
+    expires_unix_ms_ = std::min(expires_unix_ms_.load(), node->grant().expires_unix_ms);
+    nodes_.push_back(std::move(node));
+  }
+  forget_nodes();
+}
+
+void LeaseImpl::forget_nodes() {
+  for (auto& node : nodes_) {
+    const bool used = std::any_of(
+        workers_.links().begin(), workers_.links().end(), [&](const auto& link) {
+          return link->share() == node->share() && !(link->down() && node->state().departed());
+        });
+    if (used) continue;
+    base::log().info("lease {}: giving node {} back", id_, node->grant().node_name);
+    std::shared_ptr<NodeLink> gone = std::move(node);
+    const bool later = background_.run([gone, past = past_]() {
+      if (const auto used_there = gone->usage()) {
+        const std::lock_guard lock(past->mutex);
+        add(past->usage, *used_there);
+      }
+      gone->release();
+    });
+    if (!later) gone->release();
+  }
+  std::erase(nodes_, nullptr);
+}
+
+// ---- What blocks ----
 
 WorkerInfo LeaseImpl::worker_info(std::size_t index) const {
   if (index >= workers_.size()) return {};
-  const WorkerLink& link = *workers_[index];
-  const NodeLink& node = link.node();
-  return {node.grant().node_name, node.cpusets()[link.worker_on_node()], to_string(link.kind())};
+  const WorkerLink& link = *workers_.links()[index];
+  const NodeShare& share = *link.share();
+  return {share.grant.node_name, share.cpusets[link.worker_on_node()], to_string(link.kind())};
 }
 
 Result<void> LeaseImpl::extend(std::chrono::seconds duration) {
   if (released_) return fail(ErrorKind::kInvalid, "the lease was released");
-  if (events_->attention()) attend();
+  if (events_->attention()) workers_.attend();
   // Workers that came later are of leases of their own.
   std::set<std::uint64_t> extended;
   std::int64_t earliest = std::numeric_limits<std::int64_t>::max();
@@ -534,14 +315,18 @@ Result<void> LeaseImpl::extend(std::chrono::seconds duration) {
   if (extended.empty()) {
     return fail(ErrorKind::kDisconnected, "all nodes of the lease have left or are lost");
   }
-  request_.duration = std::max(request_.duration, duration);
   expires_unix_ms_ = earliest;
   return {};
 }
 
 Result<Usage> LeaseImpl::usage() {
-  if (events_->attention()) attend();
-  Usage sum = past_;
+  if (events_->attention()) workers_.attend();
+  background_.drain();
+  Usage sum;
+  {
+    const std::lock_guard lock(past_->mutex);
+    sum = past_->usage;
+  }
   for (const auto& node : nodes_) {
     if (node->state().lost()) continue;
     auto usage = node->usage();
@@ -555,12 +340,11 @@ Result<Usage> LeaseImpl::usage() {
 void LeaseImpl::release() noexcept {
   if (released_) return;
   released_ = true;
-  down_reason_ = "the lease was released";
-  for (const auto& link : workers_) link->take_down(Status::kClosed, down_reason_);
+  workers_.stop("the lease was released");
   for (const auto& node : nodes_) node->release();
-  // Workers that were asked for in place of others may be granted just now: given back too, which
-  // is why the answer is waited for, at most for the session's timeout.
-  if (asked_.valid()) (void)asked_.get();
+  workers_.close();
+  // Workers that were asked for in place of others may be granted just now: they go back too.
+  background_.drain();
   control_->note_release();
 }
 

@@ -2,193 +2,220 @@
 #include <client/control_thread.hpp>
 #include <client/worker_link_datapath.hpp>
 
-#include <cstring>
-#include <new>
+#include <cassert>
+#include <chrono>
 #include <utility>
 
 namespace sublet::client {
+namespace {
 
-WorkerLink::WorkerLink(NodeLink& node, std::uint32_t index, std::uint32_t worker_on_node,
-                       std::shared_ptr<transport::Arena> arena, TraceBuffer* trace,
-                       std::vector<PendingCall*>& continuations)
-    : node_(node),
-      index_(index),
-      worker_on_node_(worker_on_node),
-      arena_(std::move(arena)),
-      trace_(trace),
-      continuations_(continuations) {}
+using namespace std::chrono_literals;
 
-WorkerLink::~WorkerLink() {
-  take_down(Status::kClosed, "the lease was released");
-  for (void* block : free_staging_) {
-    arena_->deallocate(block, transport::tuning::kStagingBytes, transport::Arena::kGranule);
-  }
+/// An executor that is dying is gone within some milliseconds; one that is not, although it said
+/// so, is waited for so long.
+constexpr auto kProcessEnd = 3s;
+
+/// How an executor ended is told by its manager some milliseconds later, if that still runs.
+constexpr auto kFateTold = 1s;
+
+bool waited(base::Ticks since, base::Ticks now, std::chrono::nanoseconds limit) noexcept {
+  return now - since > base::TickRate::get().from(limit);
 }
 
-Result<transport::Target> WorkerLink::target(const Timeouts& timeouts) const {
-  auto address = node_.choose();
+}  // namespace
+
+Result<Route> route_to(const NodeShare& share, std::uint32_t worker_on_node,
+                       const Timeouts& timeouts) {
+  const NodeState& state = *share.state;
+  const transport::Endpoint endpoint = state.endpoint();
+  auto address = transport::choose(endpoint, share.preference);
   if (!address) {
     return fail(address.error().kind(), "no transport to the executor on node " +
-                                            node_.grant().node_name + ": " +
+                                            share.grant.node_name + ": " +
                                             address.error().what());
   }
-  transport::Target target;
+  Route route{{}, endpoint.generation};
+  transport::Target& target = route.target;
   target.kind = address->kind;
   target.options.address = std::move(address->text);
-  target.options.token = node_.endpoint().token;
-  target.options.worker = worker_on_node_;
-  target.options.slots = node_.grant().slots;
+  target.options.token = endpoint.token;
+  target.options.worker = worker_on_node;
+  target.options.slots = share.grant.slots;
   target.options.timeout = timeouts.exchange;
   target.options.peer_timeout = timeouts.peer;
-  target.options.peer_gone = node_.gone();
-  return target;
+  target.options.peer_gone = [held = share.state, generation = endpoint.generation] {
+    return held->lost() || held->ended(generation);
+  };
+  return route;
 }
 
-void WorkerLink::take(transport::AnyClientChannel channel, const transport::Target& target) {
+WorkerLink::WorkerLink(std::shared_ptr<const NodeShare> share, std::uint32_t index,
+                       std::uint32_t worker_on_node, Staging& staging, TraceBuffer* trace,
+                       std::vector<PendingCall*>& continuations, CallSink& sink)
+    : share_(std::move(share)),
+      index_(index),
+      worker_on_node_(worker_on_node),
+      staging_(staging),
+      trace_(trace),
+      continuations_(continuations),
+      sink_(sink) {}
+
+WorkerLink::~WorkerLink() {
+  assert(dying_.empty());
+}
+
+void WorkerLink::take(transport::AnyClientChannel channel, const Route& route) {
+  assert(down() && dying_.empty());
   base::log().debug("worker {} of lease {} on node {}: {} at {} ({})", index_,
-                    node_.grant().lease_id, node_.grant().node_name, to_string(target.kind),
-                    target.options.address, node_.choice_reasons());
-  kind_ = target.kind;
+                    share_->grant.lease_id, share_->grant.node_name, to_string(route.target.kind),
+                    route.target.options.address, share_->preference.reasons);
+  kind_ = route.target.kind;
   channel_.emplace(std::move(channel));
-  generation_ = node_.endpoint().generation;
+  generation_ = route.generation;
+  ++connection_;
   mask_ = channel_->slots() - 1;
   slots_.assign(channel_->slots(), nullptr);
   next_sequence_ = 1;
-}
-
-Result<void> WorkerLink::connect(const Timeouts& timeouts) {
-  const auto to = target(timeouts);
-  if (!to) return tl::unexpected<Error>(to.error());
-  auto channels = transport::connect({*to}, arena_);
-  if (!channels.front()) return tl::unexpected<Error>(channels.front().error());
-  take(std::move(*channels.front()), *to);
-  return {};
+  killer_.reset();
+  phase_ = Phase::kUp;
 }
 
 Status WorkerLink::stage_and_submit(PendingCall& call, bool stage_in, bool stage_out) noexcept {
-  const auto padded = [](std::size_t size) {
-    return (size + transport::Arena::kGranule - 1) / transport::Arena::kGranule *
-           transport::Arena::kGranule;
-  };
   if (!poll_oldest()) return Status::kAgain;  // before copying anything
-  const std::size_t in_bytes = stage_in ? padded(call.in_size) : 0;
-  const std::size_t bytes = in_bytes + (stage_out ? padded(call.out_capacity) : 0);
-  std::byte* staging = nullptr;
-  try {
-    if (bytes <= transport::tuning::kStagingBytes && !free_staging_.empty()) {
-      staging = static_cast<std::byte*>(free_staging_.back());
-      free_staging_.pop_back();
-    } else {
-      call.staging_bytes = std::max(bytes, transport::tuning::kStagingBytes);
-      staging =
-          static_cast<std::byte*>(arena_->allocate(call.staging_bytes, transport::Arena::kGranule));
-    }
-  } catch (const std::bad_alloc&) {
-    call.error = "the lease's arena of " + std::to_string(arena_->size()) +
-                 " bytes has no room to stage " + std::to_string(bytes) +
+  if (!staging_.take(call, stage_in, stage_out)) {
+    if (staging_.lent() != 0) return Status::kAgain;
+    call.error = "the lease's arena of " + std::to_string(staging_.arena().size()) +
+                 " bytes has no room to stage " +
+                 std::to_string(staging_bytes(call, stage_in, stage_out)) +
                  " bytes; ask for a larger arena, or keep the data in Lease::buffer";
     return Status::kInvalid;
   }
-  call.staging_bytes = std::max(bytes, transport::tuning::kStagingBytes);
-  call.staging = staging;
-  call.staged_out_at = stage_out ? in_bytes : PendingCall::kNotStaged;
-  if (stage_in) std::memcpy(staging, call.in, call.in_size);
-  const Status status =
-      submit_request(call, stage_in ? staging : call.in, stage_out ? staging + in_bytes : call.out);
-  if (status != Status::kOk) {
-    call.staged_out_at = PendingCall::kNotStaged;
-    release_staging(call);
-  }
+  const Staged& staged = call.staged;
+  const Status status = submit_request(call, stage_in ? staged.block : call.in,
+                                       stage_out ? staged.block + staged.out_at : call.out);
+  if (status != Status::kOk) staging_.give_back(call);
   return status;
 }
 
 void WorkerLink::finish_in_place(PendingCall& call, transport::Ticket ticket,
                                  const transport::ReplyView& view) noexcept {
-  call.worker = this;
+  call.on(CallEvent::kStarted);
+  call.on(CallEvent::kAccepted);
+  call.link = this;
+  call.connection = connection_;
   call.ticket = ticket;
   finish(call, view);
 }
 
-void WorkerLink::release_staging(PendingCall& call) noexcept {
-  if (call.staged_out_at != PendingCall::kNotStaged && call.reply.status == Status::kOk &&
-      call.reply.size <= call.out_capacity) {
-    std::memcpy(call.out, static_cast<std::byte*>(call.staging) + call.staged_out_at,
-                call.reply.size);
+void WorkerLink::finish_badly(PendingCall& call, const transport::ReplyView& view) noexcept {
+  call.error = std::string(view.error);
+  const bool dying = view.status == Status::kCrashed || view.status == Status::kExited ||
+                     view.status == Status::kTimedOut;
+  if (dying) killer_ = call.ticket.sequence;
+  if (dying || !channel_->is_open()) {
+    call.on(CallEvent::kExecutorDied);
+    dying_.push_back(call);
+    begin_ending();
+    sink_.executor_ends();
+    return;
   }
-  if (call.staging_bytes == transport::tuning::kStagingBytes) {
-    free_staging_.push_back(call.staging);
-  } else {
-    arena_->deallocate(call.staging, call.staging_bytes, transport::Arena::kGranule);
-  }
-  call.staging = nullptr;
+  call.on(CallEvent::kReplied);
+  staging_.give_back(call);
+  sink_.ended_badly(call);
 }
 
-void WorkerLink::finish_failed(PendingCall& call, const transport::ReplyView& view) noexcept {
-  call.error = std::string(view.error);
-  switch (view.status) {
-    case Status::kCrashed:
-    case Status::kExited:
-    case Status::kTimedOut:
-      on_executor_gone(*this, call.error);
-      break;
-    case Status::kLost:
-      if (channel_ && !channel_->is_open()) {
-        call.error = node_.fate(generation_);
-        on_executor_gone(*this, call.error);
-      }
-      break;
-    default:
-      break;
-  }
+bool WorkerLink::poll_oldest() noexcept {
+  if (!listening()) return false;
+  PendingCall* oldest = slots_[next_sequence_ & mask_];
+  return oldest == nullptr || poll(*oldest);
 }
 
 bool WorkerLink::wait_oldest(base::Deadline deadline) noexcept {
-  PendingCall* oldest = slots_.empty() ? nullptr : slots_[next_sequence_ & mask_];
-  if (oldest != nullptr) return wait(*oldest, deadline);
-  return true;
-}
-
-void WorkerLink::wait_any(base::Deadline deadline) noexcept {
   // Calls run in order: the first under way ends first.
-  for (std::uint32_t i = 0; i < slots_.size() && channel_; ++i) {
+  for (std::uint32_t i = 0; i < slots_.size() && listening(); ++i) {
     PendingCall* call = slots_[(next_sequence_ + i) & mask_];
-    if (call != nullptr) {
-      (void)wait(*call, deadline);
-      return;
-    }
+    if (call == nullptr) continue;
+    (void)wait(*call, deadline);
+    return true;
   }
+  return false;
 }
 
 void WorkerLink::progress() noexcept {
-  for (std::uint32_t i = 0; i < slots_.size() && channel_; ++i) {
+  for (std::uint32_t i = 0; i < slots_.size() && listening(); ++i) {
     PendingCall* call = slots_[(next_sequence_ + i) & mask_];
     if (call != nullptr) (void)poll(*call);
   }
 }
 
-void WorkerLink::take_down(Status status, const std::string& reason) noexcept {
-  if (!channel_) return;
-  // Out of the way first: what follows may find its way here again.
-  std::optional<transport::AnyClientChannel> channel = std::move(channel_);
-  channel_.reset();
-  for (PendingCall*& slot : slots_) {
-    PendingCall* call = std::exchange(slot, nullptr);
-    if (call == nullptr) continue;
-    transport::ReplyView view;
-    if (channel->poll(call->ticket, view) != Status::kOk || view.status == Status::kLost) {
-      view = transport::ReplyView{};
-      view.status = status;
-    }
-    call->in_flight = false;
-    call->reply.status = view.status;
-    call->reply.worker = index_;
-    call->reply.size = view.size;
-    call->reply.exec_ns = view.exec_ns;
-    call->error = view.status == status ? reason : std::string(view.error);
-    if (call->staging != nullptr) release_staging(*call);
-    if (call->then) continuations_.push_back(call);
+void WorkerLink::begin_ending() noexcept {
+  if (!listening()) return;
+  phase_ = Phase::kEnding;
+  ending_since_ = base::ticks();
+}
+
+bool WorkerLink::settle(base::Ticks now) noexcept {
+  const NodeState& state = *share_->state;
+  const bool process_ended = state.ended(generation_) || !channel_->check_peer();
+  if (!process_ended && !waited(ending_since_, now, kProcessEnd)) return false;
+  const bool told = state.ended(generation_) || state.lost();
+  if (!told && !waited(ending_since_, now, kFateTold)) return false;
+  take_down(Status::kLost, end_text());
+  return true;
+}
+
+std::string WorkerLink::end_text() const {
+  const NodeState& state = *share_->state;
+  std::string text = state.fate(generation_);
+  if (text.empty() && state.lost()) text = state.reason();
+  return text.empty() ? "the connection to its executor broke" : text;
+}
+
+bool WorkerLink::close(const std::string& reason, bool by_force) noexcept {
+  if (down()) return true;
+  if (listening()) progress();
+  begin_ending();
+  // Over a network nobody but this side's channel writes to the calls' memory.
+  const bool may_write = busy() && kind_ == transport::Kind::kShm;
+  if (may_write && !by_force && !share_->state->ended(generation_) && channel_->check_peer()) {
+    return false;
   }
-  channel->close();
+  take_down(Status::kClosed, reason);
+  return true;
+}
+
+void WorkerLink::take_down(Status status, const std::string& reason) noexcept {
+  // Replies that came before the end count.
+  for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+    PendingCall* call = slots_[(next_sequence_ + i) & mask_];
+    if (call != nullptr) (void)poll(*call);
+  }
+  channel_->close();
+  channel_.reset();
+  phase_ = Phase::kDown;
+  // The youngest first: the sink puts those that run again in front of the queue.
+  for (std::uint32_t i = static_cast<std::uint32_t>(slots_.size()); i-- > 0;) {
+    PendingCall* call = std::exchange(slots_[(next_sequence_ + i) & mask_], nullptr);
+    if (call == nullptr) continue;
+    call->on(CallEvent::kExecutorDied);
+    if (status == Status::kLost && killer_ && i > rank(*killer_)) {
+      staging_.give_back(*call);
+      sink_.never_started(*call);
+      continue;
+    }
+    call->reply = {Status::kLost, index_, 0, 0};
+    end_call(*call, status, reason);
+  }
+  while (PendingCall* call = dying_.pop_front()) end_call(*call, status, reason);
+}
+
+void WorkerLink::end_call(PendingCall& call, Status status, const std::string& reason) noexcept {
+  if (call.reply.status == Status::kLost || call.reply.status == Status::kClosed) {
+    call.reply.status = status;
+    call.error = reason;
+  }
+  staging_.give_back(call);
+  sink_.ended_badly(call);
 }
 
 }  // namespace sublet::client

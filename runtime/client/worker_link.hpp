@@ -1,15 +1,15 @@
 #pragma once
 
-// The data side of one worker: its channel, its calls under way, its staging memory.
+// The data side of one worker: its connection, and the calls under way on it.
 
-#include <client/node_link.hpp>
+#include <client/node_state.hpp>
+#include <client/pending_call.hpp>
+#include <client/staging.hpp>
 #include <client/trace.hpp>
-#include <sublet/call.hpp>
 #include <transport/any_channel.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,134 +19,161 @@ namespace sublet::client {
 
 struct Timeouts;
 
-class WorkerLink;
-
-/// One invocation from submit to its end. Of a synchronous call it lives on the stack; of others it
-/// belongs to its lease's pool. `in` and `out` are the caller's.
-struct PendingCall {
-  static constexpr std::size_t kNotStaged = ~std::size_t{0};
-
-  const void* in = nullptr;
-  std::size_t in_size = 0;
-  void* out = nullptr;
-  std::size_t out_capacity = 0;
-  std::uint16_t function = 0;
-  bool idempotent = false;
-  std::uint8_t attempts = 0;
-  bool in_flight = false;
-
-  WorkerLink* worker = nullptr;
-  transport::Ticket ticket{};
-  void* staging =
-      nullptr;  ///< Memory of the arena that stands in for in and out; null: used in place.
-  std::size_t staging_bytes = 0;
-  std::size_t staged_out_at = 0;  ///< Offset of the output in it; kNotStaged: used in place.
-  base::Ticks submitted = 0;      ///< Only when traced.
-
-  Reply reply{};
-  std::string error;  ///< Empty unless it failed.
-  std::function<void(const Reply&)> then;
+/// The way to a worker of one executor.
+struct Route {
+  transport::Target target;
+  std::uint32_t generation = 0;  ///< Of the executor.
 };
 
-/// The client's link to one worker. Owner: the lease; used by the thread that uses the lease.
+/// How to reach worker `worker_on_node` in the newest executor of that share.
+Result<Route> route_to(const NodeShare& share, std::uint32_t worker_on_node,
+                       const Timeouts& timeouts);
+
+/// Who decides what becomes of calls. Off the hot path. Must not come back to the link.
+class CallSink {
+ public:
+  virtual ~CallSink() = default;
+  /// The call has ended, with an error that is final, or it is dying and nothing can write to its
+  /// memory any more.
+  virtual void ended_badly(PendingCall& call) noexcept = 0;
+  /// The call was under way behind one that killed its worker: no function has seen it. It is dying,
+  /// and nothing can write to its memory any more.
+  virtual void never_started(PendingCall& call) noexcept = 0;
+  /// A link has found out that its executor, which other links may have too, is dead or dying.
+  virtual void executor_ends() noexcept = 0;
+};
+
+/// The client's link to one worker. Owner: the lease's workers; used by the lease's thread.
+///
+/// STATES  down -> up (take: connected to the node's executor of one generation)
+///         -> retiring (its node is being given back: takes no more calls)
+///         -> ending (its executor is dead or dying: what is under way waits until the process is
+///         gone) -> down. A link never changes its state inside of submit, poll or wait.
 class WorkerLink {
  public:
-  WorkerLink(NodeLink& node, std::uint32_t index, std::uint32_t worker_on_node,
-             std::shared_ptr<transport::Arena> arena, TraceBuffer* trace,
-             std::vector<PendingCall*>& continuations);
+  WorkerLink(std::shared_ptr<const NodeShare> share, std::uint32_t index,
+             std::uint32_t worker_on_node, Staging& staging, TraceBuffer* trace,
+             std::vector<PendingCall*>& continuations, CallSink& sink);
   ~WorkerLink();
   WorkerLink(const WorkerLink&) = delete;
   WorkerLink& operator=(const WorkerLink&) = delete;
 
-  /// How to reach the worker in the node's current executor, by the transport that the node link
-  /// chooses.
-  Result<transport::Target> target(const Timeouts& timeouts) const;
-  /// Takes a channel to that target.
-  void take(transport::AnyClientChannel channel, const transport::Target& target);
-  /// Both, one after the other.
-  Result<void> connect(const Timeouts& timeouts);
+  /// Takes a channel that leads there. Only a link that is down does.
+  void take(transport::AnyClientChannel channel, const Route& route);
 
-  [[nodiscard]] transport::Kind kind() const noexcept { return kind_; }
+  // ---- Hot path: worker_link_datapath.hpp ----
 
   /// Takes calls.
-  [[nodiscard]] bool up() const noexcept {
-    return channel_.has_value() && !retiring_ && channel_->is_open();
-  }
-  /// Takes no more calls; those under way may end.
-  void retire() noexcept { retiring_ = true; }
-  /// Down for good: its node has left or is lost, and nothing is under way.
-  [[nodiscard]] bool gone() const noexcept { return !channel_ && node_.state().departed(); }
-  [[nodiscard]] NodeLink& node() const noexcept { return node_; }
-  [[nodiscard]] std::uint32_t worker_on_node() const noexcept { return worker_on_node_; }
-  [[nodiscard]] std::uint32_t generation() const noexcept { return generation_; }
-  [[nodiscard]] std::uint32_t in_flight() const noexcept {
-    return channel_ ? channel_->in_flight() : 0;
-  }
-
-  /// kOk: under way; the call stays where it is until it has ended. kAgain: no free slot.
-  /// kClosed: the link is down. kInvalid, kOutputTooLarge...: `call.error` says why.
+  [[nodiscard]] bool up() const noexcept { return phase_ == Phase::kUp && channel_->is_open(); }
+  /// kOk: under way; the call stays where it is until it has ended. kAgain: no free slot, or no
+  /// room to stage it. kClosed: the link is not up. kInvalid: `call.error` says why.
   Status submit(PendingCall& call) noexcept;
-
   /// A whole synchronous call whose memory is used in place, without a PendingCall. kOk: it has
   /// ended as `view` says. kAgain: nothing was done, take the long way (no free slot, memory to be
   /// staged, a timeline to be kept).
   Status call_in_place(const transport::Request& request, transport::Ticket& ticket,
                        transport::ReplyView& view) noexcept;
+  /// True when the call is not under way here any more: it has ended, is dying or is to run again.
+  bool poll(PendingCall& call) noexcept;
+  /// As poll, waiting until `deadline`. Not while the link is ending: see ending().
+  bool wait(PendingCall& call, base::Deadline deadline) noexcept;
+
+  // ---- Everything else: worker_link.cpp ----
 
   /// Makes `call` of a call_in_place that ended badly, as if it had gone the long way.
   void finish_in_place(PendingCall& call, transport::Ticket ticket,
                        const transport::ReplyView& view) noexcept;
-
-  [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
-
-  /// True when the call has ended: its reply and error are set, its slot is free.
-  bool poll(PendingCall& call) noexcept;
-
-  /// As poll, waiting until `deadline`.
-  bool wait(PendingCall& call, base::Deadline deadline) noexcept;
-
-  /// Ends the oldest call if it is done, so that submit finds a slot; false when it is not.
+  /// Collects the call that holds the next slot if it is done; false when it is not.
   bool poll_oldest() noexcept;
-  /// Waits for the oldest call; false when `deadline` passed first or there is none.
+  /// Waits for the oldest call under way. False when there is none.
   bool wait_oldest(base::Deadline deadline) noexcept;
-
-  /// Waits until at least one call has ended, or `deadline`.
-  void wait_any(base::Deadline deadline) noexcept;
-
   /// Collects all calls that have ended.
   void progress() noexcept;
+  /// Asks the system whether the peer is there; false when the channel has ended.
+  bool check_peer() noexcept { return !channel_ || channel_->check_peer(); }
 
-  /// The executor is gone or going: calls under way end as `status`. The link is down afterwards.
-  void take_down(Status status, const std::string& reason) noexcept;
+  /// Takes no more calls; those under way may end.
+  void retire() noexcept {
+    if (phase_ == Phase::kUp) phase_ = Phase::kRetiring;
+  }
+  /// Its executor is dead or dying.
+  void begin_ending() noexcept;
+  /// Ends what is under way on an ending link, once nothing can write to its memory any more and
+  /// how the executor ended is known, or both have been waited for long enough. True when the link
+  /// is down then.
+  bool settle(base::Ticks now) noexcept;
+  /// Ends all calls under way as kClosed, and the channel. For a lease that is being released: its
+  /// executors have been told to end. False when one may still write to the calls' memory.
+  bool close(const std::string& reason, bool by_force) noexcept;
 
-  /// Called, off the hot path, when this link finds out that its executor is gone or going; takes
-  /// down all links to it.
-  std::function<void(WorkerLink&, const std::string& reason)> on_executor_gone;
+  [[nodiscard]] bool down() const noexcept { return phase_ == Phase::kDown; }
+  [[nodiscard]] bool ending() const noexcept { return phase_ == Phase::kEnding; }
+  [[nodiscard]] bool retiring() const noexcept { return phase_ == Phase::kRetiring; }
+  /// Has a channel that takes calls or has some under way.
+  [[nodiscard]] bool listening() const noexcept {
+    return phase_ == Phase::kUp || phase_ == Phase::kRetiring;
+  }
+  /// Down for good: its node leaves or is lost.
+  [[nodiscard]] bool gone() const noexcept {
+    return down() && (share_->state->departed() || share_->state->lost());
+  }
+  /// Down, and its place is to be taken by a worker of another node.
+  [[nodiscard]] bool to_be_replaced() const noexcept { return down() && share_->state->departed(); }
+  /// The channel has ended, or the node's helper says that the executor has.
+  [[nodiscard]] bool executor_has_ended() const noexcept {
+    return channel_ && (!channel_->is_open() || share_->state->ended(generation_) ||
+                        share_->state->lost());
+  }
+  /// Calls under way, dying ones included.
+  [[nodiscard]] bool busy() const noexcept { return in_flight() != 0 || !dying_.empty(); }
+  [[nodiscard]] std::uint32_t in_flight() const noexcept {
+    return channel_ ? channel_->in_flight() : 0;
+  }
+
+  [[nodiscard]] const std::shared_ptr<const NodeShare>& share() const noexcept { return share_; }
+  [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
+  [[nodiscard]] std::uint32_t worker_on_node() const noexcept { return worker_on_node_; }
+  [[nodiscard]] std::uint32_t generation() const noexcept { return generation_; }
+  [[nodiscard]] transport::Kind kind() const noexcept { return kind_; }
 
  private:
+  enum class Phase : std::uint8_t { kDown, kUp, kRetiring, kEnding };
+
   [[nodiscard]] bool input_in_place(const void* in, std::size_t size,
                                     std::size_t out_capacity) const noexcept;
   [[nodiscard]] bool output_in_place(const void* out, std::size_t capacity) const noexcept;
   Status submit_request(PendingCall& call, const void* in, void* out) noexcept;
   Status stage_and_submit(PendingCall& call, bool stage_in, bool stage_out) noexcept;
   void finish(PendingCall& call, const transport::ReplyView& view) noexcept;
-  void finish_failed(PendingCall& call, const transport::ReplyView& view) noexcept;
-  void release_staging(PendingCall& call) noexcept;
+  void finish_badly(PendingCall& call, const transport::ReplyView& view) noexcept;
+  [[nodiscard]] std::string end_text() const;
+  /// Calls without a reply end as `status`.
+  void take_down(Status status, const std::string& reason) noexcept;
+  void end_call(PendingCall& call, Status status, const std::string& reason) noexcept;
+  /// Where a call stands among those under way, 0 for the oldest there can be.
+  [[nodiscard]] std::uint32_t rank(std::uint32_t sequence) const noexcept {
+    return (sequence - next_sequence_) & mask_;
+  }
 
-  NodeLink& node_;
+  std::shared_ptr<const NodeShare> share_;
   std::uint32_t index_;
   std::uint32_t worker_on_node_;
-  std::uint32_t generation_ = 0;
+  Phase phase_ = Phase::kDown;
   transport::Kind kind_ = transport::Kind::kShm;
+  std::uint32_t generation_ = 0;
+  std::uint32_t connection_ = 0;  ///< Counts the channels taken.
   std::optional<transport::AnyClientChannel> channel_;
-  bool retiring_ = false;
-  std::shared_ptr<transport::Arena> arena_;
+  Staging& staging_;
   TraceBuffer* trace_;
   std::vector<PendingCall*>& continuations_;  ///< The lease's: ended calls whose `then` is to run.
-  std::vector<PendingCall*> slots_;           ///< By ticket modulo slots: who is in which.
+  CallSink& sink_;
+  std::vector<PendingCall*> slots_;  ///< By ticket modulo slots: who is in which.
   std::uint32_t mask_ = 0;
   std::uint32_t next_sequence_ = 1;
-  std::vector<void*> free_staging_;  ///< Blocks of tuning::kStagingBytes.
+  CallList dying_;
+  base::Ticks ending_since_ = 0;
+  /// The call whose own reply says that it killed the worker; those behind it have not been started.
+  std::optional<std::uint32_t> killer_;
 };
 
 }  // namespace sublet::client

@@ -22,8 +22,9 @@ namespace sublet::client {
   }
   const Status status = channel_->submit(request, call.ticket);
   if (status != Status::kOk) return status;
-  call.worker = this;
-  call.in_flight = true;
+  call.on(CallEvent::kAccepted);
+  call.link = this;
+  call.connection = connection_;
   slots_[call.ticket.sequence & mask_] = &call;
   next_sequence_ = call.ticket.sequence + 1;
   return Status::kOk;
@@ -34,15 +35,15 @@ inline bool WorkerLink::input_in_place(const void* in, std::size_t size,
   const std::size_t inline_room = out_capacity <= transport::kInlineBytes
                                       ? transport::kInlineBytes
                                       : transport::kInlineBytesBesideOffset;
-  return size <= inline_room || arena_->contains(in, size);
+  return size <= inline_room || staging_.arena().contains(in, size);
 }
 
 inline bool WorkerLink::output_in_place(const void* out, std::size_t capacity) const noexcept {
-  return capacity <= transport::kInlineBytes || arena_->contains(out, capacity);
+  return capacity <= transport::kInlineBytes || staging_.arena().contains(out, capacity);
 }
 
 [[gnu::always_inline]] inline Status WorkerLink::submit(PendingCall& call) noexcept {
-  if (!channel_) [[unlikely]]
+  if (phase_ != Phase::kUp) [[unlikely]]
     return Status::kClosed;
   const bool stage_in = !input_in_place(call.in, call.in_size, call.out_capacity);
   const bool stage_out = !output_in_place(call.out, call.out_capacity);
@@ -66,24 +67,25 @@ inline bool WorkerLink::output_in_place(const void* out, std::size_t capacity) c
 
 [[gnu::always_inline]] inline void WorkerLink::finish(PendingCall& call,
                                                       const transport::ReplyView& view) noexcept {
-  call.in_flight = false;
   slots_[call.ticket.sequence & mask_] = nullptr;
   call.reply.status = view.status;
   call.reply.worker = index_;
   call.reply.size = view.size;
   call.reply.exec_ns = view.exec_ns;
-  if (call.staging != nullptr) [[unlikely]]
-    release_staging(call);
   if (trace_ != nullptr) [[unlikely]] {
     trace_->add({call.submitted, view.started, view.ended, base::ticks(), index_, call.function,
                  view.status});
   }
-  if (call.then) [[unlikely]]
-    continuations_.push_back(&call);
   if (view.status != Status::kOk) [[unlikely]] {
     const transport::ReplyView failed = view;  // of its own: `view` stays in registers
-    finish_failed(call, failed);
+    finish_badly(call, failed);
+    return;
   }
+  call.on(CallEvent::kReplied);
+  if (call.staged.block != nullptr) [[unlikely]]
+    staging_.give_back(call);
+  if (call.then) [[unlikely]]
+    continuations_.push_back(&call);
 }
 
 inline bool WorkerLink::poll(PendingCall& call) noexcept {
@@ -99,11 +101,6 @@ inline bool WorkerLink::poll(PendingCall& call) noexcept {
   if (channel_->wait(call.ticket, view, deadline) == Status::kDeadline) return false;
   finish(call, view);
   return true;
-}
-
-inline bool WorkerLink::poll_oldest() noexcept {
-  PendingCall* oldest = slots_[next_sequence_ & mask_];
-  return oldest == nullptr || poll(*oldest);
 }
 
 }  // namespace sublet::client

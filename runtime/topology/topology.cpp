@@ -126,6 +126,14 @@ Result<void> Topology::restrict_to(std::string_view text) {
     return fail(ErrorKind::kInvalid, "none of the cores '" + std::string(text) +
                                          "' may be used here; usable are " + usable_.to_list());
   }
+  // A set without an end, "4-", means what there is of it.
+  if (wanted->count() != 0 && !usable_.contains(*wanted)) {
+    Cpuset absent;
+    hwloc_bitmap_andnot(absent.bits_->value, wanted->bits_->value, usable_.bits_->value);
+    return fail(ErrorKind::kInvalid,
+                "of the cores '" + std::string(text) + "' " + absent.to_list() +
+                    " are not there or may not be used here; usable are " + usable_.to_list());
+  }
   usable_ &= *wanted;
   find_cores();
   return {};

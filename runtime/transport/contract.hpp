@@ -12,6 +12,10 @@
 //
 // HOT-PATH BUDGET  submit, poll and the server's counterparts: no allocation, lock, system call,
 // log or virtual call. Waking a sleeping peer, errors and peer death are off the hot path.
+//
+// WHO WAITS  No call of a client waits for its peer, only wait() does, and until its deadline. What
+// a transport cannot send at once (the network is full, memory is to be registered) it keeps, and
+// sends it, in order, from a later submit, poll or wait; the channel's slots bound it.
 
 #include <base/clock.hpp>
 #include <sublet/status.hpp>
@@ -33,8 +37,9 @@ inline constexpr std::size_t kInlineBytesBesideOffset = 32;
 
 /// What a client submits. `in` lies in the channel's arena, or is at most kInlineBytes long
 /// (kInlineBytesBesideOffset when out_capacity > kInlineBytes). `out` lies in the arena, or
-/// out_capacity is at most kInlineBytes. Anything else is kInvalid: the caller stages it first
-/// (staging.hpp). Both stay valid until the reply has been collected.
+/// out_capacity is at most kInlineBytes. Anything else is kInvalid: the client library stages it
+/// first. Both stay valid until the reply has been collected: a transport may read an input, of any
+/// size, long after submit.
 struct Request {
   const void* in = nullptr;
   std::uint64_t in_size = 0;
@@ -75,13 +80,13 @@ struct ReplyView {
 template <class C>
 concept ClientChannel = requires(C c, const C& cc, const Request& request, Ticket& ticket,
                                  ReplyView& reply, base::Deadline deadline) {
-  /// kOk and a ticket; kAgain when the next slot is taken; kInvalid for a request that breaks
-  /// the rules above; kClosed once the channel has ended. Only kOk changes anything.
+  /// Never blocks. kOk and a ticket; kAgain when the next slot is taken; kInvalid for a request
+  /// that breaks the rules above; kClosed once the channel has ended. Only kOk changes anything.
   { c.submit(request, ticket) } noexcept -> std::same_as<Status>;
-  /// kOk when the call has ended: `reply` is filled and the slot is free (ask once per ticket).
-  /// kAgain when it has not; kInvalid for a ticket that is not under way. A channel that has
-  /// ended answers kOk with the reply that came before its end, or with status kLost (kClosed
-  /// when this side ended it).
+  /// Never blocks. kOk when the call has ended: `reply` is filled and the slot is free (ask once
+  /// per ticket). kAgain when it has not; kInvalid for a ticket that is not under way. A channel
+  /// that has ended answers kOk with the reply that came before its end, or with status kLost
+  /// (kClosed when this side ended it).
   { c.poll(ticket, reply) } noexcept -> std::same_as<Status>;
   /// Waits for the call: spins, backs off when cores are short, then sleeps. As poll, and
   /// kDeadline when `deadline` passes first. Sees a dead peer within a second.
@@ -123,7 +128,7 @@ struct Completion {
   std::string_view error{};  ///< Only read when status is not kOk.
 };
 
-/// The worker's end. Thread rule: one worker thread; interrupt() and peer_closed() from any.
+/// The worker's end. Thread rule: one worker thread; interrupt() from any.
 // clang-format off
 template <class S>
 concept ServerChannel = requires(S s, const S& cs, Invocation& invocation,
@@ -133,8 +138,9 @@ concept ServerChannel = requires(S s, const S& cs, Invocation& invocation,
   { s.poll(invocation) } noexcept -> std::same_as<bool>;
   /// Ends the invocation of the last poll.
   { s.complete(invocation, completion) } noexcept;
-  /// Async-signal-safe: ends `sequence` from a signal handler of the worker's thread or on its
-  /// way out, without touching anything else.
+  /// Async-signal-safe: ends `sequence`, the call of the last poll, from a signal handler that has
+  /// interrupted its function, or on the thread's way out. Takes a tenth of a second at most: the
+  /// reply has to leave the process before that ends.
   { s.complete_dying(std::uint32_t{}, Status{}, std::string_view{}) } noexcept;
   /// Sleeps until a request may be there, interrupt() was called, or `limit` is over.
   { s.sleep(limit) } noexcept;

@@ -5,12 +5,6 @@
 
 namespace sublet::transport {
 
-bool same_token(const Token& a, const Token& b) noexcept {
-  unsigned difference = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) difference |= static_cast<unsigned>(a[i] ^ b[i]);
-  return difference == 0;
-}
-
 bool usable_slots(std::uint32_t slots, std::uint32_t most) noexcept {
   return std::has_single_bit(slots) && slots <= most;
 }

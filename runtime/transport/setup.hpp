@@ -3,6 +3,7 @@
 // What the set-up of all transports has in common: who may connect to which worker, and how the
 // executor's main thread serves those who want to.
 
+#include <base/token.hpp>
 #include <sublet/status.hpp>
 #include <transport/contract.hpp>
 
@@ -20,11 +21,9 @@
 
 namespace sublet::transport {
 
-inline constexpr std::size_t kTokenBytes = 16;
-using Token = std::array<std::uint8_t, kTokenBytes>;
-
-/// Takes the same time whatever differs.
-[[nodiscard]] bool same_token(const Token& a, const Token& b) noexcept;
+using base::kTokenBytes;
+using base::same_token;
+using base::Token;
 
 /// A power of two up to `most`.
 [[nodiscard]] bool usable_slots(std::uint32_t slots, std::uint32_t most) noexcept;

@@ -24,8 +24,7 @@ struct Usage {
   hotPollNs @2 :UInt64;
   bytesIn @3 :UInt64;
   bytesOut @4 :UInt64;
-  heldMs @5 :UInt64;       # wall time the cores were held
-  cores @6 :UInt32;
+  coreMs @5 :UInt64;       # cores held times the wall time they were held
 }
 
 enum Placement { pack @0; spread @1; near @2; }
@@ -43,10 +42,12 @@ struct LeaseRequest {
   owner @9 :Text;          # user@node, for people to read
 }
 
+# One node's share of one part of a lease.
 struct Grant {
   leaseId @0 :UInt64;
   part @1 :UInt32;
   cores @2 :UInt32;
+  # The node, for clients: who it is, and the addresses of its executor manager, best first.
   nodeName @3 :Text;
   nodeId @4 :Text;
   addresses @5 :List(Text);
@@ -54,6 +55,13 @@ struct Grant {
   expiresUnixMs @7 :Int64;
   slots @8 :UInt32;
   arenaBytes @9 :UInt64;
+  # Between the managers only: what an executor manager is told, and tells a restarted resource
+  # manager again.
+  memoryBytes @10 :UInt64;
+  hotTimeoutMs @11 :Int64;
+  owner @12 :Text;
+  ownerUid @13 :UInt32;
+  claimed @14 :Bool;
 }
 
 struct NodeDescription {
@@ -83,16 +91,6 @@ struct LeaseStatus {
   usage @6 :Usage;
 }
 
-# What an executor manager is told about a grant, and tells a restarted resource manager again.
-struct GrantSpec {
-  grant @0 :Grant;
-  memoryBytes @1 :UInt64;
-  hotTimeoutMs @2 :Int64;
-  owner @3 :Text;
-  ownerUid @4 :UInt32;
-  claimed @5 :Bool;
-}
-
 interface ResourceManager {
   # Reserves cores and tells the executor managers before it answers. All parts or nothing.
   # Dropping `handle` ends the grants that nobody has claimed; claimed ones do not notice.
@@ -100,13 +98,14 @@ interface ResourceManager {
   # More time, counted from now. The token of any grant of the lease proves the right to ask.
   extend @1 (leaseId :UInt64, token :Data, durationMs :UInt64)
       -> (failure :Failure, expiresUnixMs :Int64);
-  nodes @2 () -> (nodes :List(NodeStatus));
-  leases @3 (includeEnded :Bool) -> (leases :List(LeaseStatus));
-  # An executor manager joins, with the grants it still holds. Dropping `registration` over a
-  # connection that lives leaves for good; when the connection breaks, the node is lost until it
-  # registers again, with the same `addresses` (or it is taken for a second executor manager of that
-  # node, and refused while the first one's connection lives).
-  register @4 (node :NodeDescription, held :List(GrantSpec), control :NodeControl)
+  # kDenied in these two: the caller may not look.
+  nodes @2 () -> (nodes :List(NodeStatus), failure :Failure);
+  leases @3 (includeEnded :Bool) -> (leases :List(LeaseStatus), failure :Failure);
+  # An executor manager joins, with the grants it still holds. When `registration` is dropped or the
+  # connection breaks, the node is lost until it registers again, with the same `addresses` (or it is
+  # taken for a second executor manager of that node, and refused while the first one's connection
+  # lives).
+  register @4 (node :NodeDescription, held :List(Grant), control :NodeControl)
       -> (failure :Failure, registration :NodeRegistration, heartbeatMs :UInt32);
   # `instance` differs from one run of a manager to the next: see wire/manager_address.hpp.
   version @5 () -> (version :Text, instance :Text);
@@ -127,11 +126,13 @@ interface NodeRegistration {
   usage @3 (leaseId :UInt64, part :UInt32, usage :Usage);
   # The node takes no new grants: it will end those it has, and leave.
   draining @4 ();
+  # The node leaves for good, and its grants have ended. Answers after all that was said before.
+  leave @5 ();
 }
 
 # What the resource manager tells an executor manager.
 interface NodeControl {
-  grant @0 (spec :GrantSpec) -> (failure :Failure);
+  grant @0 (grant :Grant) -> (failure :Failure);
   # Answers once the grant is gone and its cores are free (after NodeRegistration.ended, at once for
   # a grant that is not known), or, with `unclaimedOnly`, at once with `held` when a client has
   # claimed it: then it stays.

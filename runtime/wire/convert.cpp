@@ -1,7 +1,9 @@
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
 
+#include <algorithm>
 #include <bit>
+#include <cmath>
 #include <limits>
 
 namespace sublet::wire {
@@ -11,8 +13,8 @@ constexpr std::size_t kMaxName = 255;
 /// A message of refusal names nodes and sizes; longer than any other text.
 constexpr std::size_t kMaxFailureText = 4 * kMaxText;
 
-/// Longest time a lease may be asked for: keeps sums of times far from overflow.
-constexpr std::uint64_t kMaxDurationMs = std::uint64_t{10} * 365 * 24 * 3600 * 1000;
+constexpr auto kMaxDurationMs =
+    static_cast<std::uint64_t>(std::chrono::milliseconds(kMaxLeaseDuration).count());
 
 tl::unexpected<Error> out_of_range(const char* what, std::uint64_t value, std::uint64_t least,
                                    std::uint64_t most) {
@@ -112,15 +114,15 @@ Result<sublet::Grant> read(Grant::Reader from) {
   return grant;
 }
 
-void write(Usage::Builder to, const sublet::Usage& usage, std::uint64_t held_ms,
-           std::uint32_t cores) {
+void write(Usage::Builder to, const sublet::Usage& usage) {
   to.setInvocations(usage.invocations);
   to.setComputeNs(usage.compute_ns);
   to.setHotPollNs(usage.hot_poll_ns);
   to.setBytesIn(usage.bytes_in);
   to.setBytesOut(usage.bytes_out);
-  to.setHeldMs(held_ms);
-  to.setCores(cores);
+  constexpr double kMostMs = 1e18;
+  to.setCoreMs(static_cast<std::uint64_t>(
+      std::llround(std::clamp(usage.core_seconds * 1000, 0.0, kMostMs))));
 }
 
 sublet::Usage read(Usage::Reader from) {
@@ -130,7 +132,7 @@ sublet::Usage read(Usage::Reader from) {
   usage.hot_poll_ns = from.getHotPollNs();
   usage.bytes_in = from.getBytesIn();
   usage.bytes_out = from.getBytesOut();
-  usage.core_seconds = static_cast<double>(from.getHeldMs()) / 1000.0 * from.getCores();
+  usage.core_seconds = static_cast<double>(from.getCoreMs()) / 1000.0;
   return usage;
 }
 
@@ -194,6 +196,29 @@ Result<sublet::LeaseRequest> read(LeaseRequest::Reader from) {
   return request;
 }
 
+namespace {
+
+template <class List>
+void write_texts(List to, const std::vector<std::string>& texts) {
+  for (unsigned i = 0; i < to.size(); ++i) to.set(i, texts[i]);
+}
+
+}  // namespace
+
+void write(NodeStatus::Builder to, const NodeInfo& info) {
+  auto node = to.initNode();
+  node.setName(info.name);
+  node.setNodeId(info.node_id);
+  node.setCores(info.cores);
+  node.setMemoryBytes(info.memory_bytes);
+  node.setCpuset(info.cpuset);
+  write_texts(node.initAddresses(static_cast<unsigned>(info.addresses.size())), info.addresses);
+  to.setFreeCores(info.free_cores);
+  to.setFreeMemoryBytes(info.free_memory_bytes);
+  to.setState(info.state);
+  to.setHeartbeatAgeMs(static_cast<std::uint64_t>(info.heartbeat_age.count()));
+}
+
 NodeInfo read(NodeStatus::Reader from) {
   NodeInfo info;
   const auto node = from.getNode();
@@ -206,7 +231,20 @@ NodeInfo read(NodeStatus::Reader from) {
   info.cpuset = to_string(node.getCpuset());
   for (const auto address : node.getAddresses()) info.addresses.push_back(to_string(address));
   info.state = to_string(from.getState());
+  constexpr std::uint64_t kMostMs = std::uint64_t{1} << 52;
+  info.heartbeat_age = std::chrono::milliseconds(
+      static_cast<std::int64_t>(std::min(from.getHeartbeatAgeMs(), kMostMs)));
   return info;
+}
+
+void write(LeaseStatus::Builder to, const LeaseInfo& info) {
+  to.setLeaseId(info.id);
+  to.setState(info.state);
+  to.setOwner(info.owner);
+  to.setCores(info.cores);
+  write_texts(to.initNodes(static_cast<unsigned>(info.nodes.size())), info.nodes);
+  to.setExpiresUnixMs(info.expires_unix_ms);
+  write(to.initUsage(), info.usage);
 }
 
 LeaseInfo read(LeaseStatus::Reader from) {

@@ -28,9 +28,7 @@ void write(Grant::Builder to, const sublet::Grant& grant);
 /// kInvalid when a field breaks a limit of limits.hpp.
 Result<sublet::Grant> read(Grant::Reader from);
 
-void write(Usage::Builder to, const sublet::Usage& usage, std::uint64_t held_ms,
-           std::uint32_t cores);
-/// Core seconds are the time held times the cores.
+void write(Usage::Builder to, const sublet::Usage& usage);
 sublet::Usage read(Usage::Reader from);
 
 /// `client_node_id` is who asks, for placement near; `owner` is for people to read.
@@ -39,7 +37,10 @@ void write(LeaseRequest::Builder to, const sublet::LeaseRequest& request,
 /// kInvalid names the field and its limit.
 Result<sublet::LeaseRequest> read(LeaseRequest::Reader from);
 
+void write(NodeStatus::Builder to, const NodeInfo& info);
 NodeInfo read(NodeStatus::Reader from);
+
+void write(LeaseStatus::Builder to, const LeaseInfo& info);
 LeaseInfo read(LeaseStatus::Reader from);
 
 /// Cut to `limit` bytes, never within a UTF-8 sequence.

@@ -1,8 +1,8 @@
 #pragma once
 
+// clang-format off
 // PROTOCOL  Between an executor manager, its zygote and its executors, all on one node and all of
-// one
-//           build: fixed-size messages over SOCK_SEQPACKET socketpairs, file descriptors beside
+//           one build: fixed-size messages over SOCK_SEQPACKET socketpairs, file descriptors beside
 //           them (SCM_RIGHTS). One packet is one message: a MessageHeader, then the struct of its
 //           type. The zygote and the manager trust each other; what an executor sends is hostile
 //           until checked (it runs user code).
@@ -11,6 +11,7 @@
 //           executor: forked -> kReady -> any number of kOpen / kOpened and kListen / kListening
 //           -> kStop, idle for a while after kDrain, or the socket closes -> exits 0.
 // LIMITS    limits.hpp; texts are cut to kMaxText and always zero-terminated.
+// clang-format on
 
 #include <wire/limits.hpp>
 
@@ -58,7 +59,7 @@ struct Spawn {
   std::int64_t hot_timeout_ms;
   std::uint32_t uid;  ///< To run as; ~0: unchanged.
   std::uint32_t gid;
-  std::array<std::uint8_t, kTokenBytes> token;
+  base::Token token;
   /// One hwloc list per worker, separated by ';', zero-terminated: "0;1;2-3".
   std::array<char, 8 * kMaxCpusetText> cpusets;
 };

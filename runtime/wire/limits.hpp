@@ -1,5 +1,7 @@
 #pragma once
 
+#include <base/token.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -9,7 +11,7 @@ namespace sublet::wire {
 
 using namespace std::chrono_literals;
 
-inline constexpr std::size_t kTokenBytes = 16;
+using base::kTokenBytes;
 inline constexpr std::size_t kSha256Bytes = 32;
 
 inline constexpr std::uint32_t kMaxCoresPerPart = 4096;
@@ -25,6 +27,9 @@ inline constexpr std::size_t kMaxMessageBytes = 300u << 20;  ///< One control me
 inline constexpr std::size_t kMaxConnections = 16384;        ///< To one listening socket.
 inline constexpr std::size_t kMaxAddresses = 16;             ///< Of one executor manager.
 
+/// A lease may be asked for, or extended from now on, for at most so long: nobody plans further,
+/// and sums of times stay far from overflow.
+inline constexpr auto kMaxLeaseDuration = std::chrono::hours(366 * 24);
 inline constexpr auto kClaimTimeout = 5s;   ///< An unclaimed grant lapses.
 inline constexpr auto kHeartbeat = 1s;      ///< Executor manager to resource manager.
 inline constexpr auto kNodeLostAfter = 5s;  ///< Without a heartbeat.

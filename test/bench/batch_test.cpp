@@ -1,8 +1,7 @@
-#include <cli/bench/batch.hpp>
-
+#include <bench/batch.hpp>
 #include <gtest/gtest.h>
 
-namespace sublet::cli::bench {
+namespace sublet::bench {
 namespace {
 
 /// A side that counts what is asked of it and fails at a given call.
@@ -11,6 +10,7 @@ struct CountingSide {
   std::uint64_t fail_at = 0;  // 0: never
   int begun = 0;
   int ended = 0;
+  int checked = 0;
 
   Result<void> begin() {
     ++begun;
@@ -21,6 +21,10 @@ struct CountingSide {
     return {};
   }
   bool one() noexcept { return ++calls != fail_at; }
+  bool checked_one() noexcept {
+    ++checked;
+    return one();
+  }
   [[nodiscard]] Error failure() const { return {ErrorKind::kDisconnected, "failed as told"}; }
 };
 
@@ -44,16 +48,26 @@ TEST(Batch, TakesOneSampleHoweverLongItTakes) {
   EXPECT_EQ(samples->size(), 1u);
 }
 
+TEST(Batch, LooksAtAllOfTheFirstCallWhenAsked) {
+  for (const bool checked : {false, true}) {
+    CountingSide side;
+    ASSERT_TRUE(run_batch(side, {.max_samples = 1, .warmup_calls = 5, .checked = checked}));
+    EXPECT_EQ(side.checked, checked ? 1 : 0);
+    EXPECT_EQ(side.calls, (checked ? 1u : 0u) + 5 + 1);
+  }
+}
+
 TEST(Batch, FailsWithTheReasonOfTheSide) {
-  for (const std::uint64_t fail_at : {2u, 9u}) {  // while warming up, within a sample
+  for (const std::uint64_t fail_at :
+       {1u, 2u, 9u}) {  // the first, while warming up, within a sample
     CountingSide side;
     side.fail_at = fail_at;
-    const auto samples =
-        run_batch(side, {.calls_per_sample = 7, .max_samples = 3, .warmup_calls = 5});
+    const auto samples = run_batch(
+        side, {.calls_per_sample = 7, .max_samples = 3, .warmup_calls = 5, .checked = true});
     ASSERT_FALSE(samples);
     EXPECT_STREQ(samples.error().what(), "failed as told");
   }
 }
 
 }  // namespace
-}  // namespace sublet::cli::bench
+}  // namespace sublet::bench

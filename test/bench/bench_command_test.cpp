@@ -1,4 +1,4 @@
-#include "child.hpp"
+#include "bench_run.hpp"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -36,9 +36,9 @@ class SubletBench : public testing::Test {
   }
 
   /// The command line, in an environment where nobody else's manager is found.
-  [[nodiscard]] Child start(std::vector<std::string> words, bool terminal = false) const {
+  [[nodiscard]] BenchRun start(std::vector<std::string> words, bool terminal = false) const {
     words.insert(words.begin(), {SUBLET_COMMAND, "bench"});
-    return Child(words, {{"XDG_RUNTIME_DIR=" + folder_.string()}, terminal});
+    return BenchRun(words, {{"XDG_RUNTIME_DIR=" + folder_.string()}, terminal});
   }
 
   [[nodiscard]] std::string json_path() const { return (folder_ / "out.json").string(); }
@@ -46,7 +46,7 @@ class SubletBench : public testing::Test {
   /// Runs it and returns the JSON it wrote.
   json measure(std::vector<std::string> words) const {
     words.insert(words.end(), {"--json", json_path()});
-    Child bench = start(words);
+    BenchRun bench = start(words);
     const int code = bench.wait(kLimit);
     EXPECT_EQ(code, 0) << bench.errors();
     EXPECT_TRUE(bench.all_gone(30s)) << "left a process behind";
@@ -57,7 +57,7 @@ class SubletBench : public testing::Test {
 
   /// Runs it, expects exit code 2 and returns what it said.
   std::string refusal(const std::vector<std::string>& words) const {
-    Child bench = start(words);
+    BenchRun bench = start(words);
     EXPECT_EQ(bench.wait(kLimit), 2) << bench.errors();
     EXPECT_EQ(bench.output(), "");
     return bench.errors();
@@ -183,7 +183,7 @@ INSTANTIATE_TEST_SUITE_P(Transports, SubletBenchConnect, testing::Values("shm", 
                          [](const auto& transport) { return std::string(transport.param); });
 
 TEST_F(SubletBench, WritesOnlyJsonToStandardOutputWhenAsked) {
-  Child bench = start({"rate", "--windows", "2", "--iterations", "64", "--json", "-"});
+  BenchRun bench = start({"rate", "--windows", "2", "--iterations", "64", "--json", "-"});
   ASSERT_EQ(bench.wait(kLimit), 0) << bench.errors();
   EXPECT_EQ(json::parse(bench.output(), nullptr, false)["benchmark"], "rate") << bench.output();
 }
@@ -212,14 +212,14 @@ TEST_F(SubletBench, EndsWithTwoWhenItMayUseOneCoreOnly) {
 }
 
 TEST_F(SubletBench, SaysThatTheManagerIsNotThere) {
-  Child bench = start({"latency", "--manager", "unix:" + folder_.string() + "/nobody"});
+  BenchRun bench = start({"latency", "--manager", "unix:" + folder_.string() + "/nobody"});
   EXPECT_EQ(bench.wait(kLimit), 1);
   EXPECT_TRUE(mentions(bench.errors(), "nobody")) << bench.errors();
   EXPECT_TRUE(bench.all_gone(30s));
 }
 
 TEST_F(SubletBench, ShowsProgressOnATerminalAndLeavesNothingBehindWhenKilled) {
-  Child bench = start({"latency", "--iterations", "1000000000", "--json", json_path()}, true);
+  BenchRun bench = start({"latency", "--iterations", "1000000000", "--json", json_path()}, true);
   ASSERT_TRUE(bench.says("latency hot 8 B: ", kLimit));
   bench.kill(SIGKILL);
   EXPECT_EQ(bench.wait(kLimit), 128 + SIGKILL);

@@ -1,9 +1,8 @@
-#include <cli/bench/cpus.hpp>
-
+#include <bench/cpus.hpp>
 #include <gtest/gtest.h>
 #include <sched.h>
 
-namespace sublet::cli::bench {
+namespace sublet::bench {
 namespace {
 
 bool mentions(const Error& error, const std::string& part) {
@@ -89,4 +88,4 @@ TEST(PinnedThread, SaysWhenTheCoreIsNotThere) {
 }
 
 }  // namespace
-}  // namespace sublet::cli::bench
+}  // namespace sublet::bench

@@ -1,11 +1,10 @@
-#include <cli/bench/fork_exec.hpp>
-
+#include <bench/fork_exec.hpp>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
 #include <cerrno>
 
-namespace sublet::cli::bench {
+namespace sublet::bench {
 namespace {
 
 TEST(ForkExecTimer, TimesAsManyAsAsked) {
@@ -26,4 +25,4 @@ TEST(ForkExecTimer, LeavesNoProcessBehind) {
 }
 
 }  // namespace
-}  // namespace sublet::cli::bench
+}  // namespace sublet::bench

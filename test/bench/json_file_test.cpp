@@ -1,5 +1,4 @@
-#include <cli/bench/report.hpp>
-
+#include <bench/report.hpp>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
@@ -7,7 +6,7 @@
 #include <fstream>
 #include <sstream>
 
-namespace sublet::cli::bench {
+namespace sublet::bench {
 namespace {
 
 namespace fs = std::filesystem;
@@ -61,4 +60,4 @@ TEST_F(JsonFileTest, SaysWhichFileCannotBeWritten) {
 }
 
 }  // namespace
-}  // namespace sublet::cli::bench
+}  // namespace sublet::bench

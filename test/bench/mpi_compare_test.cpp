@@ -1,11 +1,10 @@
-#include <cli/bench/companion.hpp>
-#include <cli/bench/cpus.hpp>
-#include <cli/bench/mpi_compare.hpp>
-
+#include <bench/companion.hpp>
+#include <bench/cpus.hpp>
+#include <bench/mpi_compare.hpp>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
-namespace sublet::cli::bench {
+namespace sublet::bench {
 namespace {
 
 class OpenMpi : public testing::Test {
@@ -54,4 +53,4 @@ TEST(Companion, IsSaidToBeMissingWithThePlacesLookedAt) {
 }
 
 }  // namespace
-}  // namespace sublet::cli::bench
+}  // namespace sublet::bench

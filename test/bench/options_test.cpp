@@ -1,8 +1,7 @@
-#include <cli/bench/options.hpp>
-
+#include <bench/options.hpp>
 #include <gtest/gtest.h>
 
-namespace sublet::cli::bench {
+namespace sublet::bench {
 namespace {
 
 /// The error text of words that must be refused.
@@ -182,4 +181,4 @@ TEST_F(BenchOptionsTest, ExplainThemselves) {
 }
 
 }  // namespace
-}  // namespace sublet::cli::bench
+}  // namespace sublet::bench

@@ -1,9 +1,8 @@
-#include <cli/bench/report.hpp>
-
+#include <bench/report.hpp>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-namespace sublet::cli::bench {
+namespace sublet::bench {
 namespace {
 
 using nlohmann::json;
@@ -148,4 +147,4 @@ TEST(ConnectReport, HasTheKeysThatProgramsReadAsJson) {
 }
 
 }  // namespace
-}  // namespace sublet::cli::bench
+}  // namespace sublet::bench

@@ -1,8 +1,7 @@
-#include <cli/bench/statistics.hpp>
-
+#include <bench/statistics.hpp>
 #include <gtest/gtest.h>
 
-namespace sublet::cli::bench {
+namespace sublet::bench {
 namespace {
 
 BatchPair pair_of(double ours, double baseline, double before, double between, double after) {
@@ -65,4 +64,4 @@ TEST(PairSummary, DropsNothingWhenTheLineWasNotMeasured) {
 }
 
 }  // namespace
-}  // namespace sublet::cli::bench
+}  // namespace sublet::bench

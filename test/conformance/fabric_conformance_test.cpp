@@ -1,3 +1,4 @@
+#include "blocking_suite.hpp"
 #include "calls_suite.hpp"
 #include "deaths_suite.hpp"
 #include "fabric_transport.hpp"
@@ -37,6 +38,7 @@ struct SleepersNames {
 INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, WakeUps, Sleepers, SleepersNames);
 INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, Crowds, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, Deaths, Transports, Names);
+INSTANTIATE_TYPED_TEST_SUITE_P(Fabric, Blocking, Transports, Names);
 // Connected endpoints only: libfabric 1.17 over ofi_rxm crashes in fi_cq_read when a peer dies
 // before its first message has connected the two.
 using Connected = ::testing::Types<Tcp, LittleRegistered>;

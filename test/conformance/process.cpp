@@ -19,7 +19,6 @@
 #include <iterator>
 #include <stdexcept>
 #include <system_error>
-#include <thread>
 #include <vector>
 
 namespace sublet::conformance {
@@ -34,20 +33,6 @@ bool long_run() {
 bool emulated_machine() {
   const char* value = std::getenv("SUBLET_RDMA_GUEST");
   return value != nullptr && std::string_view(value) == "1";
-}
-
-bool await(const std::function<bool()>& done, std::chrono::nanoseconds patience) {
-  const auto end = steady_clock::now() + patience;
-  for (unsigned round = 0; !done(); ++round) {
-    if (steady_clock::now() >= end) return false;
-    // Soon when it takes microseconds, and leaving the core to others when it takes longer.
-    if (round < 100) {
-      std::this_thread::yield();
-    } else {
-      std::this_thread::sleep_for(std::chrono::microseconds(200));  // tidy-allow: between looks
-    }
-  }
-  return true;
 }
 
 bool is_blocked(pid_t process, pid_t thread) {
@@ -161,6 +146,20 @@ std::string Child::hear() {
     if (c == '\n') return line;
     line += c;
   }
+}
+
+void Child::stop() {
+  if (::kill(pid_, SIGSTOP) != 0) {
+    throw std::system_error(errno, std::generic_category(), "stopping a child");
+  }
+  int status = 0;
+  while (::waitpid(pid_, &status, WUNTRACED) < 0 && errno == EINTR) {
+  }
+  if (!WIFSTOPPED(status)) throw std::runtime_error("a child that was to stop has ended");
+}
+
+void Child::go_on() {
+  if (pid_ > 0) ::kill(pid_, SIGCONT);
 }
 
 void Child::kill() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "support/eventually.hpp"
 #include <base/clock.hpp>
 #include <base/fd.hpp>
 
@@ -22,9 +23,10 @@ bool long_run();
 /// True in the guest that `./dev rdma` boots, whose processors are emulated (SUBLET_RDMA_GUEST=1).
 bool emulated_machine();
 
-/// Looks again and again until `done`, giving way to other threads. False when patience ends first.
-/// For what nothing announces: the state of a thread, a counter in shared memory.
-bool await(const std::function<bool()>& done, std::chrono::nanoseconds patience = kPatience);
+template <class Done>
+bool await(Done&& done, std::chrono::nanoseconds patience = kPatience) {
+  return test::eventually(done, patience);
+}
 
 /// True while the thread is blocked in the kernel; `process` may be another one.
 bool is_blocked(pid_t process, pid_t thread);
@@ -58,6 +60,10 @@ class Child {
   /// In the child: a line for the parent. In the parent: the next line, empty when none came.
   void say(const std::string& line);
   std::string hear();
+
+  /// SIGSTOP, and until it has stopped; SIGCONT. Any thread.
+  void stop();
+  void go_on();
 
   /// SIGKILL, and the end is waited for.
   void kill();

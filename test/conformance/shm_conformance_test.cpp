@@ -1,3 +1,4 @@
+#include "blocking_suite.hpp"
 #include "calls_suite.hpp"
 #include "deaths_suite.hpp"
 #include "faults_suite.hpp"
@@ -29,6 +30,7 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Shm, Payloads, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Shm, WakeUps, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Shm, Crowds, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Shm, Deaths, Transports, Names);
+INSTANTIATE_TYPED_TEST_SUITE_P(Shm, Blocking, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Shm, Faults, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Shm, SettingUp, Transports, Names);
 

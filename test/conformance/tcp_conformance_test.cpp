@@ -1,3 +1,4 @@
+#include "blocking_suite.hpp"
 #include "calls_suite.hpp"
 #include "deaths_suite.hpp"
 #include "faults_suite.hpp"
@@ -16,6 +17,7 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Tcp, Payloads, TcpTransport);
 INSTANTIATE_TYPED_TEST_SUITE_P(Tcp, WakeUps, TcpTransport);
 INSTANTIATE_TYPED_TEST_SUITE_P(Tcp, Crowds, TcpTransport);
 INSTANTIATE_TYPED_TEST_SUITE_P(Tcp, Deaths, TcpTransport);
+INSTANTIATE_TYPED_TEST_SUITE_P(Tcp, Blocking, TcpTransport);
 INSTANTIATE_TYPED_TEST_SUITE_P(Tcp, Faults, TcpTransport);
 INSTANTIATE_TYPED_TEST_SUITE_P(Tcp, SettingUp, TcpTransport);
 

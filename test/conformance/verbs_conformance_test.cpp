@@ -1,3 +1,4 @@
+#include "blocking_suite.hpp"
 #include "calls_suite.hpp"
 #include "deaths_suite.hpp"
 #include "faults_suite.hpp"
@@ -25,6 +26,7 @@ INSTANTIATE_TYPED_TEST_SUITE_P(Verbs, Payloads, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Verbs, WakeUps, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Verbs, Crowds, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Verbs, Deaths, Transports, Names);
+INSTANTIATE_TYPED_TEST_SUITE_P(Verbs, Blocking, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Verbs, Faults, Transports, Names);
 INSTANTIATE_TYPED_TEST_SUITE_P(Verbs, SettingUp, Transports, Names);
 

@@ -16,6 +16,7 @@
 #include <cstring>
 #include <future>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -445,18 +446,21 @@ TEST_F(VerbsDeaths, OfAClientInTheMiddleOfALargeInputAreSeen) {
 /// It forks first, too.
 class VerbsLimits : public Verbs {};
 
+/// The calling process may lock so much memory from now on, and no more.
+void become_nobody(std::size_t locked_bytes) {
+  constexpr uid_t kNobody = 65534;
+  const rlimit low{locked_bytes, locked_bytes};
+  if (::setrlimit(RLIMIT_MEMLOCK, &low) != 0 || ::setgroups(0, nullptr) != 0 ||
+      ::setresgid(kNobody, kNobody, kNobody) != 0 || ::setresuid(kNobody, kNobody, kNobody) != 0) {
+    throw std::system_error(errno, std::generic_category(), "becoming nobody");
+  }
+}
+
 TEST_F(VerbsLimits, OfLockedMemoryThatAreTooLowAreNamedAndHowToRaiseThem) {
   if (::geteuid() != 0) GTEST_SKIP() << "this needs root, to become somebody who is not";
   Child child([this](Child& self) {
     const std::string address = control_.await_address();
-    constexpr uid_t kNobody = 65534;
-    const rlimit low{64u << 10, 64u << 10};
-    if (::setrlimit(RLIMIT_MEMLOCK, &low) != 0 || ::setgroups(0, nullptr) != 0 ||
-        ::setresgid(kNobody, kNobody, kNobody) != 0 ||
-        ::setresuid(kNobody, kNobody, kNobody) != 0) {
-      self.say(std::string("becoming nobody: ") + std::strerror(errno));
-      return;
-    }
+    become_nobody(64u << 10);
     const auto client = VerbsTransport::connect(address, {}, arena());
     self.say(client ? "connected" : client.error().what());
   });
@@ -468,6 +472,36 @@ TEST_F(VerbsLimits, OfLockedMemoryThatAreTooLowAreNamedAndHowToRaiseThem) {
   }
   auto next = connect();
   expect_working(next);
+}
+
+TEST_F(VerbsLimits, OfLockedMemoryCostOnlyTheCallThatNeedsMore) {
+  if (::geteuid() != 0) GTEST_SKIP() << "this needs root, to become somebody who is not";
+  make_arena(std::size_t{64} << 20);
+  Child child([this](Child& self) {
+    const std::string address = control_.await_address();
+    become_nobody(8u << 20);
+    auto client = VerbsTransport::connect(address, {}, arena()).value_or_throw();
+    expect_working(client);
+    const std::uint64_t in = 5;
+    std::uint64_t out = 0;
+    const std::byte* far = arena()->data() + (std::size_t{32} << 20);
+    const Ticket refused =
+        submit(client, request(Function::kDigest, far, 64u << 10, &out, sizeof(out)));
+    const Ticket behind = submit(client, request(Function::kEcho, &in, 8, &out, 8));
+    const ReplyView good = collect(client, behind);
+    const ReplyView bad = collect(client, refused);
+    self.say(std::string(to_string(bad.status)) + ": " + std::string(bad.error));
+    self.say(good.status == Status::kOk && out == in ? "went on" : to_string(good.status));
+    expect_working(client);
+    self.say(HasFailure() ? "failed" : "works");
+  });
+  start();
+  const std::string said = child.hear();
+  for (const char* part : {"invalid request: registering", "ulimit -l unlimited"}) {
+    EXPECT_NE(said.find(part), std::string::npos) << "'" << said << "' lacks '" << part << "'";
+  }
+  EXPECT_EQ(child.hear(), "went on");
+  EXPECT_EQ(child.hear(), "works");
 }
 
 }  // namespace

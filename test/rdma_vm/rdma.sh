@@ -44,6 +44,8 @@ die() { say "$*"; exit 125; }
 cannot=125
 unavailable() { say "$*"; exit "$cannot"; }
 
+# shellcheck source=test/support/command.sh
+source "$root/test/support/command.sh"
 # shellcheck source=test/rdma_vm/kernel.sh
 source "$here/kernel.sh"
 # shellcheck source=test/rdma_vm/guest.sh
@@ -160,7 +162,7 @@ command_run2() {
 
 command_shell() {
   parse_options "$@"
-  [[ -t 0 && -t 1 ]] || die "shell wants a terminal; for a script: ./dev rdma run -- bash SCRIPT"
+  want_terminal "./dev rdma run -- bash SCRIPT"
   ((${#rest[@]})) || rest=("${SHELL:-/bin/bash}")
   exec 7<&0
   terminal_settings=$(stty -g <&7)
@@ -192,20 +194,13 @@ command_test() {
 
 # One file with the reports of both modes' latency and of connecting. ARGS go to the latencies.
 command_bench() {
-  local json=''
+  take_json "$@"
+  ((${#rest[@]})) || rest=(--sizes "8,4096,65536")
+  set -- "${rest[@]}"
   timeout=900
-  while (($#)); do
-    case $1 in
-      --json) json=$(realpath -m "${2:?--json wants a file}"); shift 2 ;;
-      *) break ;;
-    esac
-  done
   parse_options --
   [[ -x $build/bin/sublet ]] || die "no $build/bin/sublet: ./dev build"
-  (($#)) || set -- --sizes 8,4096,65536
   : "${json:=$out/latency-verbs.json}"
-  # Before minutes of measuring, not after.
-  [[ -d $(dirname "$json") && ! -d $json ]] || die "--json: '$json' is no place for a file"
   # shellcheck disable=SC2016 # for the guest's shell to expand
   run_alone bash -c 'sublet=$1; shift; code=0
     for mode in hot warm; do
@@ -232,14 +227,4 @@ command_check() {
   prepare
 }
 
-command=${1:-help}
-(($# == 0)) || shift
-case $command in
-  run | run2 | shell | test | bench | check) "command_$command" "$@" ;;
-  help | -h | --help) usage ;;
-  *)
-    say "no such command: $command"
-    usage >&2
-    exit 2
-    ;;
-esac
+dispatch "run run2 shell test bench check" "$@"

@@ -7,33 +7,14 @@ await=$here/../support/await.sh
 
 "$rdma" check
 
-work=$(mktemp -d /tmp/sublet-rig-XXXXXX) # The guest must see it: not in /run or /dev/shm.
-trap 'rm -rf "$work"' EXIT
+# shellcheck source=test/support/rig.sh
+source "$here/../support/rig.sh"
 chmod 755 "$work"
-cd "$work"
 mkdir out scratch
 chmod 777 out scratch
 
-fail() {
-  echo "rig_test: $*" >&2
-  echo "--- out:" >&2
-  cat "$work/stdout" >&2 || true
-  echo "--- err:" >&2
-  cat "$work/stderr" >&2 || true
-  exit 1
-}
-
 # ends PID: true once the process has ended, false when that takes too long.
 ends() { timeout 30 tail --pid="$1" --sleep-interval=0.02 -f /dev/null; }
-
-# rig ARGS: status and output of rdma.sh into $code, stdout and stderr.
-rig() {
-  code=0
-  setpriv --pdeathsig TERM -- "$rdma" "$@" >stdout 2>stderr || code=$?
-}
-
-# expect WHAT HAVE WANT
-expect() { [[ $2 == "$3" ]] || fail "$1 is '$2', not '$3'"; }
 
 test_run() {
   cat >command.sh <<'TXT'
@@ -48,7 +29,7 @@ setsid tail -f /dev/null & # must not hold up the end
 exit 7
 TXT
   echo "from the host" >host-file
-  rig run --user nobody --memlock 64 --env "GIVEN=a 'b' \$c" --out out -- \
+  rig "$rdma" run --user nobody --memlock 64 --env "GIVEN=a 'b' \$c" --out out -- \
     bash command.sh "two  words"
   expect "the exit status" "$code" 7
   expect "standard output" "$(<stdout)" "out, two  words
@@ -60,11 +41,11 @@ from the host"
 }
 
 test_faults() {
-  rig run --timeout 1 --out out -- tail -f /dev/null
+  rig "$rdma" run --timeout 1 --out out -- tail -f /dev/null
   expect "the exit status of a command that hangs" "$code" 124
   [[ $(<stderr) == *"still running after 1 s"* ]] || fail "the time limit is not named"
 
-  rig run --append rdinit=/missing --out out -- true
+  rig "$rdma" run --append rdinit=/missing --out out -- true
   expect "the exit status of a failed boot" "$code" 125
   [[ $(<stderr) == *"Kernel panic"*"the guest did not boot"* ]] || fail "the console is not shown"
 
@@ -87,7 +68,7 @@ test_faults() {
 
 test_two_guests() {
   # shellcheck disable=SC2016 # for the guest's shell
-  rig run2 --timeout 60 --out out --env AWAIT="$await" \
+  rig "$rdma" run2 --timeout 60 --out out --env AWAIT="$await" \
     --first '
       rping -s -a 10.1.0.1 -C 5 -P &
       "$AWAIT" 30 bash -c "rdma resource show cm_id | grep -q LISTEN" || exit 1

@@ -3,35 +3,21 @@
 # there can be none.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
-rig=$here/slurm.sh
+script=$here/slurm.sh
 
-"$rig" check
+"$script" check
 
 # shellcheck source=test/slurm/lib.sh
 source "$here/lib.sh"
-work=$(mktemp -d "${TMPDIR:-/tmp}/sublet-rig-XXXXXX")
+# shellcheck source=test/support/rig.sh
+source "$here/../support/rig.sh"
 # Every process of a cluster that this test starts carries it.
 export SUBLET_RIG_TEST=$work
-trap 'rm -rf "$work"' EXIT
-cd "$work"
 
-fail() {
-  say "$*"
-  echo "--- out:" >&2
-  cat stdout >&2 || true
-  echo "--- err:" >&2
-  cat stderr >&2 || true
-  exit 1
-}
+# run ARGS: slurm.sh, as rig does.
+run() { rig "$script" "$@"; }
 # A child that nobody has waited for yet has ended all the same.
 ended() { [[ $(ps -o stat= -p "$1") != [^Z]* ]]; }
-expect() { [[ $2 == "$3" ]] || fail "$1 is '$2', not '$3'"; }
-
-# run ARGS: status and output of slurm.sh into $code, stdout and stderr.
-run() {
-  code=0
-  setpriv --pdeathsig TERM -- "$rig" "$@" </dev/null >stdout 2>stderr || code=$?
-}
 
 # Processes of our clusters, this script and its own helpers aside.
 processes_left() {
@@ -87,7 +73,7 @@ shared-c2"
 # Two at once, as when two tests run.
 test_beside() {
   local first
-  "$rig" run -- srun -N6 hostname >first 2>&1 &
+  "$script" run -- srun -N6 hostname >first 2>&1 &
   first=$!
   run run -- srun -N6 hostname
   expect "the second's exit status" "$code" 0
@@ -103,7 +89,7 @@ test_killed() {
   for signal in TERM INT KILL; do
     : >stdout
     # With the default handling of INT, which background jobs of a script ignore.
-    env --default-signal=INT "$rig" run -- bash -c 'srun -N2 tail -f /dev/null & srun -N6 --overlap true && echo up; wait' \
+    env --default-signal=INT "$script" run -- bash -c 'srun -N2 tail -f /dev/null & srun -N6 --overlap true && echo up; wait' \
       >stdout 2>stderr </dev/null &
     pid=$!
     await "the cluster is up" grep -q up stdout || fail "the cluster does not come up"
@@ -130,7 +116,7 @@ test_faults() {
     grep -q "$part is broken" stderr || fail "what $part said is not shown"
     nothing_left
   done
-  setpriv --reuid nobody --clear-groups "$rig" check 2>stderr && fail "works without root"
+  setpriv --reuid nobody --clear-groups "$script" check 2>stderr && fail "works without root"
   grep -q "only root .*sudo" stderr || fail "does not say that it wants root"
   run frobnicate
   expect "the exit status of a wrong command" "$code" 2

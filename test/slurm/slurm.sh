@@ -8,6 +8,8 @@ PATH=$PATH:/usr/sbin:/sbin # where Debian has slurmctld, for people too
 
 # shellcheck source=test/slurm/lib.sh
 source "$here/lib.sh"
+# shellcheck source=test/support/command.sh
+source "$cluster_root/test/support/command.sh"
 
 usage() {
   cat <<'USAGE'
@@ -100,7 +102,7 @@ command_run() {
 }
 
 command_shell() {
-  [[ -t 0 && -t 1 ]] || die "shell wants a terminal; for a script: ./dev slurm run -- bash SCRIPT"
+  want_terminal "./dev slurm run -- bash SCRIPT"
   say "exit ends the shell and the cluster; sinfo shows the nodes"
   in_cluster "${SHELL:-/bin/bash}"
   exit "$status"
@@ -117,21 +119,11 @@ command_test() {
 }
 
 command_bench() {
-  local bench=$here/bench.sh json
-  [[ ${1:-} == --json && $# == 2 ]] || die "bench wants --json FILE"
-  json=$(realpath -m "$2")
+  local bench=$here/bench.sh
+  take_json "$@"
+  [[ -n $json && ${#rest[@]} == 0 ]] || die "bench wants --json FILE"
   in_cluster "$bench" --json "$json"
   exit "$status"
 }
 
-command=${1:-help}
-(($# == 0)) || shift
-case $command in
-  run | shell | test | bench | check | inside) "command_$command" "$@" ;;
-  help | -h | --help) usage ;;
-  *)
-    say "no such command: $command"
-    usage >&2
-    exit 2
-    ;;
-esac
+dispatch "run shell test bench check inside" "$@"

@@ -1,11 +1,11 @@
 #include "child_process.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -24,15 +24,22 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return list;
 }
 
-/// This process's environment with `added`, which win.
-std::vector<std::string> environment_with(const std::vector<std::string>& added) {
-  std::vector<std::string> all = added;
+std::string name_of(const std::string& variable) {
+  return variable.substr(0, variable.find('='));
+}
+
+/// This process's environment with `changes`, see ChildProcess::Options.
+std::vector<std::string> environment_with(const std::vector<std::string>& changes) {
+  std::vector<std::string> all;
+  for (const std::string& change : changes) {
+    if (change.find('=') != std::string::npos) all.push_back(change);
+  }
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string text = *entry;
-    const std::string name = text.substr(0, text.find('=') + 1);
-    bool replaced = false;
-    for (const std::string& other : added) replaced = replaced || other.starts_with(name);
-    if (!replaced) all.push_back(text);
+    const bool changed =
+        std::any_of(changes.begin(), changes.end(),
+                    [&](const std::string& change) { return name_of(change) == name_of(text); });
+    if (!changed) all.push_back(text);
   }
   return all;
 }
@@ -102,10 +109,6 @@ std::optional<int> ChildProcess::wait(std::chrono::milliseconds limit) {
 
 std::string built_program(const std::string& name) {
   return (std::filesystem::read_symlink("/proc/self/exe").parent_path() / name).string();
-}
-
-void pause_shortly() {
-  ::poll(nullptr, 0, 2);  // tidy-allow: between two looks
 }
 
 }  // namespace sublet::test

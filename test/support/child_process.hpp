@@ -1,5 +1,7 @@
 #pragma once
 
+#include "eventually.hpp"
+
 #include <sys/types.h>
 
 #include <chrono>
@@ -15,8 +17,9 @@ namespace sublet::test {
 class ChildProcess {
  public:
   struct Options {
-    std::vector<std::string> environment;  ///< NAME=value, added to this process's own.
-    std::string output;                    ///< File that takes stdout and stderr; empty: shared.
+    std::vector<std::string>
+        environment;     ///< Beside this process's own: NAME=value, or NAME: unset.
+    std::string output;  ///< File that takes stdout and stderr; empty: shared.
     std::vector<std::pair<int, int>> fds;  ///< Of ours, and the numbers they get there (from 3).
   };
 
@@ -40,22 +43,5 @@ class ChildProcess {
 
 /// The program NAME of this build: beside the test's own program.
 std::string built_program(const std::string& name);
-
-/// Asks `condition` again and again, with short pauses, until it is true; false after `limit`.
-template <class Condition>
-bool eventually(Condition&& condition,
-                std::chrono::milliseconds limit = std::chrono::milliseconds(30'000));
-
-void pause_shortly();
-
-template <class Condition>
-bool eventually(Condition&& condition, std::chrono::milliseconds limit) {
-  const auto deadline = std::chrono::steady_clock::now() + limit;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    pause_shortly();
-  }
-  return true;
-}
 
 }  // namespace sublet::test

@@ -176,12 +176,8 @@ std::unique_ptr<ChildProcess> TestManagers::launch(const TestNode& node) const {
 }
 
 std::vector<NodeInfo> TestManagers::nodes() const {
-  std::vector<NodeInfo> infos;
-  const auto reports = manager::query_nodes(address_, kQueryLimit);
-  if (reports) {
-    for (const auto& report : *reports) infos.push_back(report.info);
-  }
-  return infos;
+  auto nodes = manager::query_nodes(address_, kQueryLimit);
+  return nodes ? *nodes : std::vector<NodeInfo>{};
 }
 
 std::vector<LeaseInfo> TestManagers::leases(bool include_ended) const {

@@ -54,6 +54,63 @@ TEST_F(CommandTest, WrongUseIsToldAndCodeTwo) {
   EXPECT_EQ(run({"private-manager", "--lifeline-fd", "99", "--address-fd", "98"}).code, 2);
 }
 
+TEST_F(CommandTest, WhatWasTypedIsNamedWhenItIsWrong) {
+  const auto refused = [this](const std::vector<std::string>& words, const std::string& part) {
+    const Ended ended = run(words);
+    EXPECT_EQ(ended.code, 2) << words.front();
+    expect_contains(ended.output, part);
+  };
+  refused({"executor-manager", "--cores", "-1"}, "--cores is '-1'");
+  refused({"nodes", "--timeout-ms", "-1"}, "--timeout-ms is '-1'");
+  refused({"functions"}, "LIBRARY is missing");
+  refused({"functions", SYSTEM_SAMPLE, "twice"}, "what is 'twice'?");
+  refused({"drain"}, "NODE is missing");
+  refused({"nodes", "n1"}, "what is 'n1'?");
+  refused({"bench", "speed"}, "sublet bench: 'speed' is none of");
+  refused({"executor-manager", "--config", directory_},
+          directory_ + "' cannot be read: it is a dir");
+  const std::string file = directory_ + "/manager.conf";
+  std::ofstream(file) << "[executor-manger]\ncores = 1\n";
+  refused({"executor-manager", "--config", file}, "[executor-manger]");
+  refused({"resource-manager", "--config", file}, "[executor-manger]");
+  refused({"executor-manager", "--cpuset", "0-60000"}, "are not there or may not be used here");
+  if (::geteuid() == 0) {
+    refused({"executor-manager", "--executor-user", "root"}, "functions would have all of root's");
+  }
+}
+
+TEST_F(CommandTest, AnUnknownLogLevelIsToldOnceByEveryCommand) {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"slurm", "template"}, {"nodes"}, {"doctor"}}) {
+    const Ended ended = run(words, {"SUBLET_LOG=loud"});
+    expect_contains(ended.output, "SUBLET_LOG is 'loud'; it can be trace, debug, info");
+    EXPECT_EQ(ended.output.find("'loud'"), ended.output.rfind("'loud'")) << ended.output;
+  }
+}
+
+TEST_F(CommandTest, AnAddressFileIsWrittenThroughNoLink) {
+  const std::string address_file = directory_ + "/address";
+  std::ofstream(directory_ + "/precious") << "untouched";
+  std::filesystem::create_symlink("precious", address_file);
+  ChildProcess::Options options;
+  options.environment = {"XDG_RUNTIME_DIR=" + directory_};
+  options.output = directory_ + "/daemon.log";
+  ChildProcess daemon({built_program("sublet"), "resource-manager", "--listen",
+                       "unix:" + directory_ + "/rm.sock", "--address-file", address_file},
+                      options);
+  ASSERT_TRUE(eventually([&] { return !fs::is_symlink(address_file); }));
+  std::ifstream file(address_file);
+  std::string line;
+  std::getline(file, line);
+  EXPECT_EQ(line, "unix:" + directory_ + "/rm.sock");
+  daemon.signal(SIGTERM);
+  ASSERT_TRUE(daemon.wait(10s));
+  EXPECT_FALSE(fs::exists(address_file));
+  std::string content;
+  std::getline(std::ifstream(directory_ + "/precious"), content);
+  EXPECT_EQ(content, "untouched");
+}
+
 TEST_F(CommandTest, AManagerThatIsNotThereIsCodeThree) {
   const Ended ended = run({"nodes"});
   EXPECT_EQ(ended.code, 3);

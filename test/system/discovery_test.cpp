@@ -61,7 +61,7 @@ class Discovery : public testing::Test {
     const auto location = wire::find_manager({}, directory_);
     if (!location) return false;
     const auto nodes = manager::query_nodes(*location, 30s);
-    return nodes && nodes->size() == 1 && nodes->front().info.state == "up";
+    return nodes && nodes->size() == 1 && nodes->front().state == "up";
   }
   std::string output(const std::string& log) const {
     std::ifstream file(directory_ + "/" + log);

@@ -122,6 +122,29 @@ Result<ClaimOfTest> ManagerClient::claim(const Grant& grant, std::span<const std
   return claim;
 }
 
+Result<ClaimOfTest> ManagerClient::claim_malformed(const Grant& grant) {
+  const auto address = wire::Address::parse(grant.addresses.at(0)).value_or_throw();
+  ClaimOfTest claim;
+  claim.connection =
+      wait(manager::RpcConnection::connect(io_.provider->getNetwork(), io_.provider->getTimer(),
+                                           address, kLimit),
+           "connecting to the executor manager");
+  auto request = claim.connection->bootstrap().castAs<wire::ExecutorManager>().claimRequest();
+  request.setToken(wire::to_data(grant.token));
+  request.setNotices(kj::heap<Notices>(std::make_shared<NoticesHeard>()));
+  // A Text ends with a zero byte. Its place in the message holds bytes without one.
+  request.initTransports(1);
+  wire::ExecutorManager::ClaimParams::Builder params = request;
+  capnp::AnyStruct::Builder raw(kj::mv(params));
+  raw.getPointerSection()[1].initAs<capnp::List<capnp::Data>>(1).set(
+      0, wire::to_data(std::as_bytes(std::span("tcp", 3))));
+  auto response = wait<capnp::Response<wire::ExecutorManager::ClaimResults>>(
+      request.send().then([](auto&& r) { return kj::mv(r); }), "the claim");
+  if (auto failure = wire::failure_of(response)) return tl::unexpected<Error>(*failure);
+  claim.lease = response.getLease();
+  return claim;
+}
+
 Result<void> ManagerClient::open(ClaimOfTest& claim, std::uint16_t index,
                                  const std::string& library, const std::string& function) {
   const std::vector<std::byte> content = read_file(library);

@@ -50,6 +50,9 @@ class ManagerClient {
   Result<ClaimOfTest> claim(const Grant& grant);
   Result<ClaimOfTest> claim(const Grant& grant, std::span<const std::byte> token);
 
+  /// As claim, with a name of a transport that is no text.
+  Result<ClaimOfTest> claim_malformed(const Grant& grant);
+
   /// Opens a function, and installs the library when the node does not have it.
   Result<void> open(ClaimOfTest& claim, std::uint16_t index, const std::string& library,
                     const std::string& function);

@@ -208,6 +208,22 @@ TEST_F(ManagersFaults, ATerminatedExecutorManagerTellsItsClientsAndLeavesNothing
   EXPECT_TRUE(managers_.leases().empty());
 }
 
+TEST_F(ManagersFaults, AMalformedClaimTakesNothing) {
+  ManagerClient client(managers_.address());
+  const auto lease = client.lease(2).value_or_throw();
+  try {
+    EXPECT_FALSE(client.claim_malformed(lease.grants[0]));
+  } catch (const kj::Exception& exception) {
+    EXPECT_NE(exception.getType(), kj::Exception::Type::OVERLOADED) << "no answer came";
+  }
+  EXPECT_EQ(managers_.leases().at(0).state, "granted");
+  {
+    const auto claim = client.claim(lease.grants[0]);
+    EXPECT_TRUE(claim) << claim.error().what();
+  }
+  expect_nothing_left();
+}
+
 TEST_F(ManagersFaults, ATerminatedResourceManagerRemovesItsSocket) {
   const std::string path = managers_.address().substr(5);
   ASSERT_TRUE(std::filesystem::exists(path));

@@ -38,6 +38,9 @@ const std::vector<Module>& modules() {
       {"client",
        "runtime/client/",
        {"public", "base", "topology", "wire", "transport", "any_channel"}},
+      // The benchmarks use the public API and, for what they compare with, the transports'
+      // contract; the bare libfabric exchange takes the provider that the transport would.
+      {"bench", "runtime/bench/", {"public", "base", "wire", "transport", "any_channel", "fabric"}},
       {"public mpi", "mpi_bindings/include/", {"public"}},
       {"mpi_bindings", "mpi_bindings/", {"public", "public mpi"}},
       // An executor takes connections of every transport, so its set-up names them.
@@ -57,11 +60,7 @@ const std::vector<Module>& modules() {
       {"cli",
        "manager/cli/",
        {"public", "base", "topology", "wire", "client", "manager common", "resource_manager",
-        "executor_manager", "elf", "any_channel", "raw fabric"}},
-      // The bare libfabric exchange uses the provider that the transport would.
-      {"raw fabric",
-       "manager/cli/bench/raw_fabric",
-       {"public", "base", "transport", "fabric", "cli"}},
+        "executor_manager", "elf", "any_channel", "bench"}},
       {"slurm", "slurm/", {"public", "base"}},
       {"examples", "examples/", {"public", "public mpi"}},
   };
@@ -84,10 +83,10 @@ const std::vector<Wrapped>& wrapped() {
        {"runtime/wire/", "runtime/client/", "manager/"}},
       {"libibverbs",
        {"infiniband/", "rdma/rdma_cma.h"},
-       {"runtime/transport/verbs/", "manager/cli/bench/raw_verbs"}},
+       {"runtime/transport/verbs/", "runtime/bench/raw/verbs"}},
       {"libfabric",
        {"rdma/fabric.h", "rdma/fi_"},
-       {"runtime/transport/fabric/", "manager/cli/bench/raw_fabric"}},
+       {"runtime/transport/fabric/", "runtime/bench/raw/fabric"}},
       {"Slurm", {"slurm/"}, {"slurm/"}},
   };
   return kWrapped;

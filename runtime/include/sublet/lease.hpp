@@ -45,6 +45,10 @@ struct LeaseRequest {
   /// Nodes that are given back or die take their workers with them: lease as many cores elsewhere
   /// in their place, as soon as there are any. Calls find the new workers by themselves.
   bool replace = true;
+  /// How long a call waits for a worker when there is none but one may come: while an executor that
+  /// died is replaced, or (with `replace`) while other cores are looked for. Then it ends with
+  /// kClosed.
+  std::chrono::milliseconds worker_wait{30'000};
 };
 
 /// The right to one node's share of a lease: whoever presents it first has it. A secret.
@@ -92,6 +96,16 @@ struct Usage {
   std::uint64_t bytes_in = 0;
   std::uint64_t bytes_out = 0;
   double core_seconds = 0;  ///< Cores held times wall time.
+
+  Usage& operator+=(const Usage& other) noexcept {
+    invocations += other.invocations;
+    compute_ns += other.compute_ns;
+    hot_poll_ns += other.hot_poll_ns;
+    bytes_in += other.bytes_in;
+    bytes_out += other.bytes_out;
+    core_seconds += other.core_seconds;
+    return *this;
+  }
 };
 
 /// Cores on one or more nodes that run this client's functions, for a time.

@@ -56,7 +56,8 @@ struct NodeInfo {
   std::uint64_t free_memory_bytes = 0;
   std::string cpuset;
   std::vector<std::string> addresses;
-  std::string state;  ///< "up", "draining" or "lost".
+  std::string state;                           ///< "up", "draining" or "lost".
+  std::chrono::milliseconds heartbeat_age{0};  ///< Since the resource manager last heard of it.
 };
 
 struct LeaseInfo {

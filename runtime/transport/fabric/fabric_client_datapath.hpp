@@ -1,15 +1,19 @@
 #pragma once
 
 // HOT-PATH BUDGET  submit: the request is put together in a slot of our own and posted: one
-// libfabric call (see fabric_endpoint.hpp). poll: nothing but a look at the slot when the reply's
-// completion has been read, else one libfabric call. No allocation, lock, log or virtual call of
-// our own.
+// libfabric call (see fabric_transfers_datapath.hpp). poll: nothing but a look at the slot when the
+// reply's completion has been read, else one libfabric call. No allocation, lock, log or virtual
+// call of our own.
 //
 // PROGRESS  Most providers move data only while the client is in submit, poll or wait. A request
-// that fits the network's buffers leaves at once; a larger input travels on in poll and wait.
+// that fits the network's buffers leaves at once; a larger input travels on in poll and wait. So
+// does a request that the provider does not take, or whose memory has to be registered first: it is
+// kept (see Unsent) and sent by a later poll.
 
 #include <transport/arena.hpp>
-#include <transport/contention.hpp>
+#include <transport/common/call_lines.hpp>
+#include <transport/common/client_wait.hpp>
+#include <transport/common/unsent.hpp>
 #include <transport/contract.hpp>
 #include <transport/fabric/fabric_terms.hpp>
 
@@ -18,6 +22,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace sublet::transport::fabric {
@@ -43,49 +48,77 @@ class ClientChannel {
   [[nodiscard]] std::uint32_t in_flight() const noexcept { return in_flight_; }
 
  private:
-  enum class State : std::uint8_t { kFree, kUnderWay, kArrived, kDied };
+  enum class State : std::uint8_t { kFree, kUnsent, kUnderWay, kArrived, kDied };
   struct Pending {
     void* out = nullptr;
     std::uint64_t out_capacity = 0;
     std::uint32_t sequence = 0;
     State state = State::kFree;
     Status died_of = Status::kOk;
+    bool unusable = false;  ///< Its memory could not be registered, see unusable_.
   };
+  /// Of an input that must be at its place before its request may follow.
+  enum class Placing : std::uint8_t { kNotBegun, kUnderWay, kDone };
 
+  void arrived(std::uint32_t number) noexcept {
+    Pending& pending = pending_[number & mask_];
+    if (pending.state == State::kUnderWay && pending.sequence == number) {
+      pending.state = State::kArrived;
+    }
+  }
   void progress() noexcept {
-    side_.endpoint->progress([this](std::uint32_t number) noexcept {
-      Pending& pending = pending_[number & mask_];
-      if (pending.state == State::kUnderWay && pending.sequence == number) {
-        pending.state = State::kArrived;
-      }
-    });
     if (side_.endpoint->broken()) [[unlikely]]
-      end_broken();
+      return end_broken();
+    side_.endpoint->progress([this](std::uint32_t number) noexcept { arrived(number); });
+    if (!unsent_.empty()) [[unlikely]]
+      send_unsent();
   }
-  [[nodiscard]] bool offset_of(const void* pointer, std::uint64_t size,
-                               std::uint64_t& offset) const noexcept {
-    offset = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(pointer) -
-                                        reinterpret_cast<std::uintptr_t>(arena_->data()));
-    return offset <= arena_->size() && size <= arena_->size() - offset;
+  /// How much of the arena, from its start, the request needs registered.
+  [[nodiscard]] static std::uint64_t needed(const Request& request,
+                                            const Placement& placement) noexcept {
+    const std::uint64_t out_end =
+        placement.out_is_inline ? 0 : placement.out_offset + request.out_capacity;
+    const std::uint64_t in_end = placement.in_is_inline ? 0 : placement.in_offset + request.in_size;
+    return std::max(out_end, in_end);
   }
-  [[nodiscard]] Status attach_input(const Request& request, std::uint64_t offset, RequestSlot& slot,
-                                    Message& message) noexcept;
+  [[nodiscard]] bool registered(std::uint64_t end) const noexcept {
+    return end <= side_.payload_memory.back().remote.size;
+  }
+  /// The request's line, whose first `line_size` bytes have something to say.
+  [[nodiscard]] Message message_of(std::uint32_t sequence, std::size_t line_size) noexcept;
+  /// False when the provider does not take it now.
+  [[nodiscard]] bool send(std::uint32_t sequence, const Request& request,
+                          const Placement& placement) noexcept;
+  [[nodiscard]] bool attach_input(const Request& request, std::uint64_t offset,
+                                  Message& message) noexcept;
+  [[nodiscard]] bool place_input(const Message& message) noexcept;
+  [[nodiscard]] bool post(const Message& message) noexcept;
+  [[nodiscard]] bool send_refused(std::uint32_t sequence, const Request& request) noexcept;
+  void send_unsent() noexcept;
   [[nodiscard]] bool cover(std::uint64_t end) noexcept;
-  [[nodiscard]] Status post(const Message& message) noexcept;
   void collect(Pending& pending, ReplyView& reply) noexcept;
-  void collect_failure(const ReplySlot& slot, std::uint16_t error_size, ReplyView& reply) noexcept;
+  void collect_failure(const Pending& pending, const ReplySlot& slot, ReplyView& reply) noexcept;
   Status end_of_channel(Pending& pending, ReplyView& reply) noexcept;
   Status collect_dead(Pending& pending, ReplyView& reply) noexcept;
   Status wait_long(Ticket ticket, ReplyView& reply, base::Deadline deadline) noexcept;
-  void wait_step(Ticket ticket, base::Ticks now, base::Ticks& spin_since, base::Ticks& checked,
-                 base::Deadline deadline) noexcept;
-  void sleep(std::chrono::nanoseconds limit) noexcept;
   void read_link() noexcept;
+  void take_last_words() noexcept;
   void drain() noexcept;
   void end_broken() noexcept;
 
+  // For ClientWait.
+  friend class transport::ClientWait;
+  static constexpr std::uint32_t kPollsPerClock = 4;  // each is some hundred instructions, or more
+  static constexpr bool kPausesBetweenPolls = false;
+  void sleep_for(Ticket ticket, std::chrono::nanoseconds limit) noexcept;
+  [[nodiscard]] bool has_ended(Ticket ticket) const noexcept {
+    return pending_[ticket.sequence & mask_].state == State::kArrived;
+  }
+  [[nodiscard]] static std::uint64_t parts_moved() noexcept { return 0; }
+
   std::shared_ptr<Arena> arena_;  ///< Unmapped after the endpoint is closed.
   Side side_;
+  ArenaRange arena_range_;
   RequestSlot* requests_;
   const ReplySlot* replies_;
   Region mirror_;
@@ -96,9 +129,12 @@ class ClientChannel {
   Status end_ = Status::kOk;  ///< kOk while open, then what calls under way get.
   std::vector<Pending> pending_;
   std::vector<MessageOperations> operations_;
-  WaitPolicy policy_;
+  Unsent unsent_;
+  Placing placing_ = Placing::kNotBegun;  ///< Of the first unsent request.
+  std::string unusable_;                  ///< Why memory could not be registered.
+  base::Ticks broken_since_ = 0;          ///< The endpoint is broken and the link is still there.
+  ClientWait wait_;
   std::function<bool()> peer_gone_;
-  Contention contention_;
   Dying dying_{};
   std::size_t dying_size_ = 0;
   std::vector<std::array<char, kErrorBytes>> last_words_;
@@ -115,110 +151,77 @@ inline Status ClientChannel::submit(const Request& request, Ticket& ticket) noex
   if (end_ != Status::kOk) [[unlikely]]
     return Status::kClosed;
 
-  RequestSlot& slot = requests_[index];
-  Message message;
-  std::uint16_t flags = request.traced ? std::uint16_t{kTraced} : std::uint16_t{0};
-  std::size_t inline_room = kInlineBytes;
-  std::uint64_t registered_end = 0;
-  message.head_size = kHeadBytes;
-  if (request.out_capacity <= kInlineBytes) {
-    flags |= kOutputInline;
+  Placement placement;
+  if (!place(request, arena_range_, placement)) return Status::kInvalid;
+  if (unsent_.empty() && registered(needed(request, placement)) &&
+      send(sequence, request, placement)) [[likely]] {
+    pending.state = State::kUnderWay;
   } else {
-    std::uint64_t offset;
-    if (!offset_of(request.out, request.out_capacity, offset)) return Status::kInvalid;
-    std::memcpy(slot.body.data() + kOutputOffsetAt, &offset, sizeof(offset));
-    message.head_size = kHeadBytes + kInlineBytes;
-    inline_room = kInlineBytesBesideOffset;
-    registered_end = offset + request.out_capacity;
+    unsent_.push(sequence, request);
+    pending.state = State::kUnsent;
   }
-  std::uint64_t in_offset = 0;
-  const bool is_inline = request.in_size <= inline_room;
-  if (is_inline) {
-    flags |= kInputInline;
-    if (request.in_size != 0) std::memcpy(slot.body.data(), request.in, request.in_size);
-    message.head_size = std::max<std::size_t>(message.head_size, kHeadBytes + request.in_size);
-  } else {
-    if (!offset_of(request.in, request.in_size, in_offset)) return Status::kInvalid;
-    std::memcpy(slot.body.data() + kInputOffsetAt, &in_offset, sizeof(in_offset));
-    message.head_size = std::max(message.head_size, kHeadBytes + sizeof(in_offset));
-    registered_end = std::max(registered_end, in_offset + request.in_size);
-  }
-  if (registered_end > side_.payload_memory.back().remote.size && !cover(registered_end))
-      [[unlikely]] {
-    return Status::kInvalid;
-  }
-  slot.sequence = sequence;
-  slot.function = request.function;
-  slot.flags = flags;
-  slot.in_size = request.in_size;
-  slot.out_capacity = request.out_capacity;
-  message.head = &slot;
-  message.head_descriptor = side_.ring_memory.descriptor;
-  message.head_address = side_.peer.ring.address + index * sizeof(RequestSlot);
-  message.head_key = side_.peer.ring.key;
-  message.number = sequence;
-  message.operations = &operations_[index];
-  if (tell_region_) [[unlikely]] {
-    slot.flags |= kNewRegion;
-    slot.arena = side_.payload_memory.back().remote;
-    message.head_size = offsetof(RequestSlot, arena) + sizeof(Region);
-  }
-  if (!is_inline) {
-    if (const Status status = attach_input(request, in_offset, slot, message);
-        status != Status::kOk) [[unlikely]] {
-      return status;
-    }
-  }
-  if (const Status status = post(message); status != Status::kOk) [[unlikely]]
-    return status;
-
-  tell_region_ = false;
   pending.out = request.out;
   pending.out_capacity = request.out_capacity;
   pending.sequence = sequence;
-  pending.state = State::kUnderWay;
+  pending.unusable = false;
   ++in_flight_;
   next_ = sequence + 1;
   ticket.sequence = sequence;
   return Status::kOk;
 }
 
+[[gnu::always_inline]] inline Message ClientChannel::message_of(std::uint32_t sequence,
+                                                                std::size_t line_size) noexcept {
+  const std::uint32_t index = sequence & mask_;
+  Message message;
+  message.head = &requests_[index];
+  message.head_size = line_size;
+  message.head_descriptor = side_.ring_memory.descriptor;
+  message.head_address = side_.peer.ring.address + index * sizeof(RequestSlot);
+  message.head_key = side_.peer.ring.key;
+  message.number = sequence;
+  message.operations = &operations_[index];
+  return message;
+}
+
+[[gnu::always_inline]] inline bool ClientChannel::send(std::uint32_t sequence,
+                                                       const Request& request,
+                                                       const Placement& placement) noexcept {
+  RequestSlot& slot = requests_[sequence & mask_];
+  fill_line(slot.line, request, placement);
+  slot.line.sequence = sequence;
+  std::size_t line_size = sizeof(RequestLine);
+  if (placement.out_is_inline) {
+    line_size = kHeadBytes + (placement.in_is_inline ? request.in_size : sizeof(std::uint64_t));
+  }
+  Message message = message_of(sequence, line_size);
+  if (tell_region_) [[unlikely]] {
+    slot.line.flags |= kNewRegion;
+    slot.arena = side_.payload_memory.back().remote;
+    message.head_size = offsetof(RequestSlot, arena) + sizeof(Region);
+  }
+  if (!placement.in_is_inline && !attach_input(request, placement.in_offset, message)) {
+    return false;
+  }
+  if (!post(message)) [[unlikely]]
+    return false;
+  tell_region_ = false;
+  return true;
+}
+
 inline void ClientChannel::collect(Pending& pending, ReplyView& reply) noexcept {
   const ReplySlot& slot = replies_[pending.sequence & mask_];
-  // The peer may write there at any time: what is checked is a copy.
-  struct {
-    std::uint32_t sequence;
-    std::uint8_t status;
-    std::uint8_t flags;
-    std::uint16_t error_size;
-    std::uint64_t size;
-    std::uint64_t exec_ns;
-  } head;
-  static_assert(sizeof(head) == kHeadBytes);
-  std::memcpy(&head, &slot, sizeof(head));
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  reply.status = static_cast<Status>(head.status);
-  reply.size = head.size;
-  reply.exec_ns = head.exec_ns;
+  const bool ok = take_line(slot.line, pending.out, pending.out_capacity, reply);
   reply.started = 0;
   reply.ended = 0;
-  reply.error = {};
   pending.state = State::kFree;
   --in_flight_;
-  if (reply.status == Status::kOk) [[likely]] {
-    if (head.size > pending.out_capacity) [[unlikely]] {  // an honest worker says kOutputTooLarge
-      reply.status = Status::kLost;
-      reply.size = 0;
-      reply.error = "the executor's reply is longer than the output it was given";
-    } else if (pending.out_capacity <= kInlineBytes && head.size != 0) {
-      std::memcpy(pending.out, slot.body.data(), head.size);
-    }
-  } else {
+  if (!ok) [[unlikely]] {
     ReplyView failed = reply;
-    collect_failure(slot, head.error_size, failed);
+    collect_failure(pending, slot, failed);
     reply = failed;
   }
-  if ((head.flags & kNewRegion) != 0) [[unlikely]]
+  if ((load_once(slot.line.flags) & kNewRegion) != 0) [[unlikely]]
     mirror_ = slot.mirror;
 }
 
@@ -226,9 +229,9 @@ inline Status ClientChannel::poll(Ticket ticket, ReplyView& reply) noexcept {
   Pending& pending = pending_[ticket.sequence & mask_];
   if (pending.state == State::kFree || pending.sequence != ticket.sequence) [[unlikely]]
     return Status::kInvalid;
-  if (pending.state == State::kUnderWay) {
+  if (pending.state <= State::kUnderWay) {
     if (end_ == Status::kOk) progress();
-    if (pending.state == State::kUnderWay) {
+    if (pending.state <= State::kUnderWay) {
       return end_ == Status::kOk ? Status::kAgain : end_of_channel(pending, reply);
     }
   }

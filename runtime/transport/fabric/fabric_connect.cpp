@@ -118,6 +118,8 @@ Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Are
   if (side.peer.magic != kMagic || side.peer.ring.size < side.slots * sizeof(RequestSlot)) {
     return fail(ErrorKind::kInvalid, "the executor's keys are malformed");
   }
+  done = reach_worker(side, end);
+  if (!done) return tl::unexpected<Error>(disconnected(options, done.error().what()).error());
   return ClientChannel(std::move(side), std::move(arena), options.wait, options.peer_gone);
 }
 

@@ -2,16 +2,13 @@
 #include <transport/fabric/fabric_endpoint.hpp>
 
 #include <rdma/fi_errno.h>
-#include <sys/random.h>
 
-#include <algorithm>
-#include <cstring>
+#include <array>
+#include <cstdlib>
 #include <utility>
 
 namespace sublet::transport::fabric {
 namespace {
-
-static_assert(offsetof(Operation, context) == 0);
 
 tl::unexpected<Error> failed(const Provider& provider, const char* attempt, long code) {
   return fail(ErrorKind::kUnsupported,
@@ -22,27 +19,19 @@ constexpr std::size_t kEventBytes = sizeof(fi_eq_cm_entry) + 256;
 
 }  // namespace
 
-Endpoint::Endpoint(std::shared_ptr<const Provider> provider) : provider_(std::move(provider)) {
-  const fi_info& info = *provider_->info;
-  inject_size_ = info.tx_attr->inject_size;
-  joined_ = info.tx_attr->rma_iov_limit >= 2 && info.tx_attr->iov_limit >= 2;
-  fences_ = (info.caps & FI_FENCE) != 0;
-  const bool in_order = (info.tx_attr->msg_order & (FI_ORDER_WAW | FI_ORDER_RMA_WAW)) != 0;
-  ordered_size_ = in_order ? info.ep_attr->max_order_waw_size : 0;
-  receives_data_ = ((info.mode | info.rx_attr->mode) & FI_RX_CQ_DATA) != 0;
-}
+Endpoint::Endpoint(std::shared_ptr<const Provider> provider, std::uint32_t slots)
+    : Transfers(*provider), provider_(std::move(provider)), slots_(slots) {}
 
 Result<std::unique_ptr<Endpoint>> Endpoint::open(std::shared_ptr<const Provider> provider,
                                                  std::uint32_t slots) {
-  std::unique_ptr<Endpoint> endpoint(new Endpoint(std::move(provider)));
-  if (auto opened = endpoint->open_queues(slots); !opened) {
+  std::unique_ptr<Endpoint> endpoint(new Endpoint(std::move(provider), slots));
+  if (auto opened = endpoint->open_queues(); !opened) {
     return tl::unexpected<Error>(opened.error());
   }
   return endpoint;
 }
 
-Result<void> Endpoint::open_queues(std::uint32_t slots) {
-  slots_ = slots;
+Result<void> Endpoint::open_queues() {
   const Provider& provider = *provider_;
   fid_domain* domain = nullptr;
   if (const int error = fi_domain(provider.fabric.get(), provider.info.get(), &domain, nullptr)) {
@@ -51,7 +40,7 @@ Result<void> Endpoint::open_queues(std::uint32_t slots) {
   domain_.reset(domain);
 
   fi_cq_attr attributes{};
-  attributes.size = 2 * std::size_t{slots} + kEntries;
+  attributes.size = 2 * std::size_t{slots_} + kEntries;
   attributes.format = FI_CQ_FORMAT_DATA;
   attributes.wait_obj = FI_WAIT_FD;
   fid_cq* completions = nullptr;
@@ -65,6 +54,7 @@ Result<void> Endpoint::open_queues(std::uint32_t slots) {
   }
   if (error != 0) return failed(provider, "opening a completion queue", error);
   completions_.reset(completions);
+  queue_ = completions;
 
   if (provider.kind == EndpointKind::kConnected) {
     fi_eq_attr event_attributes{};
@@ -107,6 +97,7 @@ Result<void> Endpoint::create(fi_info* request) {
     return failed(provider, "making an endpoint", error);
   }
   endpoint_.reset(endpoint);
+  handle_ = endpoint;
   fid* const other = events_ ? &events_->fid : &addresses_->fid;
   if (const int error = fi_ep_bind(endpoint, other, 0)) {
     return failed(provider, "binding an endpoint", error);
@@ -126,10 +117,6 @@ Result<void> Endpoint::create(fi_info* request) {
     }
   }
   return {};
-}
-
-int Endpoint::receive_data(void* operation) noexcept {
-  return static_cast<int>(fi_recv(endpoint_.get(), nullptr, 0, nullptr, FI_ADDR_UNSPEC, operation));
 }
 
 Result<void> Endpoint::connect_to(std::span<const std::byte> address, const Nonce& nonce) {
@@ -207,144 +194,6 @@ Result<void> Endpoint::set_peer(std::span<const std::byte> address) {
   const int inserted = fi_av_insert(addresses_.get(), address.data(), 1, &peer_, 0, nullptr);
   if (inserted != 1) return failed(*provider_, "inserting the peer's address", inserted);
   return {};
-}
-
-Result<Registration> Endpoint::register_memory(void* memory, std::size_t size,
-                                               std::uint64_t remote_access) {
-  const fi_domain_attr& domain = *provider_->info->domain_attr;
-  // Hard to guess: where it is the key alone that protects memory from others on the network.
-  std::uint64_t key = 0;
-  if ((domain.mr_mode & FI_MR_PROV_KEY) == 0) {
-    if (::getrandom(&key, sizeof(key), 0) != sizeof(key)) {
-      return fail(ErrorKind::kInternal, "no random bytes", errno);
-    }
-    if (domain.mr_key_size < sizeof(key)) key &= (std::uint64_t{1} << (8 * domain.mr_key_size)) - 1;
-  }
-  fid_mr* mr = nullptr;
-  const std::uint64_t access = FI_READ | FI_WRITE | remote_access;
-  if (const int error = fi_mr_reg(domain_.get(), memory, size, access, 0, key, 0, &mr, nullptr)) {
-    const bool limit = error == -FI_ENOMEM || error == -FI_EPERM || error == -FI_EAGAIN;
-    return fail(ErrorKind::kOverloaded,
-                "libfabric provider '" + provider_->name + "': registering " +
-                    std::to_string(size) + " bytes: " + fabric_error(error) +
-                    (limit ? "; raise the limit of locked memory (ulimit -l) or set "
-                             "SUBLET_FABRIC_REGISTER to fewer bytes"
-                           : ""));
-  }
-  Registration registration{Fid<fid_mr>(mr), nullptr, {}};
-  if ((domain.mr_mode & FI_MR_ENDPOINT) != 0) {
-    int error = fi_mr_bind(mr, &endpoint_->fid, 0);
-    if (error == 0) error = fi_mr_enable(mr);
-    if (error != 0) return failed(*provider_, "binding registered memory", error);
-  }
-  registration.descriptor = fi_mr_desc(mr);
-  registration.remote.address =
-      (domain.mr_mode & FI_MR_VIRT_ADDR) != 0 ? reinterpret_cast<std::uintptr_t>(memory) : 0;
-  registration.remote.key = fi_mr_key(mr);
-  registration.remote.size = size;
-  return registration;
-}
-
-bool Endpoint::may_wait() const noexcept {
-  if (wait_fd_ < 0) return true;
-  fid* fids[] = {&completions_->fid};
-  return fi_trywait(provider_->fabric.get(), fids, 1) == 0;
-}
-
-void Endpoint::read_error() noexcept {
-  fi_cq_err_entry error{};
-  const ssize_t got = fi_cq_readerr(completions_.get(), &error, 0);
-  if (got == -FI_EAGAIN) return;
-  if (!broken_) {
-    base::log().debug("fabric: an operation failed ({}); the channel ends",
-                      got > 0 ? fabric_error(error.err) : fabric_error(got));
-  }
-  broken_ = true;
-}
-
-int Endpoint::post_head(const Message& message, bool tell, std::uint64_t flags) noexcept {
-  const iovec local{const_cast<void*>(message.head), message.head_size};
-  void* descriptor = message.head_descriptor;
-  const fi_rma_iov remote{message.head_address, message.head_size, message.head_key};
-  fi_msg_rma write{};
-  write.msg_iov = &local;
-  write.desc = &descriptor;
-  write.iov_count = 1;
-  write.addr = peer_;
-  write.rma_iov = &remote;
-  write.rma_iov_count = 1;
-  write.context = &message.operations->head;
-  write.data = message.number;
-  const ssize_t result =
-      fi_writemsg(endpoint_.get(), &write, FI_REMOTE_CQ_DATA | flags | (tell ? FI_COMPLETION : 0));
-  if (result == 0) message.operations->head.under_way = tell;
-  return static_cast<int>(result);
-}
-
-int Endpoint::write_payload(const Message& message, std::uint64_t flags) noexcept {
-  const iovec local{const_cast<void*>(message.payload), message.payload_size};
-  void* descriptor = message.payload_descriptor;
-  const fi_rma_iov remote{message.payload_address, message.payload_size, message.payload_key};
-  fi_msg_rma write{};
-  write.msg_iov = &local;
-  write.desc = &descriptor;
-  write.iov_count = 1;
-  write.addr = peer_;
-  write.rma_iov = &remote;
-  write.rma_iov_count = 1;
-  write.context = &message.operations->payload;
-  return static_cast<int>(fi_writemsg(endpoint_.get(), &write, flags));
-}
-
-int Endpoint::post_with_payload(const Message& message, bool tell) noexcept {
-  if (!joined_) {
-    if (must_place_first(message.payload_size)) return post_head(message, tell, 0);
-    // When there is no room for the head the payload is written once more: it does no harm.
-    if (const int error = write_payload(message, 0)) return error;
-    return post_head(message, tell, ordered(message.payload_size) ? 0 : FI_FENCE);
-  }
-  const std::array<iovec, 2> local{iovec{const_cast<void*>(message.payload), message.payload_size},
-                                   iovec{const_cast<void*>(message.head), message.head_size}};
-  std::array<void*, 2> descriptors{message.payload_descriptor, message.head_descriptor};
-  const std::array<fi_rma_iov, 2> remote{
-      fi_rma_iov{message.payload_address, message.payload_size, message.payload_key},
-      fi_rma_iov{message.head_address, message.head_size, message.head_key}};
-  fi_msg_rma write{};
-  write.msg_iov = local.data();
-  write.desc = descriptors.data();
-  write.iov_count = local.size();
-  write.addr = peer_;
-  write.rma_iov = remote.data();
-  write.rma_iov_count = remote.size();
-  write.context = &message.operations->head;
-  write.data = message.number;
-  const ssize_t result =
-      fi_writemsg(endpoint_.get(), &write, FI_REMOTE_CQ_DATA | (tell ? FI_COMPLETION : 0));
-  if (result == 0) message.operations->head.under_way = tell;
-  return static_cast<int>(result);
-}
-
-int Endpoint::place(const Message& message) noexcept {
-  const int result = write_payload(message, FI_COMPLETION | FI_DELIVERY_COMPLETE);
-  if (result == 0) message.operations->payload.under_way = true;
-  return result;
-}
-
-int Endpoint::read(void* to, std::size_t size, void* descriptor, std::uint64_t address,
-                   std::uint64_t key, Operation& operation) noexcept {
-  const iovec local{to, size};
-  const fi_rma_iov remote{address, size, key};
-  fi_msg_rma request{};
-  request.msg_iov = &local;
-  request.desc = &descriptor;
-  request.iov_count = 1;
-  request.addr = peer_;
-  request.rma_iov = &remote;
-  request.rma_iov_count = 1;
-  request.context = &operation.context;
-  const ssize_t result = fi_readmsg(endpoint_.get(), &request, FI_COMPLETION);
-  if (result == 0) operation.under_way = true;
-  return static_cast<int>(result);
 }
 
 }  // namespace sublet::transport::fabric

@@ -1,14 +1,13 @@
 // The worker's slow paths: large payloads, sleeping, failures, the channel's end.
 
 #include <base/log.hpp>
+#include <transport/common/await_fds.hpp>
 #include <transport/fabric/fabric_server_datapath.hpp>
 
-#include <poll.h>
 #include <rdma/fi_errno.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
-#include <ctime>
 #include <utility>
 
 namespace sublet::transport::fabric {
@@ -53,12 +52,6 @@ void ServerChannel::adopt(const Region& arena) noexcept {
   arena_.size = std::min<std::uint64_t>(arena_.size, mirror_.size());
 }
 
-void ServerChannel::reject(Invocation& invocation) noexcept {
-  invocation.in = nullptr;
-  invocation.out = nullptr;
-  invocation.out_is_inline = false;  // complete() has nothing to copy
-}
-
 bool ServerChannel::cover(std::uint64_t end) noexcept {
   const std::uint64_t registered = side_.payload_memory.back().remote.size;
   if (end <= registered) return true;
@@ -76,15 +69,14 @@ bool ServerChannel::cover(std::uint64_t end) noexcept {
 }
 
 bool ServerChannel::fetch() noexcept {
-  Status verdict = Status::kOk;
-  std::byte* const to = in_mirror(kInputOffsetAt, request_.in_size, verdict);
-  const bool wants_nothing = (request_.flags & kInputInline) != 0 || request_.in_size == 0;
-  if (verdict != Status::kOk || wants_nothing) return true;  // decode() refuses it
+  const std::uint64_t size = request_.line.in_size;
+  std::byte* const to = payload_of(request_.line, kInputOffsetAt, size, usable());
+  const bool wants_nothing = (request_.line.flags & kInputInline) != 0 || size == 0;
+  if (to == nullptr || wants_nothing) return true;  // what breaks the rules is refused after this
   const auto offset = static_cast<std::uint64_t>(to - mirror_.data());
-  if (!cover(offset + request_.in_size)) return false;
-  const int error =
-      side_.endpoint->read(to, request_.in_size, side_.payload_memory.back().descriptor,
-                           arena_.address + offset, arena_.key, fetching_);
+  if (!cover(offset + size)) return false;
+  const int error = side_.endpoint->read(to, size, side_.payload_memory.back().descriptor,
+                                         arena_.address + offset, arena_.key, fetching_);
   if (error == 0) {
     awaited_ = &fetching_;
     fetched_ = true;
@@ -162,12 +154,9 @@ void ServerChannel::sleep(std::chrono::nanoseconds limit) noexcept {
   if (!is_open() || (arrived() && awaited_ == nullptr)) return;
   const int wait_fd = side_.endpoint->wait_fd();
   if (wait_fd < 0) limit = std::min<std::chrono::nanoseconds>(limit, kUnwokenSleep);
-  timespec timeout{};
-  timeout.tv_sec = static_cast<time_t>(limit.count() / 1'000'000'000);
-  timeout.tv_nsec = static_cast<long>(limit.count() % 1'000'000'000);
   // interrupt() counts the eventfd up for good: no later sleep misses it.
   std::array<pollfd, 2> fds{pollfd{interrupted_.get(), POLLIN, 0}, pollfd{wait_fd, POLLIN, 0}};
-  ::ppoll(fds.data(), wait_fd < 0 ? 1 : 2, &timeout, nullptr);
+  await_fds(fds, limit);
 }
 
 void ServerChannel::interrupt() noexcept {

@@ -2,13 +2,14 @@
 
 // HOT-PATH BUDGET  poll: one libfabric call, and a copy of the request's line when its completion
 // was read. complete: the reply is put together in a slot of our own and posted: one libfabric call
-// (see fabric_endpoint.hpp). No allocation, lock, log or virtual call of our own.
+// (see fabric_transfers_datapath.hpp). No allocation, lock, log or virtual call of our own.
 //
 // PROGRESS  Most providers move data only while the worker is in poll, complete or sleep. So a
 // large reply leaves this process before the next request is handed out: its client must not wait
 // for another call's function.
 
 #include <base/shared_memory.hpp>
+#include <transport/common/call_lines.hpp>
 #include <transport/contract.hpp>
 #include <transport/fabric/fabric_terms.hpp>
 
@@ -47,22 +48,11 @@ class ServerChannel {
       open_.store(false, std::memory_order_relaxed);
   }
   void look_at_connection() noexcept;
-  void decode(Invocation& invocation) noexcept;
   [[nodiscard]] bool fetch() noexcept;
   [[nodiscard]] bool cover(std::uint64_t end) noexcept;
   void adopt(const Region& arena) noexcept;
-  static void reject(Invocation& invocation) noexcept;
-  /// Where the offset at `where` in the request points; a bad one turns the verdict to kInvalid.
-  [[nodiscard]] std::byte* in_mirror(std::size_t where, std::uint64_t size,
-                                     Status& verdict) const noexcept {
-    std::uint64_t offset;
-    std::memcpy(&offset, request_.body.data() + where, sizeof(offset));
-    // No further than what the client has told where it is.
-    const std::uint64_t end = arena_.size;
-    if (offset <= end && size <= end - offset) return mirror_.data() + offset;
-    verdict = Status::kInvalid;
-    return nullptr;
-  }
+  /// What of the mirror a request may name: no further than what the client has told where it is.
+  [[nodiscard]] ArenaRange usable() const noexcept { return {mirror_.data(), arena_.size}; }
   [[nodiscard]] bool attach_output(const Invocation& invocation, std::uint64_t size,
                                    Message& message) noexcept;
   void post(const Message& message) noexcept;
@@ -82,7 +72,7 @@ class ServerChannel {
   std::uint32_t idle_polls_ = 0;
   const Operation* awaited_ = nullptr;  ///< No request is handed out before it has completed.
   RequestSlot request_{};               ///< The copy that is checked and used.
-  alignas(64) std::array<std::byte, 64> scratch_{};
+  InlineScratch scratch_;
   std::vector<std::uint32_t> arrived_;  ///< Per slot, the last call whose completion was read.
   std::vector<MessageOperations> operations_;
   Operation fetching_;
@@ -107,56 +97,33 @@ inline bool ServerChannel::poll(Invocation& invocation) noexcept {
     std::memcpy(&request_, &requests_[next_ & mask_], sizeof(request_));
     // The compiler must not read the client's memory again after the checks.
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    if ((request_.flags & (kFetch | kNewRegion)) != 0) [[unlikely]] {
-      if ((request_.flags & kNewRegion) != 0) adopt(request_.arena);
-      if ((request_.flags & kFetch) != 0 && !fetch()) return false;
+    const std::uint16_t flags = request_.line.flags;
+    if ((flags & (kFetch | kNewRegion)) != 0) [[unlikely]] {
+      if ((flags & kNewRegion) != 0) adopt(request_.arena);
+      if ((flags & kFetch) != 0 && !fetch()) return false;
     }
   }
   fetched_ = false;
-  decode(invocation);
+  check_line(request_.line, next_, usable(), scratch_, invocation);
+  if (request_.line.sequence != next_) [[unlikely]]
+    refuse(invocation);
   ++next_;
   return true;
-}
-
-inline void ServerChannel::decode(Invocation& invocation) noexcept {
-  invocation.sequence = next_;
-  invocation.function = request_.function;
-  invocation.in_size = request_.in_size;
-  invocation.out_capacity = request_.out_capacity;
-  invocation.traced = (request_.flags & kTraced) != 0;
-  invocation.out_is_inline = (request_.flags & kOutputInline) != 0;
-  invocation.verdict = request_.sequence == next_ ? Status::kOk : Status::kInvalid;
-
-  std::size_t inline_room = kInlineBytes;
-  if (invocation.out_is_inline) {
-    invocation.out = scratch_.data();
-    if (request_.out_capacity > kInlineBytes) invocation.verdict = Status::kInvalid;
-  } else {
-    invocation.out = in_mirror(kOutputOffsetAt, request_.out_capacity, invocation.verdict);
-    inline_room = kInlineBytesBesideOffset;
-  }
-  if ((request_.flags & kInputInline) != 0) {
-    invocation.in = request_.body.data();
-    if (request_.in_size > inline_room) invocation.verdict = Status::kInvalid;
-  } else {
-    invocation.in = in_mirror(kInputOffsetAt, request_.in_size, invocation.verdict);
-  }
-  if (invocation.verdict != Status::kOk) [[unlikely]]
-    reject(invocation);
 }
 
 inline void ServerChannel::complete(const Invocation& invocation,
                                     const Completion& completion) noexcept {
   const std::uint32_t index = invocation.sequence & mask_;
   ReplySlot& slot = replies_[index];
+  ReplyLine& line = slot.line;
   Message message;
   message.head_size = kHeadBytes;
-  slot.sequence = invocation.sequence;
-  slot.status = static_cast<std::uint8_t>(completion.status);
-  slot.flags = 0;
-  slot.error_size = 0;
-  slot.size = completion.size;
-  slot.exec_ns = completion.exec_ns;
+  line.sequence = invocation.sequence;
+  line.status = static_cast<std::uint8_t>(completion.status);
+  line.flags = 0;
+  line.error_size = 0;
+  line.size = completion.size;
+  line.exec_ns = completion.exec_ns;
   message.head = &slot;
   message.head_descriptor = side_.ring_memory.descriptor;
   message.head_address = side_.peer.ring.address + index * sizeof(ReplySlot);
@@ -165,21 +132,20 @@ inline void ServerChannel::complete(const Invocation& invocation,
   message.operations = &operations_[index];
   if (completion.status == Status::kOk) [[likely]] {
     if (invocation.out_is_inline) {
-      const std::uint64_t size = std::min<std::uint64_t>(completion.size, kInlineBytes);
-      std::memcpy(slot.body.data(), invocation.out, size);
-      message.head_size += size;
+      InlineScratch::copy(line.body.data(), invocation.out, completion.size);
+      message.head_size += std::min<std::uint64_t>(completion.size, kInlineBytes);
     } else if (completion.size != 0 && !attach_output(invocation, completion.size, message)) {
       return;
     }
   } else {
     const std::size_t size = std::min(completion.error.size(), slot.error.size());
     std::memcpy(slot.error.data(), completion.error.data(), size);
-    slot.error_size = static_cast<std::uint16_t>(size);
+    line.error_size = static_cast<std::uint16_t>(size);
     message.head_size = offsetof(ReplySlot, error) + size;
   }
   if (tell_region_) [[unlikely]] {
     tell_region_ = false;
-    slot.flags = kNewRegion;
+    line.flags = kNewRegion;
     slot.mirror = side_.payload_memory.back().remote;
     message.head_size = std::max(message.head_size, offsetof(ReplySlot, error));
   }

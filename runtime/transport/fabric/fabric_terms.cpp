@@ -1,4 +1,7 @@
+#include <transport/common/await_fds.hpp>
 #include <transport/fabric/fabric_terms.hpp>
+
+#include <rdma/fi_errno.h>
 
 #include <algorithm>
 #include <charconv>
@@ -46,6 +49,43 @@ Result<void> prepare_memory(Side& side, std::size_t own_slot, std::size_t peer_s
       payload, first_registration(*side.endpoint, payload_size), FI_REMOTE_READ | FI_REMOTE_WRITE);
   if (!memory) return tl::unexpected<Error>(memory.error());
   side.payload_memory.push_back(std::move(*memory));
+  return {};
+}
+
+Result<void> reach_worker(Side& side, std::chrono::steady_clock::time_point end) {
+  if (side.endpoint->provider().kind == EndpointKind::kConnected) return {};
+  MessageOperations operations;
+  // Zeroes over the zeroes that begin the worker's ring.
+  Message message;
+  message.payload = side.rings.data();
+  message.payload_size = sizeof(std::uint32_t);
+  message.payload_descriptor = side.ring_memory.descriptor;
+  message.payload_address = side.peer.ring.address;
+  message.payload_key = side.peer.ring.key;
+  message.operations = &operations;
+  bool sent = false;
+  while (!sent || operations.payload.under_way) {
+    if (!sent) {
+      const int error = side.endpoint->place(message);
+      if (error != 0 && error != -FI_EAGAIN) {
+        return fail(ErrorKind::kDisconnected,
+                    "reaching the worker's endpoint: " + fabric_error(error));
+      }
+      sent = error == 0;
+    }
+    side.endpoint->progress([](std::uint32_t) noexcept {});
+    if (side.endpoint->broken() || std::chrono::steady_clock::now() >= end) {
+      // The provider uses `operations` until the endpoint is closed; what is registered goes first.
+      side.payload_memory.clear();
+      side.ring_memory = {};
+      side.endpoint.reset();
+      return fail(ErrorKind::kDisconnected, "the worker's endpoint did not answer in time");
+    }
+    // A provider need not tell of the steps of a connection.
+    if (!sent || operations.payload.under_way) {
+      await_fd(side.endpoint->wait_fd(), POLLIN, std::chrono::microseconds(100));
+    }
+  }
   return {};
 }
 

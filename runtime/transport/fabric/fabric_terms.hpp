@@ -5,6 +5,7 @@
 #include <transport/fabric/fabric_endpoint.hpp>
 #include <transport/fabric/fabric_wire.hpp>
 
+#include <chrono>
 #include <memory>
 #include <vector>
 
@@ -46,6 +47,11 @@ std::size_t next_registration(std::size_t registered, std::size_t needed,
 /// Makes and registers the rings of a side and registers its payload memory.
 Result<void> prepare_memory(Side& side, std::size_t own_slot, std::size_t peer_slot,
                             std::byte* payload, std::size_t payload_size);
+
+/// The client's last step of set-up: returns once the worker's endpoint has answered. A provider
+/// without connections makes one of its own for the first message, to which the peer has to
+/// contribute; no call should have to wait for that. kDisconnected when it takes until `end`.
+Result<void> reach_worker(Side& side, std::chrono::steady_clock::time_point end);
 
 /// What a side tells its peer.
 Result<Keys> keys_of(const Side& side, std::size_t own_slot);

@@ -1,9 +1,8 @@
 #pragma once
 
 // PROTOCOL  A channel has a link and an endpoint. The link is a TCP connection: it carries the
-// set-up,
-//           the replies of a dying worker, and by its end each side learns of the other's death,
-//           which most providers do not report. The endpoint carries the calls.
+//           set-up, the replies of a dying worker, and by its end each side learns of the other's
+//           death, which most providers do not report. The endpoint carries the calls.
 //
 //           Set-up, over the link: the client sends a Hello, the executor answers with a Welcome
 //           that names the provider, the kind and the address of its endpoint, or refuses. The
@@ -11,17 +10,18 @@
 //           nonce) and both send their Keys. Later only Dying travels, from the executor.
 //
 //           Call n (a 32-bit number, from 1, wrapping) uses slot n mod N of two rings, each in the
-//           memory of the side that reads it. A request is one write of a RequestSlot's first bytes
-//           into the worker's ring with n as the remote completion's data; a reply is one write of
-//           a ReplySlot's first bytes into the client's ring, with n again. Payloads beyond what is
-//           inline lie in the client's arena and, at the same offset, in the worker's mirror of it:
-//           the client writes an input there before the request (in the same operation where the
-//           provider can), the worker writes an output from there into the arena before the reply.
-//           What the worker has not registered yet it reads from the arena itself (kFetch), and
-//           then tells the client of the larger region with the reply.
+//           memory of the side that reads it. A request is one write of a RequestSlot's first
+//           bytes into the worker's ring with n as the remote completion's data; a reply is one
+//           write of a ReplySlot's first bytes into the client's ring, with n again. Payloads
+//           beyond what is inline lie in the client's arena and, at the same offset, in the
+//           worker's mirror of it: the client writes an input there before the request (in the
+//           same operation where the provider can), the worker writes an output from there into
+//           the arena before the reply. What the worker has not registered yet it reads from the
+//           arena itself (kFetch), and then tells the client of the larger region with the reply.
 //
-// STATES    A slot, for the client: free -> submitted -> arrived (its completion was read) -> free.
-//           For the worker: expected -> arrived -> (input being fetched) -> running -> replied.
+// STATES    A slot, for the client: free -> unsent -> under way -> arrived (its completion was
+//           read) -> free. For the worker: expected -> arrived -> (input being fetched) ->
+//           running -> replied.
 //
 // LIMITS    Slots: a power of two up to wire::kMaxSlots. Error text: kErrorBytes. The mirror: the
 //           arena's size, itself limited by the lease. Both ends are little-endian; another byte
@@ -30,7 +30,7 @@
 // Everything from the other side is hostile: sizes, offsets and slots are copied once, and the copy
 // is checked.
 
-#include <transport/contract.hpp>
+#include <transport/common/call_lines.hpp>
 #include <transport/setup.hpp>
 
 #include <array>
@@ -107,46 +107,28 @@ static_assert(sizeof(Dying) == 520);
 
 // ---- over the endpoint ----
 
-enum RequestFlags : std::uint16_t {
-  kInputInline = 1,
-  kOutputInline = 2,
-  kTraced = 4,
-  kFetch = 8,      ///< The input is in the arena only.
-  kNewRegion = 16  ///< `arena` replaces what the worker knew.
-};
+// Flags of a RequestLine beside the common ones.
+inline constexpr std::uint16_t kFetch = kFirstOwnFlag;  ///< The input is in the arena only.
+/// `arena` replaces what the worker knew. Also of a ReplyLine, for `mirror` and the client.
+inline constexpr std::uint16_t kNewRegion = 2 * kFirstOwnFlag;
 
 /// What lies in the worker's ring. Only as many of its first bytes travel as say something.
 struct alignas(128) RequestSlot {
-  std::uint32_t sequence;
-  std::uint16_t function;
-  std::uint16_t flags;
-  std::uint64_t in_size;
-  std::uint64_t out_capacity;
-  /// kInputInline: the input; else its arena offset in word 0. Without kOutputInline word 4 is the
-  /// output's arena offset.
-  std::array<std::byte, kInlineBytes> body;
+  RequestLine line;
   Region arena;  ///< With kNewRegion.
 };
 static_assert(sizeof(RequestSlot) == 128);
 
-inline constexpr std::size_t kInputOffsetAt = 0;
-inline constexpr std::size_t kOutputOffsetAt = kInlineBytesBesideOffset;
-
 /// What lies in the client's ring.
 struct alignas(128) ReplySlot {
-  std::uint32_t sequence;
-  std::uint8_t status;
-  std::uint8_t flags;  ///< kNewRegion: `mirror` replaces what the client knew.
-  std::uint16_t error_size;
-  std::uint64_t size;
-  std::uint64_t exec_ns;
-  std::array<std::byte, kInlineBytes> body;
-  Region mirror;
+  ReplyLine line;
+  Region mirror;  ///< With kNewRegion it replaces what the client knew.
   std::array<char, kErrorBytes> error;
 };
 static_assert(sizeof(ReplySlot) == 640);
 
-inline constexpr std::size_t kHeadBytes = offsetof(RequestSlot, body);
-static_assert(kHeadBytes == 24 && offsetof(ReplySlot, body) == kHeadBytes);
+/// A line without its body.
+inline constexpr std::size_t kHeadBytes = offsetof(RequestLine, body);
+static_assert(kHeadBytes == 24 && offsetof(ReplyLine, body) == kHeadBytes);
 
 }  // namespace sublet::transport::fabric

@@ -9,7 +9,9 @@
 #include <base/fd.hpp>
 #include <base/shared_memory.hpp>
 #include <transport/arena.hpp>
-#include <transport/contention.hpp>
+#include <transport/common/call_lines.hpp>
+#include <transport/common/client_wait.hpp>
+#include <transport/common/reply_check.hpp>
 #include <transport/contract.hpp>
 #include <transport/shm/shm_first_look.hpp>
 #include <transport/shm/shm_sleep.hpp>
@@ -65,14 +67,21 @@ class ClientChannel {
   void collect_failure(const ReplyLine& line, std::uint32_t slot, ReplyView& reply) noexcept;
   Status end_of_channel(Pending& pending, ReplyView& reply) noexcept;
   Status wait_long(Ticket ticket, ReplyView& reply, base::Deadline deadline) noexcept;
-  bool wait_step(Ticket ticket, base::Ticks now, base::Ticks& spin_since, base::Ticks& checked,
-                 base::Deadline deadline) noexcept;
+
+  // For ClientWait.
+  friend class transport::ClientWait;
+  static constexpr std::uint32_t kPollsPerClock = tuning::kPollsPerClock;
+  static constexpr bool kPausesBetweenPolls = true;
+  void sleep_for(Ticket ticket, std::chrono::nanoseconds limit) noexcept;
+  [[nodiscard]] bool has_ended(Ticket ticket) const noexcept {
+    return replied(slot_of(ticket.sequence), ticket.sequence);
+  }
+  [[nodiscard]] static std::uint64_t parts_moved() noexcept { return 0; }
 
   // What the hot path reads, together.
   Slot* ring_;
   SleepWord* worker_sleep_;
-  std::byte* arena_base_;
-  std::uint64_t arena_size_;
+  ArenaRange arena_range_;
   Pending* pending_;
   std::uint32_t mask_;
   std::uint32_t next_;
@@ -83,29 +92,13 @@ class ClientChannel {
   Status end_ = Status::kOk;  ///< kOk while open, then what calls under way get.
 
   SleepWord* client_sleep_;
-  WaitPolicy policy_;
-  Contention contention_;
+  ClientWait wait_;
   base::Fd connection_;
   std::shared_ptr<base::SharedMemory> memory_;
   std::shared_ptr<Arena> arena_;
   std::vector<Pending> pending_storage_;
   std::array<char, kErrorBytes> error_{};
 };
-
-namespace detail {
-
-/// Copies up to kInlineBytes; the sizes of one and two words are common and worth a branch each.
-inline void copy_inline(void* to, const void* from, std::uint64_t size) noexcept {
-  if (size == 8) {
-    std::memcpy(to, from, 8);
-  } else if (size == 16) {
-    std::memcpy(to, from, 16);
-  } else {
-    std::memcpy(to, from, size);
-  }
-}
-
-}  // namespace detail
 
 [[gnu::always_inline]] inline Status ClientChannel::begin(const Request& request,
                                                           std::uint32_t& slot) noexcept {
@@ -117,37 +110,10 @@ inline void copy_inline(void* to, const void* from, std::uint64_t size) noexcept
   if (end_ != Status::kOk) [[unlikely]]
     return Status::kClosed;
 
+  Placement placement;
+  if (!place(request, arena_range_, placement)) return Status::kInvalid;
   RequestLine& line = ring_[slot].request;
-  std::uint16_t flags = request.traced ? std::uint16_t{kTraced} : std::uint16_t{0};
-  std::size_t inline_room = kInlineBytes;
-  if (request.out_capacity <= kInlineBytes) {
-    flags |= kOutputInline;
-  } else {
-    const std::uint64_t offset =
-        static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(request.out) -
-                                   reinterpret_cast<std::uintptr_t>(arena_base_));
-    if (offset > arena_size_ || request.out_capacity > arena_size_ - offset) {
-      return Status::kInvalid;
-    }
-    std::memcpy(line.body.data() + kOutputOffsetAt, &offset, sizeof(offset));
-    inline_room = kInlineBytesBesideOffset;
-  }
-  if (request.in_size <= inline_room) {
-    flags |= kInputInline;
-    if (request.in_size != 0) {
-      detail::copy_inline(line.body.data(), request.in, request.in_size);
-    }
-  } else {
-    const std::uint64_t offset =
-        static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(request.in) -
-                                   reinterpret_cast<std::uintptr_t>(arena_base_));
-    if (offset > arena_size_ || request.in_size > arena_size_ - offset) return Status::kInvalid;
-    std::memcpy(line.body.data() + kInputOffsetAt, &offset, sizeof(offset));
-  }
-  line.function = request.function;
-  line.flags = flags;
-  line.in_size = request.in_size;
-  line.out_capacity = request.out_capacity;
+  fill_line(line, request, placement);
   store_release(line.sequence, sequence | kRequestMark);
   wake_if_sleeping(*worker_sleep_, fences_);
 
@@ -174,27 +140,14 @@ inline void copy_inline(void* to, const void* from, std::uint64_t size) noexcept
                                                           ReplyView& reply) noexcept {
   Pending& pending = pending_[index];
   const Slot& slot = ring_[index];
-  const ReplyLine& line = slot.reply;
-  const std::uint64_t size = load_once(line.size);
-  reply.status = static_cast<Status>(load_once(line.status));
-  reply.size = size;
-  reply.exec_ns = load_once(line.exec_ns);
-  reply.error = {};
+  const bool ok = take_line(slot.reply, pending.out, pending.out_capacity, reply);
   pending.busy = false;
   --in_flight_;
   // With a window open the next reply is mostly there, and its line is written to before long.
   if (in_flight_ >= 2) base::prefetch_for_write(&ring_[(index + 1) & mask_]);
-  if (reply.status == Status::kOk) [[likely]] {
-    if (size > pending.out_capacity) [[unlikely]] {  // an honest worker says kOutputTooLarge
-      reply.status = Status::kLost;
-      reply.size = 0;
-      reply.error = "the executor's reply is longer than the output it was given";
-    } else if (pending.out_capacity <= kInlineBytes && size != 0) {
-      detail::copy_inline(pending.out, line.body.data(), size);
-    }
-  } else {
+  if (!ok) [[unlikely]] {
     ReplyView failed = reply;
-    collect_failure(line, index, failed);
+    collect_failure(slot.reply, index, failed);
     reply = failed;
   }
   if (pending.traced) {

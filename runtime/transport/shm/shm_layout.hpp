@@ -18,6 +18,7 @@
 // Everything here is hostile: the other side may write anything at any time. Each side copies a
 // line once and checks the copy.
 
+#include <transport/common/call_lines.hpp>
 #include <transport/contract.hpp>
 
 #include <array>
@@ -34,39 +35,6 @@ inline constexpr std::size_t kPair = 128;
 
 inline constexpr std::size_t kErrorBytes = 512;
 
-enum RequestFlags : std::uint16_t {
-  kInputInline = 1,
-  kOutputInline = 2,
-  kTraced = 4,
-};
-
-struct alignas(64) RequestLine {
-  /// With kRequestMark. Written last (release); pairs with the worker's acquire in poll.
-  std::uint32_t sequence;
-  std::uint16_t function;
-  std::uint16_t flags;
-  std::uint64_t in_size;
-  std::uint64_t out_capacity;
-  /// kInputInline: the input; else its arena offset in word 0. Without kOutputInline word 4 is the
-  /// output's arena offset.
-  std::array<std::byte, kInlineBytes> body;
-};
-static_assert(sizeof(RequestLine) == 64);
-
-inline constexpr std::size_t kInputOffsetAt = 0;
-inline constexpr std::size_t kOutputOffsetAt = kInlineBytesBesideOffset;
-
-struct alignas(64) ReplyLine {
-  std::uint32_t sequence;  ///< Written last (release); pairs with the client's acquire.
-  std::uint8_t status;
-  std::uint8_t unused;
-  std::uint16_t error_size;
-  std::uint64_t size;
-  std::uint64_t exec_ns;
-  std::array<std::byte, kInlineBytes> body;
-};
-static_assert(sizeof(ReplyLine) == 64);
-
 /// Set in the sequence word of a request. A slot may lie unused for any number of calls: what it
 /// holds then, a reply or the zeroes of the beginning, is never taken for a request. And a client
 /// looks for a reply only where it has written the request.
@@ -76,9 +44,10 @@ inline constexpr std::uint32_t kRequestMark = 0x8000'0000;
   return (sequence + 1) & ~kRequestMark;
 }
 
-/// Request and reply share one line: what has read a line is about to write it, and current
-/// processors notice and pass its ownership along with the data, which saves a transfer each way
-/// (measured: 0.60 to 0.67 of a flag ping-pong where two lines take 0.73 to 0.80).
+/// The sequence of each line is written last (release) and pairs with an acquire of the other
+/// side's poll. Request and reply share one line: what has read a line is about to write it, and
+/// current processors notice and pass its ownership along with the data, which saves a transfer
+/// each way (measured: 0.60 to 0.67 of a flag ping-pong where two lines take 0.73 to 0.80).
 struct alignas(kPair) Slot {
   union {
     RequestLine request;
@@ -117,13 +86,6 @@ struct Layout {
 template <class T>
 [[nodiscard]] T* at(std::byte* base, std::size_t offset) noexcept {
   return reinterpret_cast<T*>(base + offset);
-}
-
-/// Reads what the other side may change at any time. Volatile: the compiler must not read it once
-/// more after it has been checked.
-template <class T>
-[[nodiscard]] T load_once(const T& value) noexcept {
-  return *static_cast<const volatile T*>(&value);
 }
 
 [[nodiscard]] inline std::uint32_t load_acquire(std::uint32_t& word) noexcept {

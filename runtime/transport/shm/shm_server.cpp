@@ -10,8 +10,7 @@ static_assert(transport::ServerChannel<ServerChannel>);
 
 ServerChannel::ServerChannel(std::shared_ptr<base::SharedMemory> memory,
                              std::shared_ptr<const base::SharedMemory> arena, const Terms& terms)
-    : arena_base_(arena->data()),
-      arena_size_(arena->size()),
+    : arena_range_{arena->data(), arena->size()},
       mask_(terms.slots - 1),
       next_(terms.first_sequence),
       fences_(terms.fences),
@@ -21,12 +20,6 @@ ServerChannel::ServerChannel(std::shared_ptr<base::SharedMemory> memory,
   ring_ = at<Slot>(memory_->data(), layout.ring());
   worker_sleep_ = at<SleepWord>(memory_->data(), layout.worker_sleep());
   client_sleep_ = at<SleepWord>(memory_->data(), layout.client_sleep());
-}
-
-void ServerChannel::reject(Invocation& invocation) noexcept {
-  invocation.in = nullptr;
-  invocation.out = nullptr;
-  invocation.out_is_inline = false;  // complete() has nothing to copy
 }
 
 std::uint16_t ServerChannel::write_error(std::string_view error) noexcept {

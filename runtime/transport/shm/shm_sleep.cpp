@@ -1,10 +1,9 @@
+#include <transport/common/await_fds.hpp>
 #include <transport/shm/shm_sleep.hpp>
 
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <ctime>
 
 namespace sublet::transport::shm {
 
@@ -30,9 +29,7 @@ void wake_always(SleepWord& word) noexcept {
 
 void futex_wait(SleepWord& word, std::chrono::nanoseconds limit) noexcept {
   if (limit.count() <= 0) return;
-  timespec timeout{};
-  timeout.tv_sec = static_cast<time_t>(limit.count() / 1'000'000'000);
-  timeout.tv_nsec = static_cast<long>(limit.count() % 1'000'000'000);
+  const timespec timeout = to_timespec(limit);
   // Not FUTEX_PRIVATE: the waker is another process. EAGAIN (already woken), EINTR and ETIMEDOUT
   // all mean the same to the caller: look again.
   ::syscall(SYS_futex, &word.sleeping, FUTEX_WAIT, 1, &timeout, nullptr, 0);

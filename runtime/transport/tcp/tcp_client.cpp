@@ -1,12 +1,11 @@
 // The client's slow paths: what the socket did not take at once, large outputs, waiting long,
 // failures, the channel's end.
 
+#include <transport/common/await_fds.hpp>
 #include <transport/tcp/tcp_client_datapath.hpp>
 
 #include <poll.h>
-#include <sched.h>
 
-#include <algorithm>
 #include <utility>
 
 namespace sublet::transport::tcp {
@@ -15,14 +14,13 @@ static_assert(transport::ClientChannel<ClientChannel>);
 
 ClientChannel::ClientChannel(Stream stream, std::shared_ptr<Arena> arena, ClientTerms terms)
     : stream_(std::move(stream)),
-      arena_base_(arena->data()),
-      arena_size_(arena->size()),
+      arena_range_{arena->data(), arena->size()},
       mask_(terms.slots - 1),
       next_(terms.first_sequence),
       send_next_(terms.first_sequence),
       reply_next_(terms.first_sequence),
       errors_(std::make_unique_for_overwrite<char[]>(terms.slots * kErrorBytes)),
-      policy_(terms.wait),
+      wait_(terms.wait),
       watch_(terms.peer_timeout),
       peer_gone_(std::move(terms.peer_gone)),
       arena_(std::move(arena)),
@@ -101,14 +99,7 @@ void ClientChannel::end(Status status, std::string_view why) noexcept {
 }
 
 void ClientChannel::collect_failure(const Pending& call, ReplyView& reply) noexcept {
-  reply.error = {error_text(call.reply.sequence), call.reply.error_size};
-  // Those two say that a call has not ended, which a reply cannot mean.
-  if (reply.status == Status::kAgain || reply.status == Status::kDeadline ||
-      reply.status > Status::kDenied) {
-    reply.status = Status::kLost;
-    reply.error = "the executor's reply has a status that no call can end with";
-  }
-  if (reply.status != Status::kOutputTooLarge) reply.size = 0;
+  settle_failure(reply, {error_text(call.reply.sequence), call.reply.error_size});
 }
 
 Status ClientChannel::end_of_channel(Pending& call, ReplyView& reply) noexcept {
@@ -139,56 +130,15 @@ void ClientChannel::close() noexcept {
   if (end_ == Status::kOk) end(Status::kClosed, {});
 }
 
-struct ClientChannel::Patience {
-  base::Ticks spin_since;
-  base::Ticks checked;
-  std::uint64_t pieces;
-};
-
 Status ClientChannel::wait_long(Ticket ticket, ReplyView& reply, base::Deadline deadline) noexcept {
-  constexpr int kPollsPerClock = 4;
-  base::Ticks now = base::ticks();
-  Patience patience{now, now, pieces_};
-  contention_.restart(now);
-  for (;;) {
-    for (int i = 0; i < kPollsPerClock; ++i) {
-      if (const Status status = poll(ticket, reply); status != Status::kAgain) return status;
-      base::cpu_pause();
-    }
-    now = base::ticks();
-    if (deadline.passed(now)) return Status::kDeadline;
-    wait_step(pending(ticket.sequence), now, patience, deadline);
-  }
+  return wait_.run(*this, ticket, reply, deadline);
 }
 
-void ClientChannel::wait_step(const Pending& call, base::Ticks now, Patience& patience,
-                              base::Deadline deadline) noexcept {
-  const base::TickRate& rate = base::TickRate::get();
-  if (now - patience.checked > rate.from(tuning::kPeerCheck)) {
-    patience.checked = now;
-    // It also takes what has come: the system would not end a sleep for that any more.
-    if (!check_peer() || call.state == State::kDone) return;
-  }
-  const bool cores_short = contention_.observe(now);
-  if (cores_short) ::sched_yield();
-  // As long as payload moves, the next piece is near: a sleep for each would cost more than it.
-  if (patience.pieces != pieces_) {
-    patience.pieces = pieces_;
-    patience.spin_since = now;
-  }
-  const auto spin = cores_short
-                        ? std::min<std::chrono::nanoseconds>(tuning::kContendedSpin, policy_.spin)
-                        : policy_.spin;
-  if (now - patience.spin_since <= rate.from(spin)) return;
+void ClientChannel::sleep_for(Ticket /*ticket*/, std::chrono::nanoseconds limit) noexcept {
   // It ends when a reply comes, when the peer dies, and when there is room for what waits.
   const short events = static_cast<short>(all_sent() ? POLLIN : POLLIN | POLLOUT);
-  await_socket(stream_.fd(), events, std::min(deadline.left(), policy_.sleep_slice));
-  const base::Ticks awake = base::ticks();
-  if (policy_.spin >= tuning::kDescheduledGap) {
-    progress();
-    if (call.state == State::kDone) contention_.served_asleep(now, awake);
-  }
-  contention_.restart(awake);
+  await_fd(stream_.fd(), events, limit);
+  if (end_ == Status::kOk) progress();
 }
 
 }  // namespace sublet::transport::tcp

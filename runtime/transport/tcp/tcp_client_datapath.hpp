@@ -7,7 +7,9 @@
 
 #include <base/clock.hpp>
 #include <transport/arena.hpp>
-#include <transport/contention.hpp>
+#include <transport/common/client_wait.hpp>
+#include <transport/common/reply_check.hpp>
+#include <transport/common/request_check.hpp>
 #include <transport/contract.hpp>
 #include <transport/tcp/tcp_socket.hpp>
 #include <transport/tcp/tcp_stream.hpp>
@@ -120,16 +122,21 @@ class ClientChannel {
   Status end_of_channel(Pending& call, ReplyView& reply) noexcept;
   Status wait_long(Ticket ticket, ReplyView& reply, base::Deadline deadline) noexcept;
 
-  struct Patience;
-  void wait_step(const Pending& call, base::Ticks now, Patience& patience,
-                 base::Deadline deadline) noexcept;
+  // For ClientWait.
+  friend class transport::ClientWait;
+  static constexpr std::uint32_t kPollsPerClock = 4;  // each is a system call
+  static constexpr bool kPausesBetweenPolls = true;
+  void sleep_for(Ticket ticket, std::chrono::nanoseconds limit) noexcept;
+  [[nodiscard]] bool has_ended(Ticket ticket) const noexcept {
+    return pending_[ticket.sequence & mask_].state == State::kDone;
+  }
+  [[nodiscard]] std::uint64_t parts_moved() const noexcept { return pieces_; }
 
   // What the hot path reads, together.
   Stream stream_;
   Inbox inbox_{sizeof(ReplyHeader)};
   Pending* pending_;
-  std::byte* arena_base_;
-  std::uint64_t arena_size_;
+  ArenaRange arena_range_;
   std::uint32_t mask_;
   std::uint32_t next_;        ///< The next call's number.
   std::uint32_t send_next_;   ///< The first call that has not been sent completely.
@@ -143,8 +150,7 @@ class ClientChannel {
   std::uint64_t pieces_ = 0;         ///< Of large payloads, sent or received.
   std::string_view end_text_{};      ///< Why the channel ended, for calls under way.
   std::unique_ptr<char[]> errors_;   ///< kErrorBytes for each slot.
-  WaitPolicy policy_;
-  Contention contention_;
+  ClientWait wait_;
   LinkWatch watch_;
   std::function<bool()> peer_gone_;
   std::shared_ptr<Arena> arena_;
@@ -158,19 +164,8 @@ inline Status ClientChannel::submit(const Request& request, Ticket& ticket) noex
   if (end_ != Status::kOk) [[unlikely]]
     return Status::kClosed;
 
-  const auto in_arena = [this](const void* pointer, std::uint64_t size) {
-    const auto offset = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(pointer) -
-                                                   reinterpret_cast<std::uintptr_t>(arena_base_));
-    return offset <= arena_size_ && size <= arena_size_ - offset;
-  };
-  std::size_t inline_room = kInlineBytes;
-  if (request.out_capacity > kInlineBytes) {
-    if (!in_arena(request.out, request.out_capacity)) return Status::kInvalid;
-    inline_room = kInlineBytesBesideOffset;
-  }
-  if (request.in_size > inline_room && !in_arena(request.in, request.in_size)) {
-    return Status::kInvalid;
-  }
+  Placement placement;
+  if (!place(request, arena_range_, placement)) return Status::kInvalid;
   call.in = request.in;
   call.out = request.out;
   call.request = {sequence, request.function,
@@ -207,8 +202,7 @@ inline bool ClientChannel::take_reply(const ReplyHeader& header) noexcept {
   if (header.status != static_cast<std::uint8_t>(Status::kOk)) [[unlikely]]
     return take_failure(call);
   if (header.size > call.request.out_capacity || header.error_size != 0) [[unlikely]] {
-    broken(header.error_size != 0 ? "the executor's reply is malformed"
-                                  : "the executor's reply is longer than the output it was given");
+    broken(header.error_size != 0 ? "the executor's reply is malformed" : kOverlongReply);
     return false;
   }
   const std::size_t span = header_span<ReplyHeader>(header.size);

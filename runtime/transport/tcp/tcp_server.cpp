@@ -2,6 +2,7 @@
 
 #include <base/clock.hpp>
 #include <base/log.hpp>
+#include <transport/common/await_fds.hpp>
 #include <transport/tcp/tcp_server_datapath.hpp>
 #include <transport/tcp/tcp_socket.hpp>
 
@@ -109,7 +110,7 @@ void ServerChannel::send_rest(const ReplyHeader& header, const void* payload, st
     // The system wakes a sender only when much of its buffer is empty again; a client that reads
     // makes room sooner.
     if (sent < 0 && base::ticks() - moved > patience) {
-      await_socket(stream_->fd(), POLLOUT, tuning::kSleepSlice);
+      await_fd(stream_->fd(), POLLOUT, tuning::kSleepSlice);
     }
     sent = send_message(stream_->fd(), header, payload, size, done);
   }
@@ -142,7 +143,7 @@ void ServerChannel::complete_dying(std::uint32_t sequence, Status status,
 
 void ServerChannel::sleep(std::chrono::nanoseconds limit) noexcept {
   // Requests that came with an earlier one lie in the box, where the system does not see them.
-  if (dry_ && is_open()) await_socket(stream_->fd(), POLLIN, limit);
+  if (dry_ && is_open()) await_fd(stream_->fd(), POLLIN, limit);
   dry_ = false;  // ask for it once per poll that found nothing
 }
 

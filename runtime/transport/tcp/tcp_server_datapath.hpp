@@ -8,12 +8,13 @@
 
 #include <base/shared_memory.hpp>
 #include <transport/arena.hpp>
+#include <transport/common/inline_copy.hpp>
+#include <transport/common/request_check.hpp>
 #include <transport/contract.hpp>
 #include <transport/tcp/tcp_stream.hpp>
 #include <transport/tcp/tcp_wire.hpp>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cstring>
 #include <memory>
@@ -95,7 +96,7 @@ class ServerChannel {
   std::uint64_t payload_left_ = 0;  ///< Of the request, still to come into in_; 0: none.
   PayloadBuffer in_;
   PayloadBuffer out_;
-  alignas(64) std::array<std::byte, 64> scratch_{};
+  InlineScratch scratch_;
 };
 
 inline bool ServerChannel::poll(Invocation& invocation) noexcept {
@@ -159,11 +160,8 @@ inline void ServerChannel::decode(Invocation& invocation, const std::byte* in) n
   }
   if ((request_.flags & ~kKnownFlags) != 0) [[unlikely]]
     invocation.verdict = Status::kInvalid;
-  if (invocation.verdict != Status::kOk) [[unlikely]] {
-    invocation.in = nullptr;  // nobody can use it by mistake
-    invocation.out = nullptr;
-    invocation.out_is_inline = false;
-  }
+  if (invocation.verdict != Status::kOk) [[unlikely]]
+    refuse(invocation);
 }
 
 inline void ServerChannel::complete(const Invocation& invocation,

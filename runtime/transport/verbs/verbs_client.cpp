@@ -1,15 +1,16 @@
-// The client's slow paths: waiting long, failures, the channel's end.
+// The client's slow paths: requests that wait to be sent, waiting long, failures, the channel's
+// end.
 
 #include <base/log.hpp>
 #include <transport/verbs/verbs_client_datapath.hpp>
 #include <transport/verbs/verbs_tuning.hpp>
 
 #include <poll.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <limits>
 #include <utility>
 
 namespace sublet::transport::verbs {
@@ -19,8 +20,7 @@ static_assert(transport::ClientChannel<ClientChannel>);
 ClientLink::ClientLink(ClientParts parts, std::shared_ptr<Arena> arena, std::uint32_t slots,
                        const WaitPolicy& policy, std::function<bool()> peer_gone)
     : completions_(parts.completions.get()),
-      arena_base_(arena->data()),
-      arena_size_(arena->size()),
+      arena_range_{arena->data(), arena->size()},
       registered_(parts.part->size),
       memory_lkey_(parts.memory.region->lkey),
       arena_key_(parts.part->region->rkey),
@@ -28,7 +28,8 @@ ClientLink::ClientLink(ClientParts parts, std::shared_ptr<Arena> arena, std::uin
       mask_(slots - 1),
       inline_bytes_(parts.inline_bytes),
       depths_(QueueDepths::of(slots)),
-      policy_(policy),
+      unsent_(slots),
+      wait_(policy, kContendedSpin),
       peer_gone_(std::move(peer_gone)),
       parts_(std::move(parts)),
       arena_(std::move(arena)),
@@ -86,22 +87,64 @@ void ClientLink::refill() noexcept {
   if (ibv_post_recv(pair_, receives_.data(), &bad) != 0) end(Status::kLost);
 }
 
-bool ClientLink::make_room() noexcept {
-  // Rare: the worker has answered, and yet the device has not said that our requests have arrived.
-  // It will, or it fails.
-  const base::Deadline limit = base::Deadline::after(tuning::kPeerCheck);
-  do {
-    completions_->poll();
-    sends_done_ = done_.load(std::memory_order_relaxed);
-    if (sends_ - sends_done_ < depths_.sends) return is_open();
-  } while (is_open() && !limit.passed());
-  return false;
+// ---- requests that wait to be sent ----
+
+void ClientLink::send_unsent() noexcept {
+  while (!unsent_.empty() && is_open()) {
+    const std::uint32_t sequence = unsent_.sequence();
+    const Request& request = unsent_.request();
+    Pending& pending = pending_[sequence & mask_];
+    Placement placement;
+    (void)place(request, arena_range_, placement);  // submit() has checked it
+    const std::uint64_t end = needed(request, placement);
+    if (!pending.unusable && end > registered_ && !cover(end)) pending.unusable = true;
+    // Whatever came for it before it was sent is no reply to it.
+    pending.replied.store(false, std::memory_order_relaxed);
+    const bool sent =
+        pending.unusable ? send_refused(sequence, request) : send(sequence, request, placement);
+    if (!sent) return;
+    pending.state = State::kUnderWay;
+    unsent_.pop();
+  }
+}
+
+/// Sends a request that breaks the rules. The worker counts calls, so that one whose memory cannot
+/// be used has to travel as well; the worker refuses it.
+bool ClientLink::send_refused(std::uint32_t sequence, const Request& request) noexcept {
+  const std::uint32_t slot = sequence & mask_;
+  std::byte* const stage = staging_ + slot * kStagingStride;
+  const InputPlace nowhere{0, std::numeric_limits<std::uint64_t>::max(), 0, 0};
+  std::memcpy(stage + kInputPlaceAt, &nowhere, sizeof(nowhere));
+  ibv_sge piece{reinterpret_cast<std::uintptr_t>(stage + kInputPlaceAt), sizeof(nowhere),
+                memory_lkey_};
+  const RequestWord word{request.function, 0, false, true, sequence & kSequenceBits};
+  ibv_send_wr work{};
+  work.sg_list = &piece;
+  work.num_sge = 1;
+  work.opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
+  work.send_flags = IBV_SEND_SOLICITED;
+  work.imm_data = htonl(word.encode());
+  work.wr.rdma.remote_addr = requests_ + slot * kRequestStride + kInputPlaceAt;
+  work.wr.rdma.rkey = requests_rkey_;
+  return post(work);
+}
+
+/// Of a call that is not under way.
+Status ClientLink::poll_other(Ticket ticket, ReplyView& reply) noexcept {
+  Pending& pending = pending_[ticket.sequence & mask_];
+  if (pending.state != State::kUnsent || pending.sequence != ticket.sequence) {
+    return Status::kInvalid;
+  }
+  completions_->poll();
+  send_unsent();
+  return is_open() ? Status::kAgain : end_of_channel(pending, reply);
 }
 
 bool ClientLink::cover(std::uint64_t end) noexcept {
   auto part = parts_.domain->covering(end);
   if (!part) {
-    base::log().error("the arena's first {} bytes cannot be used: {}", end, part.error().what());
+    unusable_ = part.error().what();
+    base::log().error("the arena's first {} bytes cannot be used: {}", end, unusable_);
     return false;
   }
   if (in_flight_ == 0) old_parts_.clear();
@@ -122,25 +165,17 @@ void ClientLink::collect_line(const Pending& pending, ReplyView& reply) noexcept
   reply.exec_ns = line.exec_ns;
   if (reply.status == Status::kOk) {  // a very long output
     if (reply.size <= pending.out_capacity && pending.out_capacity > kInlineBytes) return;
-    reply.status = Status::kLost;
-    reply.size = 0;
-    reply.error = "the executor's reply is longer than the output it was given";
+    settle_overlong(reply);
     return;
   }
+  if (pending.unusable) return settle_failure(reply, unusable_);
   const std::size_t size = std::min<std::size_t>(line.error_size, error_.size());
   std::memcpy(error_.data(), from + kReplyLineHead, size);
-  reply.error = {error_.data(), size};
-  // Those two say that a call has not ended, which a reply cannot mean.
-  if (reply.status == Status::kAgain || reply.status == Status::kDeadline ||
-      reply.status > Status::kDenied) {
-    reply.status = Status::kLost;
-    reply.error = "the executor's reply has a status that no call can end with";
-  }
-  if (reply.status != Status::kOutputTooLarge) reply.size = 0;
+  settle_failure(reply, {error_.data(), size});
 }
 
 Status ClientLink::end_of_channel(Pending& pending, ReplyView& reply) noexcept {
-  pending.busy = false;
+  pending.state = State::kFree;
   --in_flight_;
   reply = ReplyView{};
   reply.status = end_.load(std::memory_order_relaxed);
@@ -158,6 +193,13 @@ void ClientLink::close() noexcept {
   if (parts_.id && parts_.id->qp != nullptr) rdma_disconnect(parts_.id.get());
 }
 
+/// Takes the replies that came before the end.
+void ClientLink::drain() noexcept {
+  // More than that no honest executor has sent.
+  for (std::uint32_t i = 0; i < depths_.completions() && completions_->poll(); ++i) {
+  }
+}
+
 void ClientLink::read_events() noexcept {
   rdma_cm_event* event = nullptr;
   while (rdma_get_cm_event(parts_.events.get(), &event) == 0) {
@@ -165,9 +207,7 @@ void ClientLink::read_events() noexcept {
     rdma_ack_cm_event(event);
     if (type == RDMA_CM_EVENT_DISCONNECTED || type == RDMA_CM_EVENT_DEVICE_REMOVAL ||
         type == RDMA_CM_EVENT_TIMEWAIT_EXIT) {
-      // The replies that came before.
-      while (completions_->poll()) {
-      }
+      drain();
       end(Status::kLost);
     }
   }
@@ -178,7 +218,7 @@ void ClientLink::keep_alive() noexcept {
   const base::Ticks now = base::ticks();
   if (in_flight_ == 0 || now - last_keep_alive_ < base::TickRate::get().from(kKeepAlive)) return;
   last_keep_alive_ = now;
-  if (sends_ - sends_done_ >= depths_.sends) return;
+  if (!has_room()) return;
   ibv_send_wr work{};
   work.opcode = IBV_WR_RDMA_WRITE;
   work.wr.rdma.remote_addr = requests_;
@@ -194,55 +234,20 @@ bool ClientLink::check_peer() noexcept {
   if (::poll(&ready, 1, 0) > 0) read_events();
   keep_alive();
   if (is_open() && (device_is_dead(parts_.domain->device()) || (peer_gone_ && peer_gone_()))) {
-    while (completions_->poll()) {
-    }
+    drain();
     end(Status::kLost);
   }
   return is_open();
 }
 
 Status ClientLink::wait_long(Ticket ticket, ReplyView& reply, base::Deadline deadline) noexcept {
-  Pending& pending = pending_[ticket.sequence & mask_];
-  base::Ticks now = base::ticks();
-  base::Ticks spin_since = now;
-  base::Ticks checked = now;
-  contention_.restart(now);
-  for (;;) {
-    for (std::uint32_t i = 0; i < tuning::kPollsPerClock; ++i) {
-      if (const Status status = poll(ticket, reply); status != Status::kAgain) return status;
-    }
-    now = base::ticks();
-    if (deadline.passed(now)) return Status::kDeadline;
-    wait_step(pending, now, spin_since, checked, deadline);
-  }
+  return wait_.run(*this, ticket, reply, deadline);
 }
 
-bool ClientLink::wait_step(Pending& pending, base::Ticks now, base::Ticks& spin_since,
-                           base::Ticks& checked, base::Deadline deadline) noexcept {
-  const base::TickRate& rate = base::TickRate::get();
-  if (now - checked > rate.from(tuning::kPeerCheck)) {
-    checked = now;
-    if (!check_peer()) return false;
-  }
-  const bool cores_short = contention_.observe(now);
-  if (cores_short) ::sched_yield();
-  const auto patience =
-      cores_short ? std::min<std::chrono::nanoseconds>(kContendedSpin, policy_.spin) : policy_.spin;
-  if (now - spin_since > rate.from(patience)) {
-    const auto limit = std::min(deadline.left(), policy_.sleep_slice);
-    const auto replied = [&] {
-      return pending.replied.load(std::memory_order_acquire) || !is_open();
-    };
-    // The connection's events too: an executor that dies is seen at once.
-    completions_->sleep_unless(parts_.events->fd, limit, replied);
-    const base::Ticks awake = base::ticks();
-    if (policy_.spin >= tuning::kDescheduledGap && replied()) {
-      contention_.served_asleep(now, awake);
-    }
-    contention_.restart(awake);
-    if (!replied()) (void)check_peer();  // it may be the connection that woke us
-  }
-  return true;
+void ClientLink::sleep_for(Ticket ticket, std::chrono::nanoseconds limit) noexcept {
+  // The connection's events too: an executor that dies is seen at once.
+  completions_->sleep_unless(parts_.events->fd, limit, [&] { return has_ended(ticket); });
+  if (!has_ended(ticket)) (void)check_peer();  // it may be the connection that woke us
 }
 
 }  // namespace sublet::transport::verbs

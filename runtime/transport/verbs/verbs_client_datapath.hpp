@@ -5,8 +5,15 @@
 // completion queue. Receives are posted again half a ring at a time, and one send in half a ring is
 // signalled. No allocation, lock or virtual call; no system call of ours (software devices make one
 // in ibv_post_send).
+//
+// A request for which the send queue has no room, or whose memory has to be registered first, is
+// kept (see Unsent) and sent by a later poll.
 
-#include <transport/contention.hpp>
+#include <transport/common/client_wait.hpp>
+#include <transport/common/inline_copy.hpp>
+#include <transport/common/reply_check.hpp>
+#include <transport/common/request_check.hpp>
+#include <transport/common/unsent.hpp>
 #include <transport/contract.hpp>
 #include <transport/verbs/verbs_arena.hpp>
 #include <transport/verbs/verbs_completions.hpp>
@@ -14,22 +21,26 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace sublet::transport::verbs {
 
 /// What a queue pair that has been connected consists of.
 struct ClientParts {
+  // First, so that they end last: the connection manager closes a device that was removed with the
+  // last identifier.
+  EventChannel events;
+  ConnectionId id;  ///< With its queue pair in id->qp.
   std::shared_ptr<ArenaDomain> domain;
   std::shared_ptr<const ArenaDomain::Part> part;
   std::shared_ptr<Completions> completions;
   Registered memory;  ///< Of ClientLayout.
-  EventChannel events;
-  ConnectionId id;  ///< With its queue pair in id->qp.
   std::uint32_t inline_bytes = 0;
   std::uint64_t requests_address = 0;
   std::uint32_t requests_rkey = 0;
@@ -67,52 +78,71 @@ class ClientLink {
   void completed(const ibv_wc& completion) noexcept;
 
  private:
+  enum class State : std::uint8_t { kFree, kUnsent, kUnderWay };
   struct Pending {
     void* out = nullptr;
     std::uint64_t out_capacity = 0;
     std::uint32_t sequence = 0;
-    bool busy = false;
+    State state = State::kFree;
+    bool unusable = false;  ///< Its memory could not be registered, see unusable_.
     /// What completed() leaves for collect(): the two words, then the flag (release).
     std::atomic<bool> replied{false};
     std::uint32_t reply_word = 0;
     std::uint32_t reply_bytes = 0;
   };
 
-  [[nodiscard]] std::uint64_t offset_of(const void* pointer) const noexcept {
-    return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(pointer) -
-                                      reinterpret_cast<std::uintptr_t>(arena_base_));
+  [[nodiscard]] bool under_way(const Pending& pending, Ticket ticket) const noexcept {
+    return pending.state == State::kUnderWay && pending.sequence == ticket.sequence;
   }
-  [[nodiscard]] bool in_arena(const void* pointer, std::uint64_t size) const noexcept {
-    const std::uint64_t offset = offset_of(pointer);
-    return offset <= arena_size_ && size <= arena_size_ - offset;
-  }
-  /// Makes sure that these bytes of the arena are registered.
-  [[nodiscard]] bool covered(const void* pointer, std::uint64_t size) noexcept {
-    const std::uint64_t end = offset_of(pointer) + size;
-    if (end <= registered_) [[likely]]
-      return true;
-    return cover(end);
+  /// How much of the arena, from its start, the request needs registered.
+  [[nodiscard]] static std::uint64_t needed(const Request& request,
+                                            const Placement& placement) noexcept {
+    const std::uint64_t out_end =
+        placement.out_is_inline ? 0 : placement.out_offset + request.out_capacity;
+    const std::uint64_t in_end = placement.in_is_inline ? 0 : placement.in_offset + request.in_size;
+    return std::max(out_end, in_end);
   }
   [[nodiscard]] bool cover(std::uint64_t end) noexcept;
-  [[nodiscard]] bool make_room() noexcept;
+  /// False when there is no room in the send queue now, or the channel has ended.
+  [[nodiscard]] bool send(std::uint32_t sequence, const Request& request,
+                          const Placement& placement) noexcept;
+  [[nodiscard]] bool send_refused(std::uint32_t sequence, const Request& request) noexcept;
+  void send_unsent() noexcept;
+  Status poll_other(Ticket ticket, ReplyView& reply) noexcept;
+  [[nodiscard]] bool has_room() noexcept {
+    if (sends_ - sends_done_ < depths_.sends) [[likely]]
+      return true;
+    sends_done_ = done_.load(std::memory_order_relaxed);
+    return sends_ - sends_done_ < depths_.sends;
+  }
   [[nodiscard]] bool post(ibv_send_wr& work) noexcept;
   void refill() noexcept;
   void collect(Pending& pending, ReplyView& reply) noexcept;
   void collect_line(const Pending& pending, ReplyView& reply) noexcept;
   Status end_of_channel(Pending& pending, ReplyView& reply) noexcept;
   void end(Status status) noexcept;
+  void drain() noexcept;
   void read_events() noexcept;
   void keep_alive() noexcept;
   Status wait_long(Ticket ticket, ReplyView& reply, base::Deadline deadline) noexcept;
-  bool wait_step(Pending& pending, base::Ticks now, base::Ticks& spin_since, base::Ticks& checked,
-                 base::Deadline deadline) noexcept;
+
+  // For ClientWait.
+  friend class transport::ClientWait;
+  static constexpr std::uint32_t kPollsPerClock = tuning::kPollsPerClock;
+  static constexpr bool kPausesBetweenPolls = false;
+  void sleep_for(Ticket ticket, std::chrono::nanoseconds limit) noexcept;
+  [[nodiscard]] bool has_ended(Ticket ticket) const noexcept {
+    const Pending& pending = pending_[ticket.sequence & mask_];
+    return !is_open() ||
+           (pending.state == State::kUnderWay && pending.replied.load(std::memory_order_acquire));
+  }
+  [[nodiscard]] static std::uint64_t parts_moved() noexcept { return 0; }
 
   // What the hot path reads, together.
   ibv_qp* pair_ = nullptr;
   Completions* completions_;
   Pending* pending_;
-  std::byte* arena_base_;
-  std::uint64_t arena_size_;
+  ArenaRange arena_range_;
   std::uint64_t registered_ = 0;  ///< Bytes of the arena's start.
   std::byte* staging_;
   std::byte* replies_;
@@ -136,8 +166,9 @@ class ClientLink {
   OutputPlace last_output_{};             ///< The one the worker has.
   std::atomic<Status> end_{Status::kOk};  ///< kOk while open, then what calls under way get.
 
-  WaitPolicy policy_;
-  Contention contention_;
+  Unsent unsent_;
+  std::string unusable_;  ///< Why memory could not be registered.
+  ClientWait wait_;
   std::function<bool()> peer_gone_;
   ClientParts parts_;
   std::shared_ptr<Arena> arena_;
@@ -151,33 +182,42 @@ class ClientLink {
 
 inline Status ClientLink::submit(const Request& request, Ticket& ticket) noexcept {
   const std::uint32_t sequence = next_;
-  const std::uint32_t slot = sequence & mask_;
-  Pending& pending = pending_[slot];
+  Pending& pending = pending_[sequence & mask_];
   const Status end = end_.load(std::memory_order_relaxed);
-  if (pending.busy) return end == Status::kOk ? Status::kAgain : Status::kClosed;
+  if (pending.state != State::kFree) return end == Status::kOk ? Status::kAgain : Status::kClosed;
   if (end != Status::kOk) [[unlikely]]
     return Status::kClosed;
+  Placement placement;
+  if (!place(request, arena_range_, placement)) return Status::kInvalid;
+  pending.out = request.out;
+  pending.out_capacity = request.out_capacity;
+  pending.sequence = sequence;
+  pending.unusable = false;
+  pending.replied.store(false, std::memory_order_relaxed);
+  if (unsent_.empty() && needed(request, placement) <= registered_ &&
+      send(sequence, request, placement)) [[likely]] {
+    pending.state = State::kUnderWay;
+  } else {
+    unsent_.push(sequence, request);
+    pending.state = State::kUnsent;
+  }
+  ++in_flight_;
+  next_ = sequence + 1;
+  ticket.sequence = sequence;
+  return Status::kOk;
+}
 
+[[gnu::always_inline]] inline bool ClientLink::send(std::uint32_t sequence, const Request& request,
+                                                    const Placement& placement) noexcept {
+  const std::uint32_t slot = sequence & mask_;
   std::byte* const stage = staging_ + slot * kStagingStride;
   RequestWord word{request.function, 0, request.traced, false, sequence & kSequenceBits};
   std::size_t start = kPayloadAt;
   std::size_t stop = kPayloadAt;
-  std::size_t inline_room = kInlineBytes;
   OutputPlace output{};
-  const bool output_inline = request.out_capacity <= kInlineBytes;
-  if (!output_inline) {
-    if (!in_arena(request.out, request.out_capacity)) return Status::kInvalid;
-    inline_room = kInlineBytesBesideOffset;
-  }
-  const bool input_inline = request.in_size <= inline_room;
-  if (!input_inline) {
-    if (!in_arena(request.in, request.in_size)) return Status::kInvalid;
-    if (!covered(request.in, request.in_size)) return Status::kInvalid;
-  }
-  if (output_inline) {
+  if (placement.out_is_inline) {
     word.output = static_cast<std::uint32_t>(request.out_capacity);
   } else {
-    if (!covered(request.out, request.out_capacity)) return Status::kInvalid;
     output = {reinterpret_cast<std::uintptr_t>(request.out), request.out_capacity, arena_key_, 0};
     word.output = output == last_output_ ? kOutputAsBefore : kOutputPlaced;
     if (word.output == kOutputPlaced) {
@@ -185,6 +225,7 @@ inline Status ClientLink::submit(const Request& request, Ticket& ticket) noexcep
       start = kOutputPlaceAt;
     }
   }
+  const bool input_inline = placement.in_is_inline;
   ibv_sge pieces[2];
   ibv_send_wr work;
   work.num_sge = 0;
@@ -198,11 +239,7 @@ inline Status ClientLink::submit(const Request& request, Ticket& ticket) noexcep
     stop = start == kOutputPlaceAt ? kPayloadAt : kOutputPlaceAt;
     start = kInputPlaceAt;
   } else if (input_inline && request.in_size != 0) {
-    if (request.in_size == 8) {
-      std::memcpy(stage + kPayloadAt, request.in, 8);
-    } else {
-      std::memcpy(stage + kPayloadAt, request.in, request.in_size);
-    }
+    copy_inline(stage + kPayloadAt, request.in, request.in_size);
     stop += request.in_size;
   }
   if (stop != start) {
@@ -224,25 +261,14 @@ inline Status ClientLink::submit(const Request& request, Ticket& ticket) noexcep
   work.imm_data = htonl(word.encode());
   work.wr.rdma.remote_addr = requests_ + slot * kRequestStride + start;
   work.wr.rdma.rkey = requests_rkey_;
-
-  pending.out = request.out;
-  pending.out_capacity = request.out_capacity;
-  pending.sequence = sequence;
-  pending.busy = true;
-  pending.replied.store(false, std::memory_order_relaxed);
-  if (!post(work)) [[unlikely]] {
-    pending.busy = false;
-    return end_.load(std::memory_order_relaxed) == Status::kOk ? Status::kAgain : Status::kClosed;
-  }
+  if (!post(work)) [[unlikely]]
+    return false;
   if (word.output == kOutputPlaced) last_output_ = output;
-  ++in_flight_;
-  next_ = sequence + 1;
-  ticket.sequence = sequence;
-  return Status::kOk;
+  return true;
 }
 
 inline bool ClientLink::post(ibv_send_wr& work) noexcept {
-  if (sends_ - sends_done_ >= depths_.sends && !make_room()) [[unlikely]]
+  if (!has_room()) [[unlikely]]
     return false;
   ++sends_;
   if (++unsignalled_ >= depths_.signal_every) {
@@ -284,7 +310,7 @@ inline void ClientLink::collect(Pending& pending, ReplyView& reply) noexcept {
   reply.error = {};
   reply.started = 0;
   reply.ended = 0;
-  pending.busy = false;
+  pending.state = State::kFree;
   --in_flight_;
   if (word.has_line) [[unlikely]] {
     ReplyView line;
@@ -294,29 +320,21 @@ inline void ClientLink::collect(Pending& pending, ReplyView& reply) noexcept {
   }
   const std::uint64_t size = pending.reply_bytes;
   reply.exec_ns = unpack_time(word.packed_time);
-  if (size > pending.out_capacity) [[unlikely]] {  // an honest worker says kOutputTooLarge
-    reply.status = Status::kLost;
-    reply.size = 0;
-    reply.error = "the executor's reply is longer than the output it was given";
-    return;
-  }
   reply.status = Status::kOk;
   reply.size = size;
-  if (pending.out_capacity > kInlineBytes || size == 0) return;
-  const std::byte* from = replies_ + (pending.sequence & mask_) * kReplyStride;
-  if (size == 8) {
-    std::memcpy(pending.out, from, 8);
-  } else {
-    std::memcpy(pending.out, from, size);
+  if (fits(reply, pending.out_capacity) && pending.out_capacity <= kInlineBytes && size != 0) {
+    copy_inline(pending.out, replies_ + (pending.sequence & mask_) * kReplyStride, size);
   }
 }
 
 inline Status ClientLink::poll(Ticket ticket, ReplyView& reply) noexcept {
   Pending& pending = pending_[ticket.sequence & mask_];
-  if (!pending.busy || pending.sequence != ticket.sequence) [[unlikely]]
-    return Status::kInvalid;
+  if (!under_way(pending, ticket)) [[unlikely]]
+    return poll_other(ticket, reply);
   if (!pending.replied.load(std::memory_order_acquire)) {
     completions_->poll();
+    if (!unsent_.empty()) [[unlikely]]
+      send_unsent();
     if (!pending.replied.load(std::memory_order_acquire)) {
       return is_open() ? Status::kAgain : end_of_channel(pending, reply);
     }
@@ -327,10 +345,9 @@ inline Status ClientLink::poll(Ticket ticket, ReplyView& reply) noexcept {
 
 inline Status ClientLink::wait(Ticket ticket, ReplyView& reply, base::Deadline deadline) noexcept {
   Pending& pending = pending_[ticket.sequence & mask_];
-  if (!pending.busy || pending.sequence != ticket.sequence) [[unlikely]]
-    return Status::kInvalid;
   // Without pauses: a poll of the queue is pause enough.
-  for (std::uint32_t i = 0; i < kPollsBeforeClock; ++i) {
+  const std::uint32_t polls = under_way(pending, ticket) ? kPollsBeforeClock : 0;
+  for (std::uint32_t i = 0; i < polls; ++i) {
     if (pending.replied.load(std::memory_order_acquire)) {
       collect(pending, reply);
       return Status::kOk;

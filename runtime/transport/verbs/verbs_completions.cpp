@@ -1,11 +1,9 @@
+#include <transport/common/await_fds.hpp>
 #include <transport/verbs/verbs_client_datapath.hpp>
 #include <transport/verbs/verbs_completions.hpp>
 
-#include <poll.h>
-
 #include <algorithm>
 #include <array>
-#include <ctime>
 #include <utility>
 
 namespace sublet::transport::verbs {
@@ -104,12 +102,8 @@ bool Completions::arm() noexcept {
 }
 
 void Completions::await_event(int other_fd, std::chrono::nanoseconds limit) noexcept {
-  if (limit.count() <= 0) return;
   std::array<pollfd, 2> fds{{{channel_->fd, POLLIN, 0}, {other_fd, POLLIN, 0}}};
-  timespec timeout{};
-  timeout.tv_sec = static_cast<time_t>(limit.count() / 1'000'000'000);
-  timeout.tv_nsec = static_cast<long>(limit.count() % 1'000'000'000);
-  if (::ppoll(fds.data(), fds.size(), &timeout, nullptr) <= 0 || fds[0].revents == 0) return;
+  if (!await_fds(fds, limit) || fds[0].revents == 0) return;
   ibv_cq* queue = nullptr;
   void* context = nullptr;
   if (ibv_get_cq_event(channel_.get(), &queue, &context) != 0) return;

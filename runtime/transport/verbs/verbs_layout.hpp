@@ -1,15 +1,17 @@
 #pragma once
 
+// clang-format off
 // PROTOCOL  One RC queue pair joins a client and a worker. Call n (a 32-bit number, from 1,
-// wrapping)
-//           uses slot n mod N on both sides.
+//           wrapping) uses slot n mod N on both sides.
 //
 //           A request is ONE write with immediate data into slot n of the worker's ring. The
 //           immediate word says what a small call needs: function, room for an inline output, and
 //           what was written. A slot is
-//               [16, 40)  InputPlace   where the client's input lies, when it is too large to be
-//               sent [40, 64)  OutputPlace  where the output goes, when it does not fit into the
-//               reply [64, ...) the input, up to kSlotPayload bytes
+//
+//               [16, 40)   InputPlace   where the client's input lies, when it is too large to be sent
+//               [40, 64)   OutputPlace  where the output goes, when it does not fit into the reply
+//               [64, ...)  the input, up to kSlotPayload bytes
+//
 //           and what is written is one piece of it: it starts with the first part that the call
 //           needs and ends with the last. The size of the input is the length of the write. An
 //           OutputPlace equal to the last one sent is not sent again. So 8 bytes travel as 8 bytes,
@@ -24,15 +26,15 @@
 //           and the time the function took; the size is the length of the write. Failures, and
 //           outputs longer than one message, write a ReplyLine into the reply slot instead.
 //
-// STATES    A slot: free -> submitted -> replied -> free (the client has collected the reply; known
-// to
-//           the client alone).
+// STATES    A slot: free -> unsent -> under way -> replied -> free (the client has collected the
+//           reply; known to the client alone).
 //
 // LIMITS    Slots: a power of two up to wire::kMaxSlots. Error text: kErrorBytes. One message:
 //           kMessageBytes.
 //
 // Everything here is hostile: the other side may write anything at any time. Each side copies what
 // it needs once and checks the copy.
+// clang-format on
 
 #include <transport/contract.hpp>
 #include <transport/setup.hpp>

@@ -342,6 +342,7 @@ void Listener::service(
       if (id->verbs == domain->context) lost.push_back(id);
     }
   }
+  std::erase_if(domains_, [](const auto& domain) { return device_is_dead(domain->context); });
   for (rdma_cm_id* id : lost) drop(id, ended);
   // Ends before beginnings: a client that connects again finds its worker free.
   for (const Request& request : requests) answer(request, may_take, accepted);

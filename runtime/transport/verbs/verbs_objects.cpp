@@ -1,18 +1,10 @@
-#include <base/log.hpp>
 #include <transport/verbs/verbs_objects.hpp>
-#include <transport/verbs/verbs_tuning.hpp>
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/resource.h>
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
-#include <map>
-#include <mutex>
-#include <set>
 #include <utility>
 
 namespace sublet::transport::verbs {
@@ -32,23 +24,6 @@ void never_block(int fd) {
   ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
 
-std::uint32_t probe_inline(ibv_context* device) {
-  Domain domain(ibv_alloc_pd(device));
-  Queue queue(ibv_create_cq(device, 1, nullptr, nullptr, 0));
-  if (!domain || !queue) return 0;
-  for (const std::uint32_t wanted : {1024u, 512u, 256u, 220u, 128u, 64u, 32u}) {
-    ibv_qp_init_attr init{};
-    init.send_cq = queue.get();
-    init.recv_cq = queue.get();
-    init.qp_type = IBV_QPT_RC;
-    init.cap = {1, 1, 1, 1, wanted};
-    if (const QueuePair pair(ibv_create_qp(domain.get(), &init)); pair) {
-      return init.cap.max_inline_data;  // drivers may grant more
-    }
-  }
-  return 0;
-}
-
 }  // namespace
 
 tl::unexpected<Error> verbs_error(ErrorKind kind, const std::string& attempted, int number) {
@@ -61,7 +36,7 @@ tl::unexpected<Error> verbs_error(ErrorKind kind, const std::string& attempted, 
 }
 
 Result<Domain> make_domain(ibv_context* device) {
-  Domain domain(ibv_alloc_pd(device));
+  Domain domain(ibv_alloc_pd(device), DomainDestroyer{DeviceState::of(device)});
   if (!domain) return verbs_error(ErrorKind::kOverloaded, "making a protection domain", errno);
   return domain;
 }
@@ -105,37 +80,11 @@ Result<EventChannel> make_event_channel() {
 }
 
 std::uint32_t max_inline(ibv_context* device) {
-  static std::mutex mutex;
-  static std::map<const ibv_device*, std::uint32_t> known;
-  const std::lock_guard lock(mutex);
-  const auto [entry, is_new] = known.try_emplace(device->device, 0);
-  if (is_new) entry->second = probe_inline(device);
-  return entry->second;
+  return DeviceState::of(device)->max_inline();
 }
 
 bool device_is_dead(ibv_context* device) {
-  static std::mutex mutex;
-  static std::set<ibv_context*> dead;
-  const std::lock_guard lock(mutex);
-  pollfd ready{device->async_fd, POLLIN, 0};
-  // Polled first: the descriptor may be in blocking mode, and nobody else reads it.
-  while (!dead.contains(device) && ::poll(&ready, 1, 0) > 0) {
-    ibv_async_event event{};
-    if ((ready.revents & POLLIN) == 0 || ibv_get_async_event(device, &event) != 0) {
-      dead.insert(device);
-      break;
-    }
-    const auto type = event.event_type;
-    ibv_ack_async_event(&event);
-    base::log().debug("RDMA device {}: {}", ibv_get_device_name(device->device),
-                      ibv_event_type_str(type));
-    if (type == IBV_EVENT_DEVICE_FATAL) {
-      base::log().error("RDMA device {} has failed; its channels are lost",
-                        ibv_get_device_name(device->device));
-      dead.insert(device);
-    }
-  }
-  return dead.contains(device);
+  return DeviceState::of(device)->is_dead();
 }
 
 Result<Registered> Registered::make(ibv_pd* domain, const std::string& name, std::size_t size,

@@ -4,6 +4,7 @@
 
 #include <base/shared_memory.hpp>
 #include <sublet/result.hpp>
+#include <transport/verbs/verbs_device_state.hpp>
 
 #include <infiniband/verbs.h>
 #include <rdma/rdma_cma.h>
@@ -24,7 +25,12 @@ struct Destroyer {
 };
 }  // namespace detail
 
-using Domain = std::unique_ptr<ibv_pd, detail::Destroyer<&ibv_dealloc_pd>>;
+/// Keeps what is known of the device for as long as somebody has a domain of it.
+struct DomainDestroyer {
+  std::shared_ptr<DeviceState> device{};
+  void operator()(ibv_pd* domain) const noexcept { ibv_dealloc_pd(domain); }
+};
+using Domain = std::unique_ptr<ibv_pd, DomainDestroyer>;
 using Region = std::unique_ptr<ibv_mr, detail::Destroyer<&ibv_dereg_mr>>;
 /// ibv_dealloc_mw has no linkage that a template argument could name.
 struct WindowDestroyer {
@@ -50,11 +56,8 @@ Result<Queue> make_queue(ibv_context* device, std::uint32_t entries, ibv_comp_ch
 /// Its descriptor does not block.
 Result<EventChannel> make_event_channel();
 
-/// The most bytes a queue pair of the device sends inline: found by asking for less and less, once.
+/// See DeviceState. Each remembers for as long as there is a domain of the device.
 [[nodiscard]] std::uint32_t max_inline(ibv_context* device);
-
-/// Reads what the device has to say of itself. True once it has failed or was removed. Any thread;
-/// off the hot path.
 [[nodiscard]] bool device_is_dead(ibv_context* device);
 
 /// Memory of one process that its device may use. Moving it keeps the addresses.

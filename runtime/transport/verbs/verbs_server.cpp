@@ -1,14 +1,13 @@
 // The worker's slow paths: large payloads, sleeping, failures, the channel's end.
 
 #include <base/log.hpp>
+#include <transport/common/await_fds.hpp>
 #include <transport/verbs/verbs_server_datapath.hpp>
 
-#include <poll.h>
 #include <sys/eventfd.h>
 
 #include <bit>
 #include <cerrno>
-#include <ctime>
 #include <exception>
 #include <utility>
 
@@ -187,18 +186,11 @@ bool ServerChannel::enroll(Bulk& bulk, std::uint64_t size) noexcept {
   return false;
 }
 
-void ServerChannel::reject(Invocation& invocation) noexcept {
-  invocation.in = nullptr;
-  invocation.out = nullptr;
-  invocation.out_is_inline = false;
-  invocation.verdict = Status::kInvalid;
-}
-
 bool ServerChannel::take_bulk(Invocation& invocation) noexcept {
   const bool large_output = !invocation.out_is_inline && invocation.out_capacity > kSlotPayload;
   if (invocation.in_size > arena_size_ ||
       (!invocation.out_is_inline && invocation.out_capacity > arena_size_)) {
-    reject(invocation);
+    refuse(invocation);
     return true;
   }
   if (large_output) {
@@ -241,14 +233,14 @@ bool ServerChannel::go_on(Invocation& invocation) noexcept {
     if (output_bulk_ != nullptr && !waiting_for_.out_is_inline) {
       if (!sends_have_ended(output_bulk_->busy_until)) return false;
       if (!map(*output_bulk_, waiting_for_.out_capacity)) {
-        reject(waiting_for_);
+        refuse(waiting_for_);
       } else {
         waiting_for_.out = output_bulk_->memory.data();
       }
     }
     waiting_ = Waiting::kInput;
     if (waiting_for_.in == nullptr && waiting_for_.verdict == Status::kOk && !start_reading()) {
-      reject(waiting_for_);
+      refuse(waiting_for_);
     }
   }
   if (reads_left_ > 0) return false;
@@ -347,11 +339,7 @@ void ServerChannel::sleep(std::chrono::nanoseconds limit) noexcept {
   collect_completions();
   if (found_ - used_ != before || sends_done_ != sends_before || !is_open()) return;
   std::array<pollfd, 2> fds{{{parts_.wake->fd, POLLIN, 0}, {parts_.interrupt.get(), POLLIN, 0}}};
-  timespec timeout{};
-  timeout.tv_sec = static_cast<time_t>(limit.count() / 1'000'000'000);
-  timeout.tv_nsec = static_cast<long>(limit.count() % 1'000'000'000);
-  if (limit.count() <= 0) return;
-  if (::ppoll(fds.data(), fds.size(), &timeout, nullptr) <= 0 || fds[0].revents == 0) return;
+  if (!await_fds(fds, limit) || fds[0].revents == 0) return;
   ibv_cq* queue = nullptr;
   void* context = nullptr;
   if (ibv_get_cq_event(parts_.wake.get(), &queue, &context) != 0) return;

@@ -8,6 +8,8 @@
 // awaited before its buffer is used again.
 
 #include <base/fd.hpp>
+#include <transport/common/inline_copy.hpp>
+#include <transport/common/request_check.hpp>
 #include <transport/contract.hpp>
 #include <transport/verbs/verbs_layout.hpp>
 #include <transport/verbs/verbs_objects.hpp>
@@ -34,8 +36,10 @@ struct ServerHub {
 /// A client's connection. Owner: the listener and the channel, shared.
 struct ServerConnection {
   std::shared_ptr<ServerHub> hub;
+  /// Has no queue pair: that is the channel's. Before the domain, so that it ends after it: the
+  /// connection manager closes a device that was removed with the last identifier.
+  ConnectionId id;
   std::shared_ptr<ibv_pd> domain;
-  ConnectionId id;                     ///< Has no queue pair: that is the channel's.
   std::atomic<bool> broken{false};     ///< The channel has found its queue pair failed.
   std::atomic<bool> peer_gone{false};  ///< The client has disconnected.
   std::atomic<bool> channel_gone{false};
@@ -103,7 +107,6 @@ class ServerChannel {
   [[nodiscard]] bool enroll(Bulk& bulk, std::uint64_t size) noexcept;
   void other(const ibv_wc& completion) noexcept;
   void collect_completions() noexcept;
-  void reject(Invocation& invocation) noexcept;
   void refill() noexcept;
   void break_off(const char* why) noexcept;
   void post(ibv_send_wr& work, std::uint64_t tag = 0) noexcept;
@@ -137,12 +140,11 @@ class ServerChannel {
   bool broken_ = false;
   bool post_failed_ = false;
   std::atomic<bool> open_{true};
-  std::uint32_t output_sequence_ = 0;  ///< The call whose output goes to output_.
   OutputPlace last_output_{};
   OutputPlace output_{};
   Bulk* output_bulk_ = nullptr;  ///< Where the function writes it; null: in the slot.
   alignas(64) std::array<std::byte, 64> input_{};  ///< The copy of an inline input.
-  alignas(64) std::array<std::byte, 64> scratch_{};
+  InlineScratch scratch_;
   ibv_wc* done_;
 
   QueueDepths depths_;
@@ -208,7 +210,6 @@ inline bool ServerChannel::take(const ibv_wc& receive, Invocation& invocation) n
       length -= sizeof(OutputPlace);  // wraps when it is too short, and is refused below
     }
     output_ = last_output_;
-    output_sequence_ = sequence;
     output_bulk_ = nullptr;
     invocation.out = memory_ + outputs_at_ + (sequence & mask_) * kSlotPayload;
     invocation.out_capacity = output_.capacity;
@@ -230,11 +231,7 @@ inline bool ServerChannel::take(const ibv_wc& receive, Invocation& invocation) n
     invocation.in_size = input_place_.size;
     is_large = true;
   } else if (length <= kInlineBytes) {
-    if (length == 8) {
-      std::memcpy(input_.data(), slot + kPayloadAt, 8);
-    } else {
-      std::memcpy(input_.data(), slot + kPayloadAt, length);
-    }
+    copy_inline(input_.data(), slot + kPayloadAt, length);
     invocation.in = input_.data();
   } else {
     invocation.in = slot + kPayloadAt;
@@ -268,12 +265,7 @@ inline void ServerChannel::complete(const Invocation& invocation,
   ibv_send_wr work;
   if (invocation.out_is_inline) {
     std::byte* const stage = memory_ + staging_at_ + index * kReplyStride;
-    // In words: the function has just written them, and a wider load would wait for its narrower
-    // stores. The scratch memory has room for whole ones.
-    for (std::uint64_t at = 0; at < size; at += sizeof(std::uint64_t)) {
-      std::memcpy(stage + at, static_cast<const std::byte*>(invocation.out) + at,
-                  sizeof(std::uint64_t));
-    }
+    InlineScratch::copy(stage, invocation.out, size);
     piece.addr = reinterpret_cast<std::uintptr_t>(stage);
     piece.lkey = memory_lkey_;
     work.wr.rdma.remote_addr = replies_ + index * kReplyStride;

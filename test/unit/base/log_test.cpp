@@ -31,7 +31,8 @@ TEST_F(Log, KeepsTheDefaultLevelWhenTheEnvironmentsIsUnknown) {
   init_log("test", spdlog::level::warn);
   const std::string said = ::testing::internal::GetCapturedStderr();
   EXPECT_EQ(log().level(), spdlog::level::warn);
-  EXPECT_NE(said.find("verbose"), std::string::npos) << said;
+  EXPECT_NE(said.find("'verbose'"), std::string::npos) << said;
+  EXPECT_EQ(said.find("'verbose'"), said.rfind("'verbose'")) << "said twice: " << said;
 }
 
 TEST_F(Log, WritesItsNameAndTheMessageToStderr) {

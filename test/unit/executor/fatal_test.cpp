@@ -139,6 +139,17 @@ TEST_F(FatalCall, ReportsTheCrashOfAnExitHandlerThatAFunctionRegistered) {
   EXPECT_TRUE(result.error.starts_with("function 'call_exit' raised SIGSEGV")) << result.error;
 }
 
+TEST_F(FatalCall, EndsAnOverrunWhileALibraryIsBeingLoaded) {
+  executor_ = zygote_.spawn();
+  ASSERT_EQ(executor_.open(0, TEST_FUNCTIONS, "sleep_long", 40ms).ok, 1);
+  auto channel = executor_.connect(0, Arena::create(1u << 20).value_or_throw()).value_or_throw();
+  executor_.order_open(1, library_memory(HANG_ON_LOAD_LIBRARY), 99, "unused");
+  const CallResult result = call(channel, 0, nullptr, 0);
+  EXPECT_EQ(result.status, Status::kTimedOut);
+  EXPECT_EQ(result.error, "function 'sleep_long' ran longer than its timeout of 40 ms");
+  EXPECT_EQ(static_cast<Status>(executor_.dying().status), Status::kTimedOut);
+}
+
 TEST_F(FatalCall, EndsAnOverrun) {
   executor_ = zygote_.spawn();
   ASSERT_EQ(executor_.open(0, TEST_FUNCTIONS, "sleep_long", 40ms).ok, 1);

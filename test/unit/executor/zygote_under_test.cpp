@@ -65,6 +65,12 @@ wire::Opened ExecutorUnderTest::open(std::uint16_t index, const std::string& lib
 wire::Opened ExecutorUnderTest::open_memory(std::uint16_t index, base::Fd memory, std::uint8_t hash,
                                             const std::string& function,
                                             std::chrono::milliseconds timeout) {
+  order_open(index, std::move(memory), hash, function, timeout);
+  return receive_as<wire::Opened>(control.get(), wire::MessageType::kOpened);
+}
+
+void ExecutorUnderTest::order_open(std::uint16_t index, base::Fd memory, std::uint8_t hash,
+                                   const std::string& function, std::chrono::milliseconds timeout) {
   wire::Open open{};
   open.index = index;
   open.timeout_ms = static_cast<std::uint64_t>(timeout.count());
@@ -73,7 +79,6 @@ wire::Opened ExecutorUnderTest::open_memory(std::uint16_t index, base::Fd memory
   open.sha256.fill(hash);
   const int fd = memory.get();
   send_or_throw(control.get(), wire::MessageType::kOpen, open, {&fd, 1});
-  return receive_as<wire::Opened>(control.get(), wire::MessageType::kOpened);
 }
 
 void ExecutorUnderTest::open_all(const std::string& library,

@@ -49,6 +49,9 @@ struct ExecutorUnderTest {
                     std::chrono::milliseconds timeout = {});
   wire::Opened open_memory(std::uint16_t index, base::Fd memory, std::uint8_t hash,
                            const std::string& function, std::chrono::milliseconds timeout = {});
+  /// Sends kOpen only.
+  void order_open(std::uint16_t index, base::Fd memory, std::uint8_t hash,
+                  const std::string& function, std::chrono::milliseconds timeout = {});
   /// Opens functions of one library under the numbers 0, 1, ...; throws when one fails.
   void open_all(const std::string& library, const std::vector<std::string>& functions);
 

@@ -75,7 +75,8 @@ class CliTest : public testing::Test {
 };
 
 TEST_F(CliTest, LaterSourcesWin) {
-  const std::string path = file("[test-manager]\ncores = 2\nname = file\n[other]\ncores = 9\n");
+  const std::string path =
+      file("[test-manager]\ncores = 2\nname = file\n[executor-manager]\ncores = 9\n");
   EXPECT_EQ((*parse_options(line(), {}))["cores"].as<std::uint32_t>(), 1u);
   auto values = parse_options(line(), {"--config", path});
   ASSERT_TRUE(values) << values.error().what();
@@ -107,7 +108,7 @@ TEST_F(CliTest, VariablesWithNamesOfTheirOwnSetOptions) {
 TEST_F(CliTest, ErrorsNameTheOptionAndTheSource) {
   expect_refused(parse_options(line(), {"--core", "1"}), "--core");
   expect_refused(parse_options(line(), {"--cores", "many"}), "command line");
-  expect_refused(parse_options(line(), {"word"}), "positional");
+  expect_refused(parse_options(line(), {"word"}), "'word'");
   expect_refused(parse_options(line(), {"--config", directory_ + "/none"}), "cannot be read");
   expect_refused(parse_options(line(), {"--config", file("[test-manager]\ncolour = red\n")}),
                  "colour");
@@ -116,6 +117,47 @@ TEST_F(CliTest, ErrorsNameTheOptionAndTheSource) {
   expect_refused(parse_options(line(), {"--config", file("[test-manager\n")}), "manager.conf");
   set("SUBLET_TEST_MANAGER_COLOUR", "red");
   expect_refused(parse_options(line(), {}), "SUBLET_TEST_MANAGER_COLOUR");
+}
+
+TEST_F(CliTest, NumbersThatAreNoneAreNamedAsTyped) {
+  for (const std::string text : {"-1", "4294967296", "1.5", "0x10", " 1", "8k"}) {
+    expect_refused(parse_options(line(), {"--cores=" + text}), "--cores is '" + text + "'");
+    expect_refused(parse_options(line(), {"--cores=" + text}), "in the command line");
+  }
+  expect_refused(parse_options(line(), {"--cores", "-1"}), "--cores is '-1'");
+  EXPECT_TRUE(parse_options(line(), {"--cores", "4294967295"}));
+  set("SUBLET_TEST_MANAGER_CORES", "-2");
+  expect_refused(parse_options(line(), {}), "--cores is '-2'");
+  expect_refused(parse_options(line(), {}), "in the environment");
+}
+
+TEST_F(CliTest, AFileThatIsADirectoryIsRefused) {
+  expect_refused(parse_options(line(), {"--config", directory_}), "it is a directory");
+}
+
+TEST_F(CliTest, SectionsThatNobodyReadsAreRefused) {
+  const auto refused = [this](const std::string& content, const std::string& part) {
+    expect_refused(parse_options(line(), {"--config", file(content)}), part);
+  };
+  refused("[executor-manger]\ncores = 2\n", "a section [executor-manger], which no command reads");
+  refused("[executor-manger]\ncores = 2\n",
+          "sections are [test-manager], [resource-manager], [executor-manager]");
+  refused("cores = 2\n[test-manager]\nname = me\n", "sets 'cores' before the first section");
+  ASSERT_TRUE(parse_options(
+      line(), {"--config", file("# nothing\n[resource-manager]\nanything = 1\n[test-manager]\n")}));
+}
+
+TEST_F(CliTest, AWordThatIsMissingOrTooManyIsToldWithTheUsage) {
+  CommandLine made;
+  made.name = "look";
+  made.arguments = "THING [OPTIONS]";
+  made.positional = "thing";
+  made.options.add_options()("thing", po::value<std::string>()->required(), "what to look at");
+  EXPECT_EQ((*parse_options(made, {"here"}))["thing"].as<std::string>(), "here");
+  expect_refused(parse_options(made, {}),
+                 "THING is missing (what to look at); usage: sublet look THING [OPTIONS]");
+  expect_refused(parse_options(made, {"here", "there"}),
+                 "what is 'there'? usage: sublet look THING [OPTIONS]");
 }
 
 TEST_F(CliTest, HelpIsAnsweredWhateverElseIsWrong) {

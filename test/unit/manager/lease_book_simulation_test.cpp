@@ -4,7 +4,10 @@
 //   - a node is never asked for a core that it has already given away;
 //   - for every node, free cores and memory in the book are what it offers less what grants hold;
 //   - a claimed grant is never ended by the book before its time;
-//   - nodes that return are never told that something does not match.
+//   - nodes that return are never told that something does not match;
+//   - an observer hears of each grant that a node holds once, then perhaps of its claim, then of
+//   its
+//     end, and of nothing in another order.
 // And in the end, once time has passed and everybody is connected: every grant has ended on both
 // sides, and all cores are free.
 
@@ -18,6 +21,8 @@
 #include <memory>
 #include <random>
 #include <sstream>
+#include <tuple>
+#include <utility>
 
 namespace sublet::manager {
 namespace {
@@ -75,6 +80,34 @@ struct Lease {
   bool has_handle = true;
 };
 
+/// Follows the events of one lease book.
+class Follower final : public LeaseObserver {
+ public:
+  void granted(const GrantOnNode& grant) override {
+    EXPECT_TRUE(live_.emplace(key_of(grant), false).second) << "granted twice";
+  }
+  void claimed(const GrantOnNode& grant) override {
+    const auto live = live_.find(key_of(grant));
+    ASSERT_NE(live, live_.end()) << "claimed before it was granted";
+    EXPECT_FALSE(std::exchange(live->second, true)) << "claimed twice";
+  }
+  void used(const GrantOnNode& grant, const Usage&) override {
+    EXPECT_TRUE(live_.contains(key_of(grant))) << "used before it was granted";
+  }
+  void ended(const GrantOnNode& grant, const Usage&, GrantEnd, const std::string&) override {
+    EXPECT_EQ(live_.erase(key_of(grant)), 1u) << "ended before it was granted";
+  }
+
+  [[nodiscard]] std::size_t live() const { return live_.size(); }
+
+ private:
+  using Key = std::tuple<LeaseId, std::uint32_t, std::string>;
+  static Key key_of(const GrantOnNode& grant) {
+    return {grant.terms.key.lease, grant.terms.key.part, grant.node.node_id};
+  }
+  std::map<Key, bool> live_;  ///< And whether they are claimed.
+};
+
 class Simulation {
  public:
   explicit Simulation(std::uint64_t seed) : random_(seed) {
@@ -104,14 +137,15 @@ class Simulation {
       check();
     }
     deliver_all();
-    EXPECT_EQ(book_->live_grants(), 0u);
-    EXPECT_TRUE(book_->leases(false).empty());
-    for (const NodeView& view : book_->nodes(now_)) {
-      for (const GrantTerms& terms : book_->grants_of(view.number)) {
+    EXPECT_EQ(book_->grants().live(), 0u);
+    EXPECT_EQ(follower_->live(), 0u);
+    EXPECT_TRUE(book_->grants().leases(false).empty());
+    for (const NodeInfo& view : book_->nodes().views(now_)) {
+      for (const GrantTerms& terms : grants_on(view)) {
         ADD_FAILURE() << "lease " << static_cast<std::uint64_t>(terms.key.lease) << " part "
-                      << terms.key.part << " on " << view.offer.name << " (" << view.state
+                      << terms.key.part << " on " << view.name << " (" << view.state
                       << ") never ended; its state is "
-                      << static_cast<int>(*book_->state(terms.key));
+                      << static_cast<int>(*book_->grants().state(terms.key));
       }
     }
     for (const auto& node : nodes_) {
@@ -119,9 +153,9 @@ class Simulation {
       EXPECT_EQ(node->inventory.free_cores(), node->offer.cores);
       EXPECT_EQ(node->inventory.free_memory_bytes(), node->offer.memory_bytes);
     }
-    for (const NodeView& view : book_->nodes(now_)) {
-      EXPECT_EQ(view.free_cores, view.offer.cores);
-      EXPECT_EQ(view.free_memory_bytes, view.offer.memory_bytes);
+    for (const NodeInfo& view : book_->nodes().views(now_)) {
+      EXPECT_EQ(view.free_cores, view.cores);
+      EXPECT_EQ(view.free_memory_bytes, view.memory_bytes);
     }
   }
 
@@ -172,7 +206,7 @@ class Simulation {
     } else if (die < 1926) {
       thaw_one_freeze_another();
     } else if (die < 1930) {
-      if (const auto node = book_->find_node(any_node().offer.node_id)) {
+      if (const auto node = book_->nodes().find(any_node().offer.node_id)) {
         book_->set_draining(*node, pick(4) == 0);
       }
     } else if (die < 1933) {
@@ -192,26 +226,26 @@ class Simulation {
     ++counts_["manager starts"];
     first_lease_ += 1u << 20;
     LeaseBook::Limits limits;
-    limits.ended_leases = 20;
+    limits.grants.ended_leases = 20;
     book_ = std::make_unique<LeaseBook>(limits, LeaseId{first_lease_},
                                         [this](std::span<std::byte> bytes) {
                                           for (std::byte& byte : bytes)
                                             byte = static_cast<std::byte>(random_());
                                         });
+    follower_ = std::make_unique<Follower>();
+    book_->set_observer(follower_.get());
     for (auto& node : nodes_) cut(*node);
     leases_.clear();
   }
 
   void request() {
-    LeaseAsk ask;
+    LeaseRequest ask;
     ask.cores = 1 + pick(3);
     ask.parts = 1 + pick(3);
     ask.memory_bytes = pick(400);
-    ask.duration = milliseconds(1000 + pick(60000));
+    ask.duration = std::chrono::seconds(1 + pick(60));
     ask.placement = static_cast<Placement>(pick(3));
-    ask.client_node_id = any_node().offer.node_id;
-    ask.owner = "client";
-    auto grants = book_->reserve(ask, now_);
+    auto grants = book_->reserve(ask, {{}, any_node().offer.node_id, "client"}, now_);
     if (!grants) {
       ++counts_["requests refused"];
       return;
@@ -268,7 +302,8 @@ class Simulation {
     auto lease = std::next(leases_.begin(), pick(static_cast<std::uint32_t>(leases_.size())));
     if (!lease->second.answered) return;
     const auto extension =
-        book_->extend(lease->first, lease->second.grants[0].token, milliseconds(pick(40000)), now_);
+        book_->extend(lease->first, std::as_bytes(std::span(lease->second.grants[0].token)),
+                      milliseconds(pick(40000)), now_);
     if (!extension) return;
     ++counts_["extensions"];
     for (const GrantKey& key : extension->grants) {
@@ -362,7 +397,7 @@ class Simulation {
       case ToManager::Kind::kClaimed:
         return book_->claimed(message.key);
       case ToManager::Kind::kEnded:
-        return book_->ended(message.key, {});
+        return book_->ended(message.key, {}, "released");
       case ToManager::Kind::kRevoked:
         return message.held ? book_->claimed(message.key) : book_->refused(message.key);
       case ToManager::Kind::kUsage:
@@ -455,29 +490,40 @@ class Simulation {
     const LeaseBook::Due due = book_->tick(now_);
     for (auto& node : nodes_) {
       // The server drops a node's connection when it gives the node up.
-      if (node->connected && !book_->is_up(node->number)) cut(*node);
+      if (node->connected && !book_->nodes().is_up(node->number)) cut(*node);
     }
     counts_["nodes lost"] += static_cast<int>(due.notes.size());
     send(due.revocations);
   }
 
+  [[nodiscard]] std::vector<GrantTerms> grants_on(const NodeInfo& view) const {
+    std::vector<GrantTerms> grants;
+    for (const GrantKey& key : book_->nodes().grants(*book_->nodes().find(view.node_id))) {
+      grants.push_back(book_->grants().find(key)->terms);
+    }
+    return grants;
+  }
+
   void check() {
     std::set<Token> tokens;
-    for (const NodeView& view : book_->nodes(now_)) {
+    std::size_t held_by_nodes = 0;
+    for (const NodeInfo& view : book_->nodes().views(now_)) {
       std::uint64_t cores = 0;
       std::uint64_t memory = 0;
-      for (const GrantTerms& terms : book_->grants_of(view.number)) {
+      for (const GrantTerms& terms : grants_on(view)) {
         cores += terms.cores;
         memory += terms.memory_bytes;
         ASSERT_TRUE(tokens.insert(terms.token).second);
+        held_by_nodes += book_->grants().find(terms.key)->held ? 1 : 0;
       }
-      ASSERT_LE(cores, view.offer.cores);
-      ASSERT_LE(memory, view.offer.memory_bytes);
+      ASSERT_LE(cores, view.cores);
+      ASSERT_LE(memory, view.memory_bytes);
       if (view.state == "lost") continue;
-      ASSERT_EQ(view.free_cores + cores, view.offer.cores);
-      ASSERT_EQ(view.free_memory_bytes + memory, view.offer.memory_bytes);
+      ASSERT_EQ(view.free_cores + cores, view.cores);
+      ASSERT_EQ(view.free_memory_bytes + memory, view.memory_bytes);
     }
-    ASSERT_EQ(tokens.size(), book_->live_grants());
+    ASSERT_EQ(tokens.size(), book_->grants().live());
+    ASSERT_EQ(held_by_nodes, follower_->live());
     for (const auto& node : nodes_) {
       std::set<std::uint32_t> cores;
       for (const auto& [which, held] : node->held) {
@@ -491,6 +537,7 @@ class Simulation {
   std::mt19937_64 random_;
   Time now_{1'700'000'000'000ms};
   std::uint64_t first_lease_ = 1;
+  std::unique_ptr<Follower> follower_;
   std::unique_ptr<LeaseBook> book_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::map<LeaseId, Lease> leases_;

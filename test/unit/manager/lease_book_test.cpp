@@ -12,6 +12,10 @@ using namespace std::chrono_literals;
 
 constexpr std::uint64_t kMiB = 1u << 20;
 
+std::span<const std::byte> bytes(const Token& token) {
+  return std::as_bytes(std::span(token));
+}
+
 class LeaseBookTest : public testing::Test {
  protected:
   LeaseBookTest() : book_(LeaseBook::Limits{}, LeaseId{1000}, random_bytes()) {}
@@ -32,18 +36,22 @@ class LeaseBookTest : public testing::Test {
     return book_.register_node(offer(name, cores, memory), {}, now_)->node;
   }
 
-  static LeaseAsk ask(std::uint32_t cores, std::uint32_t parts = 1, std::uint64_t memory = 0) {
-    LeaseAsk wanted;
+  static LeaseRequest ask(std::uint32_t cores, std::uint32_t parts = 1, std::uint64_t memory = 0) {
+    LeaseRequest wanted;
     wanted.cores = cores;
     wanted.parts = parts;
     wanted.memory_bytes = memory;
     wanted.duration = 60s;
-    wanted.owner = "someone@somewhere";
+    wanted.placement = Placement::kPack;
     return wanted;
   }
 
-  std::vector<GrantTerms> grant(const LeaseAsk& wanted) {
-    auto grants = book_.reserve(wanted, now_);
+  static Requester someone() {
+    return {{4711, 4712, "", Proof::kPeerCredentials}, "", "someone@somewhere"};
+  }
+
+  std::vector<GrantTerms> grant(const LeaseRequest& wanted) {
+    auto grants = book_.reserve(wanted, someone(), now_);
     EXPECT_TRUE(grants) << grants.error().what();
     for (const GrantTerms& terms : *grants) book_.confirmed(terms.key, now_);
     return *grants;
@@ -51,21 +59,21 @@ class LeaseBookTest : public testing::Test {
 
   std::uint32_t free_cores() const {
     std::uint32_t free = 0;
-    for (const NodeView& node : book_.nodes(now_)) free += node.free_cores;
+    for (const NodeInfo& node : book_.nodes().views(now_)) free += node.free_cores;
     return free;
   }
 
   /// Time passes with heartbeats of all nodes that are up.
   LeaseBook::Due pass(milliseconds time) {
     now_ += time;
-    for (const NodeView& node : book_.nodes(now_)) {
+    for (const NodeInfo& node : book_.nodes().views(now_)) {
       if (node.state == "lost") continue;
-      EXPECT_TRUE(book_.heartbeat(node.number, now_));
+      EXPECT_TRUE(book_.heartbeat(*book_.nodes().find(node.node_id), now_));
     }
     return book_.tick(now_);
   }
 
-  LeaseState state() const { return book_.leases(true).front().state; }
+  std::string state() const { return book_.grants().leases(true).front().state; }
 
   Time now_{1'700'000'000'000ms};
   LeaseBook book_;
@@ -74,7 +82,7 @@ class LeaseBookTest : public testing::Test {
 TEST_F(LeaseBookTest, RefusalSaysWhatWasAskedAndWhatIsFree) {
   join("c1", 2, 900 * kMiB);
   join("c2", 1, 4096 * kMiB);
-  const auto grants = book_.reserve(ask(2, 4, 1024 * kMiB), now_);
+  const auto grants = book_.reserve(ask(2, 4, 1024 * kMiB), someone(), now_);
   ASSERT_FALSE(grants);
   EXPECT_EQ(grants.error().kind(), ErrorKind::kOverloaded);
   EXPECT_STREQ(grants.error().what(),
@@ -86,7 +94,7 @@ TEST_F(LeaseBookTest, RefusalCountsLostAndDrainingNodes) {
   join("c1", 2);
   book_.node_disconnected(join("c2", 2), now_);
   book_.set_draining(join("c3", 2), true);
-  const auto grants = book_.reserve(ask(3), now_);
+  const auto grants = book_.reserve(ask(3), someone(), now_);
   ASSERT_FALSE(grants);
   EXPECT_STREQ(grants.error().what(),
                "asked for 3 cores and 0 bytes; free are 2 cores on 1 node: c1 2 cores 1 GiB; "
@@ -94,26 +102,26 @@ TEST_F(LeaseBookTest, RefusalCountsLostAndDrainingNodes) {
 }
 
 TEST_F(LeaseBookTest, RefusalWithoutAnyNodeSaysSo) {
-  const auto grants = book_.reserve(ask(1, 1, 1536 * kMiB), now_);
+  const auto grants = book_.reserve(ask(1, 1, 1536 * kMiB), someone(), now_);
   ASSERT_FALSE(grants);
   EXPECT_STREQ(grants.error().what(), "asked for 1 core and 1.5 GiB; no node has registered");
 }
 
 TEST_F(LeaseBookTest, AllPartsOrNothing) {
   join("c1", 3);
-  EXPECT_FALSE(book_.reserve(ask(1, 4), now_));
+  EXPECT_FALSE(book_.reserve(ask(1, 4), someone(), now_));
   EXPECT_EQ(free_cores(), 3u);
-  EXPECT_EQ(book_.live_grants(), 0u);
+  EXPECT_EQ(book_.grants().live(), 0u);
 }
 
 TEST_F(LeaseBookTest, CoresStayTakenUntilTheNodeSaysTheyAreFree) {
   join("c1", 4);
   const auto grants = grant(ask(4));
   book_.claimed(grants[0].key);
-  EXPECT_EQ(state(), LeaseState::kActive);
+  EXPECT_EQ(state(), "active");
   EXPECT_EQ(book_.withdraw(grants[0].key.lease, now_).size(), 1u);
   EXPECT_EQ(free_cores(), 0u);
-  book_.ended(grants[0].key, {});
+  book_.ended(grants[0].key, {}, "released");
   EXPECT_EQ(free_cores(), 4u);
 }
 
@@ -125,16 +133,16 @@ TEST_F(LeaseBookTest, DroppedHandleEndsOnlyWhatNobodyClaimed) {
   ASSERT_EQ(revocations.size(), 1u);
   EXPECT_EQ(revocations[0].key, grants[1].key);
   EXPECT_TRUE(revocations[0].unclaimed_only);
-  EXPECT_EQ(book_.state(grants[0].key), GrantState::kClaimed);
+  EXPECT_EQ(book_.grants().state(grants[0].key), GrantState::kClaimed);
 }
 
 TEST_F(LeaseBookTest, ClaimThatCrossesTheRevocationWins) {
   join("c1", 4);
   const auto grants = grant(ask(1));
   book_.handle_dropped(grants[0].key.lease, now_);
-  EXPECT_EQ(book_.state(grants[0].key), GrantState::kLapsing);
+  EXPECT_EQ(book_.grants().state(grants[0].key), GrantState::kLapsing);
   book_.claimed(grants[0].key);
-  EXPECT_EQ(book_.state(grants[0].key), GrantState::kClaimed);
+  EXPECT_EQ(book_.grants().state(grants[0].key), GrantState::kClaimed);
 }
 
 TEST_F(LeaseBookTest, UnclaimedGrantLapsesAfterItsNodeDidNotAct) {
@@ -152,11 +160,11 @@ TEST_F(LeaseBookTest, ExpiredGrantIsRevokedAndRevokedAgain) {
   book_.claimed(grants[0].key);
   for (int i = 0; i < 65; ++i) EXPECT_TRUE(pass(1s).revocations.empty());
   EXPECT_EQ(pass(1s).revocations.size(), 1u);
-  EXPECT_EQ(state(), LeaseState::kEnding);
+  EXPECT_EQ(state(), "ending");
   EXPECT_EQ(pass(1s).revocations.size(), 0u);
   EXPECT_EQ(pass(3s).revocations.size(), 1u);
-  book_.ended(grants[0].key, {});
-  EXPECT_EQ(state(), LeaseState::kEnded);
+  book_.ended(grants[0].key, {}, "released");
+  EXPECT_EQ(state(), "ended");
 }
 
 TEST_F(LeaseBookTest, ExtensionCountsFromNowAndNeverShortens) {
@@ -165,19 +173,19 @@ TEST_F(LeaseBookTest, ExtensionCountsFromNowAndNeverShortens) {
   book_.claimed(grants[0].key);
   pass(10s);
   const LeaseId lease = grants[0].key.lease;
-  EXPECT_EQ(book_.extend(lease, grants[0].token, 1s, now_)->expires, grants[0].expires);
-  EXPECT_EQ(book_.extend(lease, grants[0].token, 100s, now_)->expires, now_ + 100s);
+  EXPECT_EQ(book_.extend(lease, bytes(grants[0].token), 1s, now_)->expires, grants[0].expires);
+  EXPECT_EQ(book_.extend(lease, bytes(grants[0].token), 100s, now_)->expires, now_ + 100s);
 }
 
 TEST_F(LeaseBookTest, ExtensionNeedsATokenOfTheLease) {
   join("c1", 2);
   const auto first = grant(ask(1));
   const auto second = grant(ask(1));
-  const auto result = book_.extend(first[0].key.lease, second[0].token, 100s, now_);
+  const auto result = book_.extend(first[0].key.lease, bytes(second[0].token), 100s, now_);
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().kind(), ErrorKind::kDenied);
-  EXPECT_FALSE(book_.extend(first[0].key.lease, std::span(first[0].token).first(15), 1s, now_));
-  EXPECT_FALSE(book_.extend(LeaseId{5}, first[0].token, 1s, now_));
+  EXPECT_FALSE(book_.extend(first[0].key.lease, bytes(first[0].token).first(15), 1s, now_));
+  EXPECT_FALSE(book_.extend(LeaseId{5}, bytes(first[0].token), 1s, now_));
 }
 
 TEST_F(LeaseBookTest, SilentNodeIsLostWithItsGrants) {
@@ -187,8 +195,8 @@ TEST_F(LeaseBookTest, SilentNodeIsLostWithItsGrants) {
   EXPECT_TRUE(book_.tick(now_).notes.empty());
   now_ += 2s;
   EXPECT_EQ(book_.tick(now_).notes.size(), 1u);
-  EXPECT_EQ(book_.nodes(now_)[0].state, "lost");
-  EXPECT_EQ(state(), LeaseState::kEnded);
+  EXPECT_EQ(book_.nodes().views(now_)[0].state, "lost");
+  EXPECT_EQ(state(), "ended");
   EXPECT_FALSE(book_.heartbeat(node, now_));
 }
 
@@ -197,13 +205,13 @@ TEST_F(LeaseBookTest, LostNodeComesBackWithItsGrants) {
   auto grants = grant(ask(2));
   now_ += 6s;
   book_.tick(now_);
-  ASSERT_EQ(book_.live_grants(), 0u);
+  ASSERT_EQ(book_.grants().live(), 0u);
   grants[0].claimed = true;
   const auto back = book_.register_node(offer("c1", 2), grants, now_);
   ASSERT_TRUE(back);
   EXPECT_TRUE(back->notes.empty());
-  EXPECT_EQ(state(), LeaseState::kActive);
-  EXPECT_EQ(book_.leases(true).front().cores, 2u);
+  EXPECT_EQ(state(), "active");
+  EXPECT_EQ(book_.grants().leases(true).front().cores, 2u);
   EXPECT_EQ(free_cores(), 0u);
 }
 
@@ -211,14 +219,14 @@ TEST_F(LeaseBookTest, RestartedManagerTakesOverWhatNodesHold) {
   join("c1", 4);
   auto grants = grant(ask(2, 2));
   grants[0].claimed = true;
-  LeaseBook again(LeaseBook::Limits{}, LeaseId{grants[0].key.lease}, random_bytes());
+  LeaseBook again(LeaseBook::Limits{}, grants[0].key.lease, random_bytes());
   const auto back = again.register_node(offer("c1", 4), grants, now_);
   ASSERT_TRUE(back);
   EXPECT_TRUE(back->revocations.empty());
-  EXPECT_EQ(again.leases(false).front().state, LeaseState::kActive);
-  EXPECT_EQ(again.leases(false).front().owner, "someone@somewhere");
-  EXPECT_FALSE(again.reserve(ask(1), now_));
-  EXPECT_TRUE(again.extend(grants[1].key.lease, grants[1].token, 100s, now_));
+  EXPECT_EQ(again.grants().leases(false).front().state, "active");
+  EXPECT_EQ(again.grants().leases(false).front().owner, "someone@somewhere");
+  EXPECT_FALSE(again.reserve(ask(1), someone(), now_));
+  EXPECT_TRUE(again.extend(grants[1].key.lease, bytes(grants[1].token), 100s, now_));
 }
 
 TEST_F(LeaseBookTest, NumbersOfNewLeasesAreNotThoseThatNodesHold) {
@@ -226,7 +234,7 @@ TEST_F(LeaseBookTest, NumbersOfNewLeasesAreNotThoseThatNodesHold) {
   const auto grants = grant(ask(1));
   LeaseBook again(LeaseBook::Limits{}, grants[0].key.lease, random_bytes());
   ASSERT_TRUE(again.register_node(offer("c1", 4), grants, now_));
-  EXPECT_NE(again.reserve(ask(1), now_)->front().key.lease, grants[0].key.lease);
+  EXPECT_NE(again.reserve(ask(1), someone(), now_)->front().key.lease, grants[0].key.lease);
 }
 
 TEST_F(LeaseBookTest, RefusesWhatANodeClaimsToHoldBeyondItsCores) {
@@ -251,13 +259,13 @@ TEST_F(LeaseBookTest, RefusesATokenThatTwoNodesHold) {
   ASSERT_TRUE(other);
   ASSERT_EQ(other->notes.size(), 1u);
   EXPECT_NE(other->notes[0].find("another grant has the same token"), std::string::npos);
-  EXPECT_EQ(book_.state(held[0].key), GrantState::kGranted);
+  EXPECT_EQ(book_.grants().state(held[0].key), GrantState::kGranted);
 }
 
 TEST_F(LeaseBookTest, RefusesAGrantThatHadEnded) {
   const NodeNumber node = join("c1", 1);
   const auto held = grant(ask(1));
-  book_.ended(held[0].key, {});
+  book_.ended(held[0].key, {}, "released");
   const auto back = book_.register_node(offer("c1", 1), held, now_);
   ASSERT_EQ(back->revocations.size(), 1u);
   EXPECT_EQ(back->revocations[0].key, held[0].key);
@@ -267,72 +275,72 @@ TEST_F(LeaseBookTest, RefusesAGrantThatHadEnded) {
 TEST_F(LeaseBookTest, RevokesWhatANodeHoldsOnOtherTerms) {
   join("c1", 2);
   auto held = grant(ask(1));
-  held[0].token[0] ^= std::byte{1};
+  held[0].token[0] ^= 1;
   const auto back = book_.register_node(offer("c1", 2), held, now_);
   ASSERT_EQ(back->revocations.size(), 1u);
-  EXPECT_EQ(book_.state(held[0].key), GrantState::kEnding);
+  EXPECT_EQ(book_.grants().state(held[0].key), GrantState::kEnding);
 }
 
 TEST_F(LeaseBookTest, DrainingNodeKeepsItsGrantsAndGetsNone) {
   const NodeNumber node = join("c1", 4);
   const auto grants = grant(ask(1));
   book_.set_draining(node, true);
-  EXPECT_FALSE(book_.reserve(ask(1), now_));
-  EXPECT_EQ(book_.state(grants[0].key), GrantState::kGranted);
+  EXPECT_FALSE(book_.reserve(ask(1), someone(), now_));
+  EXPECT_EQ(book_.grants().state(grants[0].key), GrantState::kGranted);
   book_.set_draining(node, false);
-  EXPECT_TRUE(book_.reserve(ask(1), now_));
-  EXPECT_EQ(book_.nodes_named("c1"), std::vector{node});
-  EXPECT_STREQ(book_.nodes_named("c9").error().what(), "no node is named 'c9'; there are: c1");
+  EXPECT_TRUE(book_.reserve(ask(1), someone(), now_));
+  EXPECT_EQ(book_.nodes().named("c1"), std::vector{node});
+  EXPECT_STREQ(book_.nodes().named("c9").error().what(), "no node is named 'c9'; there are: c1");
 }
 
 TEST_F(LeaseBookTest, WithdrawnLeaseLeavesNoTrace) {
   join("c1", 2);
-  const auto grants = book_.reserve(ask(1, 2), now_);
+  const auto grants = book_.reserve(ask(1, 2), someone(), now_);
   book_.withdraw(grants->front().key.lease, now_);
   book_.refused((*grants)[0].key);
-  EXPECT_TRUE(book_.leases(true).empty());
-  book_.ended((*grants)[1].key, {});
-  EXPECT_TRUE(book_.leases(true).empty());
+  EXPECT_TRUE(book_.grants().leases(true).empty());
+  book_.ended((*grants)[1].key, {}, "released");
+  EXPECT_TRUE(book_.grants().leases(true).empty());
   EXPECT_EQ(free_cores(), 2u);
 }
 
 TEST_F(LeaseBookTest, ExcludedNodesAreNotUsed) {
   const NodeNumber node = join("c1", 2);
   join("c2", 2);
-  const auto grants = book_.reserve(ask(2), now_, {node});
+  const auto grants = book_.reserve(ask(2), someone(), now_, {node});
   ASSERT_TRUE(grants);
   EXPECT_NE(grants->front().key.node, node);
-  EXPECT_FALSE(book_.reserve(ask(1), now_, {grants->front().key.node, node}));
+  EXPECT_FALSE(book_.reserve(ask(1), someone(), now_, {grants->front().key.node, node}));
 }
 
 TEST_F(LeaseBookTest, UsageOutlivesTheGrantsAndIsSummed) {
   join("c1", 2);
   const auto grants = grant(ask(1, 2));
-  UsageRecord usage;
+  Usage usage;
   usage.invocations = 3;
-  usage.core_ms = 1000;
+  usage.core_seconds = 1;
   book_.usage(grants[0].key, usage);
-  book_.ended(grants[1].key, usage);
-  EXPECT_EQ(book_.leases(false).front().usage.invocations, 6u);
-  book_.ended(grants[0].key, usage);
-  EXPECT_EQ(book_.leases(true).front().usage.core_ms, 2000u);
+  book_.ended(grants[1].key, usage, "released");
+  EXPECT_EQ(book_.grants().leases(false).front().usage.invocations, 6u);
+  book_.ended(grants[0].key, usage, "released");
+  EXPECT_EQ(book_.grants().leases(true).front().usage.core_seconds, 2.0);
 }
 
 TEST_F(LeaseBookTest, KeepsOnlySoManyEndedLeases) {
   join("c1", 1);
   for (int i = 0; i < 1010; ++i) {
     const auto grants = grant(ask(1));
-    book_.ended(grants[0].key, {});
+    book_.ended(grants[0].key, {}, "released");
   }
-  EXPECT_EQ(book_.leases(true).size(), 1000u);
+  EXPECT_EQ(book_.grants().leases(true).size(), 1000u);
 }
 
 TEST_F(LeaseBookTest, NodeThatLeavesTakesItsGrantsAlong) {
   const NodeNumber node = join("c1", 1);
   grant(ask(1));
   book_.node_left(node);
-  EXPECT_EQ(book_.live_grants(), 0u);
-  EXPECT_TRUE(book_.nodes(now_).empty());
+  EXPECT_EQ(book_.grants().live(), 0u);
+  EXPECT_TRUE(book_.nodes().views(now_).empty());
 }
 
 TEST_F(LeaseBookTest, RefusesOffersThatAreNone) {

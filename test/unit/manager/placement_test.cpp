@@ -1,4 +1,5 @@
 #include <resource_manager/placement.hpp>
+#include <wire/limits.hpp>
 
 #include <gtest/gtest.h>
 
@@ -16,9 +17,9 @@ Capacity node(std::uint32_t number, std::uint32_t cores, std::uint64_t memory = 
   return {NodeNumber{number}, cores, memory};
 }
 
-PlacementAsk ask(std::uint32_t cores, std::uint32_t parts, std::uint64_t memory,
+LeaseRequest ask(std::uint32_t cores, std::uint32_t parts, std::uint64_t memory,
                  Placement placement) {
-  PlacementAsk wanted;
+  LeaseRequest wanted;
   wanted.cores = cores;
   wanted.parts = parts;
   wanted.memory_bytes = memory;
@@ -34,7 +35,7 @@ std::set<NodeNumber> nodes_of(const std::vector<Share>& shares) {
 
 /// Every part has exactly what was asked, no node gives more than it has, and no part has two
 /// shares on one node.
-void expect_sound(const PlacementAsk& wanted, const std::vector<Capacity>& free,
+void expect_sound(const LeaseRequest& wanted, const std::vector<Capacity>& free,
                   const std::vector<Share>& shares) {
   std::map<std::uint32_t, std::uint64_t> part_cores;
   std::map<std::uint32_t, std::uint64_t> part_memory;
@@ -63,22 +64,22 @@ void expect_sound(const PlacementAsk& wanted, const std::vector<Capacity>& free,
 
 TEST(Placement, PacksOntoTheSmallestNodeThatHoldsAll) {
   const std::vector<Capacity> free = {node(1, 16), node(2, 4), node(3, 8)};
-  const auto shares = place(ask(2, 2, 0, Placement::kPack), free);
+  const auto shares = place(ask(2, 2, 0, Placement::kPack), std::nullopt, free);
   ASSERT_TRUE(shares);
   EXPECT_EQ(nodes_of(*shares), std::set<NodeNumber>{NodeNumber{2}});
 }
 
 TEST(Placement, PacksOntoAsFewNodesAsPossible) {
   const std::vector<Capacity> free = {node(1, 3), node(2, 3), node(3, 3), node(4, 2)};
-  const PlacementAsk wanted = ask(2, 3, 6 * kMiB, Placement::kPack);
-  const auto shares = place(wanted, free);
+  const LeaseRequest wanted = ask(2, 3, 6 * kMiB, Placement::kPack);
+  const auto shares = place(wanted, std::nullopt, free);
   ASSERT_TRUE(shares);
   EXPECT_EQ(nodes_of(*shares).size(), 2u);
   expect_sound(wanted, free, *shares);
 }
 
 TEST(Placement, KeepsPartsWholeWhereNodesAllow) {
-  const auto shares = place(ask(2, 2, 0, Placement::kPack), {node(1, 3), node(2, 3)});
+  const auto shares = place(ask(2, 2, 0, Placement::kPack), std::nullopt, {node(1, 3), node(2, 3)});
   ASSERT_TRUE(shares);
   EXPECT_EQ(shares->size(), 2u);
 }
@@ -86,8 +87,8 @@ TEST(Placement, KeepsPartsWholeWhereNodesAllow) {
 TEST(Placement, SpreadsOverAllNodes) {
   const std::vector<Capacity> free = {node(1, 16), node(2, 16), node(3, 16), node(4, 16)};
   for (const auto& [cores, parts] : {std::pair{4u, 1u}, {1u, 4u}, {2u, 2u}, {2u, 4u}, {3u, 5u}}) {
-    const PlacementAsk wanted = ask(cores, parts, 10 * kMiB, Placement::kSpread);
-    const auto shares = place(wanted, free);
+    const LeaseRequest wanted = ask(cores, parts, 10 * kMiB, Placement::kSpread);
+    const auto shares = place(wanted, std::nullopt, free);
     ASSERT_TRUE(shares);
     EXPECT_EQ(nodes_of(*shares).size(), 4u) << cores << " cores in each of " << parts;
     expect_sound(wanted, free, *shares);
@@ -95,15 +96,15 @@ TEST(Placement, SpreadsOverAllNodes) {
 }
 
 TEST(Placement, SpreadKeepsPartsWholeWhenThereAreEnoughOfThem) {
-  const auto shares = place(ask(2, 4, 0, Placement::kSpread), {node(1, 8), node(2, 8), node(3, 8)});
+  const auto shares =
+      place(ask(2, 4, 0, Placement::kSpread), std::nullopt, {node(1, 8), node(2, 8), node(3, 8)});
   ASSERT_TRUE(shares);
   EXPECT_EQ(shares->size(), 4u);
 }
 
 TEST(Placement, TakesTheClientsNodeFirst) {
-  PlacementAsk wanted = ask(1, 3, 0, Placement::kNear);
-  wanted.own_node = NodeNumber{2};
-  const auto shares = place(wanted, {node(1, 16), node(2, 2), node(3, 8)});
+  const LeaseRequest wanted = ask(1, 3, 0, Placement::kNear);
+  const auto shares = place(wanted, NodeNumber{2}, {node(1, 16), node(2, 2), node(3, 8)});
   ASSERT_TRUE(shares);
   EXPECT_EQ(std::count_if(shares->begin(), shares->end(),
                           [](const Share& share) { return share.node == NodeNumber{2}; }),
@@ -111,31 +112,32 @@ TEST(Placement, TakesTheClientsNodeFirst) {
 }
 
 TEST(Placement, NearWorksForAClientOnNoNode) {
-  EXPECT_TRUE(place(ask(1, 1, 0, Placement::kNear), {node(1, 1)}));
+  EXPECT_TRUE(place(ask(1, 1, 0, Placement::kNear), std::nullopt, {node(1, 1)}));
 }
 
 TEST(Placement, DividesMemoryInProportionToCores) {
-  const PlacementAsk wanted = ask(4, 1, 1000, Placement::kPack);
-  const auto shares = place(wanted, {node(1, 3), node(2, 1)});
+  const LeaseRequest wanted = ask(4, 1, 1000, Placement::kPack);
+  const auto shares = place(wanted, std::nullopt, {node(1, 3), node(2, 1)});
   ASSERT_TRUE(shares);
   for (const Share& share : *shares) EXPECT_EQ(share.memory_bytes, share.cores * 250u);
 }
 
 TEST(Placement, FitsExactlyWhenTheMemoryDoesNotDivideByTheCores) {
   const std::uint64_t memory = 1024 * kMiB;
-  const PlacementAsk wanted = ask(3, 1, memory, Placement::kPack);
-  EXPECT_TRUE(place(wanted, {node(1, 3, memory)}));
-  EXPECT_FALSE(place(wanted, {node(1, 3, memory - 1)}));
+  const LeaseRequest wanted = ask(3, 1, memory, Placement::kPack);
+  EXPECT_TRUE(place(wanted, std::nullopt, {node(1, 3, memory)}));
+  EXPECT_FALSE(place(wanted, std::nullopt, {node(1, 3, memory - 1)}));
 }
 
 TEST(Placement, RefusesWhenOnlyMemoryIsShort) {
-  EXPECT_FALSE(place(ask(1, 4, 300 * kMiB, Placement::kPack), {node(1, 8, 1024 * kMiB)}));
+  EXPECT_FALSE(
+      place(ask(1, 4, 300 * kMiB, Placement::kPack), std::nullopt, {node(1, 8, 1024 * kMiB)}));
 }
 
 TEST(Placement, SplitsAPartThatNoExecutorHolds) {
-  const PlacementAsk wanted = ask(1500, 1, kMiB, Placement::kPack);
+  const LeaseRequest wanted = ask(1500, 1, kMiB, Placement::kPack);
   const std::vector<Capacity> free = {node(1, 4096), node(2, 4096)};
-  const auto shares = place(wanted, free);
+  const auto shares = place(wanted, std::nullopt, free);
   ASSERT_TRUE(shares);
   expect_sound(wanted, free, *shares);
 }
@@ -152,10 +154,11 @@ TEST(Placement, RefusesNothingThatFitsAndOversellsNothing) {
       free.push_back(node(i + 1, pick(0, 9), pick(0, 5000)));
       cores += free.back().cores;
     }
-    PlacementAsk wanted =
+    LeaseRequest wanted =
         ask(pick(1, 6), pick(1, 6), pick(0, 3) * pick(0, 700), static_cast<Placement>(pick(0, 2)));
-    if (pick(0, 1) == 1) wanted.own_node = NodeNumber{pick(1, 7)};
-    const auto shares = place(wanted, free);
+    std::optional<NodeNumber> own_node;
+    if (pick(0, 1) == 1) own_node = NodeNumber{pick(1, 7)};
+    const auto shares = place(wanted, own_node, free);
     if (shares) {
       expect_sound(wanted, free, *shares);
     } else if (wanted.memory_bytes == 0) {

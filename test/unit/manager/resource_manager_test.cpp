@@ -2,7 +2,7 @@
 // loop and a timer that the test moves.
 
 #include <common/async.hpp>
-#include <common/grant_spec.hpp>
+#include <common/messages.hpp>
 #include <resource_manager/resource_manager_server.hpp>
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
@@ -41,7 +41,7 @@ class FakeControl final : public wire::NodeControl::Server {
 
  protected:
   kj::Promise<void> grant(GrantContext context) override {
-    auto terms = read(context.getParams().getSpec());
+    auto terms = read_terms(context.getParams().getGrant());
     EXPECT_TRUE(terms) << terms.error().what();
     if (node_.mood == Mood::kSilent) return kj::NEVER_DONE;
     if (node_.mood == Mood::kRefuse) {
@@ -84,7 +84,7 @@ class ResourceManagerTest : public testing::Test {
     auto request = manager_.registerRequest();
     write(request.initNode(), offer);
     auto list = request.initHeld(static_cast<unsigned>(held.size()));
-    for (unsigned i = 0; i < list.size(); ++i) write(list[i], held[i], offer);
+    for (unsigned i = 0; i < list.size(); ++i) write(list[i], held[i]);
     request.setControl(kj::heap<FakeControl>(node));
     auto response = request.send().wait(scope_);
     EXPECT_FALSE(wire::failure_of(response)) << wire::failure_of(response)->what();
@@ -116,7 +116,7 @@ class ResourceManagerTest : public testing::Test {
 
   std::uint32_t free_cores() {
     std::uint32_t free = 0;
-    for (const NodeView& node : service_->book().nodes(now_)) free += node.free_cores;
+    for (const NodeInfo& node : service_->book().nodes().views(now_)) free += node.free_cores;
     return free;
   }
 
@@ -154,7 +154,7 @@ TEST_F(ResourceManagerTest, TriesTheRemainingNodesWhenOneRefuses) {
   ASSERT_FALSE(wire::failure_of(response));
   EXPECT_EQ(wire::to_string(response.getGrants()[0].getNodeName()), "c2");
   EXPECT_EQ(refusing.revoked.size(), 0u);
-  EXPECT_EQ(service_->book().leases(true).size(), 1u);
+  EXPECT_EQ(service_->book().grants().leases(true).size(), 1u);
 }
 
 TEST_F(ResourceManagerTest, RefusesAndUndoesWhenTooFewNodesAccept) {
@@ -172,7 +172,7 @@ TEST_F(ResourceManagerTest, RefusesAndUndoesWhenTooFewNodesAccept) {
   turn();
   EXPECT_EQ(accepting.revoked.size(), 1u);
   EXPECT_EQ(free_cores(), 8u);
-  EXPECT_TRUE(service_->book().leases(true).empty());
+  EXPECT_TRUE(service_->book().grants().leases(true).empty());
 }
 
 TEST_F(ResourceManagerTest, GoesOnWithoutANodeThatDoesNotAnswer) {
@@ -213,7 +213,7 @@ TEST_F(ResourceManagerTest, DroppingTheHandleLeavesAGrantThatIsClaimed) {
   turn();
   ASSERT_EQ(node.revoked.size(), 1u);
   EXPECT_EQ(free_cores(), 0u);
-  EXPECT_EQ(service_->book().leases(false)[0].state, LeaseState::kActive);
+  EXPECT_EQ(service_->book().grants().leases(false)[0].state, "active");
 }
 
 TEST_F(ResourceManagerTest, NodesThatSayNothingAreLostAndMustRegisterAgain) {
@@ -223,9 +223,9 @@ TEST_F(ResourceManagerTest, NodesThatSayNothingAreLostAndMustRegisterAgain) {
     pass(1s);
     registration.heartbeatRequest().send().wait(scope_);
   }
-  EXPECT_EQ(service_->book().nodes(now_)[0].state, "up");
+  EXPECT_EQ(service_->book().nodes().views(now_)[0].state, "up");
   pass(6s);
-  EXPECT_EQ(service_->book().nodes(now_)[0].state, "lost");
+  EXPECT_EQ(service_->book().nodes().views(now_)[0].state, "lost");
   try {
     registration.heartbeatRequest().send().wait(scope_);
     FAIL() << "a void registration must say so";
@@ -241,11 +241,10 @@ TEST_F(ResourceManagerTest, ANodeThatRegistersAgainMakesItsOlderRegistrationVoid
   auto newer = join(node, "c1", 2, node.granted);
   older = nullptr;  // must not make the node leave
   turn();
-  EXPECT_EQ(service_->book().nodes(now_)[0].state, "up");
+  EXPECT_EQ(service_->book().nodes().views(now_)[0].state, "up");
   EXPECT_EQ(free_cores(), 1u);
-  newer = nullptr;
-  turn();
-  EXPECT_TRUE(service_->book().nodes(now_).empty());
+  newer.leaveRequest().send().wait(scope_);
+  EXPECT_TRUE(service_->book().nodes().views(now_).empty());
 }
 
 TEST_F(ResourceManagerTest, RefusesASecondExecutorManagerOfALivingNode) {
@@ -270,8 +269,8 @@ TEST_F(ResourceManagerTest, TakesOverClaimedGrantsAfterARestart) {
   auto again = kj::refcounted<ResourceManagerService>(timer_, [this] { return now_; });
   manager_ = make_resource_manager(kj::addRef(*again), nullptr);
   auto second = join(node, "c1", 2, held);
-  ASSERT_EQ(again->book().leases(false).size(), 1u);
-  EXPECT_EQ(again->book().leases(false)[0].state, LeaseState::kActive);
+  ASSERT_EQ(again->book().grants().leases(false).size(), 1u);
+  EXPECT_EQ(again->book().grants().leases(false)[0].state, "active");
   second = nullptr;
 }
 
@@ -319,10 +318,10 @@ TEST_F(ResourceManagerTest, UsageOfEndedGrantsIsKept) {
   auto response = ask(2).wait(scope_);
   auto ended = registration.endedRequest();
   ended.setLeaseId(response.getGrants()[0].getLeaseId());
-  UsageRecord usage;
+  Usage usage;
   usage.invocations = 42;
-  usage.core_ms = 3000;
-  write(ended.initUsage(), usage, 2);
+  usage.core_seconds = 3;
+  wire::write(ended.initUsage(), usage);
   ended.send().wait(scope_);
   auto request = manager_.leasesRequest();
   request.setIncludeEnded(true);
@@ -332,6 +331,83 @@ TEST_F(ResourceManagerTest, UsageOfEndedGrantsIsKept) {
   EXPECT_EQ(info.state, "ended");
   EXPECT_EQ(info.usage.invocations, 42u);
   EXPECT_DOUBLE_EQ(info.usage.core_seconds, 3.0);
+}
+
+TEST_F(ResourceManagerTest, ANodeIsForgottenWhenItSaysGoodbyeAndElseLost) {
+  FakeNode node;
+  auto registration = join(node, "c1", 2);
+  registration = nullptr;
+  turn();
+  EXPECT_EQ(service_->book().nodes().views(now_).at(0).state, "lost");
+  registration = join(node, "c1", 2);
+  EXPECT_EQ(service_->book().nodes().views(now_).at(0).state, "up");
+  registration.leaveRequest().send().wait(scope_);
+  EXPECT_TRUE(service_->book().nodes().views(now_).empty());
+  registration = nullptr;  // changes nothing any more
+  turn();
+  EXPECT_TRUE(service_->book().nodes().views(now_).empty());
+}
+
+TEST_F(ResourceManagerTest, ExtensionsAndLeasesHaveALongestTime) {
+  FakeNode node;
+  auto registration = join(node, "c1", 2);
+  auto lease = ask(1).wait(scope_);
+  const auto most = static_cast<std::uint64_t>(milliseconds(wire::kMaxLeaseDuration).count());
+  const auto extend = [&](std::uint64_t ms) {
+    auto request = manager_.extendRequest();
+    request.setLeaseId(lease.getGrants()[0].getLeaseId());
+    request.setToken(lease.getGrants()[0].getToken());
+    request.setDurationMs(ms);
+    return wire::failure_of(request.send().wait(scope_));
+  };
+  EXPECT_FALSE(extend(most));
+  ASSERT_TRUE(extend(most + 1));
+  EXPECT_EQ(extend(most + 1)->kind(), ErrorKind::kInvalid);
+  auto request = manager_.leaseRequest();
+  auto wanted = request.initRequest();
+  wire::write(wanted, sublet::LeaseRequest{}, "", "");
+  wanted.setDurationMs(most + 1);
+  EXPECT_EQ(wire::failure_of(request.send().wait(scope_))->kind(), ErrorKind::kInvalid);
+}
+
+TEST_F(ResourceManagerTest, AnObserverHearsWhatNodesAndClientsDo) {
+  struct Count final : LeaseObserver {
+    void granted(const GrantOnNode& grant) override {
+      text += "granted to uid " + std::to_string(grant.terms.owner_uid) + "; ";
+    }
+    void claimed(const GrantOnNode&) override { text += "claimed; "; }
+    void used(const GrantOnNode&, const Usage& usage) override {
+      text += "used " + std::to_string(usage.invocations) + "; ";
+    }
+    void ended(const GrantOnNode&, const Usage& usage, GrantEnd,
+               const std::string& reason) override {
+      text += reason + " after " + std::to_string(usage.invocations) + "; ";
+    }
+    std::string text;
+  } heard;
+  service_->set_observer(&heard);
+  FakeNode node;
+  auto registration = join(node, "c1", 2);
+  auto response = ask(1).wait(scope_);
+  const std::uint64_t id = response.getGrants()[0].getLeaseId();
+  auto claimed = registration.claimedRequest();
+  claimed.setLeaseId(id);
+  claimed.send().wait(scope_);
+  Usage usage;
+  usage.invocations = 4;
+  auto used = registration.usageRequest();
+  used.setLeaseId(id);
+  wire::write(used.initUsage(), usage);
+  used.send().wait(scope_);
+  usage.invocations = 9;
+  auto ended = registration.endedRequest();
+  ended.setLeaseId(id);
+  ended.setReason("released");
+  wire::write(ended.initUsage(), usage);
+  ended.send().wait(scope_);
+  EXPECT_EQ(heard.text, "granted to uid " + std::to_string(this_process().uid) +
+                            "; claimed; used 4; released after 9; ");
+  service_->set_observer(nullptr);
 }
 
 }  // namespace

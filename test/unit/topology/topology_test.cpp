@@ -70,6 +70,10 @@ TEST_F(TopologyFile, RefusesWhatLeavesNothing) {
   ASSERT_FALSE(outside);
   EXPECT_EQ(std::string(outside.error().what()),
             "none of the cores '5-9' may be used here; usable are 0-1");
+  const auto in_part = topology.restrict_to("1-3,6");
+  ASSERT_FALSE(in_part);
+  EXPECT_EQ(std::string(in_part.error().what()),
+            "of the cores '1-3,6' 2-3,6 are not there or may not be used here; usable are 0-1");
   EXPECT_FALSE(topology.restrict_to("0x0"));
   EXPECT_FALSE(topology.restrict_to("all"));
   const auto many = topology.restrict_to_first(3);
@@ -77,6 +81,13 @@ TEST_F(TopologyFile, RefusesWhatLeavesNothing) {
   EXPECT_EQ(std::string(many.error().what()), "3 cores were asked for; 1 to 2 can be had (0-1)");
   EXPECT_FALSE(topology.restrict_to_first(0));
   EXPECT_EQ(topology.cores().size(), 2u);  // a refusal changes nothing
+}
+
+TEST_F(TopologyFile, TakesWhatThereIsOfASetWithoutEnd) {
+  Topology topology = saved_and_loaded("package:1 core:4 pu:1");
+  ASSERT_TRUE(topology.restrict_to("2-"));
+  EXPECT_EQ(topology.cpuset().to_list(), "2-3");
+  EXPECT_FALSE(topology.restrict_to("4-"));
 }
 
 TEST_F(TopologyFile, FindsTheNearestNumaNode) {

@@ -104,7 +104,7 @@ class FabricHostileClient : public FabricPair {
 
   /// Expects that the request is handed out as invalid, naming no memory.
   void expect_invalid(RequestSlot request, const char* what) {
-    request.sequence = number_;
+    request.line.sequence = number_;
     write(request, number_++);
     Invocation invocation;
     ASSERT_TRUE(next(invocation)) << what;
@@ -121,10 +121,10 @@ class FabricHostileClient : public FabricPair {
   static RequestSlot request(std::uint64_t in_offset, std::uint64_t in_size,
                              std::uint64_t out_offset, std::uint64_t out_capacity) {
     RequestSlot slot{};
-    slot.in_size = in_size;
-    slot.out_capacity = out_capacity;
-    std::memcpy(slot.body.data() + kInputOffsetAt, &in_offset, 8);
-    std::memcpy(slot.body.data() + kOutputOffsetAt, &out_offset, 8);
+    slot.line.in_size = in_size;
+    slot.line.out_capacity = out_capacity;
+    std::memcpy(slot.line.body.data() + kInputOffsetAt, &in_offset, 8);
+    std::memcpy(slot.line.body.data() + kOutputOffsetAt, &out_offset, 8);
     return slot;
   }
 
@@ -194,19 +194,19 @@ TEST_F(FabricHostileClient, GetsNothingOutsideItsArena) {
   expect_invalid(request(0, 64, 64, kMax - 32), "an output that wraps");
   expect_invalid(request(0, end + 1, 0, 64), "an input longer than the arena");
   RequestSlot slot = request(0, 41, 0, 0);
-  slot.flags = kInputInline | kOutputInline;
+  slot.line.flags = kInputInline | kOutputInline;
   expect_invalid(slot, "an inline input that does not fit");
   slot = request(0, 33, 0, 64);
-  slot.flags = kInputInline;
+  slot.line.flags = kInputInline;
   expect_invalid(slot, "an inline input over the output's offset");
   slot = request(0, 8, 0, 41);
-  slot.flags = kInputInline | kOutputInline;
+  slot.line.flags = kInputInline | kOutputInline;
   expect_invalid(slot, "an inline output that does not fit");
   slot = request(end - 8, 64, 0, 0);
-  slot.flags = kFetch | kOutputInline;
+  slot.line.flags = kFetch | kOutputInline;
   expect_invalid(slot, "an input to be fetched from over the end");
   slot = request(0, kMax, 0, 0);
-  slot.flags = kFetch | kOutputInline;
+  slot.line.flags = kFetch | kOutputInline;
   expect_invalid(slot, "more to be fetched than there is");
 }
 
@@ -217,7 +217,7 @@ TEST_F(FabricHostileClient, GetsNothingBeyondTheRegionItNamed) {
   expect_invalid(request(0, 64, 4096, 64), "an output behind the region");
   // A region larger than the arena gives it no more than that.
   RequestSlot slot = request(arena_->size(), 64, 0, 64);
-  slot.flags = kNewRegion;
+  slot.line.flags = kNewRegion;
   slot.arena = {0, 4711, std::numeric_limits<std::uint64_t>::max()};
   expect_invalid(slot, "an input behind the arena");
 }
@@ -226,8 +226,8 @@ TEST_F(FabricHostileClient, GetsNoOutputWithAKeyThatIsNotItsOwn) {
   const Region wrong{0, 4711, arena_->size()};
   ASSERT_NO_FATAL_FAILURE(set_up(&wrong));
   RequestSlot slot = request(0, 8, 0, 4096);
-  slot.flags = kInputInline;
-  slot.sequence = 1;
+  slot.line.flags = kInputInline;
+  slot.line.sequence = 1;
   write(slot, 1);
   Invocation invocation;
   ASSERT_TRUE(next(invocation));
@@ -251,14 +251,14 @@ TEST_F(FabricHostileClient, GetsNoOutputWithAKeyThatIsNotItsOwn) {
 TEST_F(FabricHostileClient, GetsNothingDoneByNumbersOutOfTurn) {
   ASSERT_NO_FATAL_FAILURE(set_up());
   RequestSlot slot{};
-  slot.flags = kInputInline | kOutputInline;
+  slot.line.flags = kInputInline | kOutputInline;
   Invocation invocation;
   for (const std::uint32_t number : {0u, 17u, 5u, 0xffff'ffffu}) {
-    slot.sequence = number;
+    slot.line.sequence = number;
     write(slot, number);
   }
   for (int i = 0; i < 10'000; ++i) ASSERT_FALSE(server_->poll(invocation));
-  slot.sequence = 99;  // another number inside than outside
+  slot.line.sequence = 99;  // another number inside than outside
   write(slot, 1);
   ASSERT_TRUE(next(invocation));
   EXPECT_EQ(invocation.verdict, Status::kInvalid);
@@ -268,7 +268,7 @@ TEST_F(FabricHostileClient, LosesItsChannelWhenItWritesOutsideTheRing) {
   ASSERT_NO_FATAL_FAILURE(set_up());
   side_->peer.ring.address += std::uint64_t{1} << 40;
   RequestSlot slot{};
-  slot.sequence = 1;
+  slot.line.sequence = 1;
   write(slot, 1);
   Invocation invocation;
   EXPECT_FALSE(next(invocation));

@@ -1,3 +1,4 @@
+#include "process.hpp"
 #include "shm_pair.hpp"
 
 #include <gtest/gtest.h>
@@ -12,7 +13,6 @@
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
-#include <fstream>
 #include <future>
 #include <thread>
 
@@ -23,20 +23,6 @@ using namespace std::chrono_literals;
 
 constexpr auto kPatience = 20s;
 
-/// Waits until a thread of this process is blocked in the kernel.
-bool await_blocked(pid_t thread) {
-  const base::Deadline deadline = base::Deadline::after(kPatience);
-  while (!deadline.passed()) {
-    std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/stat");
-    std::string text;
-    std::getline(file, text);
-    const auto name_end = text.rfind(')');
-    if (name_end != std::string::npos && text[name_end + 2] == 'S') return true;
-    std::this_thread::yield();
-  }
-  return false;
-}
-
 /// A thread that sleeps as the worker of a channel, once.
 class Sleeper {
  public:
@@ -46,8 +32,8 @@ class Sleeper {
           server.sleep(limit);
         })) {}
   [[nodiscard]] bool await_asleep() {
-    while (thread_ == 0) std::this_thread::yield();
-    return await_blocked(thread_);
+    return conformance::await(
+        [this] { return thread_ != 0 && conformance::is_blocked(::getpid(), thread_); });
   }
   [[nodiscard]] bool woke() { return ended_.wait_for(kPatience) == std::future_status::ready; }
 

@@ -1,3 +1,4 @@
+#include "process.hpp"
 #include "tcp_pair.hpp"
 #include <transport/tcp/tcp_setup.hpp>
 
@@ -79,14 +80,6 @@ class TcpSetup : public ::testing::Test {
     EXPECT_EQ(welcome.magic, kWelcomeMagic);
     return welcome;
   }
-  [[nodiscard]] static bool await(const std::function<bool()>& done) {
-    const auto deadline = base::Deadline::after(kTestPatience);
-    while (!done()) {
-      if (deadline.passed()) return false;
-      std::this_thread::yield();
-    }
-    return true;
-  }
 
   std::shared_ptr<Arena> arena_ = Arena::create(1u << 20).value_or_throw();
   std::unique_ptr<Listener> listener_;
@@ -127,12 +120,12 @@ TEST_F(TcpSetup, ListensAtAllAddressesWhenToldNone) {
     const auto client = connect(options("127.0.0.1" + port), arena_);
     EXPECT_TRUE(client) << client.error().what();
   }
-  ASSERT_TRUE(await([&] { return ended_ == 1; }));
+  ASSERT_TRUE(conformance::await([&] { return ended_ == 1; }));
   {
     const auto client = connect(options("localhost" + port), arena_);
     EXPECT_TRUE(client) << client.error().what();
   }
-  ASSERT_TRUE(await([&] { return ended_ == 2; }));
+  ASSERT_TRUE(conformance::await([&] { return ended_ == 2; }));
   const base::Fd six(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in6 own{};
   own.sin6_family = AF_INET6;
@@ -171,7 +164,7 @@ TEST_F(TcpSetup, LeavesWhatComesBehindTheGreetingToTheWorker) {
   ASSERT_TRUE(send_all(socket.get(), RequestHeader{1, 5, 0, 0, 0}));
   serve();
   ASSERT_TRUE(answer(socket.get()));
-  ASSERT_TRUE(await([&] { return accepted_ == 1; }));
+  ASSERT_TRUE(conformance::await([&] { return accepted_ == 1; }));
   TearDown();  // the channel is this thread's from now on
   Invocation invocation;
   ASSERT_TRUE(poll_for(*channels_[0], invocation));
@@ -248,7 +241,7 @@ TEST_F(TcpSetup, TellsAnEndBeforeItGivesTheWorkerToTheNext) {
     auto client = connect(options(listener_->address()), arena_);
     ASSERT_TRUE(client) << client.error().what();
     client->close();
-    ASSERT_TRUE(await([&] { return ended_ == i + 1; }));
+    ASSERT_TRUE(conformance::await([&] { return ended_ == i + 1; }));
   }
   EXPECT_EQ(accepted_, 50);
 }

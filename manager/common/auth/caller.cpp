@@ -1,0 +1,49 @@
+#include <base/unix_socket.hpp>
+#include <common/auth/caller.hpp>
+
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+
+namespace sublet::manager {
+
+std::string to_string(const Caller& caller) {
+  switch (caller.proof) {
+    case Proof::kSameProcess:
+      return "this process";
+    case Proof::kPeerCredentials:
+      return "uid " + std::to_string(caller.uid);
+    case Proof::kNone:
+      break;
+  }
+  if (caller.host.empty()) return "somebody unproved";
+  return "network peer " + caller.host + ", unproved";
+}
+
+Caller this_process() {
+  return {.uid = ::getuid(), .gid = ::getgid(), .host = {}, .proof = Proof::kSameProcess};
+}
+
+Caller find_caller(int fd) {
+  sockaddr_storage name{};
+  socklen_t length = sizeof(name);
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&name), &length) != 0) return {};
+  if (name.ss_family == AF_UNIX) {
+    const auto credentials = base::peer_credentials(fd);
+    if (!credentials) return {};
+    return {.uid = credentials->uid,
+            .gid = credentials->gid,
+            .host = {},
+            .proof = Proof::kPeerCredentials};
+  }
+  std::array<char, NI_MAXHOST> host{};
+  if (::getnameinfo(reinterpret_cast<const sockaddr*>(&name), length, host.data(), host.size(),
+                    nullptr, 0, NI_NUMERICHOST) != 0) {
+    return {};
+  }
+  return {.uid = kUnknownUid, .gid = kUnknownGid, .host = host.data(), .proof = Proof::kNone};
+}
+
+}  // namespace sublet::manager

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace sublet::manager {
+
+inline constexpr std::uint32_t kUnknownUid = ~std::uint32_t{0};
+inline constexpr std::uint32_t kUnknownGid = ~std::uint32_t{0};
+
+/// How it was proved who asks.
+enum class Proof : std::uint8_t {
+  kNone,             ///< It was not: a network peer.
+  kPeerCredentials,  ///< By the kernel: a process of this node, over a Unix socket.
+  kSameProcess,      ///< It is this process.
+};
+
+/// Who asks a manager for something. A value, without I/O: find_caller() makes it.
+struct Caller {
+  std::uint32_t uid = kUnknownUid;  ///< Known only with a proof.
+  std::uint32_t gid = kUnknownGid;
+  std::string host;  ///< Network address it comes from; empty: this node.
+  Proof proof = Proof::kNone;
+
+  [[nodiscard]] bool proved() const noexcept { return proof != Proof::kNone; }
+};
+
+/// For logs and refusals: "uid 1000", "this process", "network peer 10.0.0.7, unproved".
+std::string to_string(const Caller& caller);
+
+Caller this_process();
+
+/// Whoever is at the other end of the connected socket `fd`.
+Caller find_caller(int fd);
+
+}  // namespace sublet::manager

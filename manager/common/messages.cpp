@@ -1,0 +1,102 @@
+#include <common/messages.hpp>
+#include <wire/convert.hpp>
+#include <wire/limits.hpp>
+
+#include <algorithm>
+#include <cstring>
+
+namespace sublet::manager {
+namespace {
+
+constexpr std::size_t kMaxName = 255;
+constexpr std::size_t kMaxCpusetText = 64u << 10;
+
+}  // namespace
+
+Time from_unix_ms(std::int64_t unix_ms) {
+  constexpr std::int64_t kFar = std::int64_t{1} << 52;
+  return Time(milliseconds(std::clamp<std::int64_t>(unix_ms, 0, kFar)));
+}
+
+// ---- grants ----
+
+Grant to_grant(const GrantTerms& terms, const NodeOffer& node) {
+  Grant grant;
+  grant.lease_id = number(terms.key.lease);
+  grant.part = terms.key.part;
+  grant.cores = terms.cores;
+  grant.slots = terms.slots;
+  grant.arena_bytes = terms.arena_bytes;
+  grant.node_name = node.name;
+  grant.node_id = node.node_id;
+  grant.addresses = node.addresses;
+  const auto token = std::as_bytes(std::span(terms.token));
+  grant.token.assign(token.begin(), token.end());
+  grant.expires_unix_ms = to_unix_ms(terms.expires);
+  return grant;
+}
+
+void write(wire::Grant::Builder to, const GrantTerms& terms) {
+  wire::write(to, to_grant(terms, {}));
+  to.setMemoryBytes(terms.memory_bytes);
+  to.setHotTimeoutMs(terms.hot_timeout_ms);
+  to.setOwner(terms.owner);
+  to.setOwnerUid(terms.owner_uid);
+  to.setClaimed(terms.claimed);
+}
+
+Result<GrantTerms> read_terms(wire::Grant::Reader from) {
+  const auto grant = wire::read(from);
+  if (!grant) return tl::unexpected<Error>(grant.error());
+  GrantTerms terms;
+  terms.key.lease = LeaseId{grant->lease_id};
+  terms.key.part = grant->part;
+  terms.cores = grant->cores;
+  terms.memory_bytes = from.getMemoryBytes();
+  std::memcpy(terms.token.data(), grant->token.data(), terms.token.size());
+  terms.expires = from_unix_ms(grant->expires_unix_ms);
+  terms.hot_timeout_ms = from.getHotTimeoutMs();
+  terms.slots = grant->slots;
+  terms.arena_bytes = grant->arena_bytes;
+  terms.owner = wire::cut_text(wire::to_string(from.getOwner()), kMaxName);
+  terms.owner_uid = from.getOwnerUid();
+  terms.claimed = from.getClaimed();
+  if (terms.hot_timeout_ms < -1) {
+    return fail(ErrorKind::kInvalid, "a grant's hot timeout is " +
+                                         std::to_string(terms.hot_timeout_ms) +
+                                         " ms; allowed are -1 and more");
+  }
+  return terms;
+}
+
+// ---- nodes ----
+
+void write(wire::NodeDescription::Builder to, const NodeOffer& offer) {
+  to.setName(offer.name);
+  to.setNodeId(offer.node_id);
+  to.setCores(offer.cores);
+  to.setMemoryBytes(offer.memory_bytes);
+  to.setCpuset(offer.cpuset);
+  auto addresses = to.initAddresses(static_cast<unsigned>(offer.addresses.size()));
+  for (unsigned i = 0; i < addresses.size(); ++i) addresses.set(i, offer.addresses[i]);
+}
+
+Result<NodeOffer> read(wire::NodeDescription::Reader from) {
+  NodeOffer offer;
+  offer.name = wire::to_string(from.getName());
+  offer.node_id = wire::to_string(from.getNodeId());
+  offer.cores = from.getCores();
+  offer.memory_bytes = from.getMemoryBytes();
+  offer.cpuset = wire::cut_text(wire::to_string(from.getCpuset()), kMaxCpusetText);
+  if (from.getAddresses().size() > wire::kMaxAddresses) {
+    return fail(ErrorKind::kInvalid,
+                "node " + offer.name + " has " + std::to_string(from.getAddresses().size()) +
+                    " addresses; allowed are " + std::to_string(wire::kMaxAddresses));
+  }
+  for (const auto address : from.getAddresses()) {
+    offer.addresses.push_back(wire::cut_text(wire::to_string(address), 2 * kMaxName));
+  }
+  return offer;
+}
+
+}  // namespace sublet::manager

@@ -1,0 +1,18 @@
+#pragma once
+
+// Nodes and leases for programs: what `sublet nodes` and `sublet leases` print as JSON, and
+// whatever else shows them.
+
+#include <sublet/session.hpp>
+
+#include <span>
+#include <string>
+
+namespace sublet::manager {
+
+/// {"nodes": [...]} and {"leases": [...]}, indented. Always valid JSON: bytes that are not UTF-8
+/// are replaced.
+std::string to_json(std::span<const NodeInfo> nodes);
+std::string to_json(std::span<const LeaseInfo> leases);
+
+}  // namespace sublet::manager

@@ -1,0 +1,317 @@
+#include <base/log.hpp>
+#include <common/async.hpp>
+#include <executor_manager/executor_supervisor.hpp>
+
+#include <sodium.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace sublet::manager {
+namespace {
+
+/// Executors that die before they are up, one after the other: then the node cannot run this grant.
+constexpr unsigned kMaxEarlyDeaths = 3;
+
+/// Fates kept for clients that ask late.
+constexpr std::size_t kMaxFates = 64;
+
+/// Beside the functions' own memory: the executor's, and pages of the client's arena that a worker
+/// is the first to touch.
+constexpr std::uint64_t kExecutorOverhead = std::uint64_t{64} << 20;
+
+std::string random_name() {
+  std::array<unsigned char, 16> bytes{};
+  randombytes_buf(bytes.data(), bytes.size());
+  std::array<char, 2 * bytes.size() + 1> hex{};
+  sodium_bin2hex(hex.data(), hex.size(), bytes.data(), bytes.size());
+  return std::string("sublet-executor-") + hex.data();
+}
+
+std::uint64_t sum_or_most(std::uint64_t a, std::uint64_t b) {
+  constexpr std::uint64_t kMost = std::uint64_t{1} << 62;
+  return a > kMost - std::min(b, kMost) ? kMost : a + b;
+}
+
+}  // namespace
+
+ExecutorSupervisor::ExecutorSupervisor(NodeServices& services, const GrantTerms& terms,
+                                       std::vector<std::string> cpusets, Callbacks callbacks)
+    : services_(services),
+      terms_(terms),
+      cpusets_(std::move(cpusets)),
+      callbacks_(std::move(callbacks)),
+      tasks_(*this) {}
+
+// ---- one executor after the other ----
+
+Result<void> ExecutorSupervisor::start() {
+  return start_executor();
+}
+
+Result<ExecutorOrder> ExecutorSupervisor::make_order() const {
+  ExecutorOrder order;
+  order.data_socket = random_name();
+  order.cgroup_bytes =
+      sum_or_most(sum_or_most(terms_.memory_bytes, terms_.arena_bytes), kExecutorOverhead);
+  wire::Spawn& spawn = order.spawn;
+  spawn.lease_id = number(terms_.key.lease);
+  spawn.part = terms_.key.part;
+  spawn.generation = generation_ + 1;
+  spawn.workers = static_cast<std::uint32_t>(cpusets_.size());
+  spawn.slots = terms_.slots;
+  spawn.memory_bytes = terms_.memory_bytes;
+  // The client rounds its arena up to huge pages.
+  spawn.max_arena_bytes = sum_or_most(terms_.arena_bytes, std::uint64_t{2} << 20);
+  spawn.hot_timeout_ms = terms_.hot_timeout_ms;
+  spawn.uid = services_.uid;
+  spawn.gid = services_.gid;
+  spawn.token = terms_.token;
+  std::string cpusets;
+  for (const std::string& cpuset : cpusets_) cpusets += (cpusets.empty() ? "" : ";") + cpuset;
+  if (cpusets.size() >= spawn.cpusets.size()) {
+    return fail(ErrorKind::kInvalid, "the names of " + std::to_string(cpusets_.size()) +
+                                         " cores do not fit the order for an executor");
+  }
+  wire::set_text(spawn.cpusets, cpusets);
+  return order;
+}
+
+Result<void> ExecutorSupervisor::start_executor() {
+  auto order = make_order();
+  if (!order) return tl::unexpected<Error>(order.error());
+  std::string data_socket = order->data_socket;
+  auto executor = Executor::start(services_.executors, std::move(*order));
+  if (!executor) return tl::unexpected<Error>(executor.error());
+  data_socket_ = std::move(data_socket);
+  const std::uint32_t generation = ++generation_;
+  tasks_.add((*executor)->ended().then(
+      [this, generation](std::string fate) { executor_ended(generation, std::move(fate)); }));
+  executor_ = kj::mv(*executor);
+  tasks_.add(bring_up(generation));
+  return {};
+}
+
+kj::Promise<void> ExecutorSupervisor::bring_up(std::uint32_t generation) {
+  KJ_IF_MAYBE (executor, executor_) {
+    return (*executor)
+        ->ready()
+        .then([this, generation, self = kj::addRef(**executor)]() mutable {
+          // A claim that came before it was ready has seen to that.
+          if (network_.generation == generation) return kj::Promise<void>(kj::READY_NOW);
+          return listen_again(kj::mv(self), generation, 0);
+        })
+        .then(
+            [this, self = kj::addRef(**executor)]() mutable { return open_again(kj::mv(self), 0); })
+        .then([this, generation] {
+          if (generation != generation_ || over() || fates_.contains(generation)) return;
+          up_ = generation;
+          early_deaths_ = 0;
+          wake_waiters();
+        });
+  }
+  return kj::READY_NOW;
+}
+
+void ExecutorSupervisor::executor_ended(std::uint32_t generation, std::string fate) {
+  KJ_IF_MAYBE (executor, executor_) {
+    past_usage_ += (*executor)->usage();
+  }
+  executor_ = nullptr;
+  base::log().info("{}: executor {} ended: {}", name_of(terms_.key), generation, fate);
+  fates_[generation] = fate;
+  if (fates_.size() > kMaxFates) fates_.erase(fates_.begin());
+  early_deaths_ = up_ == generation ? 0 : early_deaths_ + 1;
+  if (over()) {
+    become_gone();
+  } else if (state_ == State::kDraining) {
+    give_up(reason_);
+  } else if (early_deaths_ >= kMaxEarlyDeaths || generation_ >= wire::kMaxExecutorRestarts) {
+    give_up("its executors keep ending: the last one because " + fate);
+  } else if (auto started = start_executor(); !started) {
+    give_up(std::string("no new executor could be started: ") + started.error().what());
+  }
+  wake_waiters();
+}
+
+void ExecutorSupervisor::give_up(const std::string& why) {
+  state_ = State::kStopping;
+  reason_ = why;
+  callbacks_.given_up(why);
+  become_gone();
+}
+
+void ExecutorSupervisor::become_gone() {
+  if (state_ == State::kGone) return;
+  state_ = State::kGone;
+  wake_waiters();
+  callbacks_.gone();
+}
+
+void ExecutorSupervisor::drain(const std::string& reason) {
+  if (state_ != State::kRunning) return;
+  state_ = State::kDraining;
+  reason_ = reason;
+}
+
+void ExecutorSupervisor::let_end_when_idle() {
+  KJ_IF_MAYBE (executor, executor_) {
+    if (!over()) (*executor)->drain();
+  }
+}
+
+void ExecutorSupervisor::stop(const std::string& reason) {
+  if (over()) return;
+  state_ = State::kStopping;
+  reason_ = reason;
+  wake_waiters();
+  bool running = false;
+  KJ_IF_MAYBE (executor, executor_) {
+    running = true;
+    (*executor)->stop();
+  }
+  if (!running) become_gone();
+}
+
+Usage ExecutorSupervisor::usage() const {
+  Usage sum = past_usage_;
+  KJ_IF_MAYBE (executor, executor_) {
+    sum += (*executor)->usage();
+  }
+  return sum;
+}
+
+// ---- where it is reached ----
+
+kj::Promise<void> ExecutorSupervisor::open_transports(std::vector<std::string> transports,
+                                                      std::string host) {
+  client_host_ = std::move(host);
+  transports_ = std::move(transports);
+  if (transports_.empty()) return kj::READY_NOW;
+  KJ_IF_MAYBE (executor, executor_) {
+    return listen_again(kj::addRef(**executor), generation_, 0);
+  }
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> ExecutorSupervisor::listen_again(kj::Own<Executor> executor,
+                                                   std::uint32_t generation, std::size_t at) {
+  if (at == 0 && !transports_.empty()) network_ = {generation, {}, {}};
+  if (at >= transports_.size() || network_.generation != generation) return kj::READY_NOW;
+  std::string host = services_.data_host;
+  if (transports_[at] == "verbs" && !services_.rdma_host.empty()) host = services_.rdma_host;
+  // A fabric endpoint is on one network only: the one that the client came by.
+  if (host.empty() && transports_[at] == "fabric") host = client_host_;
+  auto listening = executor->listen(transports_[at], host);
+  return listening.then([this, executor = kj::mv(executor), generation,
+                         at](Result<std::string> address) mutable -> kj::Promise<void> {
+    if (network_.generation != generation) return kj::READY_NOW;
+    if (address) {
+      network_.addresses.emplace_back(transports_[at], std::move(*address));
+    } else {
+      network_.refusals.push_back("not " + transports_[at] + ": " + address.error().what());
+    }
+    return listen_again(kj::mv(executor), generation, at + 1);
+  });
+}
+
+void ExecutorSupervisor::write_endpoint(wire::Endpoint::Builder to) const {
+  to.setGeneration(generation_);
+  const bool known = network_.generation == generation_;
+  const std::size_t count = known ? network_.addresses.size() : 0;
+  auto addresses = to.initAddresses(static_cast<unsigned>(count + 1));
+  addresses[0].setTransport("shm");
+  addresses[0].setAddress(data_socket_);
+  for (unsigned i = 0; i < count; ++i) {
+    addresses[i + 1].setTransport(network_.addresses[i].first);
+    addresses[i + 1].setAddress(network_.addresses[i].second);
+  }
+  if (!known) return;
+  auto refusals = to.initRefusals(static_cast<unsigned>(network_.refusals.size()));
+  for (unsigned i = 0; i < refusals.size(); ++i) refusals.set(i, network_.refusals[i]);
+}
+
+// ---- its functions ----
+
+kj::Promise<void> ExecutorSupervisor::open_again(kj::Own<Executor> executor, std::size_t at) {
+  if (at == functions_.size()) return kj::READY_NOW;
+  auto opened = executor->open(functions_[at].open, functions_[at].library->get());
+  return opened.then([this, executor = kj::mv(executor), at](Result<void> result) mutable {
+    if (!result) {
+      base::log().error("{}: opening function '{}' again: {}", name_of(terms_.key),
+                        wire::text_of(functions_[at].open.name), result.error().what());
+    }
+    return open_again(kj::mv(executor), at + 1);
+  });
+}
+
+kj::Promise<Result<void>> ExecutorSupervisor::open(const FunctionRequest& request) {
+  KJ_IF_MAYBE (executor, executor_) {
+    for (const FunctionRequest& known : functions_) {
+      if (known.open.index != request.open.index) continue;
+      return Result<void>(
+          fail(ErrorKind::kInvalid,
+               "function number " + std::to_string(request.open.index) + " is taken already"));
+    }
+    auto opened = (*executor)->open(request.open, request.library->get());
+    const std::uint32_t generation = generation_;
+    auto recorded = opened.then([this, request, generation](Result<void> result) -> Result<void> {
+      // An executor that was replaced meanwhile has taken the function with it.
+      if (result && generation == generation_) functions_.push_back(request);
+      if (result && generation != generation_) {
+        return fail(ErrorKind::kDisconnected, "the executor was replaced meanwhile; try again");
+      }
+      return result;
+    });
+    return within(services_.executors.timer, wire::kLibraryLoad, kj::mv(recorded),
+                  "loading a library")
+        .catch_([this, generation](kj::Exception&& exception) -> Result<void> {
+          // It may never come out of the library's code: the next function needs another executor.
+          const std::string text = text_of(exception);
+          KJ_IF_MAYBE (stuck, executor_) {
+            if (generation == generation_) (*stuck)->abandon(text);
+          }
+          return fail(ErrorKind::kInvalid, text);
+        });
+  }
+  return Result<void>(fail(ErrorKind::kDisconnected, over() ? reason_ : "no executor runs"));
+}
+
+// ---- what became of it ----
+
+kj::Promise<Result<void>> ExecutorSupervisor::replacement(std::uint32_t generation) {
+  if (over()) {
+    return Result<void>(fail(ErrorKind::kDisconnected, "the lease has ended: " + reason_));
+  }
+  if (is_up() && generation_ > generation) return Result<void>();
+  return change().then([this, generation] { return replacement(generation); });
+}
+
+kj::Promise<std::string> ExecutorSupervisor::fate(std::uint32_t generation) {
+  if (const auto known = fates_.find(generation); known != fates_.end()) return known->second;
+  // While it stops its executor still runs: the client takes an answer to mean that it does not.
+  if (state_ == State::kGone) return "the lease has ended: " + reason_;
+  if (generation == 0 || generation > generation_ ||
+      (!fates_.empty() && generation < fates_.begin()->first)) {
+    return std::string("nothing is known of it");
+  }
+  return change().then([this, generation] { return fate(generation); });
+}
+
+kj::Promise<void> ExecutorSupervisor::change() {
+  auto paf = kj::newPromiseAndFulfiller<void>();
+  waiting_.push_back(kj::mv(paf.fulfiller));
+  return kj::mv(paf.promise);
+}
+
+void ExecutorSupervisor::wake_waiters() {
+  // They look for themselves and wait again when it is not their turn.
+  for (auto& fulfiller : std::exchange(waiting_, {})) fulfiller->fulfill();
+}
+
+void ExecutorSupervisor::taskFailed(kj::Exception&& exception) {
+  base::log().debug("{}: {}", name_of(terms_.key), text_of(exception));
+}
+
+}  // namespace sublet::manager

@@ -1,0 +1,121 @@
+#pragma once
+
+// clang-format off
+// STATES  of the executor of a grant:
+//           running  -> draining  drain(): it is not replaced any more
+//           running  -> stopping  stop(), or it could not be replaced
+//           draining -> stopping  stop(), or it has ended
+//           stopping -> gone      its process is gone
+//         An executor that dies while running is replaced on the same cores, and the functions
+//         that were open are opened again, in the same order. Each has a generation, from 1 on. It
+//         is up once its functions are open.
+// LIMITS  kMaxEarlyDeaths and kMaxFates here; wire::kMaxExecutorRestarts, kLibraryLoad.
+// clang-format on
+
+#include <common/grant_terms.hpp>
+#include <executor_manager/node_services.hpp>
+#include <wire/control.capnp.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace sublet::manager {
+
+/// Keeps an executor running for one grant.
+///
+/// Owner: the grant; on the loop. Its callbacks are called from the loop, and must not destroy it.
+class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
+ public:
+  struct Callbacks {
+    /// There will be no further executor: this has drained, or none can be kept alive. The state is
+    /// stopping.
+    std::function<void(const std::string& why)> given_up;
+    /// The state has become gone. Called once.
+    std::function<void()> gone;
+  };
+
+  ExecutorSupervisor(NodeServices& services, const GrantTerms& terms,
+                     std::vector<std::string> cpusets, Callbacks callbacks);
+  KJ_DISALLOW_COPY(ExecutorSupervisor);
+
+  /// Orders the first executor.
+  Result<void> start();
+
+  [[nodiscard]] const std::vector<std::string>& cpusets() const noexcept { return cpusets_; }
+  /// Of all executors so far; without the time that cores were held.
+  [[nodiscard]] Usage usage() const;
+
+  /// Lets this executor and those that replace it take connections over `transports` too. Resolves
+  /// once it does, or has said why not. `host` is the address of this node that its client used.
+  kj::Promise<void> open_transports(std::vector<std::string> transports, std::string host);
+  void write_endpoint(wire::Endpoint::Builder to) const;
+
+  struct FunctionRequest {
+    wire::Open open{};
+    std::shared_ptr<base::Fd> library;
+  };
+  kj::Promise<Result<void>> open(const FunctionRequest& request);
+
+  /// Resolves once the newest executor is up and newer than `generation`, or none will be.
+  kj::Promise<Result<void>> replacement(std::uint32_t generation);
+  /// Resolves with how the executor of `generation` ended.
+  kj::Promise<std::string> fate(std::uint32_t generation);
+
+  /// From now on an executor that ends is not replaced; `reason` is what given_up will say then.
+  void drain(const std::string& reason);
+  /// Asks it to end by itself once no call is under way.
+  void let_end_when_idle();
+  /// Idempotent. `reason` is what waiting clients are told.
+  void stop(const std::string& reason);
+
+ private:
+  enum class State : std::uint8_t { kRunning, kDraining, kStopping, kGone };
+
+  /// Where the executor of `generation` is reached by networks.
+  struct Network {
+    std::uint32_t generation = 0;
+    std::vector<std::pair<std::string, std::string>> addresses;  ///< Transport and address.
+    std::vector<std::string> refusals;
+  };
+  [[nodiscard]] bool over() const noexcept { return state_ >= State::kStopping; }
+  [[nodiscard]] bool is_up() const noexcept { return generation_ != 0 && up_ == generation_; }
+  Result<ExecutorOrder> make_order() const;
+  Result<void> start_executor();
+  void executor_ended(std::uint32_t generation, std::string fate);
+  void give_up(const std::string& why);
+  void become_gone();
+  kj::Promise<void> bring_up(std::uint32_t generation);
+  kj::Promise<void> listen_again(kj::Own<Executor> executor, std::uint32_t generation,
+                                 std::size_t at);
+  kj::Promise<void> open_again(kj::Own<Executor> executor, std::size_t at);
+  kj::Promise<void> change();
+  void wake_waiters();
+  void taskFailed(kj::Exception&& exception) override;
+
+  NodeServices& services_;
+  const GrantTerms& terms_;
+  std::vector<std::string> cpusets_;
+  Callbacks callbacks_;
+  State state_ = State::kRunning;
+  std::string reason_;  ///< Of draining, stopping and gone.
+
+  std::uint32_t generation_ = 0;  ///< Of the newest executor ordered.
+  std::uint32_t up_ = 0;          ///< Of the newest executor that has been up.
+  unsigned early_deaths_ = 0;     ///< Executors in a row that ended before they were up.
+  kj::Maybe<kj::Own<Executor>> executor_;
+  std::string data_socket_;
+  std::vector<std::string> transports_;  ///< Beside shm, as the client asked for them.
+  std::string client_host_;
+  Network network_;
+  std::vector<FunctionRequest> functions_;
+  std::map<std::uint32_t, std::string> fates_;
+  Usage past_usage_;                                          ///< Of executors that have ended.
+  std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiting_;  ///< For any change.
+  kj::TaskSet tasks_;
+};
+
+}  // namespace sublet::manager

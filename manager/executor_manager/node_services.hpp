@@ -1,0 +1,23 @@
+#pragma once
+
+#include <common/manager_clock.hpp>
+#include <executor_manager/executor.hpp>
+#include <executor_manager/library_cache.hpp>
+
+#include <cstdint>
+#include <string>
+
+namespace sublet::manager {
+
+/// What grants need of their executor manager. Outlives them.
+struct NodeServices {
+  ExecutorServices executors;
+  LibraryCache& libraries;
+  const ManagerClock& clock;
+  std::uint32_t uid = ~std::uint32_t{0};  ///< For executors; ~0: as this process.
+  std::uint32_t gid = ~std::uint32_t{0};
+  std::string rdma_host{};  ///< Device or address for RDMA connections; empty: all active ports.
+  std::string data_host{};  ///< Where executors take network connections; empty: all addresses.
+};
+
+}  // namespace sublet::manager

@@ -1,0 +1,233 @@
+#include <resource_manager/grant_table.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace sublet::manager {
+
+GrantTable::GrantTable(const Limits& limits, LeaseId first_lease, Random random)
+    : limits_(limits), next_lease_(number(first_lease)), random_(std::move(random)) {}
+
+LeaseId GrantTable::new_lease() {
+  while (leases_.contains(LeaseId{next_lease_})) ++next_lease_;
+  return LeaseId{next_lease_++};
+}
+
+Token GrantTable::new_token() {
+  Token token{};
+  do {
+    random_(std::as_writable_bytes(std::span(token)));
+  } while (tokens_.contains(token));
+  return token;
+}
+
+Result<void> GrantTable::room_for(std::size_t grants) const {
+  if (live_ + grants <= limits_.live) return {};
+  return fail(ErrorKind::kOverloaded,
+              "this manager keeps no more than " + std::to_string(limits_.live) + " grants");
+}
+
+GrantRecord& GrantTable::insert(const GrantTerms& terms, const std::string& node_name,
+                                GrantState state, Time now) {
+  const auto [position, is_new] = leases_.try_emplace(terms.key.lease);
+  Lease& lease = position->second;
+  if (is_new) {
+    lease.owner = terms.owner;
+  } else if (lease.grants.empty()) {
+    std::erase(ended_, terms.key.lease);
+  }
+  // A grant that comes back was counted when it was first given.
+  if (lease.lost.erase(place_of(terms.key)) == 0) lease.cores += terms.cores;
+  lease.expires = std::max(lease.expires, terms.expires);
+  lease.node_names.insert(node_name);
+  GrantRecord record;
+  record.terms = terms;
+  record.state = state;
+  record.since = now;
+  tokens_.emplace(terms.token, terms.key);
+  ++live_;
+  return lease.grants.emplace(place_of(terms.key), std::move(record)).first->second;
+}
+
+GrantRecord GrantTable::remove(const GrantKey& key, bool may_return) {
+  Lease& lease = leases_.at(key.lease);
+  auto node = lease.grants.extract(place_of(key));
+  GrantRecord grant = std::move(node.mapped());
+  tokens_.erase(grant.terms.token);
+  if (may_return) {
+    lease.lost.emplace(place_of(key), grant.usage);
+  } else {
+    lease.past += grant.usage;
+    lease.gone.insert(place_of(key));
+  }
+  --live_;
+  if (lease.grants.empty()) retire(key.lease);
+  return grant;
+}
+
+void GrantTable::retire(LeaseId id) {
+  if (leases_.at(id).withdrawn) {
+    leases_.erase(id);
+    return;
+  }
+  ended_.push_back(id);
+  while (ended_.size() > limits_.ended_leases) {
+    leases_.erase(ended_.front());
+    ended_.pop_front();
+  }
+}
+
+GrantRecord* GrantTable::find(const GrantKey& key) {
+  return const_cast<GrantRecord*>(std::as_const(*this).find(key));
+}
+
+const GrantRecord* GrantTable::find(const GrantKey& key) const {
+  const auto lease = leases_.find(key.lease);
+  if (lease == leases_.end()) return nullptr;
+  const auto grant = lease->second.grants.find(place_of(key));
+  return grant == lease->second.grants.end() ? nullptr : &grant->second;
+}
+
+// ---- ends and extensions ----
+
+Revocation GrantTable::revoke(GrantRecord& grant, GrantState next, const std::string& reason,
+                              Time now) {
+  grant.state = next;
+  grant.reason = reason;
+  grant.revoke_sent = now;
+  return {grant.terms.key, next == GrantState::kLapsing, reason};
+}
+
+std::vector<Revocation> GrantTable::withdraw(LeaseId id, Time now) {
+  std::vector<Revocation> revocations;
+  const auto lease = leases_.find(id);
+  if (lease == leases_.end()) return revocations;
+  lease->second.withdrawn = true;
+  for (auto& [place, grant] : lease->second.grants) {
+    revocations.push_back(revoke(grant, GrantState::kEnding, "the lease was not granted", now));
+  }
+  return revocations;
+}
+
+std::vector<Revocation> GrantTable::handle_dropped(LeaseId id, Time now) {
+  std::vector<Revocation> revocations;
+  const auto lease = leases_.find(id);
+  if (lease == leases_.end()) return revocations;
+  for (auto& [place, grant] : lease->second.grants) {
+    if (grant.state != GrantState::kGranted && grant.state != GrantState::kReserved) continue;
+    revocations.push_back(
+        revoke(grant, GrantState::kLapsing, "the client gave the lease back", now));
+  }
+  return revocations;
+}
+
+Result<GrantTable::Extension> GrantTable::extend(LeaseId id, std::span<const std::byte> token,
+                                                 milliseconds duration, Time now) {
+  const auto lease = leases_.find(id);
+  bool right = false;
+  if (lease != leases_.end()) {
+    for (const auto& [place, grant] : lease->second.grants) {
+      right |= same_token(std::as_bytes(std::span(grant.terms.token)), token);
+    }
+  }
+  if (!right) {
+    return fail(ErrorKind::kDenied, "lease " + std::to_string(number(id)) +
+                                        " is not extended: it has ended, or the token is not one "
+                                        "of its grants'");
+  }
+  Lease& record = lease->second;
+  record.expires = std::max(record.expires, now + duration);
+  Extension extension;
+  extension.expires = record.expires;
+  for (auto& [place, grant] : record.grants) {
+    if (grant.state == GrantState::kEnding) continue;
+    grant.terms.expires = record.expires;
+    extension.grants.push_back(grant.terms.key);
+  }
+  return extension;
+}
+
+std::vector<Revocation> GrantTable::review(Time now, const std::function<bool(NodeNumber)>& is_up) {
+  std::vector<Revocation> revocations;
+  for (auto& [id, lease] : leases_) {
+    for (auto& [place, grant] : lease.grants) {
+      if (!is_up(grant.terms.key.node)) continue;
+      if (auto revocation = review(grant, now)) revocations.push_back(std::move(*revocation));
+    }
+  }
+  return revocations;
+}
+
+std::optional<Revocation> GrantTable::review(GrantRecord& grant, Time now) const {
+  switch (grant.state) {
+    case GrantState::kReserved:
+      break;  // its announcement has a deadline of its own
+    case GrantState::kGranted:
+      if (now > grant.since + limits_.claim_timeout + limits_.grace) {
+        return revoke(grant, GrantState::kLapsing, "nobody claimed the grant in time", now);
+      }
+      break;
+    case GrantState::kClaimed:
+      if (now > grant.terms.expires + limits_.grace) {
+        return revoke(grant, GrantState::kEnding, "the lease has expired", now);
+      }
+      break;
+    case GrantState::kLapsing:
+    case GrantState::kEnding:
+      if (now > grant.revoke_sent + limits_.revoke_again) {
+        return revoke(grant, grant.state, grant.reason, now);
+      }
+      break;
+  }
+  return std::nullopt;
+}
+
+// ---- looking ----
+
+std::optional<std::string> GrantTable::why_not_adopt(const GrantTerms& terms, Time now) const {
+  const auto lease = leases_.find(terms.key.lease);
+  if (lease != leases_.end() && lease->second.gone.contains(place_of(terms.key))) {
+    return "the grant had ended before";
+  }
+  if (tokens_.contains(terms.token)) return "another grant has the same token";
+  if (now > terms.expires + limits_.grace) return "it has expired";
+  if (live_ >= limits_.live) return "this manager keeps no more grants";
+  return std::nullopt;
+}
+
+std::optional<GrantState> GrantTable::state(const GrantKey& key) const {
+  const GrantRecord* const grant = find(key);
+  if (grant == nullptr) return std::nullopt;
+  return grant->state;
+}
+
+std::vector<LeaseInfo> GrantTable::leases(bool include_ended) const {
+  std::vector<LeaseInfo> views;
+  for (const auto& [id, lease] : leases_) {
+    if (lease.withdrawn || (lease.grants.empty() && !include_ended)) continue;
+    views.push_back(view(id, lease));
+  }
+  return views;
+}
+
+LeaseInfo GrantTable::view(LeaseId id, const Lease& lease) {
+  LeaseInfo info;
+  info.id = number(id);
+  info.owner = lease.owner;
+  info.cores = lease.cores;
+  info.nodes.assign(lease.node_names.begin(), lease.node_names.end());
+  info.expires_unix_ms = to_unix_ms(lease.expires);
+  info.usage = lease.past;
+  for (const auto& [place, used] : lease.lost) info.usage += used;
+  bool claimed = false;
+  bool ending = true;
+  for (const auto& [place, grant] : lease.grants) {
+    info.usage += grant.usage;
+    claimed |= grant.state == GrantState::kClaimed;
+    ending &= grant.state == GrantState::kEnding || grant.state == GrantState::kLapsing;
+  }
+  info.state = lease.grants.empty() ? "ended" : ending ? "ending" : claimed ? "active" : "granted";
+  return info;
+}
+
+}  // namespace sublet::manager

@@ -1,0 +1,108 @@
+#pragma once
+
+// clang-format off
+// STATES  node:  up -> lost (connection gone, or silent too long) -> up when it registers again.
+//                Its grants are kept until it has been silent for `lost_after`: then it is written
+//                off. A draining node keeps its grants and gets no new ones. A node that leaves is
+//                forgotten at once, a lost one after `forget_after`.
+// LIMITS  NodeTable::Limits.
+// clang-format on
+
+#include <common/grant_terms.hpp>
+#include <resource_manager/placement.hpp>
+#include <sublet/result.hpp>
+#include <sublet/session.hpp>
+#include <wire/limits.hpp>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace sublet::manager {
+
+/// The nodes that have registered, and what is free on each. No clock, no I/O.
+///
+/// Owner: the lease book; on its thread.
+class NodeTable {
+ public:
+  struct Limits {
+    milliseconds lost_after = wire::kNodeLostAfter;
+    milliseconds forget_after{3'600'000};
+    std::size_t nodes = 65536;
+  };
+
+  explicit NodeTable(const Limits& limits) : limits_(limits) {}
+
+  /// A node joins or returns. The same id is the same node. kInvalid when the offer breaks a limit.
+  Result<NodeNumber> join(const NodeOffer& offer, Time now);
+  /// False: the node has been silent for too long and must register again.
+  [[nodiscard]] bool heartbeat(NodeNumber node, Time now);
+  /// The connection broke; the node may return with its grants.
+  void disconnect(NodeNumber node, Time now);
+  /// It is over when the node leaves or registers again.
+  void set_draining(NodeNumber node, bool draining);
+  /// The node holds no grant any more, and is no more.
+  void forget(NodeNumber node);
+
+  /// Cores and memory of a grant, on the node of its key.
+  void take(const GrantTerms& terms);
+  void give_back(const GrantTerms& terms);
+
+  struct Silent {
+    NodeNumber node{};
+    milliseconds silence{0};
+  };
+  /// Writes off the nodes that have been silent for `lost_after`, each once. They still hold their
+  /// grants in this table.
+  std::vector<Silent> write_off_silent(Time now);
+  /// Forgets those that have been lost for `forget_after`.
+  void forget_lost(Time now);
+
+  // ---- Looking. A node that is not known has nothing and is not up. ----
+
+  /// By name.
+  [[nodiscard]] std::vector<NodeInfo> views(Time now) const;
+  /// The nodes of that name; kInvalid, with the names there are, when there is none.
+  [[nodiscard]] Result<std::vector<NodeNumber>> named(const std::string& name) const;
+  [[nodiscard]] std::optional<NodeNumber> find(const std::string& node_id) const;
+  [[nodiscard]] const NodeOffer* offer(NodeNumber node) const;
+  [[nodiscard]] bool is_up(NodeNumber node) const;
+  [[nodiscard]] Capacity free(NodeNumber node) const;
+  /// Of nodes that may get a grant and are not in `excluded`.
+  [[nodiscard]] std::vector<Capacity> available(const std::set<NodeNumber>& excluded) const;
+  [[nodiscard]] const std::set<GrantKey>& grants(NodeNumber node) const;
+
+ private:
+  struct Node {
+    NodeOffer offer;
+    std::uint32_t used_cores = 0;
+    std::uint64_t used_memory = 0;
+    std::set<GrantKey> grants;
+    Time heard{};
+    bool connected = false;
+    bool draining = false;
+    bool written_off = false;
+
+    /// What an executor manager offers can shrink below what it still holds.
+    [[nodiscard]] std::uint32_t free_cores() const {
+      return offer.cores - std::min(offer.cores, used_cores);
+    }
+    [[nodiscard]] std::uint64_t free_memory() const {
+      return offer.memory_bytes - std::min(offer.memory_bytes, used_memory);
+    }
+  };
+
+  Result<void> check(const NodeOffer& offer) const;
+  [[nodiscard]] const Node* known(NodeNumber node) const;
+  static NodeInfo view(const Node& node, Time now);
+
+  Limits limits_;
+  std::uint32_t next_ = 1;
+  std::map<NodeNumber, Node> nodes_;
+  std::map<std::string, NodeNumber> ids_;
+};
+
+}  // namespace sublet::manager

@@ -1,0 +1,141 @@
+#include "cold.hpp"
+
+#include "exchange.hpp"
+#include "fork_exec.hpp"
+#include "leased_worker.hpp"
+#include <base/clock.hpp>
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+namespace sublet::bench {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// Cold starts of a batch: some milliseconds.
+constexpr unsigned kStartsPerBatch = 5;
+/// The cores of a lease that was released are free again after a few milliseconds.
+constexpr auto kFreeLimit = 5s;
+constexpr auto kFreeCheck = 200us;
+
+/// Waits until the executor of the last cold start is gone and its core can be leased again.
+Result<void> wait_for_free_core(Session& session) {
+  const base::Deadline deadline = base::Deadline::after(kFreeLimit);
+  for (;;) {
+    auto nodes = session.nodes();
+    if (!nodes) return tl::unexpected<Error>(std::move(nodes.error()));
+    for (const NodeInfo& node : *nodes) {
+      if (node.state == "up" && node.free_cores > 0) return {};
+    }
+    if (deadline.passed()) {
+      return fail(ErrorKind::kOverloaded, "no core became free for the next cold start within " +
+                                              std::to_string(kFreeLimit.count()) +
+                                              " s; let nobody else use this resource manager");
+    }
+    std::this_thread::sleep_for(kFreeCheck);
+  }
+}
+
+/// One cold start, in ns.
+Result<double> start_once(Session& session, const std::string& library, PrivatePayload& payload) {
+  if (auto free = wait_for_free_core(session); !free) {
+    return tl::unexpected<Error>(std::move(free.error()));
+  }
+  const base::Ticks start = base::ticks();
+  auto lease = session.lease({.cores = 1});
+  if (!lease) return tl::unexpected<Error>(std::move(lease.error()));
+  auto echo = lease->function(library, "echo");
+  if (!echo) return tl::unexpected<Error>(std::move(echo.error()));
+  const Reply reply = echo->call(payload.in(), payload.size(), payload.out(), payload.size());
+  const base::Ticks end = base::ticks();
+  if (!reply.ok()) {
+    return fail(ErrorKind::kDisconnected, std::string("the first call of a cold start: ") +
+                                              sublet::to_string(reply.status) + ": " +
+                                              echo->last_error());
+  }
+  if (!payload.all_came_back()) {
+    return fail(ErrorKind::kInternal, "'echo' sent other bytes back than it was given");
+  }
+  lease->release();
+  return static_cast<double>(base::TickRate::get().to_ns(end - start));
+}
+
+Result<std::vector<double>> start_batch(Session& session, const std::string& library,
+                                        PrivatePayload& payload, std::uint64_t count) {
+  std::vector<double> samples;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    auto sample = start_once(session, library, payload);
+    if (!sample) return tl::unexpected<Error>(std::move(sample.error()));
+    samples.push_back(*sample);
+  }
+  return samples;
+}
+
+void append(std::vector<double>& all, const std::vector<double>& batch) {
+  all.insert(all.end(), batch.begin(), batch.end());
+}
+
+Result<ColdRow> measure_size(Session& session, const std::string& library, ForkExecTimer& timer,
+                             const ColdOptions& options, std::size_t size, Progress& progress) {
+  PrivatePayload payload(size);
+  if (auto warm = start_batch(session, library, payload, options.warmup); !warm) {
+    return tl::unexpected<Error>(std::move(warm.error()));
+  }
+  ColdRow row;
+  row.size_bytes = size;
+  std::vector<double> ours;
+  std::vector<double> fork_exec;
+  std::vector<BatchPair> pairs;
+  while (row.starts < options.iterations) {
+    const auto count = static_cast<unsigned>(
+        std::min<std::uint64_t>(kStartsPerBatch, options.iterations - row.starts));
+    auto batch = start_batch(session, library, payload, count);
+    if (!batch) return tl::unexpected<Error>(std::move(batch.error()));
+    auto baseline = timer.run(count);
+    if (!baseline) return tl::unexpected<Error>(std::move(baseline.error()));
+    BatchPair pair;
+    pair.ours = percentile(*batch, 0.5);
+    pair.baseline = percentile(*baseline, 0.5);
+    pairs.push_back(pair);
+    append(ours, *batch);
+    append(fork_exec, *baseline);
+    row.starts += count;
+    progress.show("cold " + std::to_string(size) + " B", row.starts, options.iterations);
+  }
+  row.ours_us = to_us(spread_of(std::move(ours)));
+  row.fork_exec_us = to_us(spread_of(std::move(fork_exec)));
+  row.pairs = summarise(pairs);
+  return row;
+}
+
+}  // namespace
+
+Result<ColdReport> measure_cold(const ColdOptions& options, const std::vector<std::size_t>& sizes,
+                                Progress& progress) {
+  auto library = bench_library();
+  if (!library) return tl::unexpected<Error>(std::move(library.error()));
+  auto timer = ForkExecTimer::start();
+  if (!timer) return tl::unexpected<Error>(std::move(timer.error()));
+  auto session = open_session(options);
+  if (!session) return tl::unexpected<Error>(std::move(session.error()));
+
+  ColdReport report;
+  report.transport = options.transport;
+  report.manager = session->manager_address();
+  {
+    // Once before anything is timed: says where the worker is, and fills the node's library cache.
+    auto worker = lease_worker(*session, options, {});
+    if (!worker) return tl::unexpected<Error>(std::move(worker.error()));
+    report.cpus = worker->cpus;
+  }
+  for (const std::size_t size : sizes) {
+    auto row = measure_size(*session, *library, *timer, options, size, progress);
+    if (!row) return tl::unexpected<Error>(std::move(row.error()));
+    report.rows.push_back(*row);
+  }
+  return report;
+}
+
+}  // namespace sublet::bench

@@ -1,0 +1,185 @@
+#include <client/claim.hpp>
+#include <wire/address.hpp>
+#include <wire/convert.hpp>
+
+#include <algorithm>
+#include <iterator>
+
+namespace sublet::client {
+namespace {
+
+class NoticeServer final : public wire::LeaseNotices::Server {
+ public:
+  explicit NoticeServer(std::shared_ptr<NodeState> state) : state_(std::move(state)) {}
+
+  kj::Promise<void> ending(EndingContext context) override {
+    const auto params = context.getParams();
+    constexpr std::uint64_t kMostMs = std::uint64_t{1} << 40;
+    state_->ending({std::chrono::milliseconds(
+                        static_cast<std::int64_t>(std::min(params.getLeftMs(), kMostMs))),
+                    wire::to_string(params.getReason()), params.getLeaving()});
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> lost(LostContext context) override {
+    state_->lose(wire::to_string(context.getParams().getReason()));
+    return kj::READY_NOW;
+  }
+
+ private:
+  std::shared_ptr<NodeState> state_;
+};
+
+transport::Endpoint read_endpoint(wire::Endpoint::Reader from, const Grant& grant,
+                                  const std::string& host) {
+  transport::Endpoint endpoint;
+  endpoint.generation = from.getGeneration();
+  for (const auto address : from.getAddresses()) {
+    const auto kind = wire::transport_named(wire::to_string(address.getTransport()));
+    if (!kind) continue;  // of a newer executor manager
+    std::string text = wire::to_string(address.getAddress());
+    if (*kind != transport::Kind::kShm && text.starts_with("*:")) text = host + text.substr(1);
+    endpoint.addresses.push_back({*kind, std::move(text)});
+  }
+  for (const auto refusal : from.getRefusals()) {
+    endpoint.refusals.push_back(wire::to_string(refusal));
+  }
+  const std::size_t size = std::min(endpoint.token.size(), grant.token.size());
+  std::transform(grant.token.begin(), grant.token.begin() + static_cast<std::ptrdiff_t>(size),
+                 endpoint.token.begin(), [](std::byte b) { return static_cast<std::uint8_t>(b); });
+  return endpoint;
+}
+
+/// The host of an executor manager's address, as it stands before a port.
+std::string host_of(const std::string& address) {
+  const auto parsed = wire::Address::parse(address);
+  if (!parsed || parsed->kind == wire::Address::Kind::kUnix) return "127.0.0.1";
+  const bool v6 = parsed->host.find(':') != std::string::npos;
+  return v6 ? "[" + parsed->host + "]" : parsed->host;
+}
+
+/// An executor manager that answered, and at which address.
+struct Reached {
+  kj::Own<Connection> connection;
+  std::string host;
+};
+
+/// Tells `state` of the end of each executor and of the start of the next, until there is none.
+kj::Promise<void> follow_executors(wire::ClaimedLease::Client lease, Grant grant, std::string host,
+                                   std::shared_ptr<NodeState> state, std::uint32_t generation) {
+  auto fate = lease.fateRequest();
+  fate.setGeneration(generation);
+  return fate.send()
+      .then([lease, state, generation](
+                capnp::Response<wire::ClaimedLease::FateResults>&& results) mutable {
+        state->executor_ended(generation, wire::to_string(results.getText()));
+        auto replacement = lease.replacementRequest();
+        replacement.setGeneration(generation);
+        return replacement.send();
+      })
+      .then([lease, grant, host, state](
+                capnp::Response<wire::ClaimedLease::ReplacementResults>&& results) mutable
+            -> kj::Promise<void> {
+        if (auto failure = wire::failure_of(results)) {
+          state->lose(failure->what());
+          return kj::READY_NOW;
+        }
+        const auto endpoint = read_endpoint(results.getEndpoint(), grant, host);
+        state->executor_started(endpoint);
+        return follow_executors(lease, grant, host, state, endpoint.generation);
+      });
+}
+
+kj::Promise<Result<Claimed>> claim_at(const Grant& grant, transport::Preference preference,
+                                      std::shared_ptr<LeaseEvents> events, Reached reached) {
+  auto state = std::make_shared<NodeState>(std::move(events));
+  auto request = reached.connection->bootstrap().castAs<wire::ExecutorManager>().claimRequest();
+  request.setToken(wire::to_data(grant.token));
+  request.setNotices(kj::heap<NoticeServer>(state));
+  std::vector<transport::Kind> networks;
+  std::copy_if(preference.kinds.begin(), preference.kinds.end(), std::back_inserter(networks),
+               [](transport::Kind kind) { return kind != transport::Kind::kShm; });
+  auto names = request.initTransports(static_cast<unsigned>(networks.size()));
+  for (unsigned i = 0; i < names.size(); ++i) names.set(i, to_string(networks[i]));
+  return request.send().then(
+      [grant, state, preference = std::move(preference), reached = kj::mv(reached)](
+          capnp::Response<wire::ExecutorManager::ClaimResults>&& results) mutable
+      -> Result<Claimed> {
+        if (auto failure = wire::failure_of(results)) return tl::unexpected<Error>(*failure);
+        if (results.getWorkers().size() != grant.cores) {
+          return fail(ErrorKind::kInternal, "the executor manager of " + grant.node_name + " has " +
+                                                std::to_string(results.getWorkers().size()) +
+                                                " workers for a grant of " +
+                                                std::to_string(grant.cores));
+        }
+        Claimed claimed{{grant, std::move(preference), {}, state}, nullptr};
+        for (const auto worker : results.getWorkers()) {
+          claimed.share.cpusets.push_back(wire::to_string(worker.getCpuset()));
+        }
+        const auto endpoint = read_endpoint(results.getEndpoint(), grant, reached.host);
+        state->executor_started(endpoint);
+        auto watch = reached.connection->gone()
+                         .then([state, name = grant.node_name] {
+                           state->lose("the executor manager of node " + name + " went away", true);
+                         })
+                         .eagerlyEvaluate([state](kj::Exception&& exception) {
+                           state->lose(exception.getDescription().cStr(), true);
+                         });
+        auto follow = follow_executors(results.getLease(), grant, reached.host, state,
+                                       endpoint.generation)
+                          .eagerlyEvaluate([](kj::Exception&&) {});  // `watch` tells of it
+        claimed.remote.reset(new NodeRemote{kj::mv(reached.connection), results.getLease(),
+                                            kj::mv(watch), kj::mv(follow)});
+        return claimed;
+      });
+}
+
+/// Tries the addresses from `at` on.
+kj::Promise<Result<Reached>> connect_first(ControlLoop& loop, std::vector<std::string> addresses,
+                                           std::size_t at, std::string failures) {
+  if (at == addresses.size()) {
+    return Result<Reached>(
+        fail(ErrorKind::kDisconnected,
+             failures.empty() ? "it has no address reachable from here" : failures));
+  }
+  return loop.connect(addresses[at])
+      .then([&loop, addresses, at, failures](
+                Result<kj::Own<Connection>> connected) mutable -> kj::Promise<Result<Reached>> {
+        if (connected) {
+          return Result<Reached>(Reached{kj::mv(*connected), host_of(addresses[at])});
+        }
+        if (!failures.empty()) failures += "; ";
+        failures += connected.error().what();
+        return connect_first(loop, std::move(addresses), at + 1, std::move(failures));
+      });
+}
+
+}  // namespace
+
+kj::Promise<Result<Claimed>> claim_grant(ControlLoop& loop, const Grant& grant,
+                                         const ClientNode& client,
+                                         std::shared_ptr<LeaseEvents> events) {
+  const bool same_node = grant.node_id == client.node_id;
+  auto preference = transport::prefer(same_node, client.transport);
+  if (!preference) {
+    return Result<Claimed>(fail(preference.error().kind(), "connecting to node " + grant.node_name +
+                                                               ": " + preference.error().what()));
+  }
+  std::vector<std::string> reachable;
+  for (const std::string& address : grant.addresses) {
+    if (address.starts_with("unix:") && !same_node) continue;
+    reachable.push_back(address);
+  }
+  return connect_first(loop, std::move(reachable), 0, {})
+      .then([grant, preference = std::move(*preference), events = std::move(events)](
+                Result<Reached> reached) mutable -> kj::Promise<Result<Claimed>> {
+        if (!reached) {
+          return Result<Claimed>(
+              fail(reached.error().kind(), "connecting to the executor manager of node " +
+                                               grant.node_name + ": " + reached.error().what()));
+        }
+        return claim_at(grant, std::move(preference), std::move(events), kj::mv(*reached));
+      });
+}
+
+}  // namespace sublet::client

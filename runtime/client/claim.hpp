@@ -1,0 +1,38 @@
+#pragma once
+
+#include <client/control_thread.hpp>
+#include <client/node_state.hpp>
+#include <wire/control.capnp.h>
+
+#include <memory>
+#include <string>
+
+// What lives on the helper thread's loop. Only for control_plane.cpp and node_link.cpp.
+namespace sublet::client {
+
+/// The capability that holds one node's share of a lease. Dropping it gives the share back.
+struct NodeRemote {
+  kj::Own<Connection> connection;
+  wire::ClaimedLease::Client lease;
+  kj::Promise<void> watch;   ///< Tells the state when the executor manager goes away.
+  kj::Promise<void> follow;  ///< Tells the state how executors end, and of new ones.
+};
+
+/// What a claim brings. On the loop until `remote` is released to a NodeLink.
+struct Claimed {
+  NodeShare share;
+  std::unique_ptr<NodeRemote> remote;
+};
+
+/// Who claims.
+struct ClientNode {
+  std::string node_id;
+  std::string transport;  ///< The one asked for by name; empty: the best there is.
+};
+
+/// Claims `grant` at the first of its addresses that answers.
+kj::Promise<Result<Claimed>> claim_grant(ControlLoop& loop, const Grant& grant,
+                                         const ClientNode& client,
+                                         std::shared_ptr<LeaseEvents> events);
+
+}  // namespace sublet::client

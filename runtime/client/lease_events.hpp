@@ -1,0 +1,47 @@
+#pragma once
+
+#include <sublet/lease.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <string>
+
+namespace sublet::client {
+
+/// What other threads tell a lease: its user's callbacks, and that something has happened which the
+/// thread that uses the lease should look at. Shared by the lease and those who tell; any thread.
+class LeaseEvents {
+ public:
+  void set_on_ending(std::function<void(const EndingNotice&)> callback);
+  void set_on_lost(std::function<void(const std::string&)> callback);
+  void ending(const EndingNotice& notice);
+  void lost(const std::string& reason);
+
+  /// HOT PATH: true when the lease's thread should look after its workers.
+  [[nodiscard]] bool attention() const noexcept {
+    return attention_.load(std::memory_order_relaxed);
+  }
+  /// Pairs with the acquire in take_attention: what the caller wrote before is seen there.
+  void call_attention() noexcept;
+  /// Before looking: what happens from now on calls again. For the lease's thread.
+  void take_attention() noexcept { attention_.exchange(false, std::memory_order_acq_rel); }
+  /// For the lease's thread: it wants to look again without having been called.
+  void stay_attentive() noexcept { attention_.store(true, std::memory_order_relaxed); }
+  /// Sleeps until somebody calls for attention, at most for `limit`.
+  void wait(std::chrono::nanoseconds limit) noexcept;
+
+ private:
+  std::atomic<bool> attention_{false};
+  std::mutex news_mutex_;
+  std::condition_variable news_;
+  std::uint64_t calls_ = 0;  ///< For attention, by other threads.
+  std::uint64_t seen_ = 0;   ///< Of them, by wait().
+  std::mutex mutex_;         ///< Guards the callbacks.
+  std::function<void(const EndingNotice&)> on_ending_;
+  std::function<void(const std::string&)> on_lost_;
+};
+
+}  // namespace sublet::client

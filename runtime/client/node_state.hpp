@@ -1,0 +1,89 @@
+#pragma once
+
+#include <client/lease_events.hpp>
+#include <sublet/lease.hpp>
+#include <transport/any_channel.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace sublet::client {
+
+/// What is known of one node's share of a lease and of the executors that serve it. Written by the
+/// helper thread, which calls the lease's attention to what changes; any thread reads. Nothing here
+/// waits for anybody.
+///
+/// STATES  of the share: ours -> leaving (the node is being given back) -> lost. Of its executors,
+///         counted by generation: running -> ended (its process is gone) -> the next one runs.
+class NodeState {
+ public:
+  explicit NodeState(std::shared_ptr<LeaseEvents> events) : events_(std::move(events)) {}
+
+  // ---- For the helper thread ----
+
+  /// The first call counts. `node_gone`: not only our share of the node has ended, as when a lease
+  /// expires, but the node itself does not exist any more.
+  void lose(const std::string& reason, bool node_gone = false);
+  /// As lose, when we gave it back ourselves: nobody is told.
+  void release();
+  void ending(const EndingNotice& notice);
+  /// The process of the executor of `generation` is gone, and so are those before it.
+  void executor_ended(std::uint32_t generation, const std::string& fate);
+  /// A newer executor takes connections.
+  void executor_started(const transport::Endpoint& endpoint);
+
+  // ---- For all ----
+
+  /// The node is being given back.
+  [[nodiscard]] bool leaving() const noexcept { return leaving_.load(std::memory_order_acquire); }
+  /// It leaves, or is gone: other nodes may stand in for it.
+  [[nodiscard]] bool departed() const noexcept {
+    return leaving() || node_gone_.load(std::memory_order_acquire);
+  }
+  [[nodiscard]] bool lost() const noexcept { return lost_.load(std::memory_order_acquire); }
+  /// Why it was lost.
+  [[nodiscard]] std::string reason() const;
+  /// True once the process of that executor is gone: it writes to no memory of ours any more.
+  [[nodiscard]] bool ended(std::uint32_t generation) const noexcept {
+    return ended_generation_.load(std::memory_order_acquire) >= generation;
+  }
+  /// How it ended, for people; empty when that is not known.
+  [[nodiscard]] std::string fate(std::uint32_t generation) const;
+  /// Of the newest executor known.
+  [[nodiscard]] std::uint32_t generation() const noexcept {
+    return generation_.load(std::memory_order_acquire);
+  }
+  [[nodiscard]] transport::Endpoint endpoint() const;
+
+ private:
+  /// How many executors' fates are kept: more are not asked for, one channel breaks at a time.
+  static constexpr std::size_t kMaxFates = 8;
+
+  bool mark(const std::string& reason);
+
+  std::shared_ptr<LeaseEvents> events_;
+  std::atomic<bool> lost_{false};
+  std::atomic<bool> leaving_{false};
+  std::atomic<bool> node_gone_{false};
+  std::atomic<std::uint32_t> generation_{0};
+  std::atomic<std::uint32_t> ended_generation_{0};
+  mutable std::mutex mutex_;  ///< Guards what follows.
+  std::string reason_;
+  std::map<std::uint32_t, std::string> fates_;
+  transport::Endpoint endpoint_;
+};
+
+/// One node's share of a lease, as a claim describes it.
+struct NodeShare {
+  Grant grant;
+  transport::Preference preference;  ///< Which transports to its executors.
+  std::vector<std::string> cpusets;  ///< Of its workers.
+  std::shared_ptr<NodeState> state;
+};
+
+}  // namespace sublet::client

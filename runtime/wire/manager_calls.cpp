@@ -1,0 +1,96 @@
+#include <wire/convert.hpp>
+#include <wire/manager_calls.hpp>
+
+#include <kj/debug.h>
+
+#include <utility>
+
+namespace sublet::wire {
+namespace {
+
+/// Sends `request`; what `read` makes of the results, or their failure.
+template <class T, class Request, class Read>
+kj::Promise<Result<T>> answer(Request&& request, Read read) {
+  return request.send().then([read = std::move(read)](auto&& results) -> Result<T> {
+    if (auto failure = failure_of(results)) return tl::unexpected<Error>(std::move(*failure));
+    return read(results);
+  });
+}
+
+std::uint64_t count_of(std::chrono::milliseconds duration) {
+  return duration.count() < 0 ? 0 : static_cast<std::uint64_t>(duration.count());
+}
+
+}  // namespace
+
+kj::Promise<void> check_instance(ResourceManager::Client manager, const ManagerLocation& location) {
+  return manager.versionRequest().send().then([expected = location.instance](auto&& response) {
+    if (expected.empty() || to_string(response.getInstance()) == expected) return;
+    kj::throwFatalException(
+        KJ_EXCEPTION(DISCONNECTED, "another resource manager answers there than wrote that file"));
+  });
+}
+
+kj::Promise<Result<Granted>> ask_lease(ResourceManager::Client manager,
+                                       const sublet::LeaseRequest& wanted,
+                                       const std::string& client_node_id,
+                                       const std::string& owner) {
+  auto request = manager.leaseRequest();
+  write(request.initRequest(), wanted, client_node_id, owner);
+  return answer<Granted>(request, [](auto& results) -> Result<Granted> {
+    Granted granted;
+    granted.handle = results.getHandle();
+    for (const auto grant : results.getGrants()) {
+      auto checked = read(grant);
+      if (!checked) return tl::unexpected<Error>(std::move(checked.error()));
+      granted.grants.push_back(std::move(*checked));
+    }
+    return granted;
+  });
+}
+
+kj::Promise<Result<std::int64_t>> ask_extension(ResourceManager::Client manager,
+                                                const sublet::Grant& grant,
+                                                std::chrono::milliseconds duration) {
+  auto request = manager.extendRequest();
+  request.setLeaseId(grant.lease_id);
+  request.setToken(to_data(grant.token));
+  request.setDurationMs(count_of(duration));
+  return answer<std::int64_t>(
+      request, [](auto& results) -> std::int64_t { return results.getExpiresUnixMs(); });
+}
+
+kj::Promise<Result<std::vector<NodeInfo>>> ask_nodes(ResourceManager::Client manager) {
+  return answer<std::vector<NodeInfo>>(manager.nodesRequest(), [](auto& results) {
+    std::vector<NodeInfo> nodes;
+    for (const auto node : results.getNodes()) nodes.push_back(read(node));
+    return nodes;
+  });
+}
+
+kj::Promise<Result<std::vector<LeaseInfo>>> ask_leases(ResourceManager::Client manager,
+                                                       bool include_ended) {
+  auto request = manager.leasesRequest();
+  request.setIncludeEnded(include_ended);
+  return answer<std::vector<LeaseInfo>>(request, [](auto& results) {
+    std::vector<LeaseInfo> leases;
+    for (const auto lease : results.getLeases()) leases.push_back(read(lease));
+    return leases;
+  });
+}
+
+kj::Promise<Result<void>> ask_drain(ResourceManager::Client manager, const std::string& node,
+                                    std::chrono::milliseconds limit, const std::string& reason) {
+  auto request = manager.drainRequest();
+  request.setNode(node);
+  request.setLimitMs(count_of(limit));
+  request.setReason(reason);
+  return answer<void>(request, [](auto&) -> Result<void> { return {}; });
+}
+
+kj::Promise<Result<std::string>> ask_version(ResourceManager::Client manager) {
+  return manager.versionRequest().send().then(
+      [](auto&& response) -> Result<std::string> { return to_string(response.getVersion()); });
+}
+
+}  // namespace sublet::wire

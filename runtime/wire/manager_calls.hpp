@@ -1,0 +1,44 @@
+#pragma once
+
+// What anybody can ask a resource manager: for clients, the command line, and whatever else talks
+// to one. Each call sends one request; a refusal comes back as the Error that the manager gave, a
+// broken connection as a kj::Exception.
+
+#include <sublet/lease.hpp>
+#include <sublet/result.hpp>
+#include <sublet/session.hpp>
+#include <wire/control.capnp.h>
+#include <wire/manager_address.hpp>
+
+#include <kj/async.h>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+namespace sublet::wire {
+
+/// A kj::Exception of type DISCONNECTED when what answers is no resource manager, or another one
+/// than wrote `location`'s file.
+kj::Promise<void> check_instance(ResourceManager::Client manager, const ManagerLocation& location);
+
+struct Granted {
+  std::vector<sublet::Grant> grants;
+  LeaseHandle::Client handle = nullptr;  ///< Dropping it ends the grants that nobody has claimed.
+};
+/// `client_node_id` is who asks, for placement near; `owner` is for people to read.
+kj::Promise<Result<Granted>> ask_lease(ResourceManager::Client manager,
+                                       const sublet::LeaseRequest& request,
+                                       const std::string& client_node_id, const std::string& owner);
+/// The new end, in Unix milliseconds.
+kj::Promise<Result<std::int64_t>> ask_extension(ResourceManager::Client manager,
+                                                const sublet::Grant& grant,
+                                                std::chrono::milliseconds duration);
+kj::Promise<Result<std::vector<NodeInfo>>> ask_nodes(ResourceManager::Client manager);
+kj::Promise<Result<std::vector<LeaseInfo>>> ask_leases(ResourceManager::Client manager,
+                                                       bool include_ended);
+kj::Promise<Result<void>> ask_drain(ResourceManager::Client manager, const std::string& node,
+                                    std::chrono::milliseconds limit, const std::string& reason);
+kj::Promise<Result<std::string>> ask_version(ResourceManager::Client manager);
+
+}  // namespace sublet::wire

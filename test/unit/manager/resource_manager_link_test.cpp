@@ -1,0 +1,118 @@
+// A real executor manager against a resource manager of this test, on one event loop.
+
+#include <common/async.hpp>
+#include <common/rpc_connection.hpp>
+#include <executor_manager/executor_manager.hpp>
+
+#include <gtest/gtest.h>
+#include <kj/async-io.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+namespace sublet::manager {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// What the node does with its registration.
+struct Seen {
+  int registrations = 0;
+  int heartbeats = 0;
+  bool goodbye = false;
+  bool answered = false;
+};
+
+/// Wants a heartbeat every 10 ms, and answers a goodbye only after many of these.
+class Registration final : public wire::NodeRegistration::Server {
+ public:
+  Registration(kj::Timer& timer, Seen& seen) : timer_(timer), seen_(seen) {}
+
+ protected:
+  kj::Promise<void> heartbeat(HeartbeatContext) override {
+    ++seen_.heartbeats;
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> leave(LeaveContext) override {
+    seen_.goodbye = true;
+    return timer_.afterDelay(300 * kj::MILLISECONDS).then([this] { seen_.answered = true; });
+  }
+
+ private:
+  kj::Timer& timer_;
+  Seen& seen_;
+};
+
+class Manager final : public wire::ResourceManager::Server {
+ public:
+  Manager(kj::Timer& timer, Seen& seen) : timer_(timer), seen_(seen) {}
+
+ protected:
+  kj::Promise<void> register_(RegisterContext context) override {
+    ++seen_.registrations;
+    context.getResults().setRegistration(kj::heap<Registration>(timer_, seen_));
+    context.getResults().setHeartbeatMs(10);
+    return kj::READY_NOW;
+  }
+
+ private:
+  kj::Timer& timer_;
+  Seen& seen_;
+};
+
+class ResourceManagerLinkTest : public testing::Test {
+ protected:
+  ResourceManagerLinkTest() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "sublet-test-XXXXXX").string();
+    directory_ = ::mkdtemp(pattern.data());
+    const auto address =
+        wire::Address::parse("unix:" + directory_ + "/run/manager.sock").value_or_throw();
+    listener_ = kj::heap<RpcListener>(*io_.lowLevelProvider,
+                                      ListeningSocket::open(address, "test").value_or_throw(),
+                                      [this](std::shared_ptr<Peer>) -> capnp::Capability::Client {
+                                        return kj::heap<Manager>(timer(), seen_);
+                                      });
+    ExecutorManagerOptions options;
+    options.manager = wire::ManagerLocation(address.to_string());
+    options.cores = 1;
+    options.memory_bytes = std::uint64_t{64} << 20;
+    options.node_name = "n1";
+    options.cgroup = false;
+    node_ = ExecutorManager::start(io_, start_zygote().value_or_throw(), options).value_or_throw();
+  }
+  ~ResourceManagerLinkTest() noexcept override {
+    node_ = nullptr;
+    listener_ = nullptr;
+    std::error_code ignored;
+    std::filesystem::remove_all(directory_, ignored);
+  }
+
+  kj::Timer& timer() { return io_.provider->getTimer(); }
+  void wait(kj::Promise<void> promise) {
+    within(timer(), 10s, kj::mv(promise), "what the test waits for").wait(io_.waitScope);
+  }
+  kj::Promise<void> until_heartbeats(int count) {
+    if (seen_.heartbeats >= count) return kj::READY_NOW;
+    return timer().afterDelay(1 * kj::MILLISECONDS).then([this, count] {
+      return until_heartbeats(count);
+    });
+  }
+
+  kj::AsyncIoContext io_ = kj::setupAsyncIo();
+  std::string directory_;
+  Seen seen_;
+  kj::Own<RpcListener> listener_;
+  kj::Own<ExecutorManager> node_;
+};
+
+TEST_F(ResourceManagerLinkTest, KeepsTheConnectionUntilItsGoodbyeIsAnswered) {
+  wait(node_->registered());
+  wait(until_heartbeats(3));
+  wait(node_->stop("the test ends"));
+  EXPECT_TRUE(seen_.goodbye);
+  EXPECT_TRUE(seen_.answered) << "a heartbeat fell into the goodbye and ended the connection";
+  EXPECT_EQ(seen_.registrations, 1) << "a node that leaves does not register again";
+}
+
+}  // namespace
+}  // namespace sublet::manager

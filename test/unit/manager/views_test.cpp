@@ -1,0 +1,76 @@
+#include <common/views.hpp>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace sublet::manager {
+namespace {
+
+using nlohmann::json;
+
+TEST(Views, NodesAsJson) {
+  NodeInfo info;
+  info.name = "c1";
+  info.node_id = "boot/c1";
+  info.cores = 8;
+  info.free_cores = 3;
+  info.memory_bytes = 1024;
+  info.free_memory_bytes = 512;
+  info.cpuset = "0-7";
+  info.addresses = {"unix:@c1", "tcp:c1:7"};
+  info.state = "draining";
+  info.heartbeat_age = std::chrono::milliseconds(250);
+  const auto parsed = json::parse(to_json(std::span(&info, 1)));
+  EXPECT_EQ(parsed, (json{{"nodes",
+                           {{{"name", "c1"},
+                             {"node_id", "boot/c1"},
+                             {"state", "draining"},
+                             {"cores", 8},
+                             {"free_cores", 3},
+                             {"memory_bytes", 1024},
+                             {"free_memory_bytes", 512},
+                             {"cpuset", "0-7"},
+                             {"addresses", {"unix:@c1", "tcp:c1:7"}},
+                             {"heartbeat_age_ms", 250}}}}}));
+}
+
+TEST(Views, LeasesAsJson) {
+  LeaseInfo info;
+  info.id = 17;
+  info.state = "active";
+  info.owner = "someone@here";
+  info.cores = 2;
+  info.nodes = {"c1"};
+  info.expires_unix_ms = 1'700'000'000'000;
+  info.usage = {1, 2, 3, 4, 5, 6.5};
+  const auto parsed = json::parse(to_json(std::span(&info, 1)));
+  EXPECT_EQ(parsed, (json{{"leases",
+                           {{{"id", 17},
+                             {"state", "active"},
+                             {"owner", "someone@here"},
+                             {"cores", 2},
+                             {"nodes", {"c1"}},
+                             {"expires_unix_ms", 1'700'000'000'000},
+                             {"usage",
+                              {{"invocations", 1},
+                               {"compute_ns", 2},
+                               {"hot_poll_ns", 3},
+                               {"bytes_in", 4},
+                               {"bytes_out", 5},
+                               {"core_seconds", 6.5}}}}}}}));
+}
+
+TEST(Views, NoneAreAnEmptyList) {
+  EXPECT_EQ(json::parse(to_json(std::span<const NodeInfo>())), (json{{"nodes", json::array()}}));
+}
+
+TEST(Views, AnOwnerThatIsNoUtf8SpoilsNothing) {
+  std::vector<LeaseInfo> infos(2);
+  infos[0].owner = "bad \xff\xc3";
+  infos[1].owner = "good";
+  const auto parsed = json::parse(to_json(infos));
+  EXPECT_EQ(parsed["leases"][1]["owner"], "good");
+}
+
+}  // namespace
+}  // namespace sublet::manager
