@@ -345,6 +345,7 @@ void LeaseImpl::release() noexcept {
   workers_.close();
   // Workers that were asked for in place of others may be granted just now: they go back too.
   background_.drain();
+  replacement_.abandon();
   control_->note_release();
 }
 

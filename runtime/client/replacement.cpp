@@ -54,6 +54,11 @@ void Replacement::prepare_again(Standins found, std::function<Result<Standins>(S
   (void)start([held, again = std::move(again)] { return again(std::move(*held)); });
 }
 
+void Replacement::abandon() {
+  const std::lock_guard lock(mailbox_->mutex);
+  mailbox_->found.reset();
+}
+
 void Replacement::not_found(Workers& workers, std::size_t places, base::Ticks now,
                             const std::string& why) {
   // Said once for each spell of want.

@@ -43,6 +43,8 @@ class Replacement {
   /// After step(): `found` could not be used, or lacks functions opened meanwhile; `again` makes it
   /// ready and comes back through step().
   void prepare_again(Standins found, std::function<Result<Standins>(Standins)> again);
+  /// Gives back what has been found and not been taken.
+  void abandon();
 
  private:
   /// Written by the background, read by the lease; both may outlive the other.

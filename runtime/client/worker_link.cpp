@@ -19,7 +19,7 @@ constexpr auto kProcessEnd = 3s;
 constexpr auto kFateTold = 1s;
 
 bool waited(base::Ticks since, base::Ticks now, std::chrono::nanoseconds limit) noexcept {
-  return now - since > base::TickRate::get().from(limit);
+  return now > since && now - since > base::TickRate::get().from(limit);
 }
 
 }  // namespace

@@ -445,7 +445,7 @@ TEST_F(Client, LeasesAgainWhatItHasJustGivenBack) {
 }
 
 TEST_F(Client, EndsItsCallsWhenTheExecutorManagerIsKilled) {
-  open();
+  open({TestNode{}}, {.worker_wait = 100ms});
   std::atomic<int> lost{0};
   lease_.on_lost([&](const std::string&) { ++lost; });
   Function spin = function("spin_ms");

@@ -40,7 +40,7 @@ class ClientWait {
   [[nodiscard]] Status run(Channel& channel, Ticket ticket, ReplyView& reply,
                            base::Deadline deadline) noexcept {
     const base::Ticks start = base::ticks();
-    Progress progress{start, start, channel.parts_moved()};
+    Progress progress{start, channel.parts_moved()};
     contention_.restart(start);
     for (;;) {
       for (std::uint32_t i = 0; i < Channel::kPollsPerClock; ++i) {
@@ -58,7 +58,6 @@ class ClientWait {
  private:
   struct Progress {
     base::Ticks spinning_since;
-    base::Ticks peer_checked;
     std::uint64_t parts_moved;
   };
 
@@ -66,8 +65,8 @@ class ClientWait {
   void step(Channel& channel, Ticket ticket, Progress& progress, base::Ticks now,
             base::Deadline deadline) noexcept {
     const base::TickRate& rate = base::TickRate::get();
-    if (now - progress.peer_checked > rate.from(tuning::kPeerCheck)) {
-      progress.peer_checked = now;
+    if (now - peer_checked_ > rate.from(tuning::kPeerCheck)) {
+      peer_checked_ = now;
       (void)channel.check_peer();
       return;  // what it has found is polled for before any sleep
     }
@@ -91,6 +90,7 @@ class ClientWait {
   WaitPolicy policy_;
   std::chrono::nanoseconds contended_spin_;
   Contention contention_;
+  base::Ticks peer_checked_ = base::ticks();  ///< Over all waits: they may all be short.
 };
 
 }  // namespace sublet::transport
