@@ -11,9 +11,9 @@ if(SUBLET_SANITIZE)
   target_link_options(sublet_flags INTERFACE -fsanitize=${_sanitize})
 endif()
 
-# sublet_hide_names(TARGET [EXPORTS "PATTERN;..."]): only what SUBLET_API marks is visible outside the shared
-# library that TARGET is, or becomes part of. EXPORTS is for the shared library itself: of what the headers
-# of others mark as visible, templates of std and Boost, it keeps all names that fit no pattern to itself.
+# sublet_hide_names(TARGET [EXPORTS PATTERN...]): of TARGET, or of the shared library that it becomes
+# part of, only what SUBLET_API marks is visible outside. EXPORTS is for the shared library itself:
+# names that fit no pattern stay inside, even where the headers of std or Boost mark them as visible.
 function(sublet_hide_names target)
   cmake_parse_arguments(arg "" "" "EXPORTS" ${ARGN})
   set_target_properties(${target} PROPERTIES

@@ -49,7 +49,7 @@ class SubletBench : public testing::Test {
     BenchRun bench = start(words);
     const int code = bench.wait(kLimit);
     EXPECT_EQ(code, 0) << bench.errors();
-    EXPECT_TRUE(bench.all_gone(10s)) << "left a process behind";
+    EXPECT_TRUE(bench.all_gone(30s)) << "left a process behind";
     EXPECT_EQ(bench.output().rfind("# Sublet", 0), 0u) << bench.output();
     std::ifstream file(json_path());
     return json::parse(file, nullptr, false);
@@ -215,7 +215,7 @@ TEST_F(SubletBench, SaysThatTheManagerIsNotThere) {
   BenchRun bench = start({"latency", "--manager", "unix:" + folder_.string() + "/nobody"});
   EXPECT_EQ(bench.wait(kLimit), 1);
   EXPECT_TRUE(mentions(bench.errors(), "nobody")) << bench.errors();
-  EXPECT_TRUE(bench.all_gone(10s));
+  EXPECT_TRUE(bench.all_gone(30s));
 }
 
 TEST_F(SubletBench, ShowsProgressOnATerminalAndLeavesNothingBehindWhenKilled) {
@@ -223,7 +223,7 @@ TEST_F(SubletBench, ShowsProgressOnATerminalAndLeavesNothingBehindWhenKilled) {
   ASSERT_TRUE(bench.says("latency hot 8 B: ", kLimit));
   bench.kill(SIGKILL);
   EXPECT_EQ(bench.wait(kLimit), 128 + SIGKILL);
-  EXPECT_TRUE(bench.all_gone(15s));
+  EXPECT_TRUE(bench.all_gone(30s));
 }
 
 }  // namespace

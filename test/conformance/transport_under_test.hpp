@@ -38,7 +38,7 @@ struct ClientOptions {
   std::uint32_t worker = 0;
   std::uint32_t slots = 16;
   Token token = kToken;
-  std::chrono::milliseconds timeout{10'000};
+  std::chrono::milliseconds timeout{30'000};
   std::chrono::milliseconds peer_timeout = kSilenceAllowed;
   transport::WaitPolicy wait{};
 };

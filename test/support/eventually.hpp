@@ -9,7 +9,7 @@ namespace sublet::test {
 /// announces: a file, the state of a thread, a counter in shared memory.
 template <class Condition>
 bool eventually(Condition&& condition,
-                std::chrono::nanoseconds limit = std::chrono::milliseconds(10'000)) {
+                std::chrono::nanoseconds limit = std::chrono::milliseconds(30'000)) {
   const auto deadline = std::chrono::steady_clock::now() + limit;
   for (unsigned round = 0; !condition(); ++round) {
     if (std::chrono::steady_clock::now() > deadline) return false;

@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 
 constexpr const char* kMarkVariable = "SUBLET_TEST_MARK=";
-constexpr auto kQueryLimit = 5s;
+constexpr auto kQueryLimit = 30s;
 
 std::string read_all(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -113,6 +113,7 @@ SessionOptions TestManagers::session_options(const std::string& node) const {
   SessionOptions options;
   options.manager = address_;
   options.allow_private = false;
+  options.timeout = kQueryLimit;
   // Another node than those of the second host.
   options.node_name = hosts_ == nullptr ? node : "first";
   if (const char* transport = std::getenv("SUBLET_TRANSPORT")) options.transport = transport;

@@ -18,7 +18,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kCommandLimit = 10s;
+constexpr auto kCommandLimit = 30s;
 
 /// The path of a program of the system; empty if it is not installed.
 std::string find_program(const std::string& name) {

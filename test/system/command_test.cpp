@@ -257,7 +257,7 @@ TEST_F(PrivateManagerTest, IsReadyWhenItHasWrittenItsAddressAndEndsWithItsLifeli
   EXPECT_EQ(nodes.code, 0);
   expect_contains(nodes.output, "\"state\": \"up\"");
   ::close(std::exchange(lifeline_, -1));
-  const auto status = process_->wait(10s);
+  const auto status = process_->wait(30s);
   ASSERT_TRUE(status);
   EXPECT_TRUE(WIFEXITED(*status) && WEXITSTATUS(*status) == 0);
   EXPECT_TRUE(fs::is_empty(directory_ + "/sublet"));
@@ -266,7 +266,7 @@ TEST_F(PrivateManagerTest, IsReadyWhenItHasWrittenItsAddressAndEndsWithItsLifeli
 TEST_F(PrivateManagerTest, LeavesNothingThatTheNextOneDoesNotRemove) {
   start();
   process_->signal(SIGKILL);
-  ASSERT_TRUE(process_->wait(5s));
+  ASSERT_TRUE(process_->wait(30s));
   ::close(std::exchange(lifeline_, -1));
   EXPECT_FALSE(fs::is_empty(directory_ + "/sublet"));
   start();

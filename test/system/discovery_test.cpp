@@ -60,7 +60,7 @@ class Discovery : public testing::Test {
   bool node_is_up() const {
     const auto location = wire::find_manager({}, directory_);
     if (!location) return false;
-    const auto nodes = manager::query_nodes(*location, 5s);
+    const auto nodes = manager::query_nodes(*location, 30s);
     return nodes && nodes->size() == 1 && nodes->front().state == "up";
   }
   std::string output(const std::string& log) const {

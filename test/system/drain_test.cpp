@@ -59,7 +59,7 @@ class Drain : public ::testing::Test {
     EXPECT_EQ(WEXITSTATUS(*status), 0);
   }
   Result<void> drain(const std::string& node, std::chrono::milliseconds time) {
-    return manager::order_drain(managers_.address(), node, time, "a test wants it back", 5s);
+    return manager::order_drain(managers_.address(), node, time, "a test wants it back", 30s);
   }
 
   TestManagers managers_{{one_worker("n1"), one_worker("n2")}, true};

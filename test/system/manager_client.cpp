@@ -13,7 +13,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kLimit = 10s;
+constexpr auto kLimit = 30s;
 
 class Notices final : public wire::LeaseNotices::Server {
  public:

@@ -112,11 +112,11 @@ TEST_F(ManagersFaults, AKilledExecutorManagerTakesItsExecutorsAlong) {
   auto claim = client.claim(lease.grants[0]).value_or_throw();
   ASSERT_TRUE(client.open(claim, 0, SYSTEM_SAMPLE, "twice"));
   managers_.node(0).signal(SIGKILL);
-  ASSERT_TRUE(managers_.node(0).wait(5s));
+  ASSERT_TRUE(managers_.node(0).wait(30s));
   EXPECT_TRUE(eventually([&] { return managers_.processes().size() == 1; }))
       << "only the resource manager may be left";
   EXPECT_TRUE(eventually([&] { return managers_.nodes().at(0).state == "lost"; }));
-  EXPECT_TRUE(eventually([&] { return managers_.leases().empty(); }, 15s));
+  EXPECT_TRUE(eventually([&] { return managers_.leases().empty(); }));
   const auto refused = client.lease(1);
   ASSERT_FALSE(refused);
   EXPECT_NE(std::string(refused.error().what()).find("1 node is lost"), std::string::npos);
@@ -141,7 +141,7 @@ TEST_F(ManagersFaults, LeasesDoNotNoticeThatTheResourceManagerIsKilled) {
   {
     auto claim = client.claim(lease.grants[0]).value_or_throw();
     managers_.resource_manager().signal(SIGKILL);
-    ASSERT_TRUE(managers_.resource_manager().wait(5s));
+    ASSERT_TRUE(managers_.resource_manager().wait(30s));
     EXPECT_TRUE(client.open(claim, 0, SYSTEM_SAMPLE, "twice"));
     ::kill(managers_.executors().at(0), SIGKILL);
     EXPECT_EQ(client.replacement(claim, 1).value_or_throw(), 2u) << "without a resource manager";
@@ -170,7 +170,7 @@ TEST_F(ManagersFaults, LeasesThatEndWhileTheResourceManagerIsAwayAreNotHeldAfter
   {
     const auto claim = client.claim(lease.grants[0]).value_or_throw();
     managers_.resource_manager().signal(SIGKILL);
-    ASSERT_TRUE(managers_.resource_manager().wait(5s));
+    ASSERT_TRUE(managers_.resource_manager().wait(30s));
   }
   EXPECT_TRUE(eventually([&] { return managers_.executors().empty(); }));
   managers_.start_resource_manager();
@@ -200,7 +200,7 @@ TEST_F(ManagersFaults, ATerminatedExecutorManagerTellsItsClientsAndLeavesNothing
   const auto claim = client.claim(lease.grants[0]).value_or_throw();
   managers_.node(0).signal(SIGTERM);
   ASSERT_TRUE(client.until([&] { return !claim.heard->lost.empty(); }));
-  const auto status = managers_.node(0).wait(10s);
+  const auto status = managers_.node(0).wait(30s);
   ASSERT_TRUE(status);
   EXPECT_TRUE(WIFEXITED(*status) && WEXITSTATUS(*status) == 0) << *status;
   EXPECT_EQ(managers_.processes().size(), 1u);
@@ -228,7 +228,7 @@ TEST_F(ManagersFaults, ATerminatedResourceManagerRemovesItsSocket) {
   const std::string path = managers_.address().substr(5);
   ASSERT_TRUE(std::filesystem::exists(path));
   managers_.resource_manager().signal(SIGTERM);
-  const auto status = managers_.resource_manager().wait(10s);
+  const auto status = managers_.resource_manager().wait(30s);
   ASSERT_TRUE(status);
   EXPECT_TRUE(WIFEXITED(*status) && WEXITSTATUS(*status) == 0) << *status;
   EXPECT_FALSE(std::filesystem::exists(path));
@@ -241,7 +241,7 @@ TEST_F(ManagersFaults, ASecondExecutorManagerOfANodeWaitsUntilTheFirstIsGone) {
   }));
   EXPECT_EQ(managers_.free_cores(), 4u);
   managers_.node(0).signal(SIGTERM);
-  ASSERT_TRUE(managers_.node(0).wait(10s));
+  ASSERT_TRUE(managers_.node(0).wait(30s));
   managers_.wait_for_nodes(1);
 }
 

@@ -23,7 +23,7 @@ class FabricHostileClient : public FabricPair {
 
   [[nodiscard]] base::Fd link() const {
     const auto address = HostPort::parse(listener_->address()).value_or_throw();
-    return connect_to(address, steady_clock::now() + seconds(5)).value_or_throw();
+    return connect_to(address, steady_clock::now() + seconds(20)).value_or_throw();
   }
 
   [[nodiscard]] static Hello good_hello() {
