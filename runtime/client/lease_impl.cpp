@@ -23,15 +23,6 @@ std::int64_t now_unix_ms() {
       .count();
 }
 
-void add(Usage& to, const Usage& more) {
-  to.invocations += more.invocations;
-  to.compute_ns += more.compute_ns;
-  to.hot_poll_ns += more.hot_poll_ns;
-  to.bytes_in += more.bytes_in;
-  to.bytes_out += more.bytes_out;
-  to.core_seconds += more.core_seconds;
-}
-
 std::string place_of(const NodeShare& share, std::uint32_t worker) {
   return share.grant.node_name + " cpu " + share.cpusets[worker];
 }
@@ -281,7 +272,7 @@ void LeaseImpl::forget_nodes() {
     const bool later = background_.run([gone, past = past_]() {
       if (const auto used_there = gone->usage()) {
         const std::lock_guard lock(past->mutex);
-        add(past->usage, *used_there);
+        past->usage += *used_there;
       }
       gone->release();
     });
@@ -332,7 +323,7 @@ Result<Usage> LeaseImpl::usage() {
     auto usage = node->usage();
     if (!usage && node->state().lost()) continue;
     if (!usage) return tl::unexpected<Error>(usage.error());
-    add(sum, *usage);
+    sum += *usage;
   }
   return sum;
 }

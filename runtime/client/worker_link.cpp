@@ -189,11 +189,21 @@ void WorkerLink::take_down(Status status, const std::string& reason) noexcept {
   // Replies that came before the end count.
   for (std::uint32_t i = 0; i < slots_.size(); ++i) {
     PendingCall* call = slots_[(next_sequence_ + i) & mask_];
-    if (call != nullptr) (void)poll(*call);
+    transport::ReplyView view;
+    if (call == nullptr || channel_->poll(call->ticket, view) != Status::kOk) continue;
+    if (view.status != Status::kLost || channel_->is_open()) finish(*call, view);
   }
   channel_->close();
   channel_.reset();
   phase_ = Phase::kDown;
+  // Those whose loss was seen before stand with the others again, in the order of their submission.
+  while (PendingCall* call = dying_.pop_front()) {
+    if (call->reply.status == Status::kLost) {
+      slots_[call->ticket.sequence & mask_] = call;
+    } else {
+      end_call(*call, status, reason);
+    }
+  }
   // The youngest first: the sink puts those that run again in front of the queue.
   for (std::uint32_t i = static_cast<std::uint32_t>(slots_.size()); i-- > 0;) {
     PendingCall* call = std::exchange(slots_[(next_sequence_ + i) & mask_], nullptr);
@@ -207,7 +217,6 @@ void WorkerLink::take_down(Status status, const std::string& reason) noexcept {
     call->reply = {Status::kLost, index_, 0, 0};
     end_call(*call, status, reason);
   }
-  while (PendingCall* call = dying_.pop_front()) end_call(*call, status, reason);
 }
 
 void WorkerLink::end_call(PendingCall& call, Status status, const std::string& reason) noexcept {
