@@ -1,6 +1,5 @@
 #include "options.hpp"
 
-
 #include <boost/program_options.hpp>
 
 #include <algorithm>
@@ -57,7 +56,8 @@ Result<Mode> parse_mode(const std::string& text) {
 
 Result<transport::Kind> parse_transport(const std::string& text) {
   if (const auto kind = transport::kind_named(text)) return *kind;
-  return fail(ErrorKind::kInvalid, "--transport: '" + text + "' is none of " + transport::kind_names());
+  return fail(ErrorKind::kInvalid,
+              "--transport: '" + text + "' is none of " + transport::kind_names());
 }
 
 /// Those of all benchmarks.
@@ -71,7 +71,7 @@ po::options_description common_description() {
       ("json", po::value<std::string>()->value_name("FILE"),                                //
        "write the figures there as JSON; - for standard output")                            //
       ("transport", po::value<std::string>()->value_name("NAME"),                           //
-       ("one of " + transport::kind_names() + " (default shm)").c_str())                          //
+       ("one of " + transport::kind_names() + " (default shm)").c_str())                    //
       ("help,h", "explain the options");
   return options;
 }
@@ -288,8 +288,7 @@ std::string bench_help() {
 
 Result<BenchOptions> parse_bench(const std::vector<std::string>& words) {
   if (words.empty()) {
-    return fail(ErrorKind::kInvalid,
-                "name a benchmark: latency, cold, rate, bandwidth or connect");
+    return fail(ErrorKind::kInvalid, "name a benchmark: latency, cold, rate, bandwidth or connect");
   }
   const std::vector<std::string> arguments(words.begin() + 1, words.end());
   if (words[0] == "latency")
@@ -301,9 +300,9 @@ Result<BenchOptions> parse_bench(const std::vector<std::string>& words) {
   if (words[0] == "connect")
     return parse_as("connect", connect_description(), arguments, read_connect);
   if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") return HelpText{bench_help()};
-  return fail(ErrorKind::kInvalid,
-              "'" + words[0] +
-                  "' is none of the benchmarks latency, cold, rate, bandwidth, connect");
+  return fail(
+      ErrorKind::kInvalid,
+      "'" + words[0] + "' is none of the benchmarks latency, cold, rate, bandwidth, connect");
 }
 
 }  // namespace sublet::bench

@@ -110,8 +110,8 @@ Status Function::try_async(std::size_t worker, const void* in, std::size_t in_si
     return Status::kInvalid;
   }
   client::PendingCall* pending = nullptr;
-  const Status status =
-      lease_->workers().try_async(worker, index_, idempotent_, in, in_size, out, out_capacity, pending);
+  const Status status = lease_->workers().try_async(worker, index_, idempotent_, in, in_size, out,
+                                                    out_capacity, pending);
   call.end();
   if (pending != nullptr) {
     // A handle that is used again and again spares the two atomic operations of a new one.

@@ -5,8 +5,8 @@
 namespace sublet::client {
 namespace {
 
-/// Calls of a batch that are under way or queued at once, for each slot: enough that no worker waits
-/// for the next one.
+/// Calls of a batch that are under way or queued at once, for each slot: enough that no worker
+/// waits for the next one.
 constexpr std::size_t kCallsPerSlot = 2;
 
 class Batch {
@@ -25,8 +25,8 @@ class Batch {
         skip(item);
         continue;
       }
-      PendingCall* call = workers_.async(function, idempotent, item.in, item.in_size, item.out,
-                                         item.out_capacity);
+      PendingCall* call =
+          workers_.async(function, idempotent, item.in, item.in_size, item.out, item.out_capacity);
       under_way_.push_back({&item, call});
     }
     while (!under_way_.empty()) end_oldest();
@@ -81,10 +81,10 @@ Result<BatchReport> run_batch(Workers& workers, const std::string& name, std::ui
   Batch batch(workers, items, base::Deadline::after(limit));
   batch.run(function, idempotent);
   if (batch.late()) {
-    return fail(ErrorKind::kDisconnected,
-                "a batch of " + std::to_string(items.size()) + " calls of '" + name +
-                    "' did not end within its limit; " + std::to_string(batch.report().ok) +
-                    " ended well");
+    return fail(ErrorKind::kDisconnected, "a batch of " + std::to_string(items.size()) +
+                                              " calls of '" + name +
+                                              "' did not end within its limit; " +
+                                              std::to_string(batch.report().ok) + " ended well");
   }
   return batch.report();
 }

@@ -132,8 +132,7 @@ Result<void> Functions::open_on(NodeLink& node, const OpenFunction& function) {
     opened = node.open(request);
     if (opened && !*opened) {
       return fail(ErrorKind::kInternal, "node " + node.grant().node_name + " forgot library '" +
-                                            request.library +
-                                            "' at once; is its cache too small?");
+                                            request.library + "' at once; is its cache too small?");
     }
   }
   if (!opened) return tl::unexpected<Error>(opened.error());

@@ -40,8 +40,7 @@ Error not_connected(const NodeShare& share, std::uint32_t worker_on_node, const 
 
 /// Opens all functions on the nodes of `found` and connects to `most` workers there.
 Result<Standins> prepare(Standins found, std::size_t most, const Functions& functions,
-                         const Timeouts& timeouts,
-                         const std::shared_ptr<transport::Arena>& arena) {
+                         const Timeouts& timeouts, const std::shared_ptr<transport::Arena>& arena) {
   std::size_t opened = 0;
   for (const auto& node : found.nodes) {
     auto count = functions.open_all(*node, found.functions);
@@ -130,8 +129,7 @@ Result<void> LeaseImpl::connect_all() {
       routes.push_back(std::move(*route));
       const auto index = static_cast<std::uint32_t>(workers_.size());
       if (trace_) {
-        trace_->workers.push_back("worker " + std::to_string(index) + " on " +
-                                  place_of(*share, i));
+        trace_->workers.push_back("worker " + std::to_string(index) + " on " + place_of(*share, i));
       }
       workers_.add(workers_.make_link(share, index, i));
     }
@@ -233,12 +231,11 @@ Replacement::Find LeaseImpl::finder() const {
 
 void LeaseImpl::adopt(Standins found, const std::vector<std::uint32_t>& places) {
   if (found.functions < functions_->size()) {
-    replacement_.prepare_again(
-        std::move(found), [functions = functions_, control = control_, arena = arena_](
-                              Standins again) {
-          const std::size_t most = again.workers.size();
-          return prepare(std::move(again), most, *functions, control->timeouts(), arena);
-        });
+    replacement_.prepare_again(std::move(found), [functions = functions_, control = control_,
+                                                  arena = arena_](Standins again) {
+      const std::size_t most = again.workers.size();
+      return prepare(std::move(again), most, *functions, control->timeouts(), arena);
+    });
     return;
   }
   std::size_t used = 0;
@@ -262,8 +259,8 @@ void LeaseImpl::adopt(Standins found, const std::vector<std::uint32_t>& places) 
 
 void LeaseImpl::forget_nodes() {
   for (auto& node : nodes_) {
-    const bool used = std::any_of(
-        workers_.links().begin(), workers_.links().end(), [&](const auto& link) {
+    const bool used =
+        std::any_of(workers_.links().begin(), workers_.links().end(), [&](const auto& link) {
           return link->share() == node->share() && !(link->down() && node->state().departed());
         });
     if (used) continue;

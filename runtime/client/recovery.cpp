@@ -56,8 +56,8 @@ void Recovery::connect(std::vector<Attempt> attempts, Workers& workers, base::Ti
     under_way_.push_back({attempt.worker, attempt.share.get()});
   }
   auto shared = std::make_shared<std::vector<Attempt>>(std::move(attempts));
-  const bool started = background_.run(
-      [shared, mailbox = mailbox_, events = events_, arena = arena_] {
+  const bool started =
+      background_.run([shared, mailbox = mailbox_, events = events_, arena = arena_] {
         std::vector<transport::Target> targets;
         for (const Attempt& attempt : *shared) targets.push_back(attempt.route.target);
         auto channels = transport::connect(targets, arena);
@@ -98,8 +98,7 @@ void Recovery::collect(Workers& workers, base::Ticks now) {
       not_connected(workers, now,
                     "connecting to worker " + std::to_string(link.worker_on_node()) + " on node " +
                         attempt.share->grant.node_name + " by " +
-                        to_string(attempt.route.target.kind) + ": " +
-                        attempt.error);
+                        to_string(attempt.route.target.kind) + ": " + attempt.error);
       continue;
     }
     pause_ = 0;

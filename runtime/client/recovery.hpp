@@ -13,7 +13,8 @@
 namespace sublet::client {
 
 /// Connects workers that are down to the executor that their node's manager has started in place of
-/// the one that died. The connecting is done in the background; step() picks up what has come of it.
+/// the one that died. The connecting is done in the background; step() picks up what has come of
+/// it.
 ///
 /// Owner: the lease, whose thread uses it.
 class Recovery {

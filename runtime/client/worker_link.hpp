@@ -36,8 +36,8 @@ class CallSink {
   /// The call has ended, with an error that is final, or it is dying and nothing can write to its
   /// memory any more.
   virtual void ended_badly(PendingCall& call) noexcept = 0;
-  /// The call was under way behind one that killed its worker: no function has seen it. It is dying,
-  /// and nothing can write to its memory any more.
+  /// The call was under way behind one that killed its worker: no function has seen it. It is
+  /// dying, and nothing can write to its memory any more.
   virtual void never_started(PendingCall& call) noexcept = 0;
   /// A link has found out that its executor, which other links may have too, is dead or dying.
   virtual void executor_ends() noexcept = 0;
@@ -121,8 +121,8 @@ class WorkerLink {
   [[nodiscard]] bool to_be_replaced() const noexcept { return down() && share_->state->departed(); }
   /// The channel has ended, or the node's helper says that the executor has.
   [[nodiscard]] bool executor_has_ended() const noexcept {
-    return channel_ && (!channel_->is_open() || share_->state->ended(generation_) ||
-                        share_->state->lost());
+    return channel_ &&
+           (!channel_->is_open() || share_->state->ended(generation_) || share_->state->lost());
   }
   /// Calls under way, dying ones included.
   [[nodiscard]] bool busy() const noexcept { return in_flight() != 0 || !dying_.empty(); }
@@ -172,7 +172,8 @@ class WorkerLink {
   std::uint32_t next_sequence_ = 1;
   CallList dying_;
   base::Ticks ending_since_ = 0;
-  /// The call whose own reply says that it killed the worker; those behind it have not been started.
+  /// The call whose own reply says that it killed the worker; those behind it have not been
+  /// started.
   std::optional<std::uint32_t> killer_;
 };
 

@@ -258,7 +258,9 @@ void Workers::fail_queue_in_vain(base::Ticks now) noexcept {
     why = "no worker came up within " + std::to_string(waited.count()) + " ms: ";
   }
   const NodeState& state = *links_.back()->share()->state;
-  why += state.lost() ? state.reason() : state.leaving() ? "its node has left" : "its executor died";
+  why += state.lost()      ? state.reason()
+         : state.leaving() ? "its node has left"
+                           : "its executor died";
   if (!obstacle_.empty()) why += "; " + obstacle_;
   while (PendingCall* call = queue_.pop_front()) refuse(*call, Status::kClosed, why);
 }

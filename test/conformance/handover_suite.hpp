@@ -33,8 +33,7 @@ class HandOver : public Fixture<T> {
   /// Executors first: they are made by fork.
   void start_all(std::chrono::nanoseconds patience = std::chrono::seconds(20)) {
     for (std::size_t i = 0; i < kExecutors; ++i) {
-      executors_.push_back(
-          std::make_unique<ChildExecutor<T>>(ExecutorOptions{}, this->control_));
+      executors_.push_back(std::make_unique<ChildExecutor<T>>(ExecutorOptions{}, this->control_));
     }
     for (std::uint16_t i = 0; i < static_cast<std::uint16_t>(Function::kCount); ++i) {
       client::OpenFunction function;
@@ -45,8 +44,8 @@ class HandOver : public Fixture<T> {
     Grant grant;
     grant.node_name = "node";
     grant.slots = kSlots;
-    share_ = std::make_shared<const client::NodeShare>(client::NodeShare{
-        grant, {{kind()}, "the test says so"}, {"0"}, state_});
+    share_ = std::make_shared<const client::NodeShare>(
+        client::NodeShare{grant, {{kind()}, "the test says so"}, {"0"}, state_});
     workers_ = std::make_unique<client::Workers>(
         events_, this->arena(), nullptr, functions_,
         client::Workers::Options{.replace = false, .patience = patience});
@@ -232,8 +231,8 @@ TYPED_TEST_P(HandOver, ShowsADeathToShortWaits) {
   const auto end = this->patience();
   bool ended = false;
   while (!ended && !end.passed()) {
-    ended = this->workers_->wait(*running.call,
-                                 base::Deadline::after(std::chrono::microseconds(200)));
+    ended =
+        this->workers_->wait(*running.call, base::Deadline::after(std::chrono::microseconds(200)));
   }
   EXPECT_TRUE(ended);
   EXPECT_EQ(this->finish(running), Status::kLost);

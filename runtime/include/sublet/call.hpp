@@ -55,9 +55,9 @@ class SUBLET_API Call {
   Reply wait_for(std::chrono::nanoseconds limit) noexcept;
 
   /// Hands the call to its lease, which runs `then` once it has ended: in Lease::progress, or in
-  /// any wait on the same lease, on the thread that does so, or in the lease's release. It runs once.
-  /// An exception that leaves it is logged and goes no further. This handle is empty afterwards. When
-  /// it was empty before, `then` runs at once.
+  /// any wait on the same lease, on the thread that does so, or in the lease's release. It runs
+  /// once. An exception that leaves it is logged and goes no further. This handle is empty
+  /// afterwards. When it was empty before, `then` runs at once.
   void then(std::function<void(const Reply&)> then);
 
   /// Why the call failed, naming the function and the cause. Empty unless it has ended badly.
@@ -110,9 +110,10 @@ class SUBLET_API Function {
   /// Runs the function on the worker with the least outstanding calls and waits for the reply.
   Reply call(const void* in, std::size_t in_size, void* out, std::size_t out_capacity) noexcept;
 
-  /// Starts the function and returns at once. A call that finds every slot of every worker taken, or
-  /// no worker up, waits in the lease's queue; it moves on whenever the lease is used: in poll, wait,
-  /// progress or another call. A transport may read the input at any time until the call has ended.
+  /// Starts the function and returns at once. A call that finds every slot of every worker taken,
+  /// or no worker up, waits in the lease's queue; it moves on whenever the lease is used: in poll,
+  /// wait, progress or another call. A transport may read the input at any time until the call has
+  /// ended.
   [[nodiscard]] Call async(const void* in, std::size_t in_size, void* out,
                            std::size_t out_capacity) noexcept;
 

@@ -169,10 +169,10 @@ class SUBLET_API Lease {
   /// Asks the executor managers what the lease has consumed so far.
   Result<Usage> usage();
 
-  /// Ends the lease now. Calls under way end with kClosed, once nothing can write to their memory any
-  /// more: it waits for executors on this node to be gone, for 3 s at most. It also waits, at most for
-  /// the session's timeout, when workers are being asked for in place of others: these go back too.
-  /// Continuations of calls that had not ended run before it returns. Idempotent.
+  /// Ends the lease now. Calls under way end with kClosed, once nothing can write to their memory
+  /// any more: it waits for executors on this node to be gone, for 3 s at most. It also waits, at
+  /// most for the session's timeout, when workers are being asked for in place of others: these go
+  /// back too. Continuations of calls that had not ended run before it returns. Idempotent.
   void release() noexcept;
 
   [[nodiscard]] bool valid() const noexcept { return impl_ != nullptr; }

@@ -1,7 +1,7 @@
 #pragma once
 
-#include <transport/row.hpp>
 #include <transport/fabric/fabric_setup.hpp>
+#include <transport/row.hpp>
 
 namespace sublet::transport::fabric {
 

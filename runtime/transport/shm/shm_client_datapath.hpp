@@ -27,8 +27,8 @@ namespace sublet::transport::shm {
 class ClientChannel {
  public:
   /// `connection` is readable (end of file) when the worker's process has gone, unless a function
-  /// left a copy of it behind: `peer_gone` (ConnectOptions; may be empty) says so then. `memory` has
-  /// Layout{terms.slots}.size() bytes.
+  /// left a copy of it behind: `peer_gone` (ConnectOptions; may be empty) says so then. `memory`
+  /// has Layout{terms.slots}.size() bytes.
   ClientChannel(base::Fd connection, std::shared_ptr<base::SharedMemory> memory,
                 std::shared_ptr<Arena> arena, const Terms& terms, const WaitPolicy& policy = {},
                 std::function<bool()> peer_gone = {});

@@ -49,7 +49,8 @@ Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Are
   if (!memory) return tl::unexpected<Error>(memory.error());
   const FenceMode fences = welcome.asymmetric != 0 ? FenceMode::kAsymmetric : FenceMode::kSymmetric;
   return ClientChannel(std::move(*socket), std::make_shared<base::SharedMemory>(std::move(*memory)),
-                       std::move(arena), Terms{options.slots, fences}, options.wait, options.peer_gone);
+                       std::move(arena), Terms{options.slots, fences}, options.wait,
+                       options.peer_gone);
 }
 
 }  // namespace sublet::transport::shm

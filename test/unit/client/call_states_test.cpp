@@ -15,14 +15,10 @@ using E = CallEvent;
 
 const std::map<std::pair<S, E>, S>& allowed() {
   static const std::map<std::pair<S, E>, S> kAllowed = {
-      {{S::kIdle, E::kStarted}, S::kQueued},
-      {{S::kQueued, E::kAccepted}, S::kSubmitted},
-      {{S::kQueued, E::kRefused}, S::kEnded},
-      {{S::kSubmitted, E::kReplied}, S::kEnded},
-      {{S::kSubmitted, E::kExecutorDied}, S::kDying},
-      {{S::kDying, E::kExecutorDied}, S::kDying},
-      {{S::kDying, E::kSettled}, S::kEnded},
-      {{S::kDying, E::kRunAgain}, S::kQueued},
+      {{S::kIdle, E::kStarted}, S::kQueued},          {{S::kQueued, E::kAccepted}, S::kSubmitted},
+      {{S::kQueued, E::kRefused}, S::kEnded},         {{S::kSubmitted, E::kReplied}, S::kEnded},
+      {{S::kSubmitted, E::kExecutorDied}, S::kDying}, {{S::kDying, E::kExecutorDied}, S::kDying},
+      {{S::kDying, E::kSettled}, S::kEnded},          {{S::kDying, E::kRunAgain}, S::kQueued},
       {{S::kEnded, E::kCollected}, S::kIdle},
   };
   return kAllowed;
