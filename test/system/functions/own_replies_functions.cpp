@@ -17,8 +17,8 @@ SUBLET_CALL_FUNCTION(work, sublet::FunctionCall& call) {
   if (order.action == Action::kCrash) std::abort();
   if (order.action == Action::kThrow) throw std::runtime_error("asked to throw");
   if (order.action == Action::kOverrun) {
-    for (volatile int spin = 0;; spin = spin + 1) {
-    }
+    volatile int spins = 0;
+    for (;;) spins = spins + 1;
   }
   const auto payload = in.subspan(sizeof(order));
   if (sublet::test::wrong_bytes(payload, sublet::test::input_number(order.number)) != 0) {
