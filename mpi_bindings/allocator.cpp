@@ -128,6 +128,7 @@ class Creation {
     request.placement = options_.placement;
     request.hot_timeout = options_.hot_timeout;
     request.arena_bytes = options_.arena_bytes;
+    request.worker_wait = options_.worker_wait;
     return request;
   }
 

@@ -57,6 +57,9 @@ Part part_of(int rank, int ranks, std::uint64_t options) {
 /// ranks while they price alone.
 constexpr auto kHotTimeout = std::chrono::milliseconds(1);
 
+/// When the nodes have left and no other has cores, a rank soon prices its part alone.
+constexpr auto kWorkerWait = std::chrono::milliseconds(500);
+
 /// Collective: `price()` prices this rank's part. Returns the seconds it took until all ranks knew
 /// the value of the whole portfolio, on rank 0.
 template <class PricePart>
@@ -128,6 +131,7 @@ class Application {
     options.session = settings_.session;
     options.workers_per_rank = settings_.workers_per_rank;
     options.hot_timeout = kHotTimeout;
+    options.worker_wait = kWorkerWait;
     // The same on all ranks: room for the largest part, and for what Sublet itself keeps there.
     options.arena_bytes = largest_part_ * (sizeof(Option) + sizeof(Price)) + (64u << 20);
     auto created = sublet::mpi::Allocator::create(MPI_COMM_WORLD, options);

@@ -21,6 +21,8 @@ struct AllocatorOptions {
   Placement placement = Placement::kNear;
   std::chrono::milliseconds hot_timeout{-1};
   std::uint64_t arena_bytes = std::uint64_t{1} << 30;
+  /// As LeaseRequest::worker_wait. An application that can do the work itself waits less.
+  std::chrono::milliseconds worker_wait{30'000};
 };
 
 /// Leases workers for all ranks of a communicator and connects each rank to its own.
