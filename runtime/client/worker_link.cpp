@@ -167,8 +167,8 @@ bool WorkerLink::settle(base::Ticks now) noexcept {
 
 std::string WorkerLink::end_text() const {
   const NodeState& state = *share_->state;
-  std::string text = state.fate(generation_);
-  if (text.empty() && state.lost()) text = state.reason();
+  // Where the share has ended, that is why its executor did.
+  std::string text = state.lost() ? state.reason() : state.fate(generation_);
   return text.empty() ? "the connection to its executor broke" : text;
 }
 
