@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -114,7 +115,7 @@ class OwnReplies : public ::testing::Test {
     const auto in = job.in->bytes();
     std::memcpy(in.data(), &order, sizeof(order));
     test::fill_bytes(in.subspan(sizeof(order)), test::input_number(job.number));
-    std::memset(job.out->bytes().data(), 0xEE, out_size);
+    std::ranges::fill(job.out->bytes(), std::uint8_t{0xEE});
     return job;
   }
 
