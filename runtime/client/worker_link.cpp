@@ -83,6 +83,7 @@ void WorkerLink::take(transport::AnyClientChannel channel, const Route& route) {
 
 Status WorkerLink::stage_and_submit(PendingCall& call, bool stage_in, bool stage_out) noexcept {
   if (!poll_oldest()) return Status::kAgain;  // before copying anything
+  if (phase_ != Phase::kUp) return Status::kClosed;  // the reply of the oldest told so
   if (!staging_.take(call, stage_in, stage_out)) {
     if (staging_.lent() != 0) return Status::kAgain;
     call.error = "the lease's arena of " + std::to_string(staging_.arena().size()) +
