@@ -18,10 +18,11 @@
 //
 // clang-format on
 //
-// A call in state submitted belongs to one slot of one connection of one worker link (its binding);
-// in no other state can a reply reach it. A dying call waits until nothing can write to its memory
-// any more: until then neither its output nor its staging is anybody else's. A queued call has
-// never been seen by an executor, or by none that lives, so it may wait for any.
+// A call in state submitted belongs to one slot of one channel of one worker link (its binding):
+// the link ends it before it takes another channel. In no other state can a reply reach it. A dying
+// call waits until nothing can write to its memory any more: until then neither its output nor its
+// staging is anybody else's. A queued call has never been seen by an executor, or by none that
+// lives, so it may wait for any.
 
 #include <array>
 #include <cstddef>

@@ -35,8 +35,8 @@ struct PendingCall {
   std::uint8_t attempts = 0;  ///< That were lost.
   CallState state = CallState::kIdle;
 
-  // Its binding, in state submitted: the reply to `ticket` on connection `connection` of `link`.
-  std::uint32_t connection = 0;
+  // Its binding, in state submitted: the reply to `ticket` on the channel that `link` has. A link
+  // ends all its calls before it drops that channel.
   transport::Ticket ticket{};
   WorkerLink* link = nullptr;
 

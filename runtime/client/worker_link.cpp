@@ -73,7 +73,6 @@ void WorkerLink::take(transport::AnyClientChannel channel, const Route& route) {
   kind_ = route.target.kind;
   channel_.emplace(std::move(channel));
   generation_ = route.generation;
-  ++connection_;
   mask_ = channel_->slots() - 1;
   slots_.assign(channel_->slots(), nullptr);
   next_sequence_ = 1;
@@ -104,13 +103,17 @@ void WorkerLink::finish_in_place(PendingCall& call, transport::Ticket ticket,
   call.on(CallEvent::kStarted);
   call.on(CallEvent::kAccepted);
   call.link = this;
-  call.connection = connection_;
   call.ticket = ticket;
   finish(call, view);
 }
 
 void WorkerLink::finish_badly(PendingCall& call, const transport::ReplyView& view) noexcept {
   call.error = std::string(view.error);
+  if (view.status == Status::kAgain) {
+    // The channel does not know the ticket. No call ends as "try again": it is lost.
+    call.reply.status = Status::kLost;
+    call.error = "its channel does not know of it";
+  }
   const bool dying = view.status == Status::kCrashed || view.status == Status::kExited ||
                      view.status == Status::kTimedOut;
   if (dying) killer_ = call.ticket.sequence;

@@ -113,10 +113,6 @@ class WorkerLink {
   [[nodiscard]] bool listening() const noexcept {
     return phase_ == Phase::kUp || phase_ == Phase::kRetiring;
   }
-  /// Down for good: its node leaves or is lost.
-  [[nodiscard]] bool gone() const noexcept {
-    return down() && (share_->state->departed() || share_->state->lost());
-  }
   /// Down, and its place is to be taken by a worker of another node.
   [[nodiscard]] bool to_be_replaced() const noexcept { return down() && share_->state->departed(); }
   /// The channel has ended, or the node's helper says that the executor has.
@@ -161,7 +157,6 @@ class WorkerLink {
   Phase phase_ = Phase::kDown;
   transport::Kind kind_{};
   std::uint32_t generation_ = 0;
-  std::uint32_t connection_ = 0;  ///< Counts the channels taken.
   std::optional<transport::AnyClientChannel> channel_;
   Staging& staging_;
   TraceBuffer* trace_;

@@ -24,7 +24,6 @@ namespace sublet::client {
   if (status != Status::kOk) return status;
   call.on(CallEvent::kAccepted);
   call.link = this;
-  call.connection = connection_;
   slots_[call.ticket.sequence & mask_] = &call;
   next_sequence_ = call.ticket.sequence + 1;
   return Status::kOk;
