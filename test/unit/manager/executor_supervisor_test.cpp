@@ -4,6 +4,7 @@
 
 #include <capnp/message.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 namespace sublet::manager {
 namespace {
@@ -125,12 +126,16 @@ TEST_F(ExecutorSupervisorTest, StopsOnceAndTellsWhoWaits) {
   await_executor(0);
   auto replacement = supervisor_.replacement(1);
   auto fate = supervisor_.fate(1);
+  const std::vector<pid_t> executors = node_.executors();
+  ASSERT_EQ(executors.size(), 1u);
+  ASSERT_EQ(::kill(executors[0], SIGSTOP), 0);  // it ends no earlier than this test lets it
   supervisor_.stop("its time is over");
   supervisor_.stop("said twice");
   const auto none = node_.wait(kj::mv(replacement));
   ASSERT_FALSE(none);
   EXPECT_STREQ(none.error().what(), "the lease has ended: its time is over");
   EXPECT_FALSE(fate.poll(node_.scope())) << "its executor still runs";
+  ASSERT_EQ(::kill(executors[0], SIGCONT), 0);
   EXPECT_EQ(node_.wait(kj::mv(fate)), "it exited with status 0");
   node_.wait(kj::mv(is_gone_.promise));
   EXPECT_EQ(gone_, 1);
