@@ -1,13 +1,13 @@
+#include <base/host_port.hpp>
 #include <wire/address.hpp>
 
 #include <sys/un.h>
 
-#include <charconv>
+#include <utility>
 
 namespace sublet::wire {
 namespace {
 
-constexpr std::size_t kMaxHost = 255;
 constexpr std::size_t kMaxPath = sizeof(sockaddr_un::sun_path) - 1;
 
 tl::unexpected<Error> invalid(std::string text, const std::string& why) {
@@ -32,28 +32,12 @@ Result<Address> parse_unix(const std::string& text, const std::string& path) {
 }
 
 Result<Address> parse_tcp(const std::string& text, const std::string& rest) {
-  const std::size_t colon = rest.rfind(':');
-  if (colon == std::string::npos) return invalid(text, "the port is missing");
+  auto place = base::HostPort::parse(rest);
+  if (!place) return invalid(text, place.error().what());
   Address address;
   address.kind = Address::Kind::kTcp;
-  address.host = rest.substr(0, colon);
-  if (address.host.size() >= 2 && address.host.front() == '[' && address.host.back() == ']') {
-    address.host = address.host.substr(1, address.host.size() - 2);
-  } else if (address.host.find(':') != std::string::npos) {
-    return invalid(text, "an IPv6 address needs brackets: tcp:[HOST]:PORT");
-  }
-  if (address.host.empty()) return invalid(text, "the host is empty");
-  if (address.host.size() > kMaxHost ||
-      address.host.find_first_of(" \t\n/,[]") != std::string::npos ||
-      address.host.find('\0') != std::string::npos) {
-    return invalid(text, "the host is not a host name");
-  }
-  const char* const first = rest.data() + colon + 1;
-  const char* const last = rest.data() + rest.size();
-  const auto [end, error] = std::from_chars(first, last, address.port);
-  if (error != std::errc() || end != last) {
-    return invalid(text, "the port is not a number from 0 to 65535");
-  }
+  address.host = std::move(place->host);
+  address.port = place->port;
   return address;
 }
 
@@ -73,8 +57,7 @@ std::string Address::to_kj() const {
   if (kind == Kind::kUnix) {
     return is_abstract() ? "unix-abstract:" + path.substr(1) : "unix:" + path;
   }
-  const bool v6 = host.find(':') != std::string::npos;
-  return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+  return base::HostPort{host, port}.to_string();
 }
 
 }  // namespace sublet::wire

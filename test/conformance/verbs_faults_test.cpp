@@ -75,8 +75,9 @@ TEST_P(Trespasses, CostOnlyTheirClientItsChannel) {
   expect_working(honest);
 }
 
+constexpr std::size_t kSlotPayload = transport::verbs::slot_payload_for(RawVerbsClient::kSlots);
 constexpr auto kRing =
-    static_cast<std::int64_t>(ServerLayout{RawVerbsClient::kSlots}.requests_size());
+    static_cast<std::int64_t>(ServerLayout{RawVerbsClient::kSlots, kSlotPayload}.requests_size());
 
 INSTANTIATE_TEST_SUITE_P(Windows, Trespasses,
                          ::testing::Values(Trespass{"BehindTheRing", IBV_WR_RDMA_WRITE, kRing, 8},
@@ -151,9 +152,7 @@ TEST_P(MalformedRequests, CostOnlyTheirClientItsChannel) {
   ASSERT_TRUE(client.accepted());
   const auto welcome = client.welcome();
   // Slot 1 is that of the first call.
-  (void)client.operate(IBV_WR_RDMA_WRITE_WITH_IMM,
-                       welcome.requests_address + transport::verbs::kRequestStride,
-                       welcome.requests_rkey, GetParam().size, GetParam().word.encode());
+  (void)client.operate(IBV_WR_RDMA_WRITE_WITH_IMM, client.slot(1), welcome.requests_rkey, GetParam().size, GetParam().word.encode());
   expect_loses_its_worker();
   for (int i = 0; i < 20; ++i) expect_working(honest);
 }
@@ -161,7 +160,7 @@ TEST_P(MalformedRequests, CostOnlyTheirClientItsChannel) {
 INSTANTIATE_TEST_SUITE_P(
     Requests, MalformedRequests,
     ::testing::Values(Malformed{"OutOfSequence", {0, 8, false, false, 2}, 8},
-                      Malformed{"TooLong", {0, 8, false, false, 1}, 4160},
+                      Malformed{"TooLong", {0, 8, false, false, 1}, kSlotPayload + 64},
                       Malformed{"TooShortForAPlace", {0, kOutputPlaced, false, false, 1}, 8},
                       Malformed{"NotTheSizeOfAPlace", {0, 8, false, true, 1}, 23},
                       Malformed{"OutputOfNoKind", {0, 50, false, false, 1}, 8}),
@@ -176,8 +175,7 @@ TEST_F(Verbs, RequestsThatClaimMoreThanTheirArenaAreRefused) {
   std::memcpy(client.memory() + (32 << 10), &place, sizeof(place));
   std::memcpy(client.memory(), &place, sizeof(place));
   ASSERT_EQ(client.operate(IBV_WR_RDMA_WRITE_WITH_IMM,
-                           welcome.requests_address + transport::verbs::kRequestStride +
-                               transport::verbs::kInputPlaceAt,
+                           client.slot(1) + transport::verbs::kInputPlaceAt,
                            welcome.requests_rkey, sizeof(place),
                            RequestWord{0, 8, false, true, 1}.encode()),
             IBV_WC_SUCCESS);
@@ -202,8 +200,7 @@ TEST_F(Verbs, InputsThatAreNotTheClientsCostItsChannel) {
   const transport::verbs::InputPlace place{0x1000, 64 << 10, 0x1234, 0};
   std::memcpy(client.memory(), &place, sizeof(place));
   (void)client.operate(
-      IBV_WR_RDMA_WRITE_WITH_IMM,
-      welcome.requests_address + transport::verbs::kRequestStride + transport::verbs::kInputPlaceAt,
+      IBV_WR_RDMA_WRITE_WITH_IMM, client.slot(1) + transport::verbs::kInputPlaceAt,
       welcome.requests_rkey, sizeof(place), RequestWord{0, 8, false, true, 1}.encode());
   expect_loses_its_worker();
   expect_working(honest);
@@ -283,7 +280,7 @@ TEST_F(Verbs, ChannelsLeaveNothingOnTheDevice) {
 
 TEST_F(Verbs, AddressesThatLeadNowhereAreTriedInTurn) {
   start();
-  const auto addresses = transport::split_list(executor_->address());
+  const auto addresses = base::split_list(executor_->address());
   const std::string dead = addresses[0].substr(0, addresses[0].rfind(':')) + ":1";
   for (const std::string& address : addresses) {
     ASSERT_TRUE(executor_->await_free(0));

@@ -47,7 +47,7 @@ class RawVerbsClient {
     domain_ = transport::verbs::make_domain(made->verbs).value_or_throw();
     queue_ = transport::verbs::make_queue(made->verbs, 256, nullptr).value_or_throw();
     memory_ = transport::verbs::Registered::make(
-                  domain_.get(), "sublet-raw-client", 64 << 10,
+                  domain_.get(), "sublet-raw-client", 128 << 10,
                   IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ)
                   .value_or_throw();
     ibv_qp_init_attr init{};
@@ -91,6 +91,11 @@ class RawVerbsClient {
     transport::verbs::Welcome welcome{};
     if (said_.size() >= sizeof(welcome)) std::memcpy(&welcome, said_.data(), sizeof(welcome));
     return welcome;
+  }
+  /// Where slot `number` of the worker's ring lies.
+  [[nodiscard]] std::uint64_t slot(std::uint32_t number) const {
+    return welcome().requests_address +
+           number * transport::verbs::request_stride(welcome().slot_payload);
   }
   [[nodiscard]] std::byte* memory() const { return memory_.data(); }
 

@@ -12,7 +12,7 @@ namespace sublet::conformance {
 
 /// The first address of a verbs listener.
 inline transport::SocketAddress first_address(const std::string& list) {
-  const auto first = transport::HostPort::parse(transport::split_list(list).at(0)).value_or_throw();
+  const auto first = transport::HostPort::parse(base::split_list(list).at(0)).value_or_throw();
   return transport::SocketAddress::numeric(first.host, first.port).value();
 }
 

@@ -33,7 +33,7 @@ Result<base::Fd> introduce_once(const ConnectOptions& options, const HostPort& a
 
 Result<base::Fd> introduce(const ConnectOptions& options, std::span<const std::byte> hello,
                            std::span<std::byte> welcome, TimePoint end) {
-  const auto address = HostPort::parse(options.address);
+  const auto address = executor_at(options.address);
   if (!address) return tl::unexpected<Error>(address.error());
   for (;;) {
     auto socket = introduce_once(options, *address, hello, welcome, end);

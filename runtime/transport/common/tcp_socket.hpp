@@ -4,8 +4,8 @@
 // not block.
 
 #include <base/fd.hpp>
+#include <base/host_port.hpp>
 #include <sublet/result.hpp>
-#include <transport/common/host_port.hpp>
 
 #include <sys/socket.h>
 
@@ -18,7 +18,12 @@
 
 namespace sublet::transport {
 
+using base::HostPort;
 using TimePoint = std::chrono::steady_clock::time_point;
+
+/// What a listener's address() said. kInvalid, with the forms that are allowed, for anything else;
+/// also for the host "*".
+Result<HostPort> executor_at(const std::string& address);
 
 /// The address of a host on an IP network, in the form that the system takes. A value.
 struct SocketAddress {

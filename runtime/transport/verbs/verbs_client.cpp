@@ -78,6 +78,8 @@ Result<void> ClientLink::make_queue_pair() {
 void ClientLink::connected(const Welcome& welcome) noexcept {
   requests_ = welcome.requests_address;
   requests_rkey_ = welcome.requests_rkey;
+  slot_payload_ = welcome.slot_payload;
+  stride_ = request_stride(welcome.slot_payload);
   last_keep_alive_ = base::ticks();
 }
 
@@ -124,7 +126,7 @@ bool ClientLink::send_refused(std::uint32_t sequence, const Request& request) no
   work.opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
   work.send_flags = IBV_SEND_SOLICITED;
   work.imm_data = htonl(word.encode());
-  work.wr.rdma.remote_addr = requests_ + slot * kRequestStride + kInputPlaceAt;
+  work.wr.rdma.remote_addr = requests_ + slot * stride_ + kInputPlaceAt;
   work.wr.rdma.rkey = requests_rkey_;
   return post(work);
 }

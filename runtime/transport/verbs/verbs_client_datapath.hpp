@@ -149,6 +149,8 @@ class ClientLink {
   std::uint64_t requests_ = 0;  ///< The worker's ring, in its address space.
   std::uint32_t requests_rkey_ = 0;
   std::uint32_t memory_lkey_;
+  std::size_t slot_payload_ = 0;  ///< Of the worker's slots.
+  std::size_t stride_ = 0;
   std::uint32_t arena_key_ = 0;  ///< Local and remote keys are different numbers.
   std::uint32_t arena_lkey_ = 0;
   std::uint32_t mask_;
@@ -230,7 +232,7 @@ inline Status ClientLink::submit(const Request& request, Ticket& ticket) noexcep
   ibv_send_wr work;
   work.num_sge = 0;
   std::uint64_t length = 0;
-  const bool at_its_place = !input_inline && request.in_size > kSlotPayload;
+  const bool at_its_place = !input_inline && request.in_size > slot_payload_;
   if (at_its_place) [[unlikely]] {
     const InputPlace input{reinterpret_cast<std::uintptr_t>(request.in), request.in_size,
                            arena_key_, 0};
@@ -259,7 +261,7 @@ inline Status ClientLink::submit(const Request& request, Ticket& ticket) noexcep
   work.send_flags =
       length <= inline_bytes_ ? IBV_SEND_SOLICITED | IBV_SEND_INLINE : IBV_SEND_SOLICITED;
   work.imm_data = htonl(word.encode());
-  work.wr.rdma.remote_addr = requests_ + slot * kRequestStride + start;
+  work.wr.rdma.remote_addr = requests_ + slot * stride_ + start;
   work.wr.rdma.rkey = requests_rkey_;
   if (!post(work)) [[unlikely]]
     return false;

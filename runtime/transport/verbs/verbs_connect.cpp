@@ -21,7 +21,7 @@ class Connecting {
   Connecting(const ConnectOptions& options, std::shared_ptr<Arena> arena)
       : options_(options),
         arena_(std::move(arena)),
-        addresses_(split_list(options.address)),
+        addresses_(base::split_list(options.address)),
         end_(Clock::now() + options.timeout) {}
 
   void start() {
@@ -93,7 +93,7 @@ class Connecting {
     link_.reset();
     id_.reset();
     ++next_address_;
-    const auto parsed = HostPort::parse(address());
+    const auto parsed = executor_at(address());
     if (!parsed) return finish(tl::unexpected<Error>(parsed.error()));
     auto target = SocketAddress::numeric(parsed->host, parsed->port);
     if (!target) {
@@ -203,6 +203,9 @@ class Connecting {
     if (said.size() >= sizeof(welcome)) std::memcpy(&welcome, said.data(), sizeof(welcome));
     if (auto error = error_in(options_, welcome.magic, Status::kOk, {})) {
       return finish(tl::unexpected<Error>(std::move(*error)));
+    }
+    if (!welcome.is_sane()) {
+      return unreachable(ErrorKind::kDisconnected, "the executor's answer is malformed");
     }
     link_->connected(welcome);
     result_.emplace(ClientChannel(std::move(link_)));

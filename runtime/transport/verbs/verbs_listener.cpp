@@ -100,6 +100,27 @@ Result<std::uint32_t> expose(ServerParts& parts, std::size_t size) {
   return work.bind_mw.rkey;
 }
 
+/// The worker's memory and its registrations, with slots of `slot_payload` bytes.
+Result<void> add_memory(ServerParts& parts, ibv_pd* domain, std::size_t slot_payload, int access) {
+  const ServerLayout layout{parts.slots, slot_payload};
+  parts.ring.reset();
+  parts.local.reset();
+  parts.slot_payload = slot_payload;
+  auto memory = base::SharedMemory::create("sublet-verbs-worker", layout.size(),
+                                           base::SharedMemory::Pages::kSmall);
+  if (!memory) return tl::unexpected<Error>(std::move(memory.error()));
+  parts.memory = std::move(*memory);
+  auto ring = register_memory(domain, parts.memory.data() + layout.requests(),
+                              layout.requests_size(), access);
+  if (!ring) return tl::unexpected<Error>(std::move(ring.error()));
+  parts.ring = std::move(*ring);
+  auto local = register_memory(domain, parts.memory.data() + layout.outputs(),
+                               layout.size() - layout.outputs(), IBV_ACCESS_LOCAL_WRITE);
+  if (!local) return tl::unexpected<Error>(std::move(local.error()));
+  parts.local = std::move(*local);
+  return {};
+}
+
 /// All of a channel but its connection's last step.
 Result<ServerParts> make_parts(std::shared_ptr<ServerConnection> connection, const Hello& hello) {
   rdma_cm_id* id = connection->id.get();
@@ -109,24 +130,17 @@ Result<ServerParts> make_parts(std::shared_ptr<ServerConnection> connection, con
     return verbs_error(ErrorKind::kInternal, "asking the RDMA device for its limits", error);
   }
   const QueueDepths depths = QueueDepths::of(hello.slots);
-  const ServerLayout layout{hello.slots};
   const bool windows = (limits.device_cap_flags &
                         (IBV_DEVICE_MEM_WINDOW_TYPE_2A | IBV_DEVICE_MEM_WINDOW_TYPE_2B)) != 0;
   ServerParts parts;
   const int access = windows ? IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND
                              : IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE;
-  auto memory = base::SharedMemory::create("sublet-verbs-worker", layout.size(),
-                                           base::SharedMemory::Pages::kSmall);
-  if (!memory) return tl::unexpected<Error>(std::move(memory.error()));
-  parts.memory = std::move(*memory);
-  auto ring = register_memory(connection->domain.get(), parts.memory.data() + layout.requests(),
-                              layout.requests_size(), access);
-  if (!ring) return tl::unexpected<Error>(std::move(ring.error()));
-  parts.ring = std::move(*ring);
-  auto local = register_memory(connection->domain.get(), parts.memory.data() + layout.outputs(),
-                               layout.size() - layout.outputs(), IBV_ACCESS_LOCAL_WRITE);
-  if (!local) return tl::unexpected<Error>(std::move(local.error()));
-  parts.local = std::move(*local);
+  parts.slots = hello.slots;
+  ibv_pd* const domain = connection->domain.get();
+  auto added = add_memory(parts, domain, slot_payload_for(hello.slots), access);
+  // Locked memory is short: smaller slots, and larger inputs are fetched.
+  if (!added) added = add_memory(parts, domain, kLeastSlotPayload, access);
+  if (!added) return tl::unexpected<Error>(std::move(added.error()));
   auto wake = make_wake_channel(device);
   if (!wake) return tl::unexpected<Error>(std::move(wake.error()));
   parts.wake = std::move(*wake);
@@ -153,7 +167,6 @@ Result<ServerParts> make_parts(std::shared_ptr<ServerConnection> connection, con
   if (windows && !parts.window) {
     return verbs_error(ErrorKind::kOverloaded, "making a memory window", errno);
   }
-  parts.slots = hello.slots;
   parts.arena_size = hello.arena_size;
   parts.replies_address = hello.replies_address;
   parts.replies_rkey = hello.replies_rkey;
@@ -257,9 +270,10 @@ void Listener::answer(Request request, const MayTake& may_take, const Accepted& 
       return failed(done.error());
     }
   }
-  auto key = expose(*parts, ServerLayout{hello.slots}.requests_size());
+  auto key = expose(*parts, ServerLayout{hello.slots, parts->slot_payload}.requests_size());
   if (!key) return failed(key.error());
-  const Welcome welcome{kAnswerMagic, *key, reinterpret_cast<std::uintptr_t>(parts->memory.data())};
+  const Welcome welcome{kAnswerMagic, *key, reinterpret_cast<std::uintptr_t>(parts->memory.data()),
+                        static_cast<std::uint32_t>(parts->slot_payload), 0};
   const std::uint32_t number = parts->pair->qp_num;
   auto channel = std::make_unique<ServerChannel>(std::move(*parts));
   rdma_conn_param parameters{};

@@ -32,8 +32,10 @@ ServerChannel::ServerChannel(ServerParts parts)
     : queue_(parts.queue.get()),
       pair_(parts.pair.get()),
       memory_(parts.memory.data()),
-      outputs_at_(ServerLayout{parts.slots}.outputs()),
-      staging_at_(ServerLayout{parts.slots}.staging()),
+      slot_payload_(parts.slot_payload),
+      stride_(request_stride(parts.slot_payload)),
+      outputs_at_(ServerLayout{parts.slots, parts.slot_payload}.outputs()),
+      staging_at_(ServerLayout{parts.slots, parts.slot_payload}.staging()),
       replies_(parts.replies_address),
       replies_rkey_(parts.replies_rkey),
       memory_lkey_(parts.local->lkey),
@@ -187,7 +189,7 @@ bool ServerChannel::enroll(Bulk& bulk, std::uint64_t size) noexcept {
 }
 
 bool ServerChannel::take_bulk(Invocation& invocation) noexcept {
-  const bool large_output = !invocation.out_is_inline && invocation.out_capacity > kSlotPayload;
+  const bool large_output = !invocation.out_is_inline && invocation.out_capacity > kSlotOutput;
   if (invocation.in_size > arena_size_ ||
       (!invocation.out_is_inline && invocation.out_capacity > arena_size_)) {
     refuse(invocation);

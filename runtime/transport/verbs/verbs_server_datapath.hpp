@@ -3,9 +3,9 @@
 // HOT-PATH BUDGET  poll: one ibv_poll_cq, decoding of one immediate word, at most 48 bytes copied.
 // complete: at most 40 bytes copied, one ibv_post_send of one work request. Receives are posted
 // again half a ring at a time, and one send in half a ring is signalled. No allocation, lock or
-// virtual call; no system call of ours. Payloads beyond kSlotPayload take the slow path: memory is
-// found and registered for them when they first come, an input is fetched, and the reply's end is
-// awaited before its buffer is used again.
+// virtual call; no system call of ours. Inputs beyond a slot and outputs beyond kSlotOutput take
+// the slow path: memory is found and registered for them when they first come, an input is fetched,
+// and the reply's end is awaited before its buffer is used again.
 
 #include <base/fd.hpp>
 #include <transport/common/inline_copy.hpp>
@@ -51,6 +51,7 @@ struct ServerConnection {
 struct ServerParts {
   std::shared_ptr<ServerConnection> connection;
   base::SharedMemory memory;  ///< Of ServerLayout.
+  std::size_t slot_payload = 0;
   Region local;               ///< Outputs and staging: the client has no key to it.
   /// The requests' ring and not a byte more: Soft-RoCE (Linux 6.1) checks the key and the queue
   /// pair of a window, but of its bounds only those of the region below.
@@ -122,6 +123,8 @@ class ServerChannel {
   ibv_cq* queue_;
   ibv_qp* pair_;
   std::byte* memory_;
+  std::size_t slot_payload_;
+  std::size_t stride_;  ///< Of the requests' slots.
   std::uint64_t outputs_at_;
   std::uint64_t staging_at_;
   std::uint64_t replies_;
@@ -193,7 +196,7 @@ inline bool ServerChannel::take(const ibv_wc& receive, Invocation& invocation) n
   if (++receives_used_ == depths_.receives_batch) refill();
   const RequestWord word = RequestWord::decode(ntohl(receive.imm_data));
   const std::uint32_t sequence = next_;
-  const std::byte* const slot = memory_ + (sequence & mask_) * kRequestStride;
+  const std::byte* const slot = memory_ + (sequence & mask_) * stride_;
   invocation.sequence = sequence;
   invocation.function = static_cast<std::uint16_t>(word.function);
   invocation.traced = word.traced;
@@ -211,11 +214,11 @@ inline bool ServerChannel::take(const ibv_wc& receive, Invocation& invocation) n
     }
     output_ = last_output_;
     output_bulk_ = nullptr;
-    invocation.out = memory_ + outputs_at_ + (sequence & mask_) * kSlotPayload;
+    invocation.out = memory_ + outputs_at_ + (sequence & mask_) * kSlotOutput;
     invocation.out_capacity = output_.capacity;
-    is_large = output_.capacity > kSlotPayload;
+    is_large = output_.capacity > kSlotOutput;
   }
-  const std::uint64_t most = word.has_input_place ? sizeof(InputPlace) : kSlotPayload;
+  const std::uint64_t most = word.has_input_place ? sizeof(InputPlace) : slot_payload_;
   const bool malformed = word.sequence != (sequence & kSequenceBits) || length > most ||
                          (word.has_input_place && length != sizeof(InputPlace)) ||
                          (word.output > kInlineBytes && word.output < kOutputAsBefore);

@@ -10,7 +10,7 @@
 //
 //               [16, 40)   InputPlace   where the client's input lies, when it is too large to be sent
 //               [40, 64)   OutputPlace  where the output goes, when it does not fit into the reply
-//               [64, ...)  the input, up to kSlotPayload bytes
+//               [64, ...)  the input, up to Welcome::slot_payload bytes
 //
 //           and what is written is one piece of it: it starts with the first part that the call
 //           needs and ends with the last. The size of the input is the length of the write. An
@@ -18,8 +18,8 @@
 //           and 4 KiB as 4 KiB: not one packet more than the bare exchange takes.
 //
 //           A worker reads an input that has an InputPlace out of the client's arena (RDMA READ):
-//           its memory then does not grow with the number of slots, and it decides itself whether
-//           it wants the size.
+//           its memory then does not grow with the largest input, and it decides itself whether it
+//           wants the size. That takes two trips more than an input that is sent.
 //
 //           A reply is a write with immediate data too: of the output, straight to its OutputPlace
 //           or into reply slot n of the client when it is inline. The immediate word has the slot
@@ -49,12 +49,22 @@
 namespace sublet::transport::verbs {
 
 inline constexpr std::uint32_t kMagic = 0x5342'5642;
-inline constexpr std::uint32_t kVersion = 2;
+inline constexpr std::uint32_t kVersion = 3;
 
-/// Inputs up to this length travel with their request. A page: a larger one takes several packets
-/// on any network, beside which the trip that asks for it is small; and 16 slots of it, pinned, are
-/// still no more than what a queue pair takes by itself.
-inline constexpr std::size_t kSlotPayload = 4096;
+/// Inputs up to this length travel with their request: as much as the executor has memory for, which
+/// is pinned, but no more than kMostSlotPayload, beside whose time on the network the trip that asks
+/// for it is small (64 KiB with such a trip: 1.5 times the bare exchange), and a page at least.
+inline constexpr std::size_t kLeastSlotPayload = 4096;
+inline constexpr std::size_t kMostSlotPayload = std::size_t{64} << 10;
+
+/// What the slots of one worker take together.
+inline constexpr std::size_t kSlotPayloads = std::size_t{1} << 20;
+[[nodiscard]] constexpr std::size_t slot_payload_for(std::size_t slots) noexcept {
+  return std::clamp(std::bit_floor(kSlotPayloads / slots), kLeastSlotPayload, kMostSlotPayload);
+}
+
+/// Outputs up to this length are written by the function where they are sent from.
+inline constexpr std::size_t kSlotOutput = 4096;
 
 /// The longest single RDMA operation; the architecture allows 2^31 bytes.
 inline constexpr std::uint64_t kMessageBytes = std::uint64_t{1} << 30;
@@ -84,9 +94,10 @@ inline constexpr std::size_t kInputPlaceAt = 16;
 inline constexpr std::size_t kOutputPlaceAt = 40;
 inline constexpr std::size_t kPayloadAt = 64;
 
-/// Slots do not share the pairs of lines that are fetched together.
-inline constexpr std::size_t kRequestStride = std::size_t{33} * 128;
-static_assert(kRequestStride >= kPayloadAt + kSlotPayload);
+/// From one slot to the next: they do not share the pairs of lines that are fetched together.
+[[nodiscard]] constexpr std::size_t request_stride(std::size_t slot_payload) noexcept {
+  return (kPayloadAt + slot_payload + 127) / 128 * 128;
+}
 
 /// The client's copy of a request's start: the places and an inline input.
 inline constexpr std::size_t kStagingStride = 128;
@@ -172,8 +183,14 @@ struct Welcome {
   std::uint32_t magic;  ///< kAnswerMagic.
   std::uint32_t requests_rkey;
   std::uint64_t requests_address;  ///< Of request slot 0.
+  std::uint32_t slot_payload;      ///< From kLeastSlotPayload to kMostSlotPayload.
+  std::uint32_t unused;
+
+  [[nodiscard]] constexpr bool is_sane() const noexcept {
+    return slot_payload >= kLeastSlotPayload && slot_payload <= kMostSlotPayload;
+  }
 };
-static_assert(sizeof(Welcome) == 16);
+static_assert(sizeof(Welcome) == 24);
 
 /// From the executor, when it does not. A rejection has room for 148 bytes.
 using Rejection = AnswerOf<143>;
@@ -197,18 +214,19 @@ struct ClientLayout {
 };
 
 /// The worker's memory of one channel: the requests' ring, which alone the client may write;
-/// outputs up to kSlotPayload; staging for replies.
+/// outputs up to kSlotOutput; staging for replies.
 struct ServerLayout {
   std::size_t slots;
+  std::size_t slot_payload;
   [[nodiscard]] constexpr std::size_t requests() const noexcept { return 0; }
   [[nodiscard]] constexpr std::size_t requests_size() const noexcept {
-    return slots * kRequestStride;
+    return slots * request_stride(slot_payload);
   }
   [[nodiscard]] constexpr std::size_t outputs() const noexcept {
     return whole_pages(requests_size());
   }
   [[nodiscard]] constexpr std::size_t staging() const noexcept {
-    return outputs() + slots * kSlotPayload;
+    return outputs() + slots * kSlotOutput;
   }
   [[nodiscard]] constexpr std::size_t size() const noexcept {
     return whole_pages(staging() + slots * kReplyStride);

@@ -6,13 +6,17 @@
 #include <transport/tcp/tcp_setup.hpp>
 
 #include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <fstream>
 #include <functional>
 #include <optional>
 #include <stdexcept>
@@ -210,6 +214,24 @@ struct CutCall {
     if (said == "skip") GTEST_SKIP() << "this user may not make a network"; \
     EXPECT_EQ(said, "good");                                                \
   } while (false)
+
+std::string congestion_control_of(const base::Fd& socket) {
+  std::array<char, 16> name{};
+  socklen_t size = name.size();
+  ::getsockopt(socket.get(), IPPROTO_TCP, TCP_CONGESTION, name.data(), &size);
+  return name.data();
+}
+
+TEST(TcpLink, IsNotPacedByATimerWhereTheSystemWouldPaceIt) {
+  EXPECT_GOOD(in_own_network([] {
+    // Of this network alone.
+    std::ofstream setting("/proc/sys/net/ipv4/tcp_congestion_control");
+    if (!(setting << "bbr" << std::flush)) return std::string("skip");
+    const auto [one, other] = connected_sockets();
+    const std::string both = congestion_control_of(one) + " " + congestion_control_of(other);
+    return both == "cubic cubic" || both == "reno reno" ? std::string("good") : both;
+  }));
+}
 
 TEST(TcpLink, CutWhileACallRunsLosesIt) {
   EXPECT_GOOD(in_own_network([] {

@@ -74,14 +74,24 @@ TEST(QueueDepths, NeverRunOutOfReceives) {
 
 TEST(Layouts, KeepWhatTheClientMayWriteToItself) {
   for (std::uint32_t slots = 1; slots <= 1024; slots *= 2) {
-    const ServerLayout server{slots};
+    const ServerLayout server{slots, slot_payload_for(slots)};
     EXPECT_EQ(server.requests(), 0u);
     EXPECT_GE(server.outputs(), server.requests_size());
-    EXPECT_GE(server.staging(), server.outputs() + slots * kSlotPayload);
+    EXPECT_GE(server.staging(), server.outputs() + slots * kSlotOutput);
     EXPECT_GE(server.size(), server.staging() + slots * kReplyStride);
     const ClientLayout client{slots};
     EXPECT_GE(client.size(), client.staging() + slots * kStagingStride);
   }
+}
+
+TEST(Slots, TakeLargeInputsUnlessThereAreMany) {
+  EXPECT_EQ(slot_payload_for(1), kMostSlotPayload);
+  EXPECT_EQ(slot_payload_for(16), kMostSlotPayload);
+  EXPECT_EQ(slot_payload_for(64), kSlotPayloads / 64);
+  EXPECT_EQ(slot_payload_for(1024), kLeastSlotPayload);
+  EXPECT_FALSE((Welcome{0, 0, 0, kLeastSlotPayload - 1, 0}.is_sane()));
+  EXPECT_FALSE((Welcome{0, 0, 0, kMostSlotPayload + 1, 0}.is_sane()));
+  EXPECT_TRUE((Welcome{0, 0, 0, kMostSlotPayload, 0}.is_sane()));
 }
 
 TEST(AckTimeouts, GrowWithTheTimeThatAPeerHas) {
