@@ -95,7 +95,7 @@ void ClientLink::send_unsent() noexcept {
   while (!unsent_.empty() && is_open()) {
     const std::uint32_t sequence = unsent_.sequence();
     const Request& request = unsent_.request();
-    Pending& pending = pending_[sequence & mask_];
+    Pending& pending = pending_[slot_of(sequence)];
     Placement placement;
     (void)place(request, arena_range_, placement);  // submit() has checked it
     const std::uint64_t end = needed(request, placement);
@@ -113,13 +113,14 @@ void ClientLink::send_unsent() noexcept {
 /// Sends a request that breaks the rules. The worker counts calls, so that one whose memory cannot
 /// be used has to travel as well; the worker refuses it.
 bool ClientLink::send_refused(std::uint32_t sequence, const Request& request) noexcept {
-  const std::uint32_t slot = sequence & mask_;
+  const std::uint32_t slot = slot_of(sequence);
   std::byte* const stage = staging_ + slot * kStagingStride;
   const InputPlace nowhere{0, std::numeric_limits<std::uint64_t>::max(), 0, 0};
   std::memcpy(stage + kInputPlaceAt, &nowhere, sizeof(nowhere));
   ibv_sge piece{reinterpret_cast<std::uintptr_t>(stage + kInputPlaceAt), sizeof(nowhere),
                 memory_lkey_};
-  const RequestWord word{request.function, 0, false, true, sequence & kSequenceBits};
+  const RequestWord word{request.function,        0, false, true, sequence & kSequenceBits,
+                         pending_[slot].same_slot};
   ibv_send_wr work{};
   work.sg_list = &piece;
   work.num_sge = 1;
@@ -133,7 +134,7 @@ bool ClientLink::send_refused(std::uint32_t sequence, const Request& request) no
 
 /// Of a call that is not under way.
 Status ClientLink::poll_other(Ticket ticket, ReplyView& reply) noexcept {
-  Pending& pending = pending_[ticket.sequence & mask_];
+  Pending& pending = pending_[slot_of(ticket.sequence)];
   if (pending.state != State::kUnsent || pending.sequence != ticket.sequence) {
     return Status::kInvalid;
   }
@@ -158,7 +159,7 @@ bool ClientLink::cover(std::uint64_t end) noexcept {
 }
 
 void ClientLink::collect_line(const Pending& pending, ReplyView& reply) noexcept {
-  const std::byte* from = replies_ + (pending.sequence & mask_) * kReplyStride + kReplyLineAt;
+  const std::byte* from = replies_ + slot_of(pending.sequence) * kReplyStride + kReplyLineAt;
   ReplyLine line;
   std::memcpy(&line, from, kReplyLineHead);
   std::atomic_signal_fence(std::memory_order_seq_cst);  // the copy is what is checked

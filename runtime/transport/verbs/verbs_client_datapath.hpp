@@ -84,13 +84,18 @@ class ClientLink {
     std::uint64_t out_capacity = 0;
     std::uint32_t sequence = 0;
     State state = State::kFree;
-    bool unusable = false;  ///< Its memory could not be registered, see unusable_.
+    bool same_slot = false;  ///< See RequestWord.
+    bool unusable = false;   ///< Its memory could not be registered, see unusable_.
     /// What completed() leaves for collect(): the two words, then the flag (release).
     std::atomic<bool> replied{false};
     std::uint32_t reply_word = 0;
     std::uint32_t reply_bytes = 0;
   };
 
+  /// Of a call under way.
+  [[nodiscard]] std::uint32_t slot_of(std::uint32_t sequence) const noexcept {
+    return (sequence - shift_) & mask_;
+  }
   [[nodiscard]] bool under_way(const Pending& pending, Ticket ticket) const noexcept {
     return pending.state == State::kUnderWay && pending.sequence == ticket.sequence;
   }
@@ -132,7 +137,7 @@ class ClientLink {
   static constexpr bool kPausesBetweenPolls = false;
   void sleep_for(Ticket ticket, std::chrono::nanoseconds limit) noexcept;
   [[nodiscard]] bool has_ended(Ticket ticket) const noexcept {
-    const Pending& pending = pending_[ticket.sequence & mask_];
+    const Pending& pending = pending_[slot_of(ticket.sequence)];
     return !is_open() ||
            (pending.state == State::kUnderWay && pending.replied.load(std::memory_order_acquire));
   }
@@ -155,6 +160,7 @@ class ClientLink {
   std::uint32_t arena_lkey_ = 0;
   std::uint32_t mask_;
   std::uint32_t next_ = 1;
+  std::uint32_t shift_ = 0;  ///< Changes only while no call is under way.
   std::uint32_t in_flight_ = 0;
   std::uint32_t inline_bytes_;
   std::uint32_t number_ = 0;  ///< In the completion queue.
@@ -184,7 +190,9 @@ class ClientLink {
 
 inline Status ClientLink::submit(const Request& request, Ticket& ticket) noexcept {
   const std::uint32_t sequence = next_;
-  Pending& pending = pending_[sequence & mask_];
+  const bool same_slot = in_flight_ == 0;
+  const std::uint32_t shift = same_slot ? shift_ + 1 : shift_;
+  Pending& pending = pending_[(sequence - shift) & mask_];
   const Status end = end_.load(std::memory_order_relaxed);
   if (pending.state != State::kFree) return end == Status::kOk ? Status::kAgain : Status::kClosed;
   if (end != Status::kOk) [[unlikely]]
@@ -194,7 +202,9 @@ inline Status ClientLink::submit(const Request& request, Ticket& ticket) noexcep
   pending.out = request.out;
   pending.out_capacity = request.out_capacity;
   pending.sequence = sequence;
+  pending.same_slot = same_slot;
   pending.unusable = false;
+  shift_ = shift;
   pending.replied.store(false, std::memory_order_relaxed);
   if (unsent_.empty() && needed(request, placement) <= registered_ &&
       send(sequence, request, placement)) [[likely]] {
@@ -211,9 +221,10 @@ inline Status ClientLink::submit(const Request& request, Ticket& ticket) noexcep
 
 [[gnu::always_inline]] inline bool ClientLink::send(std::uint32_t sequence, const Request& request,
                                                     const Placement& placement) noexcept {
-  const std::uint32_t slot = sequence & mask_;
+  const std::uint32_t slot = slot_of(sequence);
   std::byte* const stage = staging_ + slot * kStagingStride;
-  RequestWord word{request.function, 0, request.traced, false, sequence & kSequenceBits};
+  RequestWord word{request.function,        0, request.traced, false, sequence & kSequenceBits,
+                   pending_[slot].same_slot};
   std::size_t start = kPayloadAt;
   std::size_t stop = kPayloadAt;
   OutputPlace output{};
@@ -325,12 +336,12 @@ inline void ClientLink::collect(Pending& pending, ReplyView& reply) noexcept {
   reply.status = Status::kOk;
   reply.size = size;
   if (fits(reply, pending.out_capacity) && pending.out_capacity <= kInlineBytes && size != 0) {
-    copy_inline(pending.out, replies_ + (pending.sequence & mask_) * kReplyStride, size);
+    copy_inline(pending.out, replies_ + slot_of(pending.sequence) * kReplyStride, size);
   }
 }
 
 inline Status ClientLink::poll(Ticket ticket, ReplyView& reply) noexcept {
-  Pending& pending = pending_[ticket.sequence & mask_];
+  Pending& pending = pending_[slot_of(ticket.sequence)];
   if (!under_way(pending, ticket)) [[unlikely]]
     return poll_other(ticket, reply);
   if (!pending.replied.load(std::memory_order_acquire)) {
@@ -346,7 +357,7 @@ inline Status ClientLink::poll(Ticket ticket, ReplyView& reply) noexcept {
 }
 
 inline Status ClientLink::wait(Ticket ticket, ReplyView& reply, base::Deadline deadline) noexcept {
-  Pending& pending = pending_[ticket.sequence & mask_];
+  Pending& pending = pending_[slot_of(ticket.sequence)];
   // Without pauses: a poll of the queue is pause enough.
   const std::uint32_t polls = under_way(pending, ticket) ? kPollsBeforeClock : 0;
   for (std::uint32_t i = 0; i < polls; ++i) {

@@ -196,8 +196,8 @@ bool ServerChannel::take_bulk(Invocation& invocation) noexcept {
     return true;
   }
   if (large_output) {
-    output_bulk_ = &output_bulks_[next_bulk_];
-    next_bulk_ = (next_bulk_ + 1) % 2;
+    // The first, so that lone calls stay in the same memory, unless it is still on its way.
+    output_bulk_ = &output_bulks_[sends_have_ended(output_bulks_[0].busy_until) ? 0 : 1];
   }
   waiting_for_ = invocation;
   waiting_ = Waiting::kOutputBuffer;
@@ -256,7 +256,7 @@ bool ServerChannel::go_on(Invocation& invocation) noexcept {
 
 void ServerChannel::reply_large(const Invocation& invocation,
                                 const Completion& completion) noexcept {
-  const std::uint32_t index = invocation.sequence & mask_;
+  const std::uint32_t index = slot_;
   const std::uint64_t size = std::min(completion.size, invocation.out_capacity);
   if (size > 0 && !enroll(*output_bulk_, size)) {
     return reply_with_line(index, Status::kLost, 0, completion.exec_ns,
@@ -311,13 +311,12 @@ void ServerChannel::reply_with_line(std::uint32_t slot, Status status, std::uint
   post(work);
 }
 
-void ServerChannel::complete_dying(std::uint32_t sequence, Status status,
-                                   std::string_view error) noexcept {
+void ServerChannel::complete_dying(std::uint32_t, Status status, std::string_view error) noexcept {
   // Posting is a write to the device's memory, or one system call: the thread was in user code, so
   // no lock of the driver's is held.
   dying_ = true;
   unsignalled_ = depths_.signal_every;  // this one is
-  reply_with_line(sequence & mask_, status, 0, 0, error);
+  reply_with_line(slot_, status, 0, 0, error);
   // The process may end at once, and its queue pair with it: first the reply must have arrived.
   const base::Ticks start = base::ticks();
   while (!sends_have_ended(sends_) && !post_failed_ && base::ticks() - start < dying_ticks_) {

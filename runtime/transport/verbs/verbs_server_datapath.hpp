@@ -52,7 +52,7 @@ struct ServerParts {
   std::shared_ptr<ServerConnection> connection;
   base::SharedMemory memory;  ///< Of ServerLayout.
   std::size_t slot_payload = 0;
-  Region local;               ///< Outputs and staging: the client has no key to it.
+  Region local;  ///< Outputs and staging: the client has no key to it.
   /// The requests' ring and not a byte more: Soft-RoCE (Linux 6.1) checks the key and the queue
   /// pair of a window, but of its bounds only those of the region below.
   Region ring;
@@ -132,6 +132,7 @@ class ServerChannel {
   std::uint32_t memory_lkey_;
   std::uint32_t mask_;
   std::uint32_t next_ = 1;
+  std::uint32_t slot_ = 0;  ///< Of the last request.
   std::uint32_t inline_bytes_;
   std::uint32_t sends_ = 0;
   std::uint32_t sends_done_ = 0;
@@ -159,7 +160,6 @@ class ServerChannel {
   std::uint32_t reads_left_ = 0;
   Bulk input_bulk_;
   std::array<Bulk, 2> output_bulks_;  ///< One is written while the other travels.
-  std::uint32_t next_bulk_ = 0;
   bool armed_ = false;
   unsigned unacknowledged_ = 0;
   std::vector<ibv_recv_wr> receives_;
@@ -196,7 +196,8 @@ inline bool ServerChannel::take(const ibv_wc& receive, Invocation& invocation) n
   if (++receives_used_ == depths_.receives_batch) refill();
   const RequestWord word = RequestWord::decode(ntohl(receive.imm_data));
   const std::uint32_t sequence = next_;
-  const std::byte* const slot = memory_ + (sequence & mask_) * stride_;
+  if (!word.same_slot) slot_ = (slot_ + 1) & mask_;
+  const std::byte* const slot = memory_ + slot_ * stride_;
   invocation.sequence = sequence;
   invocation.function = static_cast<std::uint16_t>(word.function);
   invocation.traced = word.traced;
@@ -214,7 +215,7 @@ inline bool ServerChannel::take(const ibv_wc& receive, Invocation& invocation) n
     }
     output_ = last_output_;
     output_bulk_ = nullptr;
-    invocation.out = memory_ + outputs_at_ + (sequence & mask_) * kSlotOutput;
+    invocation.out = memory_ + outputs_at_ + slot_ * kSlotOutput;
     invocation.out_capacity = output_.capacity;
     is_large = output_.capacity > kSlotOutput;
   }
@@ -258,7 +259,7 @@ inline void ServerChannel::post(ibv_send_wr& work, std::uint64_t tag) noexcept {
 
 inline void ServerChannel::complete(const Invocation& invocation,
                                     const Completion& completion) noexcept {
-  const std::uint32_t index = invocation.sequence & mask_;
+  const std::uint32_t index = slot_;
   if (completion.status != Status::kOk) [[unlikely]] {
     return reply_with_line(index, completion.status, completion.size, completion.exec_ns,
                            completion.error);

@@ -1,10 +1,11 @@
 #pragma once
 
 // clang-format off
-// PROTOCOL  One RC queue pair joins a client and a worker. Call n (a 32-bit number, from 1,
-//           wrapping) uses slot n mod N on both sides.
+// PROTOCOL  One RC queue pair joins a client and a worker. Calls have numbers of 32 bits, from 1,
+//           wrapping. Each uses the slot after that of the call before it, on both sides, or, when
+//           no call is under way, the same one again: lone calls stay in the same memory.
 //
-//           A request is ONE write with immediate data into slot n of the worker's ring. The
+//           A request is ONE write with immediate data into a slot of the worker's ring. The
 //           immediate word says what a small call needs: function, room for an inline output, and
 //           what was written. A slot is
 //
@@ -22,7 +23,7 @@
 //           wants the size. That takes two trips more than an input that is sent.
 //
 //           A reply is a write with immediate data too: of the output, straight to its OutputPlace
-//           or into reply slot n of the client when it is inline. The immediate word has the slot
+//           or into the client's reply slot when it is inline. The immediate word has the slot
 //           and the time the function took; the size is the length of the write. Failures, and
 //           outputs longer than one message, write a ReplyLine into the reply slot instead.
 //
@@ -51,9 +52,10 @@ namespace sublet::transport::verbs {
 inline constexpr std::uint32_t kMagic = 0x5342'5642;
 inline constexpr std::uint32_t kVersion = 3;
 
-/// Inputs up to this length travel with their request: as much as the executor has memory for, which
-/// is pinned, but no more than kMostSlotPayload, beside whose time on the network the trip that asks
-/// for it is small (64 KiB with such a trip: 1.5 times the bare exchange), and a page at least.
+/// Inputs up to this length travel with their request: as much as the executor has memory for,
+/// which is pinned, but no more than kMostSlotPayload, beside whose time on the network the trip
+/// that asks for it is small (64 KiB with such a trip: 1.5 times the bare exchange), and a page at
+/// least.
 inline constexpr std::size_t kLeastSlotPayload = 4096;
 inline constexpr std::size_t kMostSlotPayload = std::size_t{64} << 10;
 
@@ -127,14 +129,15 @@ struct RequestWord {
   bool traced;
   bool has_input_place;
   std::uint32_t sequence;  ///< The lowest 7 bits of the call's number, for safety.
+  bool same_slot = false;  ///< As the call before it.
 
   [[nodiscard]] constexpr std::uint32_t encode() const noexcept {
     return function | output << 16 | std::uint32_t{traced} << 22 |
-           std::uint32_t{has_input_place} << 23 | sequence << 25;
+           std::uint32_t{has_input_place} << 23 | std::uint32_t{same_slot} << 24 | sequence << 25;
   }
   [[nodiscard]] static constexpr RequestWord decode(std::uint32_t word) noexcept {
-    return {word & 0xffff, word >> 16 & 0x3f, (word >> 22 & 1) != 0, (word >> 23 & 1) != 0,
-            word >> 25};
+    return {word & 0xffff,         word >> 16 & 0x3f, (word >> 22 & 1) != 0,
+            (word >> 23 & 1) != 0, word >> 25,        (word >> 24 & 1) != 0};
   }
 };
 inline constexpr std::uint32_t kOutputAsBefore = 62;

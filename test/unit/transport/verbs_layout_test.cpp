@@ -36,13 +36,14 @@ TEST(RequestWord, SurvivesTheWire) {
     for (const std::uint32_t output : {0u, 40u, kOutputAsBefore, kOutputPlaced}) {
       for (const std::uint32_t sequence : {0u, 1u, kSequenceBits}) {
         for (const bool flag : {false, true}) {
-          const auto word =
-              RequestWord::decode(RequestWord{function, output, flag, !flag, sequence}.encode());
+          const auto word = RequestWord::decode(
+              RequestWord{function, output, flag, !flag, sequence, flag}.encode());
           EXPECT_EQ(word.function, function);
           EXPECT_EQ(word.output, output);
           EXPECT_EQ(word.traced, flag);
           EXPECT_EQ(word.has_input_place, !flag);
           EXPECT_EQ(word.sequence, sequence);
+          EXPECT_EQ(word.same_slot, flag);
         }
       }
     }
