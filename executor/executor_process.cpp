@@ -15,8 +15,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// An executor that drains looks so often, and ends when so many looks in a row have found nothing
-/// to do: a client that heard of it sends nothing more, and what it had sent has been answered.
+/// An executor that drains looks so often, and takes no further calls when so many looks in a row
+/// have found nothing to do: a client that heard of it sends nothing more, and what it had sent has
+/// been answered. What comes later all the same was never begun, and its client learns that.
 constexpr auto kIdleLook = 10ms;
 constexpr unsigned kIdleLooks = 5;
 
@@ -90,16 +91,39 @@ void ExecutorProcess::run() {
     if (functions_.shortest_timeout() > 0ms) end_overrun_calls(states_, base::ticks());
     // The manager first: when it says stop, nothing else matters.
     if (fds_[0].revents != 0) read_control();
-    if (draining_ && has_been_idle()) ::_exit(0);
-    serve_clients();
+    if (draining_ != Draining::kNo) go_on_draining();
+    if (draining_ != Draining::kRetiring) serve_clients();
   }
+}
+
+void ExecutorProcess::go_on_draining() {
+  if (draining_ == Draining::kWatching && has_been_idle()) {
+    draining_ = Draining::kRetiring;
+    for (const Client& client : clients_) transport::retire(client.channel);
+  }
+  if (draining_ == Draining::kRetiring && workers_rest()) leave_drained();
+}
+
+bool ExecutorProcess::workers_rest() const {
+  return std::all_of(states_.begin(), states_.end(), [](const WorkerState& state) {
+    return state.channel.load(std::memory_order_acquire) == nullptr;
+  });
+}
+
+void ExecutorProcess::leave_drained() {
+  clients_.clear();  // a channel that ends waits for its last replies to arrive
+  for (const WorkerState& state : states_) {
+    state.counters->last_started = state.sequence.load(std::memory_order_relaxed);
+    state.counters->drained = 1;
+  }
+  ::_exit(0);
 }
 
 int ExecutorProcess::poll_timeout_ms() const {
   const auto period = watchdog_period(functions_.shortest_timeout());
   int shortest = period == 0ms ? -1 : static_cast<int>(period.count());
   const int look = static_cast<int>(kIdleLook.count());
-  if (draining_ && (shortest < 0 || look < shortest)) shortest = look;
+  if (draining_ != Draining::kNo && (shortest < 0 || look < shortest)) shortest = look;
   for (const auto& listener : listeners_) {
     const int limit = listener->poll_timeout_ms();
     if (limit >= 0 && (shortest < 0 || limit < shortest)) shortest = limit;
@@ -117,7 +141,7 @@ void ExecutorProcess::read_control() {
   auto message = wire::receive_message(control_);
   if (!message || message->type == wire::MessageType::kStop) ::_exit(0);
   if (message->type == wire::MessageType::kDrain) {
-    draining_ = true;
+    if (draining_ == Draining::kNo) draining_ = Draining::kWatching;
     return;
   }
   // Both may take long: a library's constructors, a network's set-up.

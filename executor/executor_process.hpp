@@ -58,8 +58,13 @@ class ExecutorProcess {
   void collect_poll_fds();
   void read_control();
   void serve_clients();
+  /// Ends the process, in steps, once nothing is left to do.
+  void go_on_draining();
   /// While draining: true once nothing has been running or ended for some looks in a row.
   [[nodiscard]] bool has_been_idle();
+  /// No worker serves a channel.
+  [[nodiscard]] bool workers_rest() const;
+  [[noreturn]] void leave_drained();
   void open_function(wire::ReceivedMessage message);
   [[nodiscard]] Result<void> load_function(const wire::Open& open, base::Fd memory);
   /// Opens a network listener, or finds the one there is; its address.
@@ -76,7 +81,9 @@ class ExecutorProcess {
   std::deque<Worker> workers_;
   std::vector<Client> clients_;
   std::vector<pollfd> fds_;
-  bool draining_ = false;
+  /// kRetiring: the workers have been told to take no further call.
+  enum class Draining : std::uint8_t { kNo, kWatching, kRetiring };
+  Draining draining_ = Draining::kNo;
   std::chrono::steady_clock::time_point looked_at_{};
   std::uint64_t ended_calls_ = 0;  ///< At the last look.
   unsigned idle_looks_ = 0;

@@ -112,12 +112,13 @@ template <transport::ServerChannel Channel>
 class WorkerLoop {
  public:
   WorkerLoop(Channel& channel, WorkerState& worker) noexcept : channel_(channel), worker_(worker) {
+    worker_.sequence.store(0, std::memory_order_relaxed);  // of this channel
     worker_.dying.store(&end_dying, std::memory_order_relaxed);
     worker_.channel.store(&channel_, std::memory_order_release);
   }
   ~WorkerLoop() {
-    worker_.channel.store(nullptr, std::memory_order_relaxed);
     worker_.dying.store(nullptr, std::memory_order_relaxed);
+    worker_.channel.store(nullptr, std::memory_order_release);
   }
   WorkerLoop(const WorkerLoop&) = delete;
   WorkerLoop& operator=(const WorkerLoop&) = delete;

@@ -74,8 +74,11 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
     context.allowCancellation();  // as in replacement()
     return grant_->executors()
         .fate(context.getParams().getGeneration())
-        .then([context](const std::string& text) mutable {
-          context.getResults().setText(wire::cut_text(text, wire::kMaxText));
+        .then([context](const ExecutorFate& fate) mutable {
+          auto results = context.getResults();
+          results.setText(wire::cut_text(fate.text, wire::kMaxText));
+          auto numbers = results.initLastStarted(static_cast<unsigned>(fate.last_started.size()));
+          for (unsigned i = 0; i < numbers.size(); ++i) numbers.set(i, fate.last_started[i]);
         });
   }
 

@@ -35,7 +35,7 @@ Executor::Executor(const ExecutorServices& services, base::SharedMemory accounti
   auto ready = kj::newPromiseAndFulfiller<void>();
   ready_fulfiller_ = kj::mv(ready.fulfiller);
   ready_ = ready.promise.fork();
-  auto ended = kj::newPromiseAndFulfiller<std::string>();
+  auto ended = kj::newPromiseAndFulfiller<ExecutorFate>();
   ended_fulfiller_ = kj::mv(ended.fulfiller);
   ended_ = ended.promise.fork();
 }
@@ -199,7 +199,7 @@ void Executor::end(std::string fate) {
     pending.fulfiller->fulfill(fail(ErrorKind::kDisconnected, "the executor ended: " + fate));
   }
   listens_.clear();
-  ended_fulfiller_->fulfill(std::string(fate));
+  ended_fulfiller_->fulfill(ExecutorFate{std::move(fate), last_started()});
 }
 
 void Executor::drain() {
@@ -226,6 +226,18 @@ void Executor::kill() noexcept {
   killed_ = true;
   // Through the pidfd: a number might belong to somebody else by now.
   if (pidfd_.valid()) ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+}
+
+std::vector<std::uint32_t> Executor::last_started() const {
+  // Foreign code can write here, too: it harms its own client alone.
+  std::vector<std::uint32_t> numbers;
+  for (std::uint32_t i = 0; i < order_.spawn.workers; ++i) {
+    wire::WorkerCounters counters;
+    std::memcpy(&counters, accounting_.data() + i * sizeof(counters), sizeof(counters));
+    if (counters.drained != 1) return {};
+    numbers.push_back(counters.last_started);
+  }
+  return numbers;
 }
 
 Usage Executor::usage() const {

@@ -36,6 +36,14 @@ struct ListenPlaces {
   std::string client_network;  ///< The address of this node at which the client came.
 };
 
+/// How an executor ended.
+struct ExecutorFate {
+  std::string text;  ///< For people.
+  /// When it has drained: for each worker the number, in its channel, of the last call it has
+  /// begun. Empty: nobody knows.
+  std::vector<std::uint32_t> last_started;
+};
+
 /// One executor process, from the order to start it until it has been reaped.
 ///
 /// STATES  starting -> (spawned) -> ready -> ended. kReady may never come when it dies first.
@@ -58,8 +66,8 @@ class Executor : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   /// Opens a network listener; its address. kDisconnected when the executor ends meanwhile.
   kj::Promise<Result<std::string>> listen(const std::string& transport, const ListenPlaces& places);
 
-  /// Resolves with how it ended, for people, once its process is gone.
-  kj::Promise<std::string> ended() { return ended_.addBranch(); }
+  /// Resolves with how it ended once its process is gone.
+  kj::Promise<ExecutorFate> ended() { return ended_.addBranch(); }
 
   /// Asks it to end by itself once no call is under way. What is under way may take any time: the
   /// caller bounds it with stop().
@@ -80,6 +88,7 @@ class Executor : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   kj::Promise<void> until_gone();
   void receive(const wire::ReceivedMessage& message);
   void end(std::string fate);
+  [[nodiscard]] std::vector<std::uint32_t> last_started() const;
   void kill() noexcept;
   void taskFailed(kj::Exception&& exception) override;
 
@@ -108,8 +117,8 @@ class Executor : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   std::deque<PendingListen> listens_;  ///< As opens_.
   kj::Own<kj::PromiseFulfiller<void>> ready_fulfiller_;
   kj::ForkedPromise<void> ready_;
-  kj::Own<kj::PromiseFulfiller<std::string>> ended_fulfiller_;
-  kj::ForkedPromise<std::string> ended_;
+  kj::Own<kj::PromiseFulfiller<ExecutorFate>> ended_fulfiller_;
+  kj::ForkedPromise<ExecutorFate> ended_;
   kj::TaskSet tasks_;
 };
 

@@ -87,7 +87,7 @@ Result<void> ExecutorSupervisor::start_executor() {
   data_socket_ = std::move(data_socket);
   const std::uint32_t generation = ++generation_;
   tasks_.add((*executor)->ended().then(
-      [this, generation](std::string fate) { executor_ended(generation, std::move(fate)); }));
+      [this, generation](ExecutorFate fate) { executor_ended(generation, std::move(fate)); }));
   executor_ = kj::mv(*executor);
   tasks_.add(bring_up(generation));
   return {};
@@ -114,12 +114,12 @@ kj::Promise<void> ExecutorSupervisor::bring_up(std::uint32_t generation) {
   return kj::READY_NOW;
 }
 
-void ExecutorSupervisor::executor_ended(std::uint32_t generation, std::string fate) {
+void ExecutorSupervisor::executor_ended(std::uint32_t generation, ExecutorFate fate) {
   KJ_IF_MAYBE (executor, executor_) {
     past_usage_ += (*executor)->usage();
   }
   executor_ = nullptr;
-  base::log().info("{}: executor {} ended: {}", name_of(terms_.key), generation, fate);
+  base::log().info("{}: executor {} ended: {}", name_of(terms_.key), generation, fate.text);
   fates_[generation] = fate;
   if (fates_.size() > kMaxFates) fates_.erase(fates_.begin());
   early_deaths_ = up_ == generation ? 0 : early_deaths_ + 1;
@@ -128,7 +128,7 @@ void ExecutorSupervisor::executor_ended(std::uint32_t generation, std::string fa
   } else if (state_ == State::kDraining) {
     give_up(reason_);
   } else if (early_deaths_ >= kMaxEarlyDeaths || generation_ >= wire::kMaxExecutorRestarts) {
-    give_up("its executors keep ending: the last one because " + fate);
+    give_up("its executors keep ending: the last one because " + fate.text);
   } else if (auto started = start_executor(); !started) {
     give_up(std::string("no new executor could be started: ") + started.error().what());
   }
@@ -284,13 +284,13 @@ kj::Promise<Result<void>> ExecutorSupervisor::replacement(std::uint32_t generati
   return change().then([this, generation] { return replacement(generation); });
 }
 
-kj::Promise<std::string> ExecutorSupervisor::fate(std::uint32_t generation) {
+kj::Promise<ExecutorFate> ExecutorSupervisor::fate(std::uint32_t generation) {
   if (const auto known = fates_.find(generation); known != fates_.end()) return known->second;
   // While it stops its executor still runs: the client takes an answer to mean that it does not.
-  if (state_ == State::kGone) return "the lease has ended: " + reason_;
+  if (state_ == State::kGone) return ExecutorFate{"the lease has ended: " + reason_, {}};
   if (generation == 0 || generation > generation_ ||
       (!fates_.empty() && generation < fates_.begin()->first)) {
-    return std::string("nothing is known of it");
+    return ExecutorFate{"nothing is known of it", {}};
   }
   return change().then([this, generation] { return fate(generation); });
 }

@@ -63,7 +63,7 @@ class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
   /// Resolves once the newest executor is up and newer than `generation`, or none will be.
   kj::Promise<Result<void>> replacement(std::uint32_t generation);
   /// Resolves with how the executor of `generation` ended.
-  kj::Promise<std::string> fate(std::uint32_t generation);
+  kj::Promise<ExecutorFate> fate(std::uint32_t generation);
 
   /// From now on an executor that ends is not replaced; `reason` is what given_up will say then.
   void drain(const std::string& reason);
@@ -85,7 +85,7 @@ class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
   [[nodiscard]] bool is_up() const noexcept { return generation_ != 0 && up_ == generation_; }
   Result<ExecutorOrder> make_order() const;
   Result<void> start_executor();
-  void executor_ended(std::uint32_t generation, std::string fate);
+  void executor_ended(std::uint32_t generation, ExecutorFate fate);
   void give_up(const std::string& why);
   void become_gone();
   kj::Promise<void> bring_up(std::uint32_t generation);
@@ -112,7 +112,7 @@ class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
   std::string client_host_;
   Network network_;
   std::vector<FunctionRequest> functions_;
-  std::map<std::uint32_t, std::string> fates_;
+  std::map<std::uint32_t, ExecutorFate> fates_;
   Usage past_usage_;                                          ///< Of executors that have ended.
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiting_;  ///< For any change.
   kj::TaskSet tasks_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 namespace sublet::client {
 namespace {
@@ -70,7 +71,11 @@ kj::Promise<void> follow_executors(wire::ClaimedLease::Client lease, Grant grant
   return fate.send()
       .then([lease, state,
              generation](capnp::Response<wire::ClaimedLease::FateResults>&& results) mutable {
-        state->executor_ended(generation, wire::to_string(results.getText()));
+        ExecutorFate ended{wire::to_string(results.getText()), {}};
+        for (const std::uint32_t number : results.getLastStarted()) {
+          ended.last_started.push_back(number);
+        }
+        state->executor_ended(generation, std::move(ended));
         auto replacement = lease.replacementRequest();
         replacement.setGeneration(generation);
         return replacement.send();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <base/fd.hpp>
+#include <client/heard_out_stream.hpp>
 #include <sublet/result.hpp>
 
 #include <capnp/rpc-twoparty.h>
@@ -64,14 +65,14 @@ class ControlThread {
 class Connection : public kj::Refcounted {
  public:
   Connection(kj::Own<kj::AsyncIoStream> stream)
-      : stream_(kj::mv(stream)), client_(*stream_), gone_(client_.onDisconnect().fork()) {}
+      : stream_(kj::mv(stream)), client_(stream_), gone_(client_.onDisconnect().fork()) {}
 
   capnp::Capability::Client bootstrap() { return client_.bootstrap(); }
   /// Resolves when the other side has gone.
   kj::Promise<void> gone() { return gone_.addBranch(); }
 
  private:
-  kj::Own<kj::AsyncIoStream> stream_;
+  HeardOutStream stream_;
   capnp::TwoPartyClient client_;
   kj::ForkedPromise<void> gone_;
 };

@@ -31,7 +31,7 @@ Error not_connected(const NodeShare& share, std::uint32_t worker_on_node, const 
                     const Error& error) {
   std::string why = error.what();
   // An executor that ended while we connected has left word of how.
-  const std::string fate = share.state->fate(route.generation);
+  const std::string fate = share.state->fate(route.generation).text;
   if (!fate.empty()) why += " (" + fate + ")";
   return Error(error.kind(), "connecting to worker " + std::to_string(worker_on_node) +
                                  " on node " + share.grant.node_name + " by " +

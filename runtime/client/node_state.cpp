@@ -1,5 +1,7 @@
 #include <client/node_state.hpp>
 
+#include <utility>
+
 namespace sublet::client {
 
 bool NodeState::mark(const std::string& reason) {
@@ -37,10 +39,10 @@ void NodeState::ending(const EndingNotice& notice) {
   events_->ending(notice);
 }
 
-void NodeState::executor_ended(std::uint32_t generation, const std::string& fate) {
+void NodeState::executor_ended(std::uint32_t generation, ExecutorFate fate) {
   {
     const std::lock_guard lock(mutex_);
-    fates_[generation] = fate;
+    fates_[generation] = std::move(fate);
     if (fates_.size() > kMaxFates) fates_.erase(fates_.begin());
   }
   ended_generation_.store(generation, std::memory_order_release);
@@ -61,10 +63,10 @@ std::string NodeState::reason() const {
   return reason_;
 }
 
-std::string NodeState::fate(std::uint32_t generation) const {
+ExecutorFate NodeState::fate(std::uint32_t generation) const {
   const std::lock_guard lock(mutex_);
   const auto found = fates_.find(generation);
-  return found == fates_.end() ? std::string() : found->second;
+  return found == fates_.end() ? ExecutorFate{} : found->second;
 }
 
 transport::Endpoint NodeState::endpoint() const {

@@ -16,6 +16,14 @@
 
 namespace sublet::client {
 
+/// How an executor ended.
+struct ExecutorFate {
+  std::string text;  ///< For people.
+  /// Of one that has drained: for each worker the number of the last call that it has begun. Empty
+  /// when that is not known.
+  std::vector<std::uint32_t> last_started;
+};
+
 /// What is known of one node's share of a lease and of the executors that serve it. Written by the
 /// helper thread, which calls the lease's attention to what changes; any thread reads. Nothing here
 /// waits for anybody.
@@ -35,7 +43,7 @@ class NodeState {
   void release();
   void ending(const EndingNotice& notice);
   /// The process of the executor of `generation` is gone, and so are those before it.
-  void executor_ended(std::uint32_t generation, const std::string& fate);
+  void executor_ended(std::uint32_t generation, ExecutorFate fate);
   /// A newer executor takes connections.
   void executor_started(const transport::Endpoint& endpoint);
 
@@ -44,9 +52,9 @@ class NodeState {
   /// The node is being given back.
   [[nodiscard]] bool leaving() const noexcept { return leaving_.load(std::memory_order_acquire); }
   /// It leaves, or is gone: other nodes may stand in for it.
-  [[nodiscard]] bool departed() const noexcept {
-    return leaving() || node_gone_.load(std::memory_order_acquire);
-  }
+  [[nodiscard]] bool departed() const noexcept { return leaving() || gone(); }
+  /// The node does not exist any more: nobody will tell how its executors ended.
+  [[nodiscard]] bool gone() const noexcept { return node_gone_.load(std::memory_order_acquire); }
   [[nodiscard]] bool lost() const noexcept { return lost_.load(std::memory_order_acquire); }
   /// It was lost at least so long ago.
   [[nodiscard]] bool lost_for(std::chrono::nanoseconds time) const noexcept;
@@ -56,8 +64,8 @@ class NodeState {
   [[nodiscard]] bool ended(std::uint32_t generation) const noexcept {
     return ended_generation_.load(std::memory_order_acquire) >= generation;
   }
-  /// How it ended, for people; empty when that is not known.
-  [[nodiscard]] std::string fate(std::uint32_t generation) const;
+  /// How it ended; empty when that is not known.
+  [[nodiscard]] ExecutorFate fate(std::uint32_t generation) const;
   /// Of the newest executor known.
   [[nodiscard]] std::uint32_t generation() const noexcept {
     return generation_.load(std::memory_order_acquire);
@@ -79,7 +87,7 @@ class NodeState {
   std::atomic<std::uint32_t> ended_generation_{0};
   mutable std::mutex mutex_;  ///< Guards what follows.
   std::string reason_;
-  std::map<std::uint32_t, std::string> fates_;
+  std::map<std::uint32_t, ExecutorFate> fates_;
   transport::Endpoint endpoint_;
 };
 

@@ -81,7 +81,7 @@ void WorkerLink::take(transport::AnyClientChannel channel, const Route& route) {
 }
 
 Status WorkerLink::stage_and_submit(PendingCall& call, bool stage_in, bool stage_out) noexcept {
-  if (!poll_oldest()) return Status::kAgain;  // before copying anything
+  if (!poll_oldest()) return Status::kAgain;         // before copying anything
   if (phase_ != Phase::kUp) return Status::kClosed;  // the reply of the oldest told so
   if (!staging_.take(call, stage_in, stage_out)) {
     if (staging_.lent() != 0) return Status::kAgain;
@@ -163,7 +163,7 @@ bool WorkerLink::settle(base::Ticks now) noexcept {
   const NodeState& state = *share_->state;
   const bool process_ended = state.ended(generation_) || !channel_->check_peer();
   if (!process_ended && !waited(ending_since_, now, kProcessEnd)) return false;
-  const bool told = state.ended(generation_) || state.lost();
+  const bool told = state.ended(generation_) || state.gone();
   if (!told && !waited(ending_since_, now, kFateTold)) return false;
   take_down(Status::kLost, end_text());
   return true;
@@ -172,7 +172,7 @@ bool WorkerLink::settle(base::Ticks now) noexcept {
 std::string WorkerLink::end_text() const {
   const NodeState& state = *share_->state;
   // Where the share has ended, that is why its executor did.
-  std::string text = state.lost() ? state.reason() : state.fate(generation_);
+  std::string text = state.lost() ? state.reason() : state.fate(generation_).text;
   return text.empty() ? "the connection to its executor broke" : text;
 }
 
@@ -208,12 +208,16 @@ void WorkerLink::take_down(Status status, const std::string& reason) noexcept {
       end_call(*call, status, reason);
     }
   }
+  const std::optional<std::uint32_t> last_started = last_started_call();
   // The youngest first: the sink puts those that run again in front of the queue.
   for (std::uint32_t i = static_cast<std::uint32_t>(slots_.size()); i-- > 0;) {
     PendingCall* call = std::exchange(slots_[(next_sequence_ + i) & mask_], nullptr);
     if (call == nullptr) continue;
     call->on(CallEvent::kExecutorDied);
-    if (status == Status::kLost && killer_ && i > rank(*killer_)) {
+    const bool never_started =
+        (killer_ && i > rank(*killer_)) ||
+        (last_started && static_cast<std::int32_t>(call->ticket.sequence - *last_started) > 0);
+    if (status == Status::kLost && never_started) {
       staging_.give_back(*call);
       sink_.never_started(*call);
       continue;
@@ -221,6 +225,12 @@ void WorkerLink::take_down(Status status, const std::string& reason) noexcept {
     call->reply = {Status::kLost, index_, 0, 0};
     end_call(*call, status, reason);
   }
+}
+
+std::optional<std::uint32_t> WorkerLink::last_started_call() const {
+  const ExecutorFate fate = share_->state->fate(generation_);
+  if (worker_on_node_ >= fate.last_started.size()) return std::nullopt;
+  return fate.last_started[worker_on_node_];
 }
 
 void WorkerLink::end_call(PendingCall& call, Status status, const std::string& reason) noexcept {

@@ -145,6 +145,8 @@ class WorkerLink {
   [[nodiscard]] std::string end_text() const;
   /// Calls without a reply end as `status`.
   void take_down(Status status, const std::string& reason) noexcept;
+  /// The number of the last call that the executor has begun, when that is known.
+  [[nodiscard]] std::optional<std::uint32_t> last_started_call() const;
   void end_call(PendingCall& call, Status status, const std::string& reason) noexcept;
   /// Where a call stands among those under way, 0 for the oldest there can be.
   [[nodiscard]] std::uint32_t rank(std::uint32_t sequence) const noexcept {

@@ -146,6 +146,9 @@ concept ServerChannel = requires(S s, const S& cs, Invocation& invocation,
   { s.sleep(limit) } noexcept;
   /// Wakes sleep(); is_open() is false from then on.
   { s.interrupt() } noexcept;
+  /// is_open() is false from then on, and nothing else happens: a reply under way still leaves, and
+  /// who sleeps does so until its limit. Any thread.
+  { s.retire() } noexcept;
   { cs.is_open() } noexcept -> std::same_as<bool>;
 };
 // clang-format on

@@ -185,8 +185,9 @@ interface ClaimedLease {
   # there will be none.
   replacement @3 (generation :UInt32) -> (failure :Failure, endpoint :Endpoint);
   # How the executor of that generation ended, for a client that lost its connection to it. Answers
-  # once it is known.
-  fate @4 (generation :UInt32) -> (text :Text);
+  # once it is known. `lastStarted`, of one that has drained: for each worker the number, in its
+  # channel, of the last call that it has begun; those after it may run elsewhere.
+  fate @4 (generation :UInt32) -> (text :Text, lastStarted :List(UInt32));
 }
 
 # What an executor manager tells the client of a claimed lease.

@@ -124,6 +124,9 @@ struct alignas(128) WorkerCounters {
   std::uint64_t hot_poll_ticks;
   std::uint64_t bytes_in;
   std::uint64_t bytes_out;
+  // Written by the main thread of an executor that has drained, just before it ends.
+  std::uint32_t drained;       ///< 1: the worker has stopped between two calls.
+  std::uint32_t last_started;  ///< Then the number, in its channel, of the last call it has begun.
 };
 static_assert(sizeof(WorkerCounters) == 128);
 

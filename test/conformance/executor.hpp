@@ -79,6 +79,7 @@ class WatchedChannel {
     context_.view->in_sleep.store(false, std::memory_order_relaxed);
   }
   void interrupt() noexcept { channel_.interrupt(); }
+  void retire() noexcept { channel_.retire(); }
   [[nodiscard]] bool is_open() const noexcept { return channel_.is_open(); }
 
  private:

@@ -71,7 +71,9 @@ class HandOver : public Fixture<T> {
     state_->executor_started(endpoint);
   }
   void kill_executor() { executors_.at(generation_ - 1)->process().kill(); }
-  void tell_end() { state_->executor_ended(generation_, "the test killed it"); }
+  void tell_end(std::vector<std::uint32_t> last_started = {}) {
+    state_->executor_ended(generation_, {"the test killed it", std::move(last_started)});
+  }
   /// Killed, told of, and replaced.
   void replace_executor() {
     kill_executor();
@@ -182,6 +184,23 @@ TYPED_TEST_P(HandOver, KeepsCallsBehindTheOneThatKillsTheExecutor) {
   for (auto* sent : behind) EXPECT_EQ(this->finish(*sent), Status::kOk);
 }
 
+// An executor that drains has answered what it began, and says what that was: the rest is not lost.
+TYPED_TEST_P(HandOver, KeepsCallsThatADrainedExecutorHasNotBegun) {
+  this->start_all();
+  auto& begun = this->send(Function::kWait, 100);
+  ASSERT_TRUE(await([&] { return this->worker().entered == 1; }));
+  std::vector<typename TestFixture::Sent*> behind;
+  for (std::size_t i = 0; i < 2 * TestFixture::kSlots; ++i) {
+    behind.push_back(&this->send(Function::kEcho, this->size_of(i)));
+  }
+  const std::uint32_t last_started = begun.call->ticket.sequence;
+  this->kill_executor();
+  this->tell_end({last_started});
+  this->announce();
+  EXPECT_EQ(this->finish(begun), Status::kLost);  // begun, and its reply never came
+  for (auto* sent : behind) EXPECT_EQ(this->finish(*sent), Status::kOk);
+}
+
 // The next executor dies while it is being connected to.
 TYPED_TEST_P(HandOver, GoesOnToTheExecutorAfterTheNext) {
   this->start_all();
@@ -257,6 +276,7 @@ TYPED_TEST_P(HandOver, ClosesWhatIsUnderWayWhenTheLeaseGoes) {
 REGISTER_TYPED_TEST_SUITE_P(HandOver, GivesEachCallItsEndWhereverTheExecutorDies,
                             RunsLostCallsOfIdempotentFunctionsAgain,
                             KeepsCallsBehindTheOneThatKillsTheExecutor,
+                            KeepsCallsThatADrainedExecutorHasNotBegun,
                             GoesOnToTheExecutorAfterTheNext, EndsCallsThoughNoManagerAnswers,
                             ShowsADeathToShortWaits, ClosesWhatIsUnderWayWhenTheLeaseGoes);
 

@@ -2,16 +2,21 @@
 // on elsewhere.
 
 #include "support/managers.hpp"
+#include <base/shared_memory.hpp>
 #include <common/manager_query.hpp>
 #include <sublet/sublet.hpp>
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <csignal>
 #include <cstdint>
+#include <cstdio>
+#include <exception>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -115,6 +120,58 @@ TEST_F(Drain, TakesAnIdleLeaseBackLongBeforeItsTimeIsOver) {
   expect_clean_end(managers_.node(node));
   EXPECT_EQ(echo.call(&byte, 1, &byte, 1).status, Status::kClosed);
   EXPECT_NE(echo.last_error().find("no worker is left"), std::string::npos) << echo.last_error();
+}
+
+/// What a client in a process of its own tells this one.
+struct Report {
+  std::atomic<bool> stop{false};
+  std::atomic<std::uint64_t> good{0};
+  std::atomic<std::uint64_t> bad{0};
+  std::array<char, 32> node{};
+  std::array<char, 256> why{};
+};
+
+// The client's process stands still while its node leaves, and goes on calling before it can have
+// heard of that: the executor says which calls it has not begun, and those run elsewhere.
+TEST_F(Drain, LosesNoCallOfAClientThatHeardOfItTooLate) {
+  const auto memory =
+      base::SharedMemory::create("report", sizeof(Report), base::SharedMemory::Pages::kSmall)
+          .value_or_throw();
+  auto* const report = new (memory.data()) Report;
+  const pid_t client = ::fork();
+  if (client == 0) {
+    try {
+      open();
+      Function echo = lease_.function(CLIENT_FUNCTIONS, "echo").value_or_throw();
+      std::snprintf(report->node.data(), report->node.size(), "%s",
+                    lease_.worker(0).node_name.c_str());
+      for (char in = 0; !report->stop; ++in) {
+        char out = 1;
+        const bool good = echo.call(&in, 1, &out, 1).ok() && in == out;
+        if (!good)
+          std::snprintf(report->why.data(), report->why.size(), "%s", echo.last_error().c_str());
+        ++(good ? report->good : report->bad);
+      }
+    } catch (const std::exception& error) {
+      std::snprintf(report->why.data(), report->why.size(), "%s", error.what());
+    }
+    ::_exit(0);
+  }
+  const auto calls_more = [&] {
+    const std::uint64_t before = report->good;
+    return eventually([&] { return report->good > before + 100; });
+  };
+  EXPECT_TRUE(calls_more()) << report->why.data();
+  ::kill(client, SIGSTOP);
+  const std::string node(report->node.data());
+  EXPECT_TRUE(drain(node, 1min));
+  expect_clean_end(managers_.node(node == "n1" ? 0 : 1));
+  ::kill(client, SIGCONT);
+  EXPECT_TRUE(calls_more());
+  EXPECT_EQ(report->bad, 0u) << report->why.data();
+  report->stop = true;
+  int status = 0;
+  EXPECT_TRUE(eventually([&] { return ::waitpid(client, &status, WNOHANG) != 0; }));
 }
 
 TEST_F(Drain, EndsACallThatTakesTooLongAsLost) {

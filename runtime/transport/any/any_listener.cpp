@@ -51,6 +51,16 @@ void interrupt(const AnyServerChannel& channel) noexcept {
       channel);
 }
 
+void retire(const AnyServerChannel& channel) noexcept {
+  std::visit(
+      [](const auto& held) {
+        if constexpr (!std::is_same_v<std::decay_t<decltype(held)>, std::monostate>) {
+          held->retire();
+        }
+      },
+      channel);
+}
+
 Result<std::unique_ptr<AnyListener>> listen_on_this_node(base::Fd socket,
                                                          const ListenOptions& options) {
   Result<std::unique_ptr<AnyListener>> made;

@@ -23,6 +23,7 @@ using AnyServerChannel = Transports::ServerChannels;
 
 /// Wakes the channel's worker and makes it leave the channel. Any thread.
 void interrupt(const AnyServerChannel& channel) noexcept;
+void retire(const AnyServerChannel& channel) noexcept;
 
 /// A ChannelListener of whichever transport; all of it is off the hot path. Owner and user: the
 /// executor's main thread.

@@ -17,8 +17,8 @@
 
 namespace sublet::transport::shm {
 
-/// The worker's end of a channel. Owner: the executor; used by one worker thread, interrupt() by
-/// any.
+/// The worker's end of a channel. Owner: the executor; used by one worker thread, interrupt() and
+/// retire() by any.
 class ServerChannel {
  public:
   /// `memory` has Layout{terms.slots}.size() bytes.
@@ -31,6 +31,7 @@ class ServerChannel {
   void complete_dying(std::uint32_t sequence, Status status, std::string_view error) noexcept;
   void sleep(std::chrono::nanoseconds limit) noexcept;
   void interrupt() noexcept;
+  void retire() noexcept { open_.store(false, std::memory_order_relaxed); }
   [[nodiscard]] bool is_open() const noexcept { return open_.load(std::memory_order_relaxed); }
 
  private:

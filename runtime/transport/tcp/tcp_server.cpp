@@ -105,7 +105,6 @@ void ServerChannel::send_rest(const ReplyHeader& header, const void* payload, st
       return end();
     }
     if (done == message_size<ReplyHeader>(size)) return;
-    if (!is_open()) return;  // the stream has been shut down: half a reply is nobody's
     // The system wakes a sender only when much of its buffer is empty again; a client that reads
     // makes room sooner.
     if (sent < 0 && base::ticks() - moved > patience) {

@@ -41,8 +41,9 @@ struct ServerTerms {
   std::uint32_t first_sequence = 1;
 };
 
-/// The worker's end of a channel. Owner: the executor; used by one worker thread, interrupt() by
-/// any. Destroying it ends the connection, which the listener notices: it shares the stream.
+/// The worker's end of a channel. Owner: the executor; used by one worker thread, interrupt() and
+/// retire() by any. Destroying it ends the connection, which the listener notices: it shares the
+/// stream.
 class ServerChannel {
  public:
   /// `stream` has been welcomed; not blocking.
@@ -58,6 +59,7 @@ class ServerChannel {
   void complete_dying(std::uint32_t sequence, Status status, std::string_view error) noexcept;
   void sleep(std::chrono::nanoseconds limit) noexcept;
   void interrupt() noexcept { end(); }
+  void retire() noexcept { open_.store(false, std::memory_order_relaxed); }
   [[nodiscard]] bool is_open() const noexcept { return open_.load(std::memory_order_relaxed); }
 
  private:

@@ -68,9 +68,9 @@ struct ServerParts {
   std::uint32_t replies_rkey = 0;
 };
 
-/// The worker's end of a channel. Owner: the executor; used by one worker thread, interrupt() by
-/// any. It stays open until it is interrupted: when the queue pair fails it tells the listener,
-/// which names the worker as ended.
+/// The worker's end of a channel. Owner: the executor; used by one worker thread, interrupt() and
+/// retire() by any. It stays open until it is interrupted: when the queue pair fails it tells the
+/// listener, which names the worker as ended.
 class ServerChannel {
  public:
   static constexpr std::chrono::nanoseconds kContendedSpin = verbs::kContendedSpin;
@@ -87,6 +87,7 @@ class ServerChannel {
   void complete_dying(std::uint32_t sequence, Status status, std::string_view error) noexcept;
   void sleep(std::chrono::nanoseconds limit) noexcept;
   void interrupt() noexcept;
+  void retire() noexcept { open_.store(false, std::memory_order_relaxed); }
   [[nodiscard]] bool is_open() const noexcept { return open_.load(std::memory_order_relaxed); }
 
  private:

@@ -55,6 +55,7 @@ class ScriptedChannel {
     if (next_ < steps.size()) steps[next_].after_sleep = false;
   }
   void interrupt() noexcept { open_ = false; }
+  void retire() noexcept { open_ = false; }
   [[nodiscard]] bool is_open() const noexcept { return open_; }
 
   std::vector<Step> steps;

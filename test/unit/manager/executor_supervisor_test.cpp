@@ -38,7 +38,7 @@ class ExecutorSupervisorTest : public testing::Test {
   /// Kills the executor of `generation`, and waits until the supervisor knows.
   void kill(std::uint32_t generation) {
     node_.kill_executor();
-    EXPECT_NE(node_.wait(supervisor_.fate(generation)).find("signal 9"), std::string::npos);
+    EXPECT_NE(node_.wait(supervisor_.fate(generation)).text.find("signal 9"), std::string::npos);
   }
   std::uint32_t generation() const {
     capnp::MallocMessageBuilder message;
@@ -117,7 +117,9 @@ TEST_F(ExecutorSupervisorTest, EndsAnIdleExecutorThatDrains) {
   supervisor_.drain("the node leaves");
   auto fate = supervisor_.fate(1);
   supervisor_.let_end_when_idle();
-  EXPECT_NE(node_.wait(kj::mv(fate)).find("status 0"), std::string::npos);
+  const ExecutorFate ended = node_.wait(kj::mv(fate));
+  EXPECT_NE(ended.text.find("status 0"), std::string::npos);
+  EXPECT_EQ(ended.last_started, std::vector<std::uint32_t>{0});
   EXPECT_EQ(gone_, 1);
 }
 
@@ -136,10 +138,10 @@ TEST_F(ExecutorSupervisorTest, StopsOnceAndTellsWhoWaits) {
   EXPECT_STREQ(none.error().what(), "the lease has ended: its time is over");
   EXPECT_FALSE(fate.poll(node_.scope())) << "its executor still runs";
   ASSERT_EQ(::kill(executors[0], SIGCONT), 0);
-  EXPECT_EQ(node_.wait(kj::mv(fate)), "it exited with status 0");
+  EXPECT_EQ(node_.wait(kj::mv(fate)).text, "it exited with status 0");
   node_.wait(kj::mv(is_gone_.promise));
   EXPECT_EQ(gone_, 1);
-  EXPECT_EQ(node_.wait(supervisor_.fate(2)), "the lease has ended: its time is over");
+  EXPECT_EQ(node_.wait(supervisor_.fate(2)).text, "the lease has ended: its time is over");
   EXPECT_TRUE(given_up_.empty());
   EXPECT_FALSE(node_.wait(supervisor_.open(node_.gated_function(0))));
 }
