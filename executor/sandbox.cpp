@@ -1,3 +1,4 @@
+#include <base/system_text.hpp>
 #include <executor/sandbox.hpp>
 
 #include <fcntl.h>
@@ -23,7 +24,7 @@ constexpr std::string_view kOutOfMemoryScore = "500";
 
 tl::unexpected<Error> system_error(ErrorKind kind, const std::string& attempted) {
   const int number = errno;
-  return fail(kind, attempted + ": " + std::strerror(number), number);
+  return fail(kind, attempted + ": " + base::system_text(number), number);
 }
 
 void close_between(int first, int last) noexcept {

@@ -1,3 +1,4 @@
+#include <base/system_text.hpp>
 #include <base/unix_socket.hpp>
 #include <executor_manager/zygote_process.hpp>
 #include <wire/executor_packets.hpp>
@@ -39,7 +40,8 @@ Result<pid_t> spawn(const std::string& program, int socket) {
   ::posix_spawn_file_actions_destroy(&actions);
   ::posix_spawnattr_destroy(&attributes);
   if (error != 0) {
-    return fail(ErrorKind::kInternal, "starting '" + program + "': " + std::strerror(error), error);
+    return fail(ErrorKind::kInternal, "starting '" + program + "': " + base::start_text(error),
+                error);
   }
   return pid;
 }
