@@ -81,7 +81,7 @@ void WorkerLink::take(transport::AnyClientChannel channel, const Route& route) {
 }
 
 Status WorkerLink::stage_and_submit(PendingCall& call, bool stage_in, bool stage_out) noexcept {
-  if (!poll_oldest()) return Status::kAgain;  // before copying anything
+  if (!poll_oldest()) return Status::kAgain;         // before copying anything
   if (phase_ != Phase::kUp) return Status::kClosed;  // the reply of the oldest told so
   if (!staging_.take(call, stage_in, stage_out)) {
     if (staging_.lent() != 0) return Status::kAgain;
@@ -207,6 +207,14 @@ void WorkerLink::take_down(Status status, const std::string& reason) noexcept {
     } else {
       end_call(*call, status, reason);
     }
+  }
+  // Calls run in order: of those without a reply only the oldest can have been running.
+  PendingCall* oldest = nullptr;
+  for (std::uint32_t i = 0; i < slots_.size() && oldest == nullptr; ++i) {
+    oldest = slots_[(next_sequence_ + i) & mask_];
+  }
+  if (oldest != nullptr && status == Status::kLost) {
+    oldest->attempts += PendingCall::kLostWhileFirst - 1;  // and one when it is run again
   }
   // The youngest first: the sink puts those that run again in front of the queue.
   for (std::uint32_t i = static_cast<std::uint32_t>(slots_.size()); i-- > 0;) {
