@@ -190,7 +190,9 @@ void on_other_signal(int number, siginfo_t* info, void*) noexcept {
   } else if (this_threads && (t_loading != nullptr || other_thread)) {
     add_cause(add_culprit(text, nullptr), number, *info);
   } else {
-    add_signal(text, number).add(" came while ").add(count == 0 ? "no function" : "several functions");
+    add_signal(text, number)
+        .add(" came while ")
+        .add(count == 0 ? "no function" : "several functions");
     text.add(" ran");
     report(Status::kCrashed, text.view());
     ::_exit(128 + number);

@@ -52,8 +52,8 @@ class Addresses : public testing::Test {
     processes_.push_back(std::make_unique<ChildProcess>(words, options));
   }
   static std::vector<std::string> environment() {
-    return {"SUBLET_NODE_NAME", "SLURMD_NODENAME",    "SUBLET_MANAGER_DIR",
-            "SUBLET_MANAGER",   "SUBLET_LOG=info", "SUBLET_MANAGER_CONFIG=/dev/null",
+    return {"SUBLET_NODE_NAME",        "SLURMD_NODENAME", "SUBLET_MANAGER_DIR",
+            "SUBLET_MANAGER",          "SUBLET_LOG=info", "SUBLET_MANAGER_CONFIG=/dev/null",
             "XDG_CONFIG_HOME=/nowhere"};
   }
 
@@ -84,9 +84,9 @@ class Addresses : public testing::Test {
     options.environment.push_back("SUBLET_MANAGER=" + manager);
     if (!transport.empty()) options.environment.push_back("SUBLET_TRANSPORT=" + transport);
     options.output = directory_ + "/client" + std::to_string(clients_++);
-    ChildProcess client(hosts_->on_second({built_program("surrounded_client"),
-                                           SURROUNDED_FUNCTIONS, "next"}),
-                        options);
+    ChildProcess client(
+        hosts_->on_second({built_program("surrounded_client"), SURROUNDED_FUNCTIONS, "next"}),
+        options);
     const auto status = client.wait(60s);
     return {status && WIFEXITED(*status) ? WEXITSTATUS(*status) : -1,
             output("client" + std::to_string(clients_ - 1)) + output("em.log")};
@@ -117,8 +117,8 @@ TEST_F(Addresses, HaveIpv6WhereThatIsAllThereIs) {
 }
 
 TEST_F(Addresses, AreThoseThatTheOperatorNames) {
-  const std::string port =
-      start_managers("127.0.0.1", {"--advertise", "10.99.0.1", "--advertise", TwoHosts::kFirstAddress});
+  const std::string port = start_managers(
+      "127.0.0.1", {"--advertise", "10.99.0.1", "--advertise", TwoHosts::kFirstAddress});
   const auto [code, text] =
       call_from_second(std::string("tcp:") + TwoHosts::kFirstAddress + ":" + port);
   EXPECT_EQ(code, 0) << text;

@@ -1,5 +1,5 @@
-/* refuse_calls ERRNO NUMBER... -- PROGRAM...: runs the program where these system calls fail so, as an
- * old kernel or a container's filter has it. */
+/* refuse_calls ERRNO NUMBER... -- PROGRAM...: runs the program where these system calls fail so, as
+ * an old kernel or a container's filter has it. */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -19,7 +19,8 @@ int main(int argc, char** argv) {
   code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
                                            (unsigned)offsetof(struct seccomp_data, nr));
   for (i = 2; i < argc && strcmp(argv[i], "--") != 0 && i < 2 + MOST_CALLS; ++i) {
-    code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)atoi(argv[i]), 0, 1);
+    code[n++] =
+        (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)atoi(argv[i]), 0, 1);
     code[n++] =
         (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)atoi(argv[1]));
   }

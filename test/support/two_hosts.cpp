@@ -119,8 +119,8 @@ std::vector<std::string> TwoHosts::on_second(const std::vector<std::string>& com
 bool TwoHosts::keep_only_ipv6() const {
   const std::string ip = find_program("ip");
   const auto add = [&](const char* address) {
-    return std::vector<std::string>{ip,  "address", "add",   std::string(address) + "/64",
-                                    "dev", "eth0",  "nodad"};
+    return std::vector<std::string>{ip,    "address", "add",  std::string(address) + "/64",
+                                    "dev", "eth0",    "nodad"};
   };
   if (ChildProcess(add(kFirstAddress6), {}).wait(kCommandLimit) != 0 ||
       ChildProcess(on_second(add(kSecondAddress6)), {}).wait(kCommandLimit) != 0) {

@@ -1,12 +1,12 @@
-// LIBRARY FUNCTION [MORE_LIBRARY]: leases a worker and calls the function, an uint64 each way. Prints
-// one line for each step, and how the session's thread masks its signals, before and after.
+// LIBRARY FUNCTION [MORE_LIBRARY]: leases a worker and calls the function, an uint64 each way.
+// Prints one line for each step, and how the session's thread masks its signals, before and after.
 
 #include <sublet/sublet.hpp>
 
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <csignal>
 
 namespace {
 

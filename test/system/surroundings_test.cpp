@@ -127,7 +127,9 @@ const Refusal kOfManagers[] = {
     {"PidfdSignalDenied", EPERM, {SYS_pidfd_send_signal}, nullptr},
     {"MembarrierUnknown", ENOSYS, {SYS_membarrier}, nullptr},
     {"CloseRangeDenied", EPERM, {SYS_close_range}, nullptr},
-    {"All", ENOSYS, {SYS_pidfd_open, SYS_pidfd_send_signal, SYS_membarrier, SYS_close_range},
+    {"All",
+     ENOSYS,
+     {SYS_pidfd_open, SYS_pidfd_send_signal, SYS_membarrier, SYS_close_range},
      nullptr},
     {"MemfdDenied", EPERM, {SYS_memfd_create}, "memfd_create"},
 };
@@ -209,8 +211,8 @@ TEST_F(Surroundings, IdempotentCallThatKillsItsExecutorsIsNotRunAgainAndAgain) {
   const TestManagers managers;
   auto session = Session::open(managers.session_options()).value_or_throw();
   auto lease = session.lease({.cores = 1, .arena_bytes = 1u << 20}).value_or_throw();
-  auto kill = lease.function(SURROUNDED_FUNCTIONS, "kill_executor", {.idempotent = true})
-                  .value_or_throw();
+  auto kill =
+      lease.function(SURROUNDED_FUNCTIONS, "kill_executor", {.idempotent = true}).value_or_throw();
   ASSERT_EQ(::chmod(directory_.c_str(), 0777), 0);  // executors may be nobody's
   const auto runs = [&](int number) {
     Killing how{number, {}};
@@ -246,8 +248,7 @@ TEST_F(Surroundings, PrivateManagersOfTwoJobsPinWorkersToDifferentCores) {
     const base::Fd input(ends[0]);
     inputs.emplace_back(ends[1]);
     ChildProcess::Options options;
-    options.environment = {"SUBLET_MANAGER", "SUBLET_MANAGER_DIR",
-                           "XDG_RUNTIME_DIR=" + directory_};
+    options.environment = {"SUBLET_MANAGER", "SUBLET_MANAGER_DIR", "XDG_RUNTIME_DIR=" + directory_};
     options.output = directory_ + "/job" + std::to_string(job);
     options.fds = {{input.get(), STDIN_FILENO}};
     jobs.emplace_back(client() + Words{"hold"}, options);

@@ -157,10 +157,9 @@ Result<base::Fd> listen_on(const std::string& host) {
 Result<HostPort> executor_at(const std::string& address) {
   auto parsed = HostPort::parse(address);
   if (parsed && parsed->host != "*") return parsed;
-  return fail(ErrorKind::kInvalid,
-              "'" + address + "' is no address of an executor: " +
-                  (parsed ? "the host is missing" : parsed.error().what()) +
-                  " (expected HOST:PORT or [IPV6]:PORT)");
+  return fail(ErrorKind::kInvalid, "'" + address + "' is no address of an executor: " +
+                                       (parsed ? "the host is missing" : parsed.error().what()) +
+                                       " (expected HOST:PORT or [IPV6]:PORT)");
 }
 
 Result<HostPort> address_of(int socket) {

@@ -109,8 +109,7 @@ TEST_F(CallTest, SurvivesTheExceptionOfAnotherLanguage) {
   for (int i = 0; i < 3; ++i) {
     const CallResult foreign = call(*channel_, 0, nullptr, 0);
     EXPECT_EQ(foreign.status, Status::kException);
-    EXPECT_EQ(foreign.error,
-              "function 'throw_foreign' threw an exception of another language");
+    EXPECT_EQ(foreign.error, "function 'throw_foreign' threw an exception of another language");
     EXPECT_EQ(call(*channel_, 1, nullptr, 0).error, "function 'throw_int' threw int");
     EXPECT_EQ(call(*channel_, 2, nullptr, 0).status, Status::kOk);
   }

@@ -1,4 +1,5 @@
-// Signals that end a process without being a fault: the call that they end has crashed, and says so.
+// Signals that end a process without being a fault: the call that they end has crashed, and says
+// so.
 
 #include "zygote_under_test.hpp"
 
