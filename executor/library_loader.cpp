@@ -128,7 +128,7 @@ Result<std::optional<sublet_function_info>> description_of(void* handle, int mem
   if (address == nullptr) {
     const auto content = Content::map(memory, library);
     if (!content) return tl::unexpected<Error>(content.error());
-    return described_in_section(content->bytes(), function);
+    return hidden_description(content->bytes(), function);
   }
   if (symbol == nullptr || symbol->st_size < sizeof(sublet_function_info)) {
     return invalid(quoted(library) + " describes its function '" + function +

@@ -43,8 +43,8 @@ const char* sanitizer_flag(std::string_view needed) noexcept;
 
 /// The function's description where the macros of <sublet/function.hpp> have written it down beside
 /// the symbol, which a linker's version script may hide. Nothing when there is none.
-std::optional<sublet_function_info> described_in_section(std::span<const std::byte> bytes,
-                                                         std::string_view function);
+std::optional<sublet_function_info> hidden_description(std::span<const std::byte> bytes,
+                                                       std::string_view function);
 
 /// Where the library's symbols lie in the file that are one for the whole process, whoever defines
 /// them (STB_GNU_UNIQUE: static data of templates and inline functions).

@@ -62,6 +62,11 @@ class ElfImage {
   /// can be stripped).
   [[nodiscard]] std::span<const std::byte> section(std::string_view name) const noexcept;
 
+  /// The text that begins there; nothing when it has no end within `max_length`.
+  [[nodiscard]] static std::optional<std::string_view> text_at(std::span<const std::byte> strings,
+                                                               std::uint64_t at,
+                                                               std::size_t max_length) noexcept;
+
   /// The bytes of the file that are loaded at `address`, as many as there are up to `size`.
   [[nodiscard]] std::span<const std::byte> at_address(std::uint64_t address,
                                                       std::uint64_t size) const noexcept;
@@ -84,10 +89,6 @@ class ElfImage {
     std::memcpy(&value, bytes.data() + offset, sizeof(T));
     return value;
   }
-
-  [[nodiscard]] static std::optional<std::string_view> text_at(std::span<const std::byte> strings,
-                                                               std::uint64_t at,
-                                                               std::size_t max_length) noexcept;
 
   std::span<const std::byte> bytes_;
   std::vector<Elf64_Phdr> segments_;

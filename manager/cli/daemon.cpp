@@ -24,6 +24,8 @@ constexpr std::array kStopSignals = {StopSignal{SIGTERM, "SIGTERM"}, StopSignal{
 
 kj::AsyncIoContext make_io() {
   for (const StopSignal& signal : kStopSignals) kj::UnixEventPort::captureSignal(signal.number);
+  // A log that has grown to the file size limit (ulimit -f) is no reason to end.
+  ::signal(SIGXFSZ, SIG_IGN);
   return kj::setupAsyncIo();
 }
 

@@ -42,7 +42,7 @@ class Libraries : public testing::Test {
 
 TEST_F(Libraries, CallsTypedFunctionsAsSuchWhoseDescriptionsAreHidden) {
   std::uint16_t index = 0;
-  for (const char* library : {HIDDEN, HIDDEN_STRIPPED, HIDDEN_COLLECTED}) {
+  for (const char* library : {HIDDEN, HIDDEN_STRIPPED, HIDDEN_COLLECTED, HIDDEN_BY_HAND}) {
     ASSERT_EQ(open(index, library, "add_one"), "opened") << library;
     EXPECT_EQ(call_with(index++, 41), 42u) << library;
   }
