@@ -62,7 +62,7 @@ Result<std::uint64_t> data_pages() {
 Result<void> confine_zygote() {
   const rlimit none{0, 0};
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::setrlimit(RLIMIT_CORE, &none) != 0) {
-    return system_error(ErrorKind::kInternal, "giving up privileges");
+    return system_error(ErrorKind::kInternal, "giving up privileges (prctl, setrlimit)");
   }
   ::setsid();  // fails for the leader of a group, which is by itself already
   return {};

@@ -105,6 +105,17 @@ std::uint64_t locked_bytes(const wire::Spawn& order) noexcept {
 }  // namespace
 
 Result<std::unique_ptr<Zygote>> Zygote::start(base::Fd manager) {
+  const int socket = manager.get();
+  auto zygote = prepare(manager);
+  if (!zygote && manager.valid()) {
+    wire::Dying why{};
+    wire::set_text(why.text, zygote.error().what());
+    (void)wire::send_message(socket, wire::MessageType::kDying, why);
+  }
+  return zygote;
+}
+
+Result<std::unique_ptr<Zygote>> Zygote::prepare(base::Fd& manager) {
   ignore_what_ends_managers();
   if (auto confined = confine_zygote(); !confined) return tl::unexpected<Error>(confined.error());
   // Processes that functions leave behind become the zygote's, which ends them.

@@ -1,4 +1,5 @@
 #include <base/log.hpp>
+#include <base/system_text.hpp>
 #include <cli/command.hpp>
 #include <cli/daemon.hpp>
 #include <cli/executor_manager_options.hpp>
@@ -18,6 +19,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 namespace sublet::cli {
 namespace {
@@ -127,7 +129,10 @@ Result<void> serve(const Values& values) {
     served = run_managers(values, *lifeline, *address_fd);
   } catch (const kj::Exception& exception) {
     served = fail(ErrorKind::kInternal, manager::text_of(exception));
-  } catch (const std::exception& exception) {  // no memory, no thread
+  } catch (const std::system_error& error) {
+    served =
+        fail(ErrorKind::kInternal, "starting a thread: " + base::start_text(error.code().value()));
+  } catch (const std::exception& exception) {  // no memory
     served = fail(ErrorKind::kInternal, exception.what());
   }
   if (!served && address_fd->valid()) {

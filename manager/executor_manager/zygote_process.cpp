@@ -88,9 +88,11 @@ Result<ZygoteProcess> start_zygote() {
     zygote.socket.reset();
     ::kill(zygote.pid, SIGKILL);
     ::waitpid(zygote.pid, nullptr, 0);
-    return fail(ErrorKind::kInternal,
-                "'" + *program + "' did not become ready" +
-                    (message ? "" : std::string(": ") + message.error().what()));
+    const auto dying = message ? message->as<wire::Dying>() : std::nullopt;
+    const std::string why = !message ? message.error().what()
+                            : dying  ? std::string(wire::text_of(dying->text))
+                                     : "it sent something else";
+    return fail(ErrorKind::kInternal, "'" + *program + "' did not become ready: " + why);
   }
   zygote.ticks_per_ns = ready->ticks_per_ns;
   return zygote;

@@ -139,6 +139,12 @@ Result<std::unique_ptr<PrivateManager>> PrivateManager::start(const SessionOptio
   // Descriptors 3 and 4 may be those of the pipes themselves: out of the way first.
   base::Fd lifeline_high(::fcntl(lifeline->first.get(), F_DUPFD_CLOEXEC, 16));
   base::Fd address_high(::fcntl(address->second.get(), F_DUPFD_CLOEXEC, 16));
+  if (!lifeline_high.valid() || !address_high.valid()) {
+    // The limit may be lower than these numbers, which is no argument then.
+    const int number = errno == EINVAL ? EMFILE : errno;
+    return fail(ErrorKind::kInternal, "starting a private manager: " + base::system_text(number),
+                number);
+  }
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_adddup2(&actions, lifeline_high.get(), kLifelineFd);

@@ -32,7 +32,8 @@ enum class MessageType : std::uint32_t {
   kOpened,           ///< executor -> manager: Opened
   kListen,           ///< manager -> executor: Listen
   kListening,        ///< executor -> manager: Listening
-  kDying,            ///< executor -> manager: Dying, written just before a fatal end
+  kDying,            ///< executor, or a zygote that cannot start -> manager: Dying, written just
+                     ///< before a fatal end
   kStop,             ///< manager -> executor: no body
   kDrain,            ///< manager -> executor: no body; end once all workers are idle
   kKill,             ///< manager -> zygote: Kill; where the manager has no pidfd that works
