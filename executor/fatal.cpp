@@ -177,14 +177,17 @@ void on_other_signal(int number, siginfo_t* info, void*) noexcept {
     running = &worker;
     ++count;
   }
-  const bool this_threads = is_this_threads(number, *info);
+  // Nothing that the main thread does by itself has such an effect.
+  const bool main_thread = ::gettid() == g_main_thread;
+  const bool this_threads =
+      is_this_threads(number, *info) && (!main_thread || t_loading != nullptr);
   if (!this_threads && count == 1 && running != t_worker) {
     // As it came, with its sender.
     const pid_t thread = running->thread.load(std::memory_order_relaxed);
     if (::syscall(SYS_rt_tgsigqueueinfo, ::getpid(), thread, number, info) == 0) return;
   }
   SignalSafeText text;
-  const bool other_thread = t_worker == nullptr && ::gettid() != g_main_thread;
+  const bool other_thread = t_worker == nullptr && !main_thread;
   if (running_function() != nullptr && (this_threads || count == 1)) {
     add_cause(add_culprit(text, running_function()), number, *info);
   } else if (this_threads && (t_loading != nullptr || other_thread)) {

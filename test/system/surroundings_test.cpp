@@ -5,6 +5,7 @@
 #include "support/managers.hpp"
 #include <sublet/sublet.hpp>
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -16,6 +17,7 @@
 #include <optional>
 #include <set>
 #include <sstream>
+#include <thread>
 
 namespace sublet::test {
 namespace {
