@@ -67,6 +67,7 @@ Result<std::unique_ptr<ExecutorProcess>> ExecutorProcess::start(ExecutorStart st
 Result<void> ExecutorProcess::start_workers(const ExecutorStart& start) {
   const auto memory = WorkerMemory::make(order_.workers);
   if (!memory) return tl::unexpected<Error>(memory.error());
+  blame_workers(states_);
   auto* counters = reinterpret_cast<wire::WorkerCounters*>(accounting_.data());
   for (std::uint32_t i = 0; i < order_.workers; ++i) {
     WorkerState& state = states_[i];

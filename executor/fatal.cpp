@@ -3,12 +3,14 @@
 #include <wire/executor_packets.hpp>
 
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <span>
 
 namespace sublet::executor {
 namespace {
@@ -40,6 +42,25 @@ constexpr std::array<SignalText, 6> kSignals{{
     {SIGABRT, "SIGABRT", "abort"},
     {SIGSYS, "SIGSYS", "forbidden system call"},
 }};
+
+/// Signals that end a process too, without being a fault of an instruction.
+constexpr std::array<SignalText, 13> kOtherSignals{{
+    {SIGXFSZ, "SIGXFSZ", "the file size limit, ulimit -f"},
+    {SIGXCPU, "SIGXCPU", "the limit of processor time, ulimit -t"},
+    {SIGPIPE, "SIGPIPE", "writing to a pipe or socket that nobody reads"},
+    {SIGALRM, "SIGALRM", "alarm clock"},
+    {SIGVTALRM, "SIGVTALRM", "timer of processor time"},
+    {SIGPROF, "SIGPROF", "timer of a profiler"},
+    {SIGTRAP, "SIGTRAP", "trap of a debugger"},
+    {SIGUSR1, "SIGUSR1", "user's signal"},
+    {SIGUSR2, "SIGUSR2", "user's signal"},
+    {SIGQUIT, "SIGQUIT", "quit"},
+    {SIGIO, "SIGIO", "input or output is possible"},
+    {SIGSTKFLT, "SIGSTKFLT", "stack fault"},
+    {SIGPWR, "SIGPWR", "power failure"},
+}};
+
+std::span<WorkerState> g_workers;
 
 void report(Status status, std::string_view text) noexcept {
   wire::Dying dying;
@@ -85,11 +106,23 @@ const FunctionEntry* running_function() noexcept {
   ::_exit(exit_code);
 }
 
-void add_cause(SignalSafeText& text, int number, const siginfo_t& info) noexcept {
-  text.add(" raised ");
-  for (const SignalText& known : kSignals) {
-    if (known.number == number) text.add(known.name).add(" (").add(known.meaning).add(")");
+SignalSafeText& add_signal(SignalSafeText& text, int number) noexcept {
+  const auto add_known = [&](const auto& list) {
+    for (const SignalText& known : list) {
+      if (known.number != number) continue;
+      text.add(known.name).add(" (").add(known.meaning).add(")");
+      return true;
+    }
+    return false;
+  };
+  if (!add_known(kSignals) && !add_known(kOtherSignals)) {
+    text.add("signal ").add_number(std::int64_t{number});
   }
+  return text;
+}
+
+void add_cause(SignalSafeText& text, int number, const siginfo_t& info) noexcept {
+  add_signal(text.add(" raised "), number);
   const auto address = reinterpret_cast<std::uintptr_t>(info.si_addr);
   if (info.si_code <= 0) {
     if (info.si_pid != ::getpid()) {
@@ -124,6 +157,52 @@ void on_fatal_signal(int number, siginfo_t* info, void*) noexcept {
   ::raise(number);
 }
 
+/// Sent to a thread and not to the process: by itself (raise), or by what it did.
+bool is_this_threads(int number, const siginfo_t& info) noexcept {
+  return info.si_code == SI_TKILL || number == SIGXFSZ || number == SIGPIPE || number == SIGTRAP;
+}
+
+/// A signal to the whole process comes on any thread, the main one first. It is put down to the one
+/// function that runs; where several do nobody can say whose it is, and their calls are lost.
+void on_other_signal(int number, siginfo_t* info, void*) noexcept {
+  if (g_control < 0) {
+    ::signal(number, SIG_DFL);
+    ::raise(number);
+    return;
+  }
+  WorkerState* running = nullptr;
+  unsigned count = 0;
+  for (WorkerState& worker : g_workers) {
+    if (worker.running.load(std::memory_order_relaxed) == nullptr) continue;
+    running = &worker;
+    ++count;
+  }
+  // Nothing that the main thread does by itself has such an effect.
+  const bool main_thread = ::gettid() == g_main_thread;
+  const bool this_threads =
+      is_this_threads(number, *info) && (!main_thread || t_loading != nullptr);
+  if (!this_threads && count == 1 && running != t_worker) {
+    // As it came, with its sender.
+    const pid_t thread = running->thread.load(std::memory_order_relaxed);
+    if (::syscall(SYS_rt_tgsigqueueinfo, ::getpid(), thread, number, info) == 0) return;
+  }
+  SignalSafeText text;
+  const bool other_thread = t_worker == nullptr && !main_thread;
+  if (running_function() != nullptr && (this_threads || count == 1)) {
+    add_cause(add_culprit(text, running_function()), number, *info);
+  } else if (this_threads && (t_loading != nullptr || other_thread)) {
+    add_cause(add_culprit(text, nullptr), number, *info);
+  } else {
+    add_signal(text, number)
+        .add(" came while ")
+        .add(count == 0 ? "no function" : "several functions");
+    text.add(" ran");
+    report(Status::kCrashed, text.view());
+    ::_exit(128 + number);
+  }
+  die(Status::kCrashed, text.view(), 128 + number);
+}
+
 void on_exit_called(int code, void*) noexcept {
   SignalSafeText text;
   add_culprit(text, running_function())
@@ -150,6 +229,16 @@ void install_fatal_handlers() {
   sigemptyset(&action.sa_mask);
   for (const SignalText& known : kSignals) sigaddset(&action.sa_mask, known.number);
   for (const SignalText& known : kSignals) ::sigaction(known.number, &action, nullptr);
+  action.sa_sigaction = &on_other_signal;
+  action.sa_flags |= SA_RESTART;
+  for (const SignalText& known : kOtherSignals) ::sigaction(known.number, &action, nullptr);
+  for (int number = SIGRTMIN; number <= SIGRTMAX; ++number) {
+    ::sigaction(number, &action, nullptr);
+  }
+}
+
+void blame_workers(std::span<WorkerState> workers) noexcept {
+  g_workers = workers;
 }
 
 void arm_fatal_reports(int control_socket) noexcept {

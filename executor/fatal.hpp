@@ -10,6 +10,9 @@
 
 #include <executor/worker_state.hpp>
 
+#include <span>
+#include <string_view>
+
 namespace sublet::executor {
 
 /// Installs the handlers. Once, in the zygote: executors inherit them. Before arm_fatal_reports
@@ -18,6 +21,9 @@ void install_fatal_handlers();
 
 /// From now on fatal ends are reported to `control_socket`. In the executor, before any thread.
 void arm_fatal_reports(int control_socket) noexcept;
+
+/// Whose functions a signal to the whole process may have come from. They live as long as it.
+void blame_workers(std::span<WorkerState> workers) noexcept;
 
 /// Sees to it that the next exit() and quick_exit() are reported before anything else that runs
 /// then. After arm_fatal_reports, and again after each library has been loaded.

@@ -1,3 +1,5 @@
+#include <base/shared_memory.hpp>
+#include <base/system_text.hpp>
 #include <executor/fatal.hpp>
 #include <executor/library/elf_functions.hpp>
 #include <executor/library_loader.hpp>
@@ -12,7 +14,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <new>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -57,7 +62,7 @@ class Content {
     void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, memory, 0);
     if (address == MAP_FAILED) {
       return fail(ErrorKind::kOverloaded,
-                  "mapping " + quoted(library) + ": " + std::strerror(errno), errno);
+                  "mapping " + quoted(library) + ": " + base::system_text(errno), errno);
     }
     Content content;
     content.bytes_ = {static_cast<const std::byte*>(address), size};
@@ -114,23 +119,112 @@ void* own_symbol(void* handle, const std::string& name, const ElfW(Sym) * &symbo
   return address;
 }
 
-Result<FunctionForm> form_of(void* handle, const std::string& library,
-                             const std::string& function) {
+/// Nothing for a function that has none, in the rFaaS form.
+Result<std::optional<sublet_function_info>> description_of(void* handle, int memory,
+                                                           const std::string& library,
+                                                           const std::string& function) {
   const ElfW(Sym)* symbol = nullptr;
   const void* address = own_symbol(handle, "sublet_function_info_" + function, symbol);
-  if (address == nullptr) return FunctionForm::kRfaas;
+  if (address == nullptr) {
+    const auto content = Content::map(memory, library);
+    if (!content) return tl::unexpected<Error>(content.error());
+    return hidden_description(content->bytes(), function);
+  }
   if (symbol == nullptr || symbol->st_size < sizeof(sublet_function_info)) {
     return invalid(quoted(library) + " describes its function '" + function +
                    "' with a symbol that is too small");
   }
   sublet_function_info info;
   std::memcpy(&info, address, sizeof(info));
+  return info;
+}
+
+Result<FunctionForm> form_of(void* handle, int memory, const std::string& library,
+                             const std::string& function) {
+  const auto described = description_of(handle, memory, library, function);
+  if (!described) return tl::unexpected<Error>(described.error());
+  if (!*described) return FunctionForm::kRfaas;
+  const sublet_function_info& info = **described;
   if (info.abi_version != SUBLET_FUNCTION_ABI_VERSION) {
     return invalid("function '" + function + "' of " + quoted(library) + " is built for version " +
                    std::to_string(info.abi_version) + " of the function interface, this node has " +
                    std::to_string(SUBLET_FUNCTION_ABI_VERSION) + ": build it again");
   }
   return FunctionForm::kTyped;
+}
+
+/// A sanitizer's run-time library must be in a process from its start: loaded later it ends the
+/// process, and says why only on its stderr.
+Result<void> check_needs(std::span<const std::byte> content, const std::string& library) {
+  const auto needs = library_needs(content);
+  if (!needs) return {};  // the loader says more
+  for (const std::string& needed : needs->libraries) {
+    const char* flag = sanitizer_flag(needed);
+    if (flag == nullptr) continue;
+    // Here already in executors that are built so, or where it is preloaded.
+    if (void* handle = ::dlopen(needed.c_str(), RTLD_NOW | RTLD_NOLOAD)) {
+      ::dlclose(handle);
+      continue;
+    }
+    return invalid(quoted(library) + " is built with " + flag + ": it needs " + needed +
+                   ", which must be in a process from its start, and is not in executors; build "
+                   "the library without it, and look for the error in a program of its own");
+  }
+  return {};
+}
+
+/// What to do about an error of the dynamic linker; empty when its text says all.
+std::string remedy_for(const std::string& error) {
+  const auto says = [&](const char* part) { return error.find(part) != std::string::npos; };
+  if (says("cannot open shared object file")) {
+    const char* path = std::getenv("LD_LIBRARY_PATH");
+    return std::string(
+               "; only the library's own content travels to a node, not what lies beside it: link "
+               "this dependency into it, or install it on the nodes (looked in the system's "
+               "directories and LD_LIBRARY_PATH, which is ") +
+           (path == nullptr || *path == '\0' ? "not set" : std::string("'") + path + "'") + ")";
+  }
+  if (says("static TLS")) {
+    return "; it, or a library that it needs, is built for programs (-ftls-model=initial-exec): "
+           "build it without, or start the executor manager with "
+           "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=16384";
+  }
+  if (says("undefined symbol: __asan") || says("undefined symbol: __tsan") ||
+      says("undefined symbol: __msan") || says("undefined symbol: __ubsan")) {
+    return "; it is built with a sanitizer (-fsanitize), which executors lack: build it without";
+  }
+  if (says("undefined symbol")) {
+    return "; link the library with what defines it: an application's own functions are not there "
+           "in an executor";
+  }
+  if (says("version `")) {
+    return "; it is built for a newer system than this node's: build it on a system like this one, "
+           "or link with -static-libstdc++ -static-libgcc";
+  }
+  if (says("failed to map") || says("executable stack")) {
+    return "; this system does not let memory files be run (noexec, SELinux), or the library asks "
+           "for an executable stack (link it with -z noexecstack)";
+  }
+  return {};
+}
+
+/// A copy of the library whose static data of templates and inline functions is its own, and not
+/// the whole process's (as -fno-gnu-unique builds it); none when it has no such data.
+Result<base::Fd> with_own_data(std::span<const std::byte> content, const std::string& library) {
+  const auto offsets = unique_symbols(content);
+  if (offsets.empty()) return base::Fd();
+  std::vector<std::byte> copy;
+  try {
+    copy.assign(content.begin(), content.end());
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorKind::kOverloaded, "there is no memory left to copy " + quoted(library));
+  }
+  for (const std::size_t offset : offsets) {
+    auto* info = copy.data() + offset + offsetof(Elf64_Sym, st_info);
+    *info = static_cast<std::byte>(
+        ELF64_ST_INFO(STB_WEAK, ELF64_ST_TYPE(std::to_integer<unsigned>(*info))));
+  }
+  return base::SharedMemory::sealed_copy(library, copy);
 }
 
 }  // namespace
@@ -146,6 +240,15 @@ Result<const LibraryLoader::Library*> LibraryLoader::load(base::Fd memory, const
     if (const auto checked = check_library(content->bytes()); !checked) {
       return invalid(quoted(library) + " cannot be loaded: " + checked.error().what());
     }
+    if (const auto usable = check_needs(content->bytes(), library); !usable) {
+      return tl::unexpected<Error>(usable.error());
+    }
+    // The loader would give it the first such library's data, which may be another build of it.
+    if (!libraries_.empty()) {
+      auto own = with_own_data(content->bytes(), library);
+      if (!own) return tl::unexpected<Error>(own.error());
+      if (own->valid()) memory = std::move(*own);
+    }
   }
   const std::string path = "/proc/self/fd/" + std::to_string(memory.get());
   void* handle = nullptr;
@@ -158,8 +261,8 @@ Result<const LibraryLoader::Library*> LibraryLoader::load(base::Fd memory, const
   register_exit_handlers();
   if (handle == nullptr) {
     const char* why = ::dlerror();
-    return invalid(quoted(library) + " does not load: " +
-                   replace_all(why != nullptr ? why : "unknown error", path, library));
+    const std::string text = replace_all(why != nullptr ? why : "unknown error", path, library);
+    return invalid(quoted(library) + " does not load: " + text + remedy_for(text));
   }
   libraries_.push_back({hash, std::move(memory), handle});
   return &libraries_.back();
@@ -176,7 +279,7 @@ Result<LoadedFunction> LibraryLoader::find(base::Fd memory, const LibraryHash& h
   if (symbol != nullptr && ELF64_ST_TYPE(symbol->st_info) == STT_OBJECT) {
     return invalid("'" + function + "' in " + quoted(library) + " is a variable, not a function");
   }
-  const auto form = form_of((*loaded)->handle, library, function);
+  const auto form = form_of((*loaded)->handle, (*loaded)->memory.get(), library, function);
   if (!form) return tl::unexpected<Error>(form.error());
   return LoadedFunction{code, *form};
 }

@@ -73,6 +73,11 @@ std::string_view describe_failure(WorkerState& worker, const FunctionEntry& func
 
 std::string_view describe_exception(WorkerState& worker, const FunctionEntry& function) {
   Name storage(nullptr, &std::free);
+  // Exceptions of other languages have no type that this run-time library could read, and none is
+  // thrown on: the standard pointer to them is null.
+  if (std::current_exception() == nullptr) {
+    return say(worker, "function '%s' threw an exception of another language", function.name);
+  }
   try {
     throw;
   } catch (const std::bad_alloc& error) {
@@ -91,7 +96,7 @@ std::string_view describe_exception(WorkerState& worker, const FunctionEntry& fu
   } catch (...) {
     const std::type_info* type = abi::__cxa_current_exception_type();
     return say(worker, "function '%s' threw %s", function.name,
-               type != nullptr ? type_name(*type, storage) : "an exception of another language");
+               type != nullptr ? type_name(*type, storage) : "something without a type");
   }
 }
 

@@ -1,3 +1,4 @@
+#include <base/system_text.hpp>
 #include <executor/sandbox.hpp>
 
 #include <fcntl.h>
@@ -23,7 +24,7 @@ constexpr std::string_view kOutOfMemoryScore = "500";
 
 tl::unexpected<Error> system_error(ErrorKind kind, const std::string& attempted) {
   const int number = errno;
-  return fail(kind, attempted + ": " + std::strerror(number), number);
+  return fail(kind, attempted + ": " + base::system_text(number), number);
 }
 
 void close_between(int first, int last) noexcept {
@@ -61,7 +62,7 @@ Result<std::uint64_t> data_pages() {
 Result<void> confine_zygote() {
   const rlimit none{0, 0};
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::setrlimit(RLIMIT_CORE, &none) != 0) {
-    return system_error(ErrorKind::kInternal, "giving up privileges");
+    return system_error(ErrorKind::kInternal, "giving up privileges (prctl, setrlimit)");
   }
   ::setsid();  // fails for the leader of a group, which is by itself already
   return {};

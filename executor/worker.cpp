@@ -1,8 +1,10 @@
+#include <base/system_text.hpp>
 #include <executor/fatal.hpp>
 #include <executor/worker.hpp>
 #include <executor/worker_datapath.hpp>
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstring>
@@ -27,7 +29,7 @@ Result<void> Worker::start(const WorkerMemory& memory, const topology::Topology&
   if (error != 0) {
     return fail(ErrorKind::kOverloaded,
                 "starting the thread of worker " + std::to_string(state_.index) + ": " +
-                    std::strerror(error),
+                    base::start_text(error),
                 error);
   }
   return {};
@@ -55,6 +57,7 @@ transport::AnyServerChannel Worker::next_channel() {
 void Worker::run() noexcept {
   const stack_t stack{handler_stack_, 0, kHandlerStack};
   ::sigaltstack(&stack, nullptr);
+  state_.thread.store(::gettid(), std::memory_order_relaxed);
   set_this_worker(&state_);
   if (const auto bound = topology_->bind_this_thread(*cores_); !bound) {
     die_before_start(bound.error().what());

@@ -1,3 +1,4 @@
+#include <base/system_text.hpp>
 #include <executor/worker_memory.hpp>
 
 #include <sys/mman.h>
@@ -11,10 +12,10 @@ Result<WorkerMemory> WorkerMemory::make(std::uint32_t workers) {
   const std::size_t size = workers * kStride + kGuard;
   const auto failed = [&] {
     const int number = errno;
-    return fail(
-        ErrorKind::kOverloaded,
-        "reserving the stacks of " + std::to_string(workers) + " workers: " + std::strerror(number),
-        number);
+    return fail(ErrorKind::kOverloaded,
+                "reserving the stacks of " + std::to_string(workers) +
+                    " workers: " + base::system_text(number),
+                number);
   };
   void* address = ::mmap(nullptr, size, PROT_NONE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);

@@ -5,6 +5,8 @@
 #include <sublet/status.hpp>
 #include <wire/executor_protocol.hpp>
 
+#include <sys/types.h>
+
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -45,6 +47,8 @@ struct alignas(128) WorkerState {
   std::atomic<void*> channel{nullptr};
   std::atomic<DyingCall> dying{nullptr};
   std::uint64_t watched_calls = kFirstCall;
+
+  std::atomic<pid_t> thread{0};  ///< Its own, once it runs.
 
   // Set once, before the thread starts.
   const FunctionTable* functions = nullptr;

@@ -1,5 +1,6 @@
 #include <base/asymmetric_fence.hpp>
 #include <base/clock.hpp>
+#include <base/system_text.hpp>
 #include <executor/executor_process.hpp>
 #include <executor/fatal.hpp>
 #include <executor/sandbox.hpp>
@@ -30,7 +31,7 @@ constexpr auto kLastReap = std::chrono::seconds(2);
 
 tl::unexpected<Error> system_error(const std::string& attempted) {
   const int number = errno;
-  return fail(ErrorKind::kInternal, attempted + ": " + std::strerror(number), number);
+  return fail(ErrorKind::kInternal, attempted + ": " + base::system_text(number), number);
 }
 
 /// The zygote has no logger: its stderr is the manager's.
@@ -104,6 +105,17 @@ std::uint64_t locked_bytes(const wire::Spawn& order) noexcept {
 }  // namespace
 
 Result<std::unique_ptr<Zygote>> Zygote::start(base::Fd manager) {
+  const int socket = manager.get();
+  auto zygote = prepare(manager);
+  if (!zygote && manager.valid()) {
+    wire::Dying why{};
+    wire::set_text(why.text, zygote.error().what());
+    (void)wire::send_message(socket, wire::MessageType::kDying, why);
+  }
+  return zygote;
+}
+
+Result<std::unique_ptr<Zygote>> Zygote::prepare(base::Fd& manager) {
   ignore_what_ends_managers();
   if (auto confined = confine_zygote(); !confined) return tl::unexpected<Error>(confined.error());
   // Processes that functions leave behind become the zygote's, which ends them.
@@ -144,6 +156,7 @@ bool Zygote::read_manager() {
     return true;
   }
   if (message->type == wire::MessageType::kSpawn) spawn(std::move(*message));
+  if (message->type == wire::MessageType::kKill) kill_executor(*message);
   return true;
 }
 
@@ -161,17 +174,25 @@ void Zygote::spawn(wire::ReceivedMessage message) {
     complain(pid.error().what());
     spawned.error = pid.error().system_errno();
   } else {
-    // Only this thread reaps, so the number is still this child's.
+    // Only this thread reaps, so the number is still this child's. Old kernels and system call
+    // filters refuse; then the manager asks this process to kill it.
     pidfd.reset(static_cast<int>(::syscall(SYS_pidfd_open, *pid, 0)));
     spawned.pid = *pid;
-    spawned.error = pidfd.valid() ? 0 : errno;
+    spawned.error = 0;
     executors_.push_back(*pid);
-    if (!pidfd.valid()) ::kill(*pid, SIGKILL);
   }
   const int fd = pidfd.get();
   // Fails only when the manager has gone; the next poll sees that.
   (void)wire::send_message(manager_.get(), wire::MessageType::kSpawned, spawned,
                            {&fd, pidfd.valid() ? std::size_t{1} : std::size_t{0}});
+}
+
+void Zygote::kill_executor(const wire::ReceivedMessage& message) {
+  const auto order = message.as<wire::Kill>();
+  // One that has been reaped is not in the list: its number may be somebody else's.
+  if (order && std::find(executors_.begin(), executors_.end(), order->pid) != executors_.end()) {
+    ::kill(order->pid, SIGKILL);
+  }
 }
 
 Result<pid_t> Zygote::fork_executor(const wire::Spawn& order,

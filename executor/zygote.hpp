@@ -35,6 +35,8 @@ class Zygote {
   /// False when the manager has gone.
   bool read_manager();
   void spawn(wire::ReceivedMessage message);
+  static Result<std::unique_ptr<Zygote>> prepare(base::Fd& manager);
+  void kill_executor(const wire::ReceivedMessage& message);
   [[nodiscard]] Result<pid_t> fork_executor(const wire::Spawn& order,
                                             const std::vector<topology::Cpuset>& cores,
                                             std::vector<base::Fd> fds);

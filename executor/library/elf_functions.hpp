@@ -1,11 +1,14 @@
 #pragma once
 
+#include <sublet/function_abi.h>
 #include <sublet/result.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace sublet::executor {
@@ -26,6 +29,26 @@ struct ExportedFunction {
 /// kInvalid says what the file is instead of a usable library: no ELF file, built for another
 /// architecture (and which), an executable, an object file, or one that was cut.
 Result<std::vector<ExportedFunction>> elf_functions(std::span<const std::byte> bytes);
+
+/// What a library needs of the node that it is sent to.
+struct LibraryNeeds {
+  std::vector<std::string> libraries;  ///< By name, as DT_NEEDED has them.
+  std::string run_path;                ///< Where it says that they are; may hold $ORIGIN.
+};
+Result<LibraryNeeds> library_needs(std::span<const std::byte> bytes);
+
+/// The compiler's flag that makes a library need `needed`, a sanitizer's run-time library; null for
+/// all others.
+const char* sanitizer_flag(std::string_view needed) noexcept;
+
+/// The function's description where the macros of <sublet/function.hpp> have written it down beside
+/// the symbol, which a linker's version script may hide. Nothing when there is none.
+std::optional<sublet_function_info> hidden_description(std::span<const std::byte> bytes,
+                                                       std::string_view function);
+
+/// Where the library's symbols lie in the file that are one for the whole process, whoever defines
+/// them (STB_GNU_UNIQUE: static data of templates and inline functions).
+std::vector<std::size_t> unique_symbols(std::span<const std::byte> bytes);
 
 /// kInvalid, as above, unless `bytes` begins as a shared object for this machine does.
 Result<void> check_library(std::span<const std::byte> bytes);

@@ -13,6 +13,8 @@ static_assert(std::endian::native == std::endian::little,
 /// Program headers of real libraries are about ten.
 constexpr std::size_t kMaxSegments = 1024;
 constexpr std::size_t kMaxDynamicEntries = 65536;
+/// Of the name of a library that is needed, and of a list of directories.
+constexpr std::size_t kMaxNeed = 4096;
 
 tl::unexpected<Error> bad(const std::string& text) {
   return fail(ErrorKind::kInvalid, text);
@@ -214,6 +216,10 @@ Result<void> ElfImage::find_symbols() {
       return bad("the library's symbols have an unknown format");
     }
   }
+  if (strings) {
+    strings_ = at_address(*strings, strings_size);
+    read_needs(*dynamic);
+  }
   if (!symbols || !strings || (!hash && !gnu_hash)) return {};
   std::optional<std::uint64_t> count;
   if (gnu_hash) {
@@ -223,7 +229,6 @@ Result<void> ElfImage::find_symbols() {
   }
   if (!count) return bad("the library's symbol hash table is damaged");
   symbols_ = at_address(*symbols, *count * sizeof(Elf64_Sym));
-  strings_ = at_address(*strings, strings_size);
   if (symbols_.size() != *count * sizeof(Elf64_Sym) || strings_.size() != strings_size) {
     return bad("the library's symbol table is damaged");
   }
@@ -237,15 +242,51 @@ Elf64_Sym ElfImage::symbol(std::uint64_t i) const noexcept {
   return symbol;
 }
 
-std::optional<std::string_view> ElfImage::name(const Elf64_Sym& symbol,
-                                               std::size_t max_length) const noexcept {
-  if (symbol.st_name >= strings_.size()) return std::nullopt;
-  const auto rest =
-      strings_.subspan(symbol.st_name, std::min(max_length + 1, strings_.size() - symbol.st_name));
+std::optional<std::string_view> ElfImage::text_at(std::span<const std::byte> strings,
+                                                  std::uint64_t at,
+                                                  std::size_t max_length) noexcept {
+  if (at >= strings.size()) return std::nullopt;
+  const auto rest = strings.subspan(at, std::min(max_length + 1, strings.size() - at));
   const void* end = std::memchr(rest.data(), 0, rest.size());
   if (end == nullptr) return std::nullopt;
   const char* begin = reinterpret_cast<const char*>(rest.data());
   return std::string_view(begin, static_cast<std::size_t>(static_cast<const char*>(end) - begin));
+}
+
+void ElfImage::read_needs(const std::vector<Elf64_Dyn>& dynamic) {
+  for (const Elf64_Dyn& entry : dynamic) {
+    const bool path = entry.d_tag == DT_RUNPATH || entry.d_tag == DT_RPATH;
+    if (!path && entry.d_tag != DT_NEEDED) continue;
+    const auto text = text_at(strings_, entry.d_un.d_val, kMaxNeed);
+    if (!text) continue;
+    if (path) {
+      run_path_ = *text;
+    } else {
+      needed_.emplace_back(*text);
+    }
+  }
+}
+
+std::span<const std::byte> ElfImage::section(std::string_view name) const noexcept {
+  const auto header = read<Elf64_Ehdr>(bytes_, 0);
+  if (!header || header->e_shentsize != sizeof(Elf64_Shdr)) return {};
+  const auto at = [&](std::uint64_t i) {
+    return read<Elf64_Shdr>(bytes_, header->e_shoff + i * sizeof(Elf64_Shdr));
+  };
+  const auto content = [&](const Elf64_Shdr& section) -> std::span<const std::byte> {
+    if (section.sh_type == SHT_NOBITS || section.sh_offset > bytes_.size()) return {};
+    return bytes_.subspan(section.sh_offset,
+                          std::min(section.sh_size, bytes_.size() - section.sh_offset));
+  };
+  const auto names = at(header->e_shstrndx);
+  if (header->e_shstrndx >= header->e_shnum || !names) return {};
+  for (std::uint64_t i = 0; i < header->e_shnum; ++i) {
+    const auto section = at(i);
+    if (section && text_at(content(*names), section->sh_name, name.size()) == name) {
+      return content(*section);
+    }
+  }
+  return {};
 }
 
 }  // namespace sublet::executor

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -44,7 +45,27 @@ class ElfImage {
   [[nodiscard]] Elf64_Sym symbol(std::uint64_t i) const noexcept;
   /// Nothing when the name lies outside of the string table or has no end within `max_length`.
   [[nodiscard]] std::optional<std::string_view> name(const Elf64_Sym& symbol,
-                                                     std::size_t max_length) const noexcept;
+                                                     std::size_t max_length) const noexcept {
+    return text_at(strings_, symbol.st_name, max_length);
+  }
+
+  /// Where symbol `i` lies in the file.
+  [[nodiscard]] std::size_t symbol_offset(std::uint64_t i) const noexcept {
+    return static_cast<std::size_t>(symbols_.data() - bytes_.data()) + i * sizeof(Elf64_Sym);
+  }
+  /// After find_symbols: the libraries that it needs, and where it says that they are (RUNPATH or
+  /// RPATH).
+  [[nodiscard]] const std::vector<std::string>& needed() const noexcept { return needed_; }
+  [[nodiscard]] const std::string& run_path() const noexcept { return run_path_; }
+
+  /// The content of a section; nothing when there is none of that name, or no section headers (they
+  /// can be stripped).
+  [[nodiscard]] std::span<const std::byte> section(std::string_view name) const noexcept;
+
+  /// The text that begins there; nothing when it has no end within `max_length`.
+  [[nodiscard]] static std::optional<std::string_view> text_at(std::span<const std::byte> strings,
+                                                               std::uint64_t at,
+                                                               std::size_t max_length) noexcept;
 
   /// The bytes of the file that are loaded at `address`, as many as there are up to `size`.
   [[nodiscard]] std::span<const std::byte> at_address(std::uint64_t address,
@@ -54,6 +75,7 @@ class ElfImage {
   explicit ElfImage(std::span<const std::byte> bytes) : bytes_(bytes) {}
   Result<void> read_program_headers(const Elf64_Ehdr& header);
   Result<std::vector<Elf64_Dyn>> dynamic_entries() const;
+  void read_needs(const std::vector<Elf64_Dyn>& dynamic);
   [[nodiscard]] std::optional<std::uint64_t> count_by_gnu_hash(
       std::uint64_t address) const noexcept;
 
@@ -73,6 +95,8 @@ class ElfImage {
   std::span<const std::byte> symbols_;
   std::span<const std::byte> strings_;
   std::uint64_t symbol_count_ = 0;
+  std::vector<std::string> needed_;
+  std::string run_path_;
 };
 
 }  // namespace sublet::executor

@@ -1,4 +1,5 @@
 #include <base/replace_file.hpp>
+#include <base/system_text.hpp>
 #include <cli/daemon.hpp>
 #include <common/async.hpp>
 
@@ -9,6 +10,7 @@
 
 #include <array>
 #include <csignal>
+#include <system_error>
 
 namespace sublet::cli {
 namespace {
@@ -24,6 +26,8 @@ constexpr std::array kStopSignals = {StopSignal{SIGTERM, "SIGTERM"}, StopSignal{
 
 kj::AsyncIoContext make_io() {
   for (const StopSignal& signal : kStopSignals) kj::UnixEventPort::captureSignal(signal.number);
+  // A log that has grown to the file size limit (ulimit -f) is no reason to end.
+  ::signal(SIGXFSZ, SIG_IGN);
   return kj::setupAsyncIo();
 }
 
@@ -50,6 +54,9 @@ int daemon_command(const CommandLine& line, const std::vector<std::string>& word
       return body(values);
     } catch (const kj::Exception& exception) {
       return fail(ErrorKind::kInternal, manager::text_of(exception));
+    } catch (const std::system_error& error) {
+      return fail(ErrorKind::kInternal,
+                  "starting a thread: " + base::start_text(error.code().value()));
     }
   });
 }

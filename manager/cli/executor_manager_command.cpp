@@ -3,6 +3,7 @@
 #include <cli/daemon.hpp>
 #include <cli/executor_manager_options.hpp>
 #include <cli/manager_options.hpp>
+#include <common/host_addresses.hpp>
 #include <executor_manager/zygote_process.hpp>
 
 #include <boost/program_options.hpp>
@@ -29,10 +30,16 @@ CommandLine command_line() {
       "manager is reached by TCP");
   add_location_options(line);
   add_node_options(line);
-  line.options.add_options()("drain-time", po::value<std::string>()->default_value("5s"),
-                             "on SIGTERM, SIGINT or SIGHUP leases end at the latest after this "
-                             "time, for instance 500ms or "
-                             "30s; 0: at once");
+  line.options.add_options()(
+      "advertise", po::value<std::vector<std::string>>(),
+      "host name or address by which other nodes reach this one, where it listens at every "
+      "interface; may be repeated, the best first (default: the address on the way to the resource "
+      "manager, or those of all interfaces when that is on this node)")(
+      "drain-time", po::value<std::string>()->default_value("5s"),
+      "on SIGTERM, SIGINT or SIGHUP leases end at the latest after this "
+      "time, for instance 500ms or "
+      "30s; 0: at once");
+  line.lists.emplace_back("advertise");
   return line;
 }
 
@@ -47,6 +54,11 @@ Result<manager::ExecutorManagerOptions> executor_manager_options(const po::varia
   }
   if (values.count("listen") != 0) {
     options->listen = values["listen"].as<std::vector<std::string>>();
+  }
+  if (values.count("advertise") != 0) {
+    auto hosts = manager::advertised_hosts(values["advertise"].as<std::vector<std::string>>());
+    if (!hosts) return tl::unexpected<Error>(hosts.error());
+    options->advertise = std::move(*hosts);
   }
   return options;
 }

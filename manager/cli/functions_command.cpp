@@ -7,10 +7,12 @@
 #include <boost/program_options.hpp>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 
 namespace sublet::cli {
 namespace {
@@ -48,7 +50,39 @@ Result<std::vector<std::byte>> read_library(const std::string& path) {
   return bytes;
 }
 
-nlohmann::json to_json(const std::string& path, const std::vector<ExportedFunction>& exported) {
+/// What will keep the library from loading on a node although it loads here.
+std::vector<std::string> warnings_of(const std::string& path, const executor::LibraryNeeds& needs) {
+  const auto folder = std::filesystem::absolute(path).parent_path();
+  std::vector<std::filesystem::path> beside = {folder};
+  std::istringstream run_path(needs.run_path);
+  for (std::string one; std::getline(run_path, one, ':');) {
+    for (const std::string origin : {"$ORIGIN", "${ORIGIN}"}) {
+      const std::size_t at = one.find(origin);
+      if (at == std::string::npos) continue;
+      beside.emplace_back(one.replace(at, origin.size(), folder.string()));
+    }
+  }
+  std::vector<std::string> warnings;
+  for (const std::string& needed : needs.libraries) {
+    std::error_code ignored;
+    const auto here = std::find_if(beside.begin(), beside.end(), [&](const auto& directory) {
+      return std::filesystem::exists(directory / needed, ignored);
+    });
+    if (here != beside.end()) {
+      warnings.push_back("it needs " + needed + ", which lies in " +
+                         here->lexically_normal().string() +
+                         ": only the library's own content travels to a node; link that into it, "
+                         "or install it on the nodes");
+    }
+    if (const char* flag = executor::sanitizer_flag(needed)) {
+      warnings.push_back("it needs " + needed + " (" + flag + "), which executors do not load");
+    }
+  }
+  return warnings;
+}
+
+nlohmann::json to_json(const std::string& path, const std::vector<ExportedFunction>& exported,
+                       const std::vector<std::string>& warnings) {
   auto functions = nlohmann::json::array();
   for (const ExportedFunction& function : exported) {
     nlohmann::json entry = {{"name", function.name}, {"form", function.typed ? "typed" : "rfaas"}};
@@ -59,7 +93,7 @@ nlohmann::json to_json(const std::string& path, const std::vector<ExportedFuncti
     }
     functions.push_back(std::move(entry));
   }
-  return {{"library", path}, {"functions", functions}};
+  return {{"library", path}, {"functions", functions}, {"warnings", warnings}};
 }
 
 std::string size_text(bool typed, std::uint64_t size) {
@@ -67,14 +101,17 @@ std::string size_text(bool typed, std::uint64_t size) {
   return size == 0 ? "varies" : std::to_string(size);
 }
 
-std::string to_table(const std::vector<ExportedFunction>& exported) {
+std::string to_table(const std::vector<ExportedFunction>& exported,
+                     const std::vector<std::string>& warnings) {
   std::vector<std::vector<std::string>> rows = {{"FUNCTION", "FORM", "INPUT", "OUTPUT"}};
   for (const ExportedFunction& function : exported) {
     rows.push_back({function.name, function.typed ? "typed" : "rfaas",
                     size_text(function.typed, function.input_size),
                     size_text(function.typed, function.output_size)});
   }
-  return format_table(rows);
+  std::string text = format_table(rows);
+  for (const std::string& warning : warnings) text += "warning: " + warning + "\n";
+  return text;
 }
 
 }  // namespace
@@ -88,7 +125,10 @@ int functions_command(const std::vector<std::string>& words) {
     if (!functions) {
       return fail(ErrorKind::kUnsupported, "'" + path + "': " + functions.error().what());
     }
-    return Listing{to_table(*functions), to_json(path, *functions).dump(2) + "\n"};
+    const auto needs = executor::library_needs(*bytes);
+    const auto warnings = needs ? warnings_of(path, *needs) : std::vector<std::string>{};
+    return Listing{to_table(*functions, warnings),
+                   to_json(path, *functions, warnings).dump(2) + "\n"};
   });
 }
 

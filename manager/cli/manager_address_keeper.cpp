@@ -1,5 +1,6 @@
 #include <base/replace_file.hpp>
 #include <cli/manager_address_keeper.hpp>
+#include <common/host_addresses.hpp>
 #include <common/manager_query.hpp>
 #include <wire/address.hpp>
 #include <wire/manager_address.hpp>
@@ -44,14 +45,23 @@ Result<void> check_alone(const std::string& directory) {
 }  // namespace
 
 Result<ManagerAddressKeeper> ManagerAddressKeeper::write(const std::string& directory,
-                                                         std::vector<std::string> addresses,
+                                                         const std::vector<std::string>& listening,
+                                                         std::vector<std::string> hosts,
                                                          const std::string& instance) {
   if (auto alone = check_alone(directory); !alone) return tl::unexpected<Error>(alone.error());
-  for (std::string& text : addresses) {
+  if (hosts.empty()) hosts.push_back(host_name());
+  std::vector<std::string> addresses;
+  for (const std::string& text : listening) {
     auto address = wire::Address::parse(text);
-    if (!address || address->kind != wire::Address::Kind::kTcp || address->host != "*") continue;
-    address->host = host_name();
-    text = address->to_string();
+    if (!address || address->kind != wire::Address::Kind::kTcp ||
+        !manager::is_every_interface(address->host)) {
+      addresses.push_back(text);
+      continue;
+    }
+    for (const std::string& host : hosts) {
+      address->host = host;
+      addresses.push_back(address->to_string());
+    }
   }
   wire::ManagerAddressFile file;
   file.path = directory + "/" + wire::kManagerAddressFile;

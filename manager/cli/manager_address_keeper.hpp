@@ -12,10 +12,12 @@ namespace sublet::cli {
 /// another manager has written it since.
 class ManagerAddressKeeper {
  public:
-  /// kDenied while another manager that wrote the file answers. `addresses` are those listened at;
-  /// "*" becomes this node's name.
+  /// kDenied while another manager that wrote the file answers. `listening` are the addresses
+  /// listened at; "every interface" becomes each of `hosts`, or this node's name when there are
+  /// none.
   static Result<ManagerAddressKeeper> write(const std::string& directory,
-                                            std::vector<std::string> addresses,
+                                            const std::vector<std::string>& listening,
+                                            std::vector<std::string> hosts,
                                             const std::string& instance);
   ManagerAddressKeeper() = default;
   ManagerAddressKeeper(ManagerAddressKeeper&& other) noexcept

@@ -1,4 +1,5 @@
 #include <base/node_identity.hpp>
+#include <base/system_text.hpp>
 #include <cli/private_directory.hpp>
 #include <common/listening_socket.hpp>
 
@@ -58,7 +59,7 @@ Result<PrivateDirectory> PrivateDirectory::make() {
   directory.path_ = path;
   directory.lock_ = lock_file(path, O_CREAT);
   if (!directory.lock_.valid()) {
-    return fail(ErrorKind::kInternal, "locking " + path + kLock + ": " + std::strerror(errno),
+    return fail(ErrorKind::kInternal, "locking " + path + kLock + ": " + base::system_text(errno),
                 errno);
   }
   return directory;

@@ -1,4 +1,5 @@
 #include <base/log.hpp>
+#include <base/system_text.hpp>
 #include <cli/command.hpp>
 #include <cli/daemon.hpp>
 #include <cli/executor_manager_options.hpp>
@@ -7,13 +8,18 @@
 #include <common/rpc_connection.hpp>
 #include <executor_manager/zygote_process.hpp>
 #include <resource_manager/resource_manager_server.hpp>
+#include <wire/convert.hpp>
+#include <wire/limits.hpp>
+#include <wire/manager_address.hpp>
 
 #include <boost/program_options.hpp>
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 namespace sublet::cli {
 namespace {
@@ -73,13 +79,10 @@ Result<void> announce(base::Fd fd, const std::string& address) {
   return {};
 }
 
-Result<void> serve(const Values& values) {
+Result<void> run_managers(const Values& values, const base::Fd& lifeline, base::Fd& address_fd) {
   auto options = node_options(values);
   if (!options) return tl::unexpected<Error>(options.error());
-  const auto lifeline = inherited(values, "lifeline-fd");
-  if (!lifeline) return tl::unexpected<Error>(lifeline.error());
-  auto address_fd = inherited(values, "address-fd");
-  if (!address_fd) return tl::unexpected<Error>(address_fd.error());
+  options->shares_cores = true;
   // Before any thread or event loop: what it forks inherits the process as it is now.
   auto zygote = manager::start_zygote();
   if (!zygote) return tl::unexpected<Error>(zygote.error());
@@ -104,15 +107,41 @@ Result<void> serve(const Values& values) {
   manager::within(daemon.timer(), kStartLimit, (*started)->registered(),
                   "the executor manager's registration")
       .wait(daemon.wait_scope());
-  if (auto told = announce(std::move(*address_fd), listener.address().to_string()); !told) {
+  if (auto told = announce(std::move(address_fd), listener.address().to_string()); !told) {
     return told;
   }
-  auto stream = daemon.io().lowLevelProvider->wrapInputFd(lifeline->get());
+  auto stream = daemon.io().lowLevelProvider->wrapInputFd(lifeline.get());
   auto end = end_of(*stream, std::make_shared<char>());
   const std::string why = end.exclusiveJoin(daemon.stop_signal()).wait(daemon.wait_scope());
   base::log().info("ending on {}", why);
   (*started)->stop("the private manager ends").wait(daemon.wait_scope());
   return {};
+}
+
+/// The application is told too why there is no manager: its stderr may be nobody's.
+Result<void> serve(const Values& values) {
+  const auto lifeline = inherited(values, "lifeline-fd");
+  if (!lifeline) return tl::unexpected<Error>(lifeline.error());
+  auto address_fd = inherited(values, "address-fd");
+  if (!address_fd) return tl::unexpected<Error>(address_fd.error());
+  Result<void> served;
+  try {
+    served = run_managers(values, *lifeline, *address_fd);
+  } catch (const kj::Exception& exception) {
+    served = fail(ErrorKind::kInternal, manager::text_of(exception));
+  } catch (const std::system_error& error) {
+    served =
+        fail(ErrorKind::kInternal, "starting a thread: " + base::start_text(error.code().value()));
+  } catch (const std::exception& exception) {  // no memory
+    served = fail(ErrorKind::kInternal, exception.what());
+  }
+  if (!served && address_fd->valid()) {
+    std::string text =
+        wire::kPrivateManagerFailed + wire::cut_text(served.error().what(), wire::kMaxText);
+    std::replace(text.begin(), text.end(), '\n', ' ');
+    (void)announce(std::move(*address_fd), text);
+  }
+  return served;
 }
 
 }  // namespace

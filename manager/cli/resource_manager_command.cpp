@@ -3,6 +3,7 @@
 #include <cli/command.hpp>
 #include <cli/daemon.hpp>
 #include <cli/manager_address_keeper.hpp>
+#include <common/host_addresses.hpp>
 #include <common/rpc_connection.hpp>
 #include <resource_manager/resource_manager_server.hpp>
 
@@ -29,7 +30,11 @@ CommandLine command_line() {
       "keep the address in this directory, which all nodes share, as long as the manager runs: "
       "where "
       "$SUBLET_MANAGER_DIR or --manager-dir names it, it is found; listens at tcp:*:0 when no "
-      "--listen is given");
+      "--listen is given")("advertise", po::value<std::vector<std::string>>(),
+                           "host name or address by which other nodes reach this one, for "
+                           "--address-dir where the manager "
+                           "listens at every interface (default: the host name)");
+  line.lists.emplace_back("advertise");
   return line;
 }
 
@@ -59,6 +64,10 @@ Result<std::vector<ListeningSocket>> open_sockets(const std::vector<std::string>
 Result<void> serve(const po::variables_map& values) {
   const auto addresses = listen_addresses(values);
   if (!addresses) return tl::unexpected<Error>(addresses.error());
+  const auto hosts = manager::advertised_hosts(
+      values.count("advertise") == 0 ? std::vector<std::string>{}
+                                     : values["advertise"].as<std::vector<std::string>>());
+  if (!hosts) return tl::unexpected<Error>(hosts.error());
   Daemon daemon;
   auto sockets = open_sockets(*addresses);
   if (!sockets) return tl::unexpected<Error>(sockets.error());
@@ -79,7 +88,7 @@ Result<void> serve(const po::variables_map& values) {
   if (!file) return tl::unexpected<Error>(file.error());
   ManagerAddressKeeper keeper;
   if (values.count("address-dir") != 0) {
-    auto kept = ManagerAddressKeeper::write(values["address-dir"].as<std::string>(), real,
+    auto kept = ManagerAddressKeeper::write(values["address-dir"].as<std::string>(), real, *hosts,
                                             service->instance());
     if (!kept) return tl::unexpected<Error>(kept.error());
     keeper = std::move(*kept);

@@ -1,4 +1,7 @@
+#include <base/log.hpp>
+#include <base/system_text.hpp>
 #include <base/unix_socket.hpp>
+#include <common/host_addresses.hpp>
 #include <common/listening_socket.hpp>
 
 #include <fcntl.h>
@@ -9,9 +12,11 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <vector>
 
 namespace sublet::manager {
 namespace {
@@ -21,7 +26,7 @@ using base::Fd;
 constexpr int kBacklog = 1024;
 
 tl::unexpected<Error> system_error(const std::string& attempted, int error = errno) {
-  return fail(ErrorKind::kInternal, attempted + ": " + std::strerror(error), error);
+  return fail(ErrorKind::kInternal, attempted + ": " + base::system_text(error), error);
 }
 
 struct UnixName {
@@ -71,6 +76,40 @@ Result<Fd> lock_directory(const std::string& path) {
   } while (locked != 0 && errno == EINTR);
   if (locked != 0) return system_error("locking directory " + path);
   return directory;
+}
+
+/// Invalid, with errno, when the address cannot be had.
+Fd bound_socket(const addrinfo& at) {
+  Fd fd(::socket(at.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd.valid()) return fd;
+  const int on = 1;
+  const int off = 0;
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  if (at.ai_family == AF_INET6) {
+    ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+  }
+  if (::bind(fd.get(), at.ai_addr, at.ai_addrlen) == 0 && ::listen(fd.get(), kBacklog) == 0) {
+    return fd;
+  }
+  const int error = errno;
+  fd.reset();
+  errno = error;
+  return fd;
+}
+
+/// The port. Many systems give their own name an address that is theirs alone (127.0.1.1).
+std::uint16_t warn_if_only_here(int fd, const wire::Address& named) {
+  sockaddr_storage bound{};
+  socklen_t length = sizeof(bound);
+  ::getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &length);
+  const std::string host = numeric_host(reinterpret_cast<const sockaddr*>(&bound), length);
+  if (is_loopback(host) && named.host != host && named.host != "localhost") {
+    base::log().warn(
+        "{} is {} on this node, which no other node reaches: listen at tcp:*:{} or at an address",
+        named.to_string(), host, named.port);
+  }
+  return ntohs(bound.ss_family == AF_INET6 ? reinterpret_cast<const sockaddr_in6&>(bound).sin6_port
+                                           : reinterpret_cast<const sockaddr_in&>(bound).sin_port);
 }
 
 }  // namespace
@@ -171,25 +210,25 @@ Result<ListeningSocket> ListeningSocket::open_tcp(const wire::Address& address) 
                                          ")");
   }
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> list(found, &::freeaddrinfo);
-  int last = EADDRNOTAVAIL;
+  std::vector<const addrinfo*> entries;
   for (const addrinfo* entry = found; entry != nullptr; entry = entry->ai_next) {
-    Fd fd(::socket(entry->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    const int on = 1;
-    if (fd.valid()) ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (!fd.valid() || ::bind(fd.get(), entry->ai_addr, entry->ai_addrlen) != 0 ||
-        ::listen(fd.get(), kBacklog) != 0) {
+    entries.push_back(entry);
+  }
+  // "*" is one socket for IPv6 and IPv4, and one for IPv4 where there is no IPv6.
+  if (host == nullptr) {
+    std::stable_partition(entries.begin(), entries.end(),
+                          [](const addrinfo* entry) { return entry->ai_family == AF_INET6; });
+  }
+  int last = EADDRNOTAVAIL;
+  for (const addrinfo* entry : entries) {
+    ListeningSocket socket;
+    socket.fd_ = bound_socket(*entry);
+    if (!socket.fd_.valid()) {
       last = errno;
       continue;
     }
-    sockaddr_storage bound{};
-    socklen_t length = sizeof(bound);
-    ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&bound), &length);
-    ListeningSocket socket;
-    socket.fd_ = std::move(fd);
     socket.address_ = address;
-    socket.address_.port =
-        ntohs(bound.ss_family == AF_INET6 ? reinterpret_cast<const sockaddr_in6&>(bound).sin6_port
-                                          : reinterpret_cast<const sockaddr_in&>(bound).sin_port);
+    socket.address_.port = warn_if_only_here(socket.fd(), address);
     return socket;
   }
   return system_error("listening at " + address.to_string(), last);

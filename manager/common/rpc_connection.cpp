@@ -2,6 +2,7 @@
 #include <base/tcp_options.hpp>
 #include <base/unix_socket.hpp>
 #include <common/async.hpp>
+#include <common/host_addresses.hpp>
 #include <common/rpc_connection.hpp>
 #include <wire/limits.hpp>
 
@@ -45,14 +46,8 @@ bool Peer::has_closed() const {
 std::string Peer::local_host() const {
   sockaddr_storage name{};
   socklen_t length = sizeof(name);
-  std::array<char, NI_MAXHOST> host{};
-  if (::getsockname(fd_, reinterpret_cast<sockaddr*>(&name), &length) != 0 ||
-      name.ss_family == AF_UNIX ||
-      ::getnameinfo(reinterpret_cast<const sockaddr*>(&name), length, host.data(), host.size(),
-                    nullptr, 0, NI_NUMERICHOST) != 0) {
-    return {};
-  }
-  return host.data();
+  if (::getsockname(fd_, reinterpret_cast<sockaddr*>(&name), &length) != 0) return {};
+  return numeric_host(reinterpret_cast<const sockaddr*>(&name), length);
 }
 
 RpcListener::RpcListener(kj::LowLevelAsyncIoProvider& io, ListeningSocket socket,

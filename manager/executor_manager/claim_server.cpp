@@ -31,9 +31,12 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
       return kj::READY_NOW;
     }
     context.releaseParams();
-    return grant_->executors().open(*request).then([context](Result<void> result) mutable {
-      if (!result) wire::write(context.getResults().initFailure(), result.error());
-    });
+    return grant_->executors().open(*request).then(
+        [context](ExecutorSupervisor::Opened opened) mutable {
+          if (opened.result) return;
+          wire::write(context.getResults().initFailure(), opened.result.error());
+          context.getResults().setEndedGeneration(opened.ended_generation);
+        });
   }
 
   kj::Promise<void> install(InstallContext context) override {

@@ -15,8 +15,11 @@ void CoreInventory::Reservation::swap(Reservation& other) noexcept {
   std::swap(memory_, other.memory_);
 }
 
-CoreInventory::CoreInventory(Offer offer)
-    : offer_(std::move(offer)), users_(offer_.cpusets.size(), 0) {
+CoreInventory::CoreInventory(Offer offer, Exclusion exclusion)
+    : offer_(std::move(offer)),
+      exclusion_(std::move(exclusion)),
+      users_(offer_.cpusets.size(), 0),
+      shared_(offer_.cpusets.size(), false) {
   free_cores_ = cores();
   free_memory_ = offer_.memory_bytes;
 }
@@ -26,7 +29,16 @@ std::uint32_t CoreInventory::cores() const noexcept {
 }
 
 const std::string& CoreInventory::cpuset(std::uint32_t core) const {
-  return offer_.cpusets.at(core);
+  return shared_.at(core) ? offer_.all : offer_.cpusets.at(core);
+}
+
+bool CoreInventory::take(std::uint32_t core, bool also_shared) {
+  if (users_[core] == 0 && exclusion_.lock) {
+    shared_[core] = !exclusion_.lock(offer_.cpusets[core]);
+    if (shared_[core] && !also_shared) return false;
+  }
+  ++users_[core];
+  return true;
 }
 
 Result<CoreInventory::Reservation> CoreInventory::reserve(std::uint32_t cores,
@@ -43,15 +55,17 @@ Result<CoreInventory::Reservation> CoreInventory::reserve(std::uint32_t cores,
   reservation.memory_ = memory_bytes;
   std::vector<std::uint32_t> order(users_.size());
   std::iota(order.begin(), order.end(), 0u);
-  // More workers than cores go round once more, over the cores that are then the least used.
-  while (reservation.cores_.size() < cores) {
+  // More workers than cores go round once more, over the cores that are then the least used. Cores
+  // that somebody else uses come last.
+  for (bool also_shared = false; reservation.cores_.size() < cores;) {
+    const std::size_t before = reservation.cores_.size();
     std::stable_sort(order.begin(), order.end(),
                      [this](std::uint32_t a, std::uint32_t b) { return users_[a] < users_[b]; });
     for (const std::uint32_t core : order) {
       if (reservation.cores_.size() == cores || users_[core] == offer_.oversubscribe) break;
-      ++users_[core];
-      reservation.cores_.push_back(core);
+      if (take(core, also_shared)) reservation.cores_.push_back(core);
     }
+    also_shared = reservation.cores_.size() == before;
   }
   std::sort(reservation.cores_.begin(), reservation.cores_.end());
   free_cores_ -= cores;
@@ -60,7 +74,11 @@ Result<CoreInventory::Reservation> CoreInventory::reserve(std::uint32_t cores,
 }
 
 void CoreInventory::release(const Reservation& reservation) noexcept {
-  for (const std::uint32_t core : reservation.cores_) --users_[core];
+  for (const std::uint32_t core : reservation.cores_) {
+    if (--users_[core] == 0 && exclusion_.unlock && !shared_[core]) {
+      exclusion_.unlock(offer_.cpusets[core]);
+    }
+  }
   free_cores_ += static_cast<std::uint32_t>(reservation.cores_.size());
   free_memory_ += reservation.memory_;
 }

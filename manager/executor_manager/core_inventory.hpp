@@ -3,6 +3,7 @@
 #include <sublet/result.hpp>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,7 +11,8 @@
 namespace sublet::manager {
 
 /// The cores and memory that a node offers, and who has them. Each core is offered `oversubscribe`
-/// times; a core goes to a second grant only when no other is free.
+/// times; a core goes to a second grant, or to a grant beside somebody else's use of it, only when
+/// no other is free.
 ///
 /// Owner: the executor manager; it outlives its reservations. One thread.
 class CoreInventory {
@@ -19,6 +21,14 @@ class CoreInventory {
     std::vector<std::string> cpusets;  ///< One hwloc list per core, in the order of preference.
     std::uint32_t oversubscribe = 1;
     std::uint64_t memory_bytes = 0;
+    std::string all{};  ///< Of all of them, in one list: for workers that are pinned to none.
+  };
+
+  /// Keeps others of this machine away from a core that is in use, by its cpuset. Empty: there are
+  /// none.
+  struct Exclusion {
+    std::function<bool(const std::string&)> lock;  ///< False while somebody else has it.
+    std::function<void(const std::string&)> unlock;
   };
 
   /// Cores and memory of one grant; given back on destruction.
@@ -46,14 +56,18 @@ class CoreInventory {
     std::uint64_t memory_ = 0;
   };
 
-  explicit CoreInventory(Offer offer);
+  explicit CoreInventory(Offer offer, Exclusion exclusion = {});
   CoreInventory(const CoreInventory&) = delete;
   CoreInventory& operator=(const CoreInventory&) = delete;
 
   /// kOverloaded says what was asked and what is free.
   Result<Reservation> reserve(std::uint32_t cores, std::uint64_t memory_bytes);
 
+  /// Of a core that is reserved: all cores where somebody else has this one, so that the system
+  /// spreads what runs there.
   [[nodiscard]] const std::string& cpuset(std::uint32_t core) const;
+  /// True when a core that is reserved is somebody else's too.
+  [[nodiscard]] bool shared(std::uint32_t core) const { return shared_.at(core); }
   /// Oversubscription included.
   [[nodiscard]] std::uint32_t cores() const noexcept;
   [[nodiscard]] std::uint32_t free_cores() const noexcept { return free_cores_; }
@@ -62,9 +76,12 @@ class CoreInventory {
 
  private:
   void release(const Reservation& reservation) noexcept;
+  [[nodiscard]] bool take(std::uint32_t core, bool also_shared);
 
   Offer offer_;
+  Exclusion exclusion_;
   std::vector<std::uint32_t> users_;  ///< Of each core.
+  std::vector<bool> shared_;
   std::uint32_t free_cores_ = 0;
   std::uint64_t free_memory_ = 0;
 };

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 namespace sublet::manager {
@@ -21,6 +22,10 @@ constexpr kj::Duration kLimitAfter = 20 * kj::MILLISECONDS;
 
 /// From the end of a process to its zygote's word on how it ended.
 constexpr kj::Duration kToldWithin = 1 * kj::SECONDS;
+
+/// A process without a pidfd whose zygote has ended is looked for so long, so often.
+constexpr kj::Duration kGoneWithin = 2 * kj::SECONDS;
+constexpr kj::Duration kGoneLook = 5 * kj::MILLISECONDS;
 
 }  // namespace
 
@@ -79,9 +84,13 @@ void Executor::spawned(Result<Zygote::Child> child) {
   }
   pid_ = child->pid;
   pidfd_ = std::move(child->pidfd);
-  pidfd_observer_ = kj::heap<kj::UnixEventPort::FdObserver>(
-      services_.port, pidfd_.get(), kj::UnixEventPort::FdObserver::OBSERVE_READ);
-  if (services_.limiter != nullptr && order_.cgroup_bytes != 0) {
+  if (pidfd_.valid()) {
+    pidfd_observer_ = kj::heap<kj::UnixEventPort::FdObserver>(
+        services_.port, pidfd_.get(), kj::UnixEventPort::FdObserver::OBSERVE_READ);
+  } else if (services_.limiter != nullptr) {
+    base::log().info("executor {} has no memory cgroup: pidfd_open is refused here", pid_);
+  }
+  if (pidfd_.valid() && services_.limiter != nullptr && order_.cgroup_bytes != 0) {
     tasks_.add(services_.timer.afterDelay(kLimitAfter).then([this] {
       if (over_) return;
       limit_ = services_.limiter->limit(pid_, pidfd_.get(), order_.cgroup_bytes);
@@ -94,6 +103,14 @@ void Executor::spawned(Result<Zygote::Child> child) {
 /// Ends with the process. How it ended is the zygote's to say; should it say nothing, or die
 /// itself, the pidfd tells that the process is gone.
 kj::Promise<void> Executor::watch() {
+  if (!pidfd_.valid()) {
+    return services_.zygote.ended(pid_).then([this](std::string fate) {
+      kill();
+      return until_no_process(services_.timer.now() + kGoneWithin).then([this, fate] {
+        end("it " + fate);
+      });
+    });
+  }
   auto gone = until_gone().fork();
   auto told = services_.zygote.ended(pid_);
   auto untold =
@@ -114,6 +131,14 @@ kj::Promise<void> Executor::until_gone() {
     return (*observer)->whenBecomesReadable();
   }
   return kj::READY_NOW;
+}
+
+/// Without a pidfd: the zygote has reaped it, or has died and the kernel is killing it.
+kj::Promise<void> Executor::until_no_process(kj::TimePoint end) {
+  kj::Timer& timer = services_.timer;
+  const bool gone = ::kill(pid_, 0) != 0 && errno == ESRCH;
+  if (gone || timer.now() > end) return kj::READY_NOW;
+  return timer.afterDelay(kGoneLook).then([this, end] { return until_no_process(end); });
 }
 
 kj::Promise<Result<void>> Executor::open(const wire::Open& open, int library) {
@@ -224,8 +249,13 @@ void Executor::abandon(const std::string& reason) {
 
 void Executor::kill() noexcept {
   killed_ = true;
-  // Through the pidfd: a number might belong to somebody else by now.
-  if (pidfd_.valid()) ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+  if (pid_ < 0) return;
+  // Through the pidfd: a number might belong to somebody else by now. Where that is refused, by the
+  // zygote, which alone reaps it.
+  const bool done =
+      pidfd_.valid() &&
+      (::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0) == 0 || errno == ESRCH);
+  if (!done) services_.zygote.kill(pid_);
 }
 
 std::vector<std::uint32_t> Executor::last_started() const {

@@ -69,6 +69,8 @@ class Executor : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   /// Resolves with how it ended once its process is gone.
   kj::Promise<ExecutorFate> ended() { return ended_.addBranch(); }
 
+  [[nodiscard]] bool over() const noexcept { return over_; }
+
   /// Asks it to end by itself once no call is under way. What is under way may take any time: the
   /// caller bounds it with stop().
   void drain();
@@ -86,6 +88,7 @@ class Executor : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   void spawned(Result<Zygote::Child> child);
   kj::Promise<void> watch();
   kj::Promise<void> until_gone();
+  kj::Promise<void> until_no_process(kj::TimePoint end);
   void receive(const wire::ReceivedMessage& message);
   void end(std::string fate);
   [[nodiscard]] std::vector<std::uint32_t> last_started() const;

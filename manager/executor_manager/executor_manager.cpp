@@ -45,7 +45,19 @@ Result<CoreInventory::Offer> make_offer(const ExecutorManagerOptions& options,
     offer.cpusets.push_back(core.cpuset.to_list());
   }
   cpuset = topology->cpuset().to_list();
+  offer.all = cpuset;
   return offer;
+}
+
+std::unique_ptr<CoreLocks> make_locks(const ExecutorManagerOptions& options) {
+  if (!options.shares_cores) return nullptr;
+  return std::make_unique<CoreLocks>(base::runtime_directory());
+}
+
+CoreInventory::Exclusion exclusion_by(CoreLocks* locks) {
+  if (locks == nullptr) return {};
+  return {[locks](const std::string& cpuset) { return locks->lock(cpuset); },
+          [locks](const std::string& cpuset) { locks->unlock(cpuset); }};
 }
 
 /// An abstract name: it leaves no file behind, however this process ends.
@@ -110,6 +122,7 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
   manager->services_.uid = user->uid;
   manager->services_.gid = user->gid;
   manager->services_.data_host = options.data_host;
+  manager->advertise_ = options.advertise;
   manager->services_.rdma_host = options.rdma_host;
   const auto node = base::node_identity(options.node_name);
   manager->offer_.name = node.name;
@@ -138,7 +151,8 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
 
 ExecutorManager::ExecutorManager(kj::AsyncIoContext& io, ZygoteProcess zygote,
                                  CoreInventory::Offer offer, const ExecutorManagerOptions& options)
-    : inventory_(std::move(offer)),
+    : core_locks_(make_locks(options)),
+      inventory_(std::move(offer), exclusion_by(core_locks_.get())),
       zygote_(io.unixEventPort, std::move(zygote)),
       services_{{io.unixEventPort, io.provider->getTimer(), zygote_}, libraries_, clock_},
       drain_order_(nullptr),
@@ -188,7 +202,17 @@ Result<void> ExecutorManager::grant(GrantTerms terms) {
   auto reservation = inventory_.reserve(terms.cores, terms.memory_bytes);
   if (!reservation) return tl::unexpected<Error>(reservation.error());
   std::vector<std::string> cpusets;
-  for (const std::uint32_t core : reservation->cores()) cpusets.push_back(inventory_.cpuset(core));
+  std::size_t shared = 0;
+  for (const std::uint32_t core : reservation->cores()) {
+    cpusets.push_back(inventory_.cpuset(core));
+    shared += inventory_.shared(core) ? 1 : 0;
+  }
+  if (shared != 0) {
+    base::log().warn(
+        "{} of {} cores are used by another job's private manager too, so their workers are not "
+        "pinned; give each job cores of its own (SUBLET_PRIVATE_CPUSET)",
+        shared, reservation->cores().size());
+  }
   auto held = kj::refcounted<HeldGrant>(
       services_, std::move(terms), std::move(*reservation), std::move(cpusets),
       [this](HeldGrant& grant, const std::string& reason) { grant_ended(grant, reason); });

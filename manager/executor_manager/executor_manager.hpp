@@ -2,6 +2,7 @@
 
 #include <common/manager_clock.hpp>
 #include <common/rpc_connection.hpp>
+#include <executor_manager/core_locks.hpp>
 #include <executor_manager/held_grant.hpp>
 #include <executor_manager/resource_manager_link.hpp>
 #include <executor_manager/zygote_process.hpp>
@@ -26,11 +27,16 @@ struct ExecutorManagerOptions {
   std::uint32_t cores = 0;  ///< Of these, how many. 0: all.
   std::uint32_t oversubscribe = 1;  ///< How often each is offered.
   std::uint64_t memory_bytes = 0;   ///< To offer. 0: 80 % of the node's.
-  std::string data_host;            ///< For network connections. Empty: all addresses.
-  std::string rdma_host;            ///< Device or address for RDMA. Empty: all active ports.
-  std::string node_name;            ///< Empty: base::node_identity decides.
+  /// Hosts by which others reach this node, in place of "every interface". Empty: as found.
+  std::vector<std::string> advertise;
+  std::string data_host;  ///< For network connections. Empty: all addresses.
+  std::string rdma_host;  ///< Device or address for RDMA. Empty: all active ports.
+  std::string node_name;  ///< Empty: base::node_identity decides.
   /// Whom executors run as. Empty: nobody when this process is root, else whom it runs as.
   std::string executor_user;
+  /// Others like this one offer the same cores (private managers of several jobs): theirs come
+  /// last.
+  bool shares_cores = false;
   bool cgroup = true;  ///< Memory cgroups for executors where they are delegated.
 };
 
@@ -81,6 +87,9 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
                            bool unclaimed_only);
   Result<void> extend(LeaseId lease, std::uint32_t part, Time expires);
   void order_drain(DrainOrder order) { drain_ordered_->fulfill(std::move(order)); }
+  [[nodiscard]] const std::vector<std::string>& advertised_hosts() const noexcept {
+    return advertise_;
+  }
   [[nodiscard]] bool leaving() const noexcept { return !stopping_.empty(); }
   [[nodiscard]] std::vector<HeldGrant*> held();
   LibraryCache& libraries() noexcept { return libraries_; }
@@ -95,12 +104,14 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
   void taskFailed(kj::Exception&& exception) override;
 
   ManagerClock clock_;
+  std::unique_ptr<CoreLocks> core_locks_;  ///< Null when it shares no cores.
   CoreInventory inventory_;
   LibraryCache libraries_;
   std::unique_ptr<MemoryLimiter> limiter_;
   Zygote zygote_;
   NodeServices services_;
   NodeOffer offer_;
+  std::vector<std::string> advertise_;
   std::map<Key, kj::Own<HeldGrant>> grants_;
   std::deque<std::pair<Token, std::string>> ended_;  ///< Tokens of late, and why they ended.
   std::string stopping_;  ///< Why no grant is taken any more; empty while they are.

@@ -242,36 +242,45 @@ kj::Promise<void> ExecutorSupervisor::open_again(kj::Own<Executor> executor, std
   });
 }
 
-kj::Promise<Result<void>> ExecutorSupervisor::open(const FunctionRequest& request) {
+kj::Promise<ExecutorSupervisor::Opened> ExecutorSupervisor::open(const FunctionRequest& request) {
+  // A new executor gets the older functions first: should this library end it too, they were there.
+  if (generation_ > 1 && !is_up() && !over()) {
+    return change().then([this, request] { return open(request); });
+  }
   KJ_IF_MAYBE (executor, executor_) {
     for (const FunctionRequest& known : functions_) {
       if (known.open.index != request.open.index) continue;
-      return Result<void>(
+      return Opened{
           fail(ErrorKind::kInvalid,
-               "function number " + std::to_string(request.open.index) + " is taken already"));
+               "function number " + std::to_string(request.open.index) + " is taken already")};
     }
-    auto opened = (*executor)->open(request.open, request.library->get());
-    const std::uint32_t generation = generation_;
-    auto recorded = opened.then([this, request, generation](Result<void> result) -> Result<void> {
-      // An executor that was replaced meanwhile has taken the function with it.
-      if (result && generation == generation_) functions_.push_back(request);
-      if (result && generation != generation_) {
-        return fail(ErrorKind::kDisconnected, "the executor was replaced meanwhile; try again");
-      }
-      return result;
-    });
-    return within(services_.executors.timer, wire::kLibraryLoad, kj::mv(recorded),
-                  "loading a library")
-        .catch_([this, generation](kj::Exception&& exception) -> Result<void> {
-          // It may never come out of the library's code: the next function needs another executor.
-          const std::string text = text_of(exception);
-          KJ_IF_MAYBE (stuck, executor_) {
-            if (generation == generation_) (*stuck)->abandon(text);
-          }
-          return fail(ErrorKind::kInvalid, text);
-        });
+    return open_on(kj::addRef(**executor), generation_, request);
   }
-  return Result<void>(fail(ErrorKind::kDisconnected, over() ? reason_ : "no executor runs"));
+  return Opened{fail(ErrorKind::kDisconnected, over() ? reason_ : "no executor runs")};
+}
+
+kj::Promise<ExecutorSupervisor::Opened> ExecutorSupervisor::open_on(
+    kj::Own<Executor> executor, std::uint32_t generation, const FunctionRequest& request) {
+  auto opened = executor->open(request.open, request.library->get());
+  auto recorded = opened.then(
+      [this, request, generation, self = kj::addRef(*executor)](Result<void> result) -> Opened {
+        // An executor that was replaced meanwhile has taken the function with it.
+        if (result && generation == generation_) functions_.push_back(request);
+        if (result && generation != generation_) {
+          return {fail(ErrorKind::kDisconnected, "the executor was replaced meanwhile; try again")};
+        }
+        return {std::move(result), self->over() ? generation : 0};
+      });
+  return within(services_.executors.timer, wire::kLibraryLoad, kj::mv(recorded),
+                "loading a library")
+      .catch_([generation, stuck = kj::mv(executor)](kj::Exception&& exception) mutable {
+        // It may never come out of the library's code: the next function needs another executor.
+        const std::string text = text_of(exception);
+        stuck->abandon(text);
+        return stuck->ended().then([generation, text](const std::string&) {
+          return Opened{fail(ErrorKind::kInvalid, text), generation};
+        });
+      });
 }
 
 // ---- what became of it ----

@@ -58,7 +58,11 @@ class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
     wire::Open open{};
     std::shared_ptr<base::Fd> library;
   };
-  kj::Promise<Result<void>> open(const FunctionRequest& request);
+  struct Opened {
+    Result<void> result;
+    std::uint32_t ended_generation = 0;  ///< Of the executor that loading the library has ended.
+  };
+  kj::Promise<Opened> open(const FunctionRequest& request);
 
   /// Resolves once the newest executor is up and newer than `generation`, or none will be.
   kj::Promise<Result<void>> replacement(std::uint32_t generation);
@@ -91,6 +95,8 @@ class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
   kj::Promise<void> bring_up(std::uint32_t generation);
   kj::Promise<void> listen_again(kj::Own<Executor> executor, std::uint32_t generation,
                                  std::size_t at);
+  kj::Promise<Opened> open_on(kj::Own<Executor> executor, std::uint32_t generation,
+                              const FunctionRequest& request);
   kj::Promise<void> open_again(kj::Own<Executor> executor, std::size_t at);
   kj::Promise<void> change();
   void wake_waiters();

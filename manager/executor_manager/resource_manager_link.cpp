@@ -1,5 +1,6 @@
 #include <base/log.hpp>
 #include <common/async.hpp>
+#include <common/host_addresses.hpp>
 #include <common/messages.hpp>
 #include <executor_manager/executor_manager.hpp>
 #include <executor_manager/resource_manager_link.hpp>
@@ -204,18 +205,32 @@ kj::Promise<void> ResourceManagerLink::leave() {
   return kj::READY_NOW;
 }
 
-/// The node as clients of that manager reach it: where "every interface" is listened to, the
-/// address that this node has on the way to the manager.
+/// The node as clients of that manager reach it. For "every interface": the hosts that the operator
+/// names, else the address that this node has on the way to the manager. A manager that is reached
+/// without leaving this machine says nothing of others' ways: then the addresses of all interfaces.
 NodeOffer ResourceManagerLink::offer_to(const RpcConnection& connection) const {
   NodeOffer offer = node_.offer();
-  std::string host = connection.peer().local_host();
-  if (host.empty()) host = "127.0.0.1";  // a manager on this node, by its Unix socket
-  for (std::string& text : offer.addresses) {
+  std::vector<std::string> hosts = node_.advertised_hosts();
+  const std::string local = connection.peer().local_host();
+  if (hosts.empty() && (local.empty() || is_loopback(local))) hosts = network_addresses();
+  if (hosts.empty()) hosts.push_back(local.empty() ? "127.0.0.1" : local);
+  std::vector<std::string> reachable;
+  for (const std::string& text : offer.addresses) {
     auto address = wire::Address::parse(text);
-    if (!address || address->kind != wire::Address::Kind::kTcp || address->host != "*") continue;
-    address->host = host;
-    text = address->to_string();
+    if (!address || address->kind != wire::Address::Kind::kTcp ||
+        !is_every_interface(address->host)) {
+      reachable.push_back(text);
+      continue;
+    }
+    const bool only_v4 = address->host == "0.0.0.0";
+    for (const std::string& host : hosts) {
+      if (only_v4 && host.find(':') != std::string::npos) continue;
+      if (reachable.size() == wire::kMaxAddresses) break;
+      address->host = host;
+      reachable.push_back(address->to_string());
+    }
   }
+  offer.addresses = std::move(reachable);
   return offer;
 }
 

@@ -1,8 +1,8 @@
 #include <base/log.hpp>
+#include <base/system_text.hpp>
 #include <executor_manager/zygote.hpp>
 
 #include <signal.h>
-#include <string.h>
 #include <sys/wait.h>
 
 namespace sublet::manager {
@@ -78,6 +78,11 @@ kj::Promise<Result<Zygote::Child>> Zygote::spawn(wire::Spawn order, std::span<co
   return kj::mv(paf.promise);
 }
 
+void Zygote::kill(pid_t pid) {
+  // Fails only when the zygote has died, and its executors with it.
+  (void)socket_->send(wire::MessageType::kKill, wire::Kill{pid});
+}
+
 kj::Promise<std::string> Zygote::ended(pid_t pid) {
   if (auto known = ended_.find(pid); known != ended_.end()) {
     std::string text = std::move(known->second);
@@ -97,13 +102,15 @@ void Zygote::receive(wire::ReceivedMessage message) {
     if (entry == spawning_.end()) return;
     auto fulfiller = kj::mv(entry->second);
     spawning_.erase(entry);
-    if (spawned->error != 0 || message.fds.empty()) {
+    if (spawned->error != 0) {
       fulfiller->fulfill(fail(ErrorKind::kInternal,
-                              std::string("forking an executor: ") + ::strerror(spawned->error),
+                              "forking an executor: " + base::start_text(spawned->error),
                               spawned->error));
       return;
     }
-    fulfiller->fulfill(Child{spawned->pid, std::move(message.fds.front())});
+    Child child{spawned->pid, {}};
+    if (!message.fds.empty()) child.pidfd = std::move(message.fds.front());
+    fulfiller->fulfill(std::move(child));
   } else if (message.type == wire::MessageType::kExited) {
     const auto exited = message.as<wire::Exited>();
     if (!exited) return;

@@ -18,7 +18,7 @@ class Zygote : private kj::TaskSet::ErrorHandler {
  public:
   struct Child {
     pid_t pid = -1;
-    base::Fd pidfd;
+    base::Fd pidfd;  ///< None where the system refuses pidfd_open.
   };
 
   Zygote(kj::UnixEventPort& port, ZygoteProcess process);
@@ -27,6 +27,9 @@ class Zygote : private kj::TaskSet::ErrorHandler {
 
   /// Forks an executor. The descriptors are only used during this call.
   kj::Promise<Result<Child>> spawn(wire::Spawn order, std::span<const int> fds);
+
+  /// Kills the executor `pid` if it has not ended yet.
+  void kill(pid_t pid);
 
   /// Resolves with how child `pid` ended, for people: "was killed by signal 9 (SIGKILL)". Ask once.
   kj::Promise<std::string> ended(pid_t pid);

@@ -1,3 +1,4 @@
+#include <base/system_text.hpp>
 #include <base/unix_socket.hpp>
 #include <executor_manager/zygote_process.hpp>
 #include <wire/executor_packets.hpp>
@@ -39,7 +40,8 @@ Result<pid_t> spawn(const std::string& program, int socket) {
   ::posix_spawn_file_actions_destroy(&actions);
   ::posix_spawnattr_destroy(&attributes);
   if (error != 0) {
-    return fail(ErrorKind::kInternal, "starting '" + program + "': " + std::strerror(error), error);
+    return fail(ErrorKind::kInternal, "starting '" + program + "': " + base::start_text(error),
+                error);
   }
   return pid;
 }
@@ -86,9 +88,11 @@ Result<ZygoteProcess> start_zygote() {
     zygote.socket.reset();
     ::kill(zygote.pid, SIGKILL);
     ::waitpid(zygote.pid, nullptr, 0);
-    return fail(ErrorKind::kInternal,
-                "'" + *program + "' did not become ready" +
-                    (message ? "" : std::string(": ") + message.error().what()));
+    const auto dying = message ? message->as<wire::Dying>() : std::nullopt;
+    const std::string why = !message ? message.error().what()
+                            : dying  ? std::string(wire::text_of(dying->text))
+                                     : "it sent something else";
+    return fail(ErrorKind::kInternal, "'" + *program + "' did not become ready: " + why);
   }
   zygote.ticks_per_ns = ready->ticks_per_ns;
   return zygote;

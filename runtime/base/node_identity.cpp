@@ -1,6 +1,7 @@
 #include <base/node_identity.hpp>
 
 #include <pwd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -9,25 +10,50 @@
 #include <vector>
 
 namespace sublet::base {
+namespace {
+
+std::string host_name() {
+  std::array<char, 256> host{};
+  return ::gethostname(host.data(), host.size() - 1) == 0 ? host.data() : "";
+}
+
+}  // namespace
 
 NodeIdentity node_identity(const std::string& configured_name) {
   NodeIdentity node;
   node.name = configured_name;
+  const char* named = std::getenv("SUBLET_NODE_NAME");
+  node.chosen = !configured_name.empty() || (named != nullptr && *named != '\0');
   // Slurm's own name of the node tells virtual nodes on one machine apart.
   for (const char* variable : {"SUBLET_NODE_NAME", "SLURMD_NODENAME"}) {
     if (const char* name = std::getenv(variable); node.name.empty() && name != nullptr) {
       node.name = name;
     }
   }
-  if (node.name.empty()) {
-    std::array<char, 256> host{};
-    if (::gethostname(host.data(), host.size() - 1) == 0) node.name = host.data();
-  }
+  if (node.name.empty()) node.name = host_name();
   if (node.name.empty()) node.name = "localhost";
   std::string boot_id;
   std::getline(std::ifstream("/proc/sys/kernel/random/boot_id"), boot_id);
-  node.id = boot_id + "/" + node.name;
+  // Containers of one machine share its boot id, and may share a name. Where they share the network
+  // too, their processes reach each other as those of one node do.
+  struct stat network {};
+  const bool known = ::stat("/proc/thread-self/ns/net", &network) == 0;
+  node.id = boot_id + "." + (known ? std::to_string(network.st_ino) : "") + "/" + node.name;
   return node;
+}
+
+bool on_one_machine(const std::string& id, const std::string& other) {
+  const std::size_t end = id.find('/');
+  // Without a boot id nothing tells machines apart.
+  return end != std::string::npos && !id.starts_with('.') &&
+         other.compare(0, end + 1, id, 0, end + 1) == 0;
+}
+
+bool is_same_node(const NodeIdentity& own, const std::string& name, const std::string& id) {
+  if (own.id == id) return true;
+  if (own.chosen || !on_one_machine(own.id, id)) return false;
+  const std::string host = host_name();
+  return own.name == host || name == host;
 }
 
 std::string user_at_node(const NodeIdentity& node) {
@@ -43,7 +69,12 @@ std::string user_at_node(const NodeIdentity& node) {
 }
 
 std::string runtime_directory() {
-  if (const char* base = std::getenv("XDG_RUNTIME_DIR"); base != nullptr && *base == '/') {
+  // Environments that are handed on (su, batch jobs, containers) name one that is not here, or
+  // another user's.
+  struct stat info {};
+  if (const char* base = std::getenv("XDG_RUNTIME_DIR");
+      base != nullptr && *base == '/' && ::stat(base, &info) == 0 && S_ISDIR(info.st_mode) &&
+      info.st_uid == ::geteuid()) {
     return std::string(base) + "/sublet";
   }
   return "/tmp/sublet-" + std::to_string(::getuid());

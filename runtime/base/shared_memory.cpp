@@ -1,12 +1,11 @@
 #include <base/shared_memory.hpp>
+#include <base/system_text.hpp>
 
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <utility>
 
 namespace sublet::base {
@@ -18,14 +17,9 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;
 #define MFD_EXEC 0x0010U
 #endif
 
-std::size_t free_huge_pages() {
-  std::ifstream file("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
-  std::size_t count = 0;
-  return file >> count ? count : 0;
-}
-
-tl::unexpected<Error> system_error(const std::string& attempted) {
-  return fail(ErrorKind::kInternal, attempted + ": " + std::strerror(errno), errno);
+tl::unexpected<Error> system_error(const std::string& attempted, const char* call) {
+  const int number = errno;
+  return fail(ErrorKind::kInternal, attempted + ": " + call_text(call, number), number);
 }
 
 }  // namespace
@@ -41,11 +35,9 @@ void SharedMemory::swap(SharedMemory& other) noexcept {
 }
 
 Result<SharedMemory> SharedMemory::map_fd(Fd fd, std::size_t size) {
-  // Not MAP_NORESERVE: a memfd is sparse without it, and huge pages that nobody has reserved raise
-  // SIGBUS when the pool runs dry between mapping and touching them.
   void* address = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
   if (address == MAP_FAILED) {
-    return system_error("mapping " + std::to_string(size) + " bytes of shared memory");
+    return system_error("mapping " + std::to_string(size) + " bytes of shared memory", "mmap");
   }
   SharedMemory memory;
   memory.fd_ = std::move(fd);
@@ -55,29 +47,29 @@ Result<SharedMemory> SharedMemory::map_fd(Fd fd, std::size_t size) {
 }
 
 Result<SharedMemory> SharedMemory::create(const std::string& name, std::size_t size, Pages pages) {
-  const bool huge = pages == Pages::kHuge && size >= kHugePage;
-  if (huge && size % kHugePage == 0 && free_huge_pages() >= size / kHugePage) {
-    Fd fd(::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB));
-    if (fd.valid() && ::ftruncate(fd.get(), static_cast<off_t>(size)) == 0 &&
-        ::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0) {
-      if (auto memory = map_fd(std::move(fd), size)) return memory;
-    }
-    // Somebody else took the pages in between: go on with small ones.
-  }
+  const std::string attempted = "making " + std::to_string(size) + " bytes of shared memory";
   Fd fd(::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!fd.valid() || ::ftruncate(fd.get(), static_cast<off_t>(size)) != 0 ||
-      ::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-    return system_error("making " + std::to_string(size) + " bytes of shared memory");
+  if (!fd.valid()) return system_error(attempted, "memfd_create");
+  if (!may_have_file_of(size) || ::ftruncate(fd.get(), static_cast<off_t>(size)) != 0) {
+    return system_error(attempted, "ftruncate");
+  }
+  if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+    return system_error(attempted, "fcntl(F_ADD_SEALS)");
   }
   auto memory = map_fd(std::move(fd), size);
   // Refused where transparent huge pages for shared memory are off: then the pages stay small.
-  if (memory && huge) ::madvise(memory->data(), size, MADV_HUGEPAGE);
+  // Never from the system's pool (MFD_HUGETLB): that belongs to those who reserved it, and a cgroup
+  // that allows none of it raises SIGBUS at the first touch.
+  if (memory && pages == Pages::kHuge && size >= kHugePage) {
+    ::madvise(memory->data(), size, MADV_HUGEPAGE);
+  }
   return memory;
 }
 
 Result<SharedMemory> SharedMemory::map(Fd fd, std::size_t expected_size) {
   struct stat info {};
-  if (::fstat(fd.get(), &info) != 0) return system_error("looking at a peer's shared memory");
+  if (::fstat(fd.get(), &info) != 0)
+    return system_error("looking at a peer's shared memory", "fstat");
   if (static_cast<std::size_t>(info.st_size) != expected_size || expected_size == 0) {
     return fail(ErrorKind::kInvalid,
                 "the peer's shared memory has " + std::to_string(info.st_size) +
@@ -91,21 +83,31 @@ Result<SharedMemory> SharedMemory::map(Fd fd, std::size_t expected_size) {
 }
 
 Result<Fd> SharedMemory::sealed_copy(const std::string& name, std::span<const std::byte> content) {
+  const std::string attempted =
+      "keeping the " + std::to_string(content.size()) + " bytes of '" + name + "' in memory";
   Fd fd(::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC));
   if (!fd.valid() && errno == EINVAL) {  // kernels before 6.3 do not know MFD_EXEC
     fd.reset(::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
   }
-  if (!fd.valid()) return system_error("making a memfd for '" + name + "'");
+  if (!fd.valid() && errno == EACCES) {
+    return fail(ErrorKind::kUnsupported,
+                attempted +
+                    ": memfd_create: this system forbids executable ones; function libraries need "
+                    "them: set sysctl vm.memfd_noexec to 0 or 1",
+                EACCES);
+  }
+  if (!fd.valid()) return system_error(attempted, "memfd_create");
+  if (!may_have_file_of(content.size())) return system_error(attempted, "write");
   std::size_t done = 0;
   while (done < content.size()) {
     const ssize_t n = ::write(fd.get(), content.data() + done, content.size() - done);
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return system_error("writing a memfd for '" + name + "'");
+    if (n <= 0) return system_error(attempted, "write");
     done += static_cast<std::size_t>(n);
   }
   if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) !=
       0) {
-    return system_error("sealing the memfd of '" + name + "'");
+    return system_error(attempted, "fcntl(F_ADD_SEALS)");
   }
   return fd;
 }

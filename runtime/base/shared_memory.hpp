@@ -14,7 +14,7 @@ class SharedMemory {
  public:
   enum class Pages {
     kSmall,
-    kHuge,  ///< Explicit huge pages when enough are free, else transparent ones when allowed.
+    kHuge,  ///< Transparent huge pages where the system allows them for shared memory.
   };
 
   SharedMemory() = default;

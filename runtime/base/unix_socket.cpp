@@ -1,3 +1,4 @@
+#include <base/system_text.hpp>
 #include <base/unix_socket.hpp>
 
 #include <poll.h>
@@ -23,7 +24,7 @@ steady_clock::time_point time_after(std::chrono::milliseconds timeout) noexcept 
 }
 
 std::string errno_text(const std::string& attempted) {
-  return attempted + ": " + std::strerror(errno);
+  return attempted + ": " + system_text(errno);
 }
 
 /// Zero: sends wait for ever.

@@ -1,6 +1,7 @@
 // The public handles: each forwards to its implementation.
 
 #include <client/batch.hpp>
+#include <client/guarded.hpp>
 #include <client/lease_impl.hpp>
 #include <sublet/call.hpp>
 #include <sublet/lease.hpp>
@@ -150,7 +151,8 @@ WorkerInfo Lease::worker(std::size_t index) const {
 Result<Function> Lease::function(const std::string& library_path, const std::string& name,
                                  FunctionOptions options) {
   if (!impl_) return empty_lease("finding a function");
-  auto index = impl_->open(library_path, name, options);
+  auto index = client::guarded("opening a function",
+                               [&] { return impl_->open(library_path, name, options); });
   if (!index) return tl::unexpected<Error>(index.error());
   Function function(impl_, *index);
   function.idempotent_ = options.idempotent;

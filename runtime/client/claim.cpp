@@ -9,6 +9,9 @@
 namespace sublet::client {
 namespace {
 
+/// For an answer at one of several addresses.
+constexpr kj::Duration kEachAddress = 1 * kj::SECONDS;
+
 class NoticeServer final : public wire::LeaseNotices::Server {
  public:
   explicit NoticeServer(std::shared_ptr<NodeState> state) : state_(std::move(state)) {}
@@ -145,9 +148,18 @@ kj::Promise<Result<Reached>> connect_first(ControlLoop& loop, std::vector<std::s
         fail(ErrorKind::kDisconnected,
              failures.empty() ? "it has no address reachable from here" : failures));
   }
-  return loop.connect(addresses[at])
-      .then([&loop, addresses, at, failures](
-                Result<kj::Own<Connection>> connected) mutable -> kj::Promise<Result<Reached>> {
+  auto connecting = loop.connect(addresses[at]);
+  // An address of a network that does not lead here may answer nothing at all.
+  if (at + 1 < addresses.size()) {
+    connecting =
+        connecting.exclusiveJoin(loop.timer().afterDelay(kEachAddress).then([text = addresses[at]] {
+          return Result<kj::Own<Connection>>(
+              fail(ErrorKind::kDisconnected, "nothing answers at " + text + " within 1 s"));
+        }));
+  }
+  return connecting.then(
+      [&loop, addresses, at,
+       failures](Result<kj::Own<Connection>> connected) mutable -> kj::Promise<Result<Reached>> {
         if (connected) {
           return Result<Reached>(Reached{kj::mv(*connected), host_of(addresses[at])});
         }
@@ -162,16 +174,21 @@ kj::Promise<Result<Reached>> connect_first(ControlLoop& loop, std::vector<std::s
 kj::Promise<Result<Claimed>> claim_grant(ControlLoop& loop, const Grant& grant,
                                          const ClientNode& client,
                                          std::shared_ptr<LeaseEvents> events) {
-  const bool same_node = grant.node_id == client.node_id;
+  const bool same_node = base::is_same_node(client.node, grant.node_name, grant.node_id);
   auto preference = transport::prefer(same_node, client.transport);
   if (!preference) {
     return Result<Claimed>(fail(preference.error().kind(), "connecting to node " + grant.node_name +
                                                                ": " + preference.error().what()));
   }
   std::vector<std::string> reachable;
+  const auto is_unix = [](const std::string& address) { return address.starts_with("unix:"); };
   for (const std::string& address : grant.addresses) {
-    if (address.starts_with("unix:") && !same_node) continue;
-    reachable.push_back(address);
+    if (same_node || !is_unix(address)) reachable.push_back(address);
+  }
+  // Another node by its name, and all the same on this machine: networks lead there too.
+  if (!same_node && base::on_one_machine(client.node.id, grant.node_id)) {
+    std::copy_if(grant.addresses.begin(), grant.addresses.end(), std::back_inserter(reachable),
+                 is_unix);
   }
   return connect_first(loop, std::move(reachable), 0, {})
       .then([grant, preference = std::move(*preference), events = std::move(events)](

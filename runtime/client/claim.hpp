@@ -1,5 +1,6 @@
 #pragma once
 
+#include <base/node_identity.hpp>
 #include <client/control_thread.hpp>
 #include <client/node_state.hpp>
 #include <wire/control.capnp.h>
@@ -26,7 +27,7 @@ struct Claimed {
 
 /// Who claims.
 struct ClientNode {
-  std::string node_id;
+  base::NodeIdentity node;
   std::string transport;  ///< The one asked for by name; empty: the best there is.
 };
 

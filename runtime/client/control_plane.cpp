@@ -151,10 +151,10 @@ Result<std::vector<Grant>> ControlPlane::request(const LeaseRequest& wanted) {
 
 Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::claim(
     std::vector<Grant> grants, std::shared_ptr<LeaseEvents> events) {
-  auto claims = thread_->run<Claims>(
-      "claiming a lease", [&](ControlLoop& loop) -> kj::Promise<Result<Claims>> {
-        return claim_all(loop, grants, {node_.id, transport_}, events);
-      });
+  auto claims = thread_->run<Claims>("claiming a lease",
+                                     [&](ControlLoop& loop) -> kj::Promise<Result<Claims>> {
+                                       return claim_all(loop, grants, {node_, transport_}, events);
+                                     });
   if (!claims) return tl::unexpected<Error>(claims.error());
   return make_links(thread_, std::move(*claims));
 }
@@ -172,7 +172,7 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease(
             .then([&](Result<wire::Granted> granted) -> kj::Promise<Result<Claims>> {
               if (!granted) return Result<Claims>(tl::unexpected<Error>(granted.error()));
               grants = std::move(granted->grants);
-              auto claimed = claim_all(loop, grants, {node_.id, transport_}, events);
+              auto claimed = claim_all(loop, grants, {node_, transport_}, events);
               return claimed.attach(kj::mv(granted->handle));
             });
       });

@@ -1,10 +1,13 @@
 #include <base/log.hpp>
+#include <base/system_text.hpp>
 #include <base/tcp_options.hpp>
 #include <client/control_thread.hpp>
 #include <wire/address.hpp>
 
 #include <pthread.h>
 #include <signal.h>
+
+#include <system_error>
 
 namespace sublet::client {
 
@@ -14,14 +17,19 @@ ControlThread::ControlThread(const Timeouts& timeouts) : timeouts_(timeouts) {
   sigset_t before;
   sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([this] { main(); });
+  try {
+    thread_ = std::thread([this] { main(); });
+  } catch (const std::system_error& error) {
+    failure_ = "starting the helper thread: " + base::start_text(error.code().value());
+  }
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  ready_.wait(false);
+  if (thread_.joinable()) ready_.wait(false);
 }
 
 ControlThread::~ControlThread() {
+  if (!thread_.joinable()) return;
   try {
-    executor_->executeSync([this] { stop_->fulfill(); });
+    if (failure_.empty()) executor_->executeSync([this] { stop_->fulfill(); });
   } catch (const kj::Exception&) {
     // The loop has ended already.
   }
@@ -30,6 +38,17 @@ ControlThread::~ControlThread() {
 
 void ControlThread::main() {
   ::pthread_setname_np(::pthread_self(), "sublet-control");
+  try {
+    serve();
+  } catch (const kj::Exception& exception) {
+    if (ready_.load()) return;  // its end; nothing is asked of it any more
+    failure_ = std::string("starting the helper thread: ") + exception.getDescription().cStr();
+    ready_.store(true);
+    ready_.notify_one();
+  }
+}
+
+void ControlThread::serve() {
   auto io = kj::setupAsyncIo();
   auto stop = kj::newPromiseAndFulfiller<void>();
   stop_ = stop.fulfiller.get();

@@ -28,7 +28,8 @@ struct Timeouts {
 
 /// The client's helper thread: sleeps in a KJ event loop, talks to the managers, never touches a
 /// channel. Any thread may call run(); it must not be called, nor the thread destroyed, from the
-/// helper thread itself.
+/// helper thread itself. Where the system grants no thread, or no descriptors for its loop, each
+/// run() says so.
 class ControlThread {
  public:
   explicit ControlThread(const Timeouts& timeouts);
@@ -52,11 +53,13 @@ class ControlThread {
 
  private:
   void main();
+  void serve();
 
   Timeouts timeouts_;
   kj::Own<const kj::Executor> executor_;
   ControlLoop* loop_ = nullptr;
   kj::PromiseFulfiller<void>* stop_ = nullptr;
+  std::string failure_;  ///< Why there is no loop; empty: there is one. Set before ready_.
   std::atomic<bool> ready_{false};
   std::thread thread_;
 };
@@ -110,6 +113,7 @@ Error to_error(const std::string& attempted, const kj::Exception& exception);
 template <class T, class Start>
 Result<T> ControlThread::run(const std::string& attempted, std::chrono::milliseconds limit,
                              Start&& start) {
+  if (!failure_.empty()) return fail(ErrorKind::kOverloaded, attempted + ": " + failure_);
   try {
     return executor_->executeSync([&]() -> kj::Promise<Result<T>> {
       auto late =

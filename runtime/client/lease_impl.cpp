@@ -14,6 +14,9 @@ namespace {
 /// Of the cores that are leased in place of others.
 constexpr std::chrono::seconds kShortestLease{1};
 
+/// How an executor ended is told so soon.
+constexpr std::chrono::milliseconds kFateTold{500};
+
 /// While a node is waited for.
 constexpr std::chrono::milliseconds kNodeLook{5};
 
@@ -31,7 +34,8 @@ Error not_connected(const NodeShare& share, std::uint32_t worker_on_node, const 
                     const Error& error) {
   std::string why = error.what();
   // An executor that ended while we connected has left word of how.
-  const std::string fate = share.state->fate(route.generation).text;
+  std::string fate = share.state->fate(route.generation).text;
+  if (fate.empty() && share.state->lost()) fate = share.state->reason();
   if (!fate.empty()) why += " (" + fate + ")";
   return Error(error.kind(), "connecting to worker " + std::to_string(worker_on_node) +
                                  " on node " + share.grant.node_name + " by " +
@@ -138,6 +142,7 @@ Result<void> LeaseImpl::connect_all() {
   for (std::size_t i = 0; i < channels.size(); ++i) {
     WorkerLink& link = *workers_.links()[i];
     if (!channels[i]) {
+      await_fate(*link.share()->state, routes[i].generation);
       return tl::unexpected<Error>(
           not_connected(*link.share(), link.worker_on_node(), routes[i], channels[i].error()));
     }
@@ -146,6 +151,15 @@ Result<void> LeaseImpl::connect_all() {
   workers_.reserve_calls();
   if (trace_) trace_->lease_id = id_;
   return {};
+}
+
+/// An executor that does not take connections may have ended: its manager is about to say why.
+void LeaseImpl::await_fate(const NodeState& state, std::uint32_t generation) {
+  const auto deadline = base::Deadline::after(kFateTold);
+  while (state.fate(generation).empty() && !state.lost() && !deadline.passed()) {
+    events_->wait(std::min<std::chrono::nanoseconds>(deadline.left(), kNodeLook));
+    events_->stay_attentive();
+  }
 }
 
 Result<std::uint16_t> LeaseImpl::open(const std::string& path, const std::string& name,

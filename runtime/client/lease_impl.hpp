@@ -72,6 +72,7 @@ class LeaseImpl {
   void adopt(Standins found, const std::vector<std::uint32_t>& places);
   /// Waits for a node, while others may stand in for those that have left.
   void await_node();
+  void await_fate(const NodeState& state, std::uint32_t generation);
   /// Gives back nodes that have no worker here any more, in the background.
   void forget_nodes();
   [[nodiscard]] Replacement::Find finder() const;

@@ -48,8 +48,14 @@ Result<bool> NodeLink::open(const FunctionRequest& function) {
         request.setName(function.name);
         request.setTimeoutMs(static_cast<std::uint64_t>(function.timeout.count()));
         return request.send().then(
-            [](capnp::Response<wire::ClaimedLease::OpenResults>&& results) -> Result<bool> {
-              if (auto failure = wire::failure_of(results)) return tl::unexpected<Error>(*failure);
+            [this](capnp::Response<wire::ClaimedLease::OpenResults>&& results) -> Result<bool> {
+              if (auto failure = wire::failure_of(results)) {
+                // Known before the caller's next call, which must not go to that executor.
+                if (results.getEndedGeneration() != 0) {
+                  state().executor_ended(results.getEndedGeneration(), failure->what());
+                }
+                return tl::unexpected<Error>(*failure);
+              }
               return !results.getMissing();
             });
       });

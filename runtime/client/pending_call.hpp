@@ -26,13 +26,15 @@ struct Staged {
 /// One invocation, from its start until the application has its end. A synchronous one lives on the
 /// stack; others belong to the pool of their lease. `in` and `out` are the caller's.
 struct PendingCall {
+  static constexpr std::uint8_t kLostWhileFirst = 50;
+
   const void* in = nullptr;
   std::size_t in_size = 0;
   void* out = nullptr;
   std::size_t out_capacity = 0;
   std::uint16_t function = 0;
   bool idempotent = false;
-  std::uint8_t attempts = 0;  ///< That were lost.
+  std::uint8_t attempts = 0;  ///< That were lost; one as the first of its worker weighs more.
   CallState state = CallState::kIdle;
 
   // Its binding, in state submitted: the reply to `ticket` on the channel that `link` has. A link

@@ -1,5 +1,8 @@
 #include <base/log.hpp>
+#include <base/system_text.hpp>
 #include <client/private_manager.hpp>
+#include <wire/limits.hpp>
+#include <wire/manager_address.hpp>
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -65,7 +68,7 @@ Result<std::string> find_executable() {
 Result<std::pair<base::Fd, base::Fd>> make_pipe() {
   std::array<int, 2> fds{};
   if (::pipe2(fds.data(), O_CLOEXEC) != 0) {
-    return fail(ErrorKind::kInternal, std::string("making a pipe: ") + std::strerror(errno), errno);
+    return fail(ErrorKind::kInternal, "making a pipe: " + base::system_text(errno), errno);
   }
   return std::make_pair(base::Fd(fds[0]), base::Fd(fds[1]));
 }
@@ -91,8 +94,13 @@ Result<std::string> read_address(int fd) {
                   "the private manager ended before it listened; it has said why on stderr");
     }
     line.append(buffer.data(), static_cast<std::size_t>(n));
-    if (const auto end = line.find('\n'); end != std::string::npos) return line.substr(0, end);
-    if (line.size() > buffer.size()) {
+    if (const auto end = line.find('\n'); end != std::string::npos) {
+      line.resize(end);
+      if (!line.starts_with(wire::kPrivateManagerFailed)) return line;
+      return fail(ErrorKind::kDisconnected, "the private manager does not start: " +
+                                                line.substr(wire::kPrivateManagerFailed.size()));
+    }
+    if (line.size() > 2 * wire::kMaxText) {
       return fail(ErrorKind::kInternal, "the private manager wrote no address");
     }
   }
@@ -131,6 +139,12 @@ Result<std::unique_ptr<PrivateManager>> PrivateManager::start(const SessionOptio
   // Descriptors 3 and 4 may be those of the pipes themselves: out of the way first.
   base::Fd lifeline_high(::fcntl(lifeline->first.get(), F_DUPFD_CLOEXEC, 16));
   base::Fd address_high(::fcntl(address->second.get(), F_DUPFD_CLOEXEC, 16));
+  if (!lifeline_high.valid() || !address_high.valid()) {
+    // The limit may be lower than these numbers, which is no argument then.
+    const int number = errno == EINVAL ? EMFILE : errno;
+    return fail(ErrorKind::kInternal, "starting a private manager: " + base::system_text(number),
+                number);
+  }
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_adddup2(&actions, lifeline_high.get(), kLifelineFd);
@@ -149,7 +163,8 @@ Result<std::unique_ptr<PrivateManager>> PrivateManager::start(const SessionOptio
   ::posix_spawnattr_destroy(&attributes);
   if (error != 0) {
     return fail(ErrorKind::kInternal,
-                "starting a private manager (" + *executable + "): " + std::strerror(error), error);
+                "starting a private manager (" + *executable + "): " + base::start_text(error),
+                error);
   }
   address->second.reset();
   address_high.reset();

@@ -1,5 +1,6 @@
 #include <base/log.hpp>
 #include <client/control_thread.hpp>
+#include <client/guarded.hpp>
 #include <client/lease_impl.hpp>
 #include <client/private_manager.hpp>
 #include <sublet/session.hpp>
@@ -71,6 +72,41 @@ Result<std::shared_ptr<SessionImpl>> make_session(const SessionOptions& options)
   return session;
 }
 
+Result<std::shared_ptr<SessionImpl>> open_session(const SessionOptions& options) {
+  auto made = make_session(options);
+  if (!made) return tl::unexpected<Error>(made.error());
+  SessionImpl& session = **made;
+  auto found = wire::find_manager(options.manager, options.manager_directory);
+  if (!found) return tl::unexpected<Error>(std::move(found.error()));
+  wire::ManagerLocation location = std::move(*found);
+  if (location.address.empty()) {
+    const std::string local = base::runtime_directory() + "/manager.sock";
+    if (answers(local)) {
+      location.address = "unix:" + local;
+    } else if (options.allow_private) {
+      auto manager = PrivateManager::start(options);
+      if (!manager) return tl::unexpected<Error>(manager.error());
+      session.private_manager = std::move(*manager);
+      location.address = session.private_manager->address();
+    } else {
+      return fail(ErrorKind::kDisconnected,
+                  "no resource manager runs: nothing answers at " + local +
+                      "; start one with 'sublet resource-manager', or set SUBLET_MANAGER or "
+                      "SUBLET_MANAGER_DIR");
+    }
+  }
+  session.manager_address = location.address;
+  if (auto connected = session.control->connect_manager(location); !connected) {
+    return fail(connected.error().kind(),
+                "connecting to " + location.to_string() + ": " + connected.error().what() + "; " +
+                    (location.file.empty()
+                         ? "check SUBLET_MANAGER, or start one with 'sublet resource-manager'"
+                         : location.advice()),
+                connected.error().system_errno());
+  }
+  return made;
+}
+
 /// A lease that keeps its session, and so a private manager, for as long as it lives.
 std::shared_ptr<LeaseImpl> with_session(std::shared_ptr<SessionImpl> session,
                                         std::shared_ptr<LeaseImpl> lease) {
@@ -81,6 +117,19 @@ std::shared_ptr<LeaseImpl> with_session(std::shared_ptr<SessionImpl> session,
   LeaseImpl* pointer = lease.get();
   auto both = std::make_shared<Both>(Both{std::move(session), std::move(lease)});
   return {std::move(both), pointer};
+}
+
+using Nodes = std::vector<std::unique_ptr<NodeLink>>;
+
+Result<std::shared_ptr<LeaseImpl>> begin_lease(const std::shared_ptr<SessionImpl>& session,
+                                               Result<Nodes> nodes,
+                                               const std::shared_ptr<LeaseEvents>& events,
+                                               const LeaseRequest& request) {
+  if (!nodes) return tl::unexpected<Error>(nodes.error());
+  auto lease =
+      LeaseImpl::create(session->control, std::move(*nodes), events, request, session->new_trace());
+  if (!lease) return tl::unexpected<Error>(lease.error());
+  return with_session(session, std::move(*lease));
 }
 
 }  // namespace
@@ -102,44 +151,19 @@ Result<Session> Session::open() {
 }
 
 Result<Session> Session::open_detached(const SessionOptions& options) {
-  auto session = client::make_session(options);
-  if (!session) return tl::unexpected<Error>(session.error());
-  return Session(std::move(*session));
+  return client::guarded("opening a session", [&]() -> Result<Session> {
+    auto session = client::make_session(options);
+    if (!session) return tl::unexpected<Error>(session.error());
+    return Session(std::move(*session));
+  });
 }
 
 Result<Session> Session::open(const SessionOptions& options) {
-  auto made = client::make_session(options);
-  if (!made) return tl::unexpected<Error>(made.error());
-  client::SessionImpl& session = **made;
-  auto found = wire::find_manager(options.manager, options.manager_directory);
-  if (!found) return tl::unexpected<Error>(std::move(found.error()));
-  wire::ManagerLocation location = std::move(*found);
-  if (location.address.empty()) {
-    const std::string local = base::runtime_directory() + "/manager.sock";
-    if (client::answers(local)) {
-      location.address = "unix:" + local;
-    } else if (options.allow_private) {
-      auto manager = client::PrivateManager::start(options);
-      if (!manager) return tl::unexpected<Error>(manager.error());
-      session.private_manager = std::move(*manager);
-      location.address = session.private_manager->address();
-    } else {
-      return fail(ErrorKind::kDisconnected,
-                  "no resource manager runs: nothing answers at " + local +
-                      "; start one with 'sublet resource-manager', or set SUBLET_MANAGER or "
-                      "SUBLET_MANAGER_DIR");
-    }
-  }
-  session.manager_address = location.address;
-  if (auto connected = session.control->connect_manager(location); !connected) {
-    return fail(connected.error().kind(),
-                "connecting to " + location.to_string() + ": " + connected.error().what() + "; " +
-                    (location.file.empty()
-                         ? "check SUBLET_MANAGER, or start one with 'sublet resource-manager'"
-                         : location.advice()),
-                connected.error().system_errno());
-  }
-  return Session(std::move(*made));
+  return client::guarded("opening a session", [&]() -> Result<Session> {
+    auto opened = client::open_session(options);
+    if (!opened) return tl::unexpected<Error>(std::move(opened.error()));
+    return Session(std::move(*opened));
+  });
 }
 
 Result<Lease> Session::lease(const LeaseRequest& request) {
@@ -147,20 +171,20 @@ Result<Lease> Session::lease(const LeaseRequest& request) {
   if (request.parts != 1) {
     return fail(ErrorKind::kInvalid, "a lease for several clients is asked for with request()");
   }
-  auto events = std::make_shared<client::LeaseEvents>();
-  auto nodes = impl_->control->while_cores_return([&] {
-    auto leased = impl_->control->lease(request, events);
-    // A node that leaves just now takes back what nobody has claimed yet; there may be others.
-    for (int i = 0; i < 3 && !leased && leased.error().kind() == ErrorKind::kDenied; ++i) {
-      leased = impl_->control->lease(request, events);
-    }
-    return leased;
+  return client::guarded("leasing", [&]() -> Result<Lease> {
+    auto events = std::make_shared<client::LeaseEvents>();
+    auto nodes = impl_->control->while_cores_return([&] {
+      auto leased = impl_->control->lease(request, events);
+      // A node that leaves just now takes back what nobody has claimed yet; there may be others.
+      for (int i = 0; i < 3 && !leased && leased.error().kind() == ErrorKind::kDenied; ++i) {
+        leased = impl_->control->lease(request, events);
+      }
+      return leased;
+    });
+    auto lease = client::begin_lease(impl_, std::move(nodes), events, request);
+    if (!lease) return tl::unexpected<Error>(std::move(lease.error()));
+    return Lease(std::move(*lease));
   });
-  if (!nodes) return tl::unexpected<Error>(nodes.error());
-  auto lease = client::LeaseImpl::create(impl_->control, std::move(*nodes), events, request,
-                                         impl_->new_trace());
-  if (!lease) return tl::unexpected<Error>(lease.error());
-  return Lease(client::with_session(impl_, std::move(*lease)));
 }
 
 Result<std::vector<Grant>> Session::request(const LeaseRequest& request) {
@@ -171,13 +195,13 @@ Result<std::vector<Grant>> Session::request(const LeaseRequest& request) {
 Result<Lease> Session::claim(const std::vector<Grant>& grants, const LeaseRequest& request) {
   if (!impl_) return empty_session("claiming grants");
   if (grants.empty()) return fail(ErrorKind::kInvalid, "there is no grant to claim");
-  auto events = std::make_shared<client::LeaseEvents>();
-  auto nodes = impl_->control->claim(grants, events);
-  if (!nodes) return tl::unexpected<Error>(nodes.error());
-  auto lease = client::LeaseImpl::create(impl_->control, std::move(*nodes), events, request,
-                                         impl_->new_trace());
-  if (!lease) return tl::unexpected<Error>(lease.error());
-  return Lease(client::with_session(impl_, std::move(*lease)));
+  return client::guarded("claiming grants", [&]() -> Result<Lease> {
+    auto events = std::make_shared<client::LeaseEvents>();
+    auto nodes = impl_->control->claim(grants, events);
+    auto lease = client::begin_lease(impl_, std::move(nodes), events, request);
+    if (!lease) return tl::unexpected<Error>(std::move(lease.error()));
+    return Lease(std::move(*lease));
+  });
 }
 
 Result<std::vector<NodeInfo>> Session::nodes() {

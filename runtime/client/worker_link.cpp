@@ -209,6 +209,14 @@ void WorkerLink::take_down(Status status, const std::string& reason) noexcept {
     }
   }
   const std::optional<std::uint32_t> last_started = last_started_call();
+  // Calls run in order: of those without a reply only the oldest can have been running.
+  PendingCall* oldest = nullptr;
+  for (std::uint32_t i = 0; i < slots_.size() && oldest == nullptr; ++i) {
+    oldest = slots_[(next_sequence_ + i) & mask_];
+  }
+  if (oldest != nullptr && status == Status::kLost) {
+    oldest->attempts += PendingCall::kLostWhileFirst - 1;  // and one when it is run again
+  }
   // The youngest first: the sink puts those that run again in front of the queue.
   for (std::uint32_t i = static_cast<std::uint32_t>(slots_.size()); i-- > 0;) {
     PendingCall* call = std::exchange(slots_[(next_sequence_ + i) & mask_], nullptr);

@@ -12,7 +12,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::uint8_t kMaxAttempts = 4;
+/// How often an idempotent call is lost before it ends: twice when it was the one that ran. It may
+/// itself be what ends executors, and each end costs the calls that run beside it.
+constexpr std::uint8_t kMostLosses = 2 * PendingCall::kLostWhileFirst;
 
 /// A lease whose workers are not all settled is looked after so often, when it is used.
 constexpr auto kAttendAgain = 100us;
@@ -64,7 +66,7 @@ void Workers::reserve_calls() {
 void Workers::ended_badly(PendingCall& call) noexcept {
   const bool dying = call.state == CallState::kDying;
   if (dying && call.reply.status == Status::kLost && call.idempotent && !stopped_ &&
-      call.attempts + 1 < kMaxAttempts) {
+      call.attempts + 1 < kMostLosses) {
     ++call.attempts;
     run_again(call);
     return;

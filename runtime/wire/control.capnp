@@ -175,9 +175,10 @@ interface ExecutorManager {
 interface ClaimedLease {
   # Makes function `name` of the library with this content answer to number `index` (chosen by the
   # client, at most once per number). `missing`: the content is not in the cache; install it and
-  # ask again.
+  # ask again. `endedGeneration`, beside a failure: loading the library has ended the executor of
+  # that generation, 0 if not. Its successor does not get the library.
   open @0 (index :UInt16, sha256 :Data, libraryName :Text, name :Text, timeoutMs :UInt64)
-      -> (failure :Failure, missing :Bool);
+      -> (failure :Failure, missing :Bool, endedGeneration :UInt32);
   # Puts a library into the cache; its SHA-256 is computed here.
   install @1 (content :Data) -> (failure :Failure, sha256 :Data);
   usage @2 () -> (usage :Usage);

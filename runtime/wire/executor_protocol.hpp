@@ -6,7 +6,7 @@
 //           them (SCM_RIGHTS). One packet is one message: a MessageHeader, then the struct of its
 //           type. The zygote and the manager trust each other; what an executor sends is hostile
 //           until checked (it runs user code).
-// STATES    zygote: starts -> kZygoteReady -> any number of kSpawn / kSpawned / kExited. When the
+// STATES    zygote: starts -> kZygoteReady -> any number of kSpawn / kSpawned / kKill / kExited. When the
 //           manager's end of the socket closes it kills its executors and exits.
 //           executor: forked -> kReady -> any number of kOpen / kOpened and kListen / kListening
 //           -> kStop, idle for a while after kDrain, or the socket closes -> exits 0.
@@ -24,16 +24,19 @@ enum class MessageType : std::uint32_t {
   kZygoteReady = 1,  ///< zygote -> manager: ZygoteReady
   kSpawn,            ///< manager -> zygote: Spawn; fds: control socket, listening data socket,
                      ///< accounting memory
-  kSpawned,          ///< zygote -> manager: Spawned; fd: pidfd (none when error != 0)
+  kSpawned,          ///< zygote -> manager: Spawned; fd: pidfd (none when error != 0, or where
+                     ///< the system refuses pidfd_open)
   kExited,           ///< zygote -> manager: Exited
   kReady,            ///< executor -> manager: Ready
   kOpen,             ///< manager -> executor: Open; fd: sealed memfd with the library
   kOpened,           ///< executor -> manager: Opened
   kListen,           ///< manager -> executor: Listen
   kListening,        ///< executor -> manager: Listening
-  kDying,            ///< executor -> manager: Dying, written just before a fatal end
+  kDying,            ///< executor, or a zygote that cannot start -> manager: Dying, written just
+                     ///< before a fatal end
   kStop,             ///< manager -> executor: no body
   kDrain,            ///< manager -> executor: no body; end once all workers are idle
+  kKill,             ///< manager -> zygote: Kill; where the manager has no pidfd that works
 };
 
 struct MessageHeader {
@@ -68,6 +71,10 @@ struct Spawned {
   std::uint64_t request;
   std::int32_t pid;
   std::int32_t error;  ///< errno, 0 when it runs.
+};
+
+struct Kill {
+  std::int32_t pid;
 };
 
 struct Exited {

@@ -22,6 +22,10 @@ namespace sublet::wire {
 
 inline constexpr const char* kManagerAddressFile = "manager.address";
 
+/// How the line begins that a private manager writes in place of its address when it cannot start;
+/// the reason follows.
+inline const std::string kPrivateManagerFailed = "error ";
+
 /// What an address file says.
 struct ManagerAddressFile {
   std::string path;

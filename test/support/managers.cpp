@@ -171,6 +171,7 @@ std::unique_ptr<ChildProcess> TestManagers::launch(const TestNode& node) const {
                                     "--memory",
                                     node.memory};
   words.insert(words.end(), node.more.begin(), node.more.end());
+  words.insert(words.begin(), node.before.begin(), node.before.end());
   if (hosts_ != nullptr) words = hosts_->on_second(words);
   return std::make_unique<ChildProcess>(words, options);
 }

@@ -18,7 +18,8 @@ struct TestNode {
   std::uint32_t cores = 1;          ///< Of the machine; several nodes may share them.
   std::uint32_t oversubscribe = 4;  ///< Workers per core.
   std::string memory = "1GiB";
-  std::vector<std::string> more{};  ///< Further flags.
+  std::vector<std::string> more{};    ///< Further flags.
+  std::vector<std::string> before{};  ///< Words in front of the command: what runs it.
 };
 
 /// Real managers for one test: a resource manager and any number of executor managers, each a

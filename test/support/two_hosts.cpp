@@ -116,6 +116,22 @@ std::vector<std::string> TwoHosts::on_second(const std::vector<std::string>& com
   return words;
 }
 
+bool TwoHosts::keep_only_ipv6() const {
+  const std::string ip = find_program("ip");
+  const auto add = [&](const char* address) {
+    return std::vector<std::string>{ip,    "address", "add",  std::string(address) + "/64",
+                                    "dev", "eth0",    "nodad"};
+  };
+  if (ChildProcess(add(kFirstAddress6), {}).wait(kCommandLimit) != 0 ||
+      ChildProcess(on_second(add(kSecondAddress6)), {}).wait(kCommandLimit) != 0) {
+    return false;
+  }
+  const std::vector<std::string> flush = {ip, "-4", "address", "flush", "dev", "eth0"};
+  run(flush);
+  run(on_second(flush));
+  return true;
+}
+
 void TwoHosts::cut() const {
   run(on_second({find_program("ip"), "link", "set", "eth0", "down"}));
 }

@@ -28,6 +28,11 @@ class TwoHosts {
  public:
   static constexpr const char* kFirstAddress = "10.2.0.1";
   static constexpr const char* kSecondAddress = "10.2.0.2";
+  static constexpr const char* kFirstAddress6 = "fd02::1";  ///< Where this kernel has IPv6.
+  static constexpr const char* kSecondAddress6 = "fd02::2";
+
+  /// Takes the IPv4 addresses away on both hosts. False where there is no IPv6.
+  [[nodiscard]] bool keep_only_ipv6() const;
 
   /// Null with the reason in `why_not` where the machine allows no such thing.
   /// Throws std::runtime_error when it does and something fails all the same.

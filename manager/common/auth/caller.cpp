@@ -1,11 +1,9 @@
 #include <base/unix_socket.hpp>
 #include <common/auth/caller.hpp>
+#include <common/host_addresses.hpp>
 
-#include <netdb.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <array>
 
 namespace sublet::manager {
 
@@ -38,12 +36,9 @@ Caller find_caller(int fd) {
             .host = {},
             .proof = Proof::kPeerCredentials};
   }
-  std::array<char, NI_MAXHOST> host{};
-  if (::getnameinfo(reinterpret_cast<const sockaddr*>(&name), length, host.data(), host.size(),
-                    nullptr, 0, NI_NUMERICHOST) != 0) {
-    return {};
-  }
-  return {.uid = kUnknownUid, .gid = kUnknownGid, .host = host.data(), .proof = Proof::kNone};
+  const std::string host = numeric_host(reinterpret_cast<const sockaddr*>(&name), length);
+  if (host.empty()) return {};
+  return {.uid = kUnknownUid, .gid = kUnknownGid, .host = host, .proof = Proof::kNone};
 }
 
 }  // namespace sublet::manager

@@ -133,30 +133,48 @@ struct FixedSignature<void (*)(const In&, Out&)> {
 
 #define SUBLET_EXPORT extern "C" __attribute__((visibility("default")))
 
+#if defined(__has_attribute)
+#if __has_attribute(retain)
+#define SUBLET_DETAIL_RETAIN , retain
+#endif
+#endif
+#ifndef SUBLET_DETAIL_RETAIN
+#define SUBLET_DETAIL_RETAIN
+#endif
+
+/// Writes the description down once more, in a section: there it is found too where a version
+/// script hides the symbol. Without it the function would be taken for one in the rFaaS form.
+#define SUBLET_DETAIL_DESCRIBE(name, ...)                                \
+  SUBLET_EXPORT const sublet_function_info sublet_function_info_##name;  \
+  const sublet_function_info sublet_function_info_##name = __VA_ARGS__;  \
+  __attribute__((section("sublet_functions"), used,                      \
+                 aligned(8) SUBLET_DETAIL_RETAIN)) static const struct { \
+    sublet_function_info info;                                           \
+    char function[sizeof(#name)];                                        \
+  } sublet_description_##name = {__VA_ARGS__, #name}
+
 /// Defines and exports a typed function of one input and one output of fixed size:
 /// SUBLET_FUNCTION(name, const In& in, Out& out) { ... }
-#define SUBLET_FUNCTION(name, input, output)                                  \
-  static void sublet_body_##name(input, output);                              \
-  SUBLET_EXPORT const sublet_function_info sublet_function_info_##name;       \
-  const sublet_function_info sublet_function_info_##name =                    \
-      ::sublet::detail::FixedSignature<decltype(&sublet_body_##name)>::kInfo; \
-  SUBLET_EXPORT std::int32_t name(sublet_call* call);                         \
-  std::int32_t name(sublet_call* call) {                                      \
-    return ::sublet::detail::run_fixed(call, &sublet_body_##name);            \
-  }                                                                           \
+#define SUBLET_FUNCTION(name, input, output)                                                      \
+  static void sublet_body_##name(input, output);                                                  \
+  SUBLET_DETAIL_DESCRIBE(name,                                                                    \
+                         ::sublet::detail::FixedSignature<decltype(&sublet_body_##name)>::kInfo); \
+  SUBLET_EXPORT std::int32_t name(sublet_call* call);                                             \
+  std::int32_t name(sublet_call* call) {                                                          \
+    return ::sublet::detail::run_fixed(call, &sublet_body_##name);                                \
+  }                                                                                               \
   static void sublet_body_##name(input, output)
 
 /// Defines and exports a typed function that handles sizes itself:
 /// SUBLET_CALL_FUNCTION(name, sublet::FunctionCall& call) { ... }
-#define SUBLET_CALL_FUNCTION(name, parameter)                                                      \
-  static void sublet_body_##name(parameter);                                                       \
-  SUBLET_EXPORT const sublet_function_info sublet_function_info_##name;                            \
-  const sublet_function_info sublet_function_info_##name = {SUBLET_FUNCTION_ABI_VERSION, 0, 0, 0}; \
-  SUBLET_EXPORT std::int32_t name(sublet_call* call);                                              \
-  std::int32_t name(sublet_call* call) {                                                           \
-    return ::sublet::detail::run_typed(call, [&] {                                                 \
-      ::sublet::FunctionCall wrapped(*call);                                                       \
-      sublet_body_##name(wrapped);                                                                 \
-    });                                                                                            \
-  }                                                                                                \
+#define SUBLET_CALL_FUNCTION(name, parameter)                           \
+  static void sublet_body_##name(parameter);                            \
+  SUBLET_DETAIL_DESCRIBE(name, {SUBLET_FUNCTION_ABI_VERSION, 0, 0, 0}); \
+  SUBLET_EXPORT std::int32_t name(sublet_call* call);                   \
+  std::int32_t name(sublet_call* call) {                                \
+    return ::sublet::detail::run_typed(call, [&] {                      \
+      ::sublet::FunctionCall wrapped(*call);                            \
+      sublet_body_##name(wrapped);                                      \
+    });                                                                 \
+  }                                                                     \
   static void sublet_body_##name(parameter)

@@ -1,3 +1,4 @@
+#include <base/system_text.hpp>
 #include <transport/common/tcp_socket.hpp>
 #include <transport/setup.hpp>
 
@@ -26,7 +27,7 @@ using Addresses = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 constexpr int kBacklog = 4096;
 
 tl::unexpected<Error> system_error(ErrorKind kind, const std::string& attempted, int number) {
-  return fail(kind, attempted + ": " + std::strerror(number), number);
+  return fail(kind, attempted + ": " + base::system_text(number), number);
 }
 
 Result<Addresses> look_up(const std::string& host, std::uint16_t port, int flags, ErrorKind kind) {
@@ -156,10 +157,9 @@ Result<base::Fd> listen_on(const std::string& host) {
 Result<HostPort> executor_at(const std::string& address) {
   auto parsed = HostPort::parse(address);
   if (parsed && parsed->host != "*") return parsed;
-  return fail(ErrorKind::kInvalid,
-              "'" + address + "' is no address of an executor: " +
-                  (parsed ? "the host is missing" : parsed.error().what()) +
-                  " (expected HOST:PORT or [IPV6]:PORT)");
+  return fail(ErrorKind::kInvalid, "'" + address + "' is no address of an executor: " +
+                                       (parsed ? "the host is missing" : parsed.error().what()) +
+                                       " (expected HOST:PORT or [IPV6]:PORT)");
 }
 
 Result<HostPort> address_of(int socket) {

@@ -63,11 +63,39 @@ TEST(NodeIdentity, TellsVirtualNodesOfOneMachineApart) {
   EXPECT_NE(node_identity("a").id, node_identity("b").id);
 }
 
+TEST(NodeIdentity, TellsWhoReachesWhomOnOneMachine) {
+  EXPECT_TRUE(on_one_machine("boot.1/a", "boot.1/b"));
+  EXPECT_FALSE(on_one_machine("boot.1/a", "boot.2/a")) << "another network namespace";
+  EXPECT_FALSE(on_one_machine("boot.1/a", "other.1/a"));
+  EXPECT_FALSE(on_one_machine(".1/a", ".1/b")) << "machines that have no boot id";
+}
+
+TEST(NodeIdentity, TakesSlurmsNameAndTheHostsForOneNode) {
+  const Environment none("SUBLET_NODE_NAME", nullptr);
+  NodeIdentity slurms;
+  {
+    const Environment slurm("SLURMD_NODENAME", "c1");
+    slurms = node_identity();
+  }
+  const Environment login("SLURMD_NODENAME", nullptr);
+  const NodeIdentity host = node_identity();
+  EXPECT_TRUE(is_same_node(host, slurms.name, slurms.id));
+  EXPECT_TRUE(is_same_node(slurms, host.name, host.id));
+  EXPECT_TRUE(is_same_node(host, host.name, host.id));
+  // Virtual nodes: of Slurm's, and those that somebody names.
+  const std::string other = slurms.id.substr(0, slurms.id.find('/')) + "/c2";
+  EXPECT_FALSE(is_same_node(slurms, "c2", other));
+  EXPECT_FALSE(is_same_node(node_identity("virtual"), host.name, host.id));
+  EXPECT_FALSE(is_same_node(host, host.name, "other.1/" + host.name));
+}
+
 TEST(NodeIdentity, HoldsTheBootId) {
   std::string boot_id;
   std::getline(std::ifstream("/proc/sys/kernel/random/boot_id"), boot_id);
   ASSERT_FALSE(boot_id.empty());
-  EXPECT_EQ(node_identity("a").id, boot_id + "/a");
+  const std::string id = node_identity("a").id;
+  EXPECT_TRUE(id.starts_with(boot_id + ".")) << id;
+  EXPECT_TRUE(id.ends_with("/a")) << id;
 }
 
 TEST(NodeIdentity, NamesTheUser) {
@@ -77,8 +105,24 @@ TEST(NodeIdentity, NamesTheUser) {
 }
 
 TEST(RuntimeDirectory, LiesInTheUsersOwn) {
-  const Environment set("XDG_RUNTIME_DIR", "/run/user/77");
-  EXPECT_EQ(runtime_directory(), "/run/user/77/sublet");
+  std::string pattern = "/tmp/sublet-test-XXXXXX";
+  const std::string own = ::mkdtemp(pattern.data());
+  {
+    const Environment set("XDG_RUNTIME_DIR", own.c_str());
+    EXPECT_EQ(runtime_directory(), own + "/sublet");
+  }
+  ::rmdir(own.c_str());
+}
+
+TEST(RuntimeDirectory, IgnoresOneThatIsNotThereOrAnotherUsers) {
+  const std::string fallback = "/tmp/sublet-" + std::to_string(::getuid());
+  for (const char* other : {"/nowhere/at/all", "/dev/null"}) {
+    const Environment set("XDG_RUNTIME_DIR", other);
+    EXPECT_EQ(runtime_directory(), fallback) << other;
+  }
+  if (::geteuid() == 0) return;
+  const Environment roots("XDG_RUNTIME_DIR", "/tmp");
+  EXPECT_EQ(runtime_directory(), fallback);
 }
 
 TEST(RuntimeDirectory, IgnoresARelativeDirectory) {

@@ -2,8 +2,11 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include <cstring>
 #include <string>
@@ -117,8 +120,47 @@ TEST(SharedMemory, SaysHowMuchItCouldNotMake) {
   EXPECT_NE(memory.error().system_errno(), 0);
 }
 
+/// Lowers the size that a file may have; raises it again.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit lower{bytes, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &lower);
+  }
+  ~FileSizeLimit() { ::setrlimit(RLIMIT_FSIZE, &before_); }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+TEST(SharedMemory, NamesTheFileSizeLimitThatItWouldBreak) {
+  const FileSizeLimit limit(8192);
+  const auto memory = SharedMemory::create("test", 8193, Pages::kSmall);
+  ASSERT_FALSE(memory);
+  EXPECT_EQ(memory.error().system_errno(), EFBIG);
+  EXPECT_NE(std::string(memory.error().what()).find("ulimit -f"), std::string::npos)
+      << memory.error().what();
+  EXPECT_TRUE(SharedMemory::create("test", 8192, Pages::kSmall));
+  const std::string content(8193, 'x');
+  const auto copy = SharedMemory::sealed_copy("library", std::as_bytes(std::span(content)));
+  ASSERT_FALSE(copy);
+  EXPECT_NE(std::string(copy.error().what()).find("ulimit -f"), std::string::npos)
+      << copy.error().what();
+}
+
+TEST(SharedMemory, TakesNothingFromThePoolOfHugePages) {
+  auto memory = SharedMemory::create("test", std::size_t{4} << 20, Pages::kHuge);
+  ASSERT_TRUE(memory) << memory.error().what();
+  struct statfs info {};
+  ASSERT_EQ(::fstatfs(memory->fd(), &info), 0);
+  EXPECT_NE(info.f_type, HUGETLBFS_MAGIC);
+}
+
 TEST(SharedMemory, WorksWhetherOrNotThereAreHugePages) {
-  // Larger than any pool of huge pages, so that it falls back; sparse, so that it costs nothing.
+  // Sparse, so that it costs nothing.
   for (const std::size_t size : {std::size_t{4} << 20, std::size_t{1} << 37}) {
     auto memory = SharedMemory::create("test", size, Pages::kHuge);
     ASSERT_TRUE(memory) << memory.error().what();

@@ -104,6 +104,17 @@ TEST_F(CallTest, NamesWhatAFunctionThrew) {
   EXPECT_EQ(call(*channel_, 3, nullptr, 0).status, Status::kOk);  // nothing is broken by it
 }
 
+TEST_F(CallTest, SurvivesTheExceptionOfAnotherLanguage) {
+  start({"throw_foreign", "throw_int", "nothing"});
+  for (int i = 0; i < 3; ++i) {
+    const CallResult foreign = call(*channel_, 0, nullptr, 0);
+    EXPECT_EQ(foreign.status, Status::kException);
+    EXPECT_EQ(foreign.error, "function 'throw_foreign' threw an exception of another language");
+    EXPECT_EQ(call(*channel_, 1, nullptr, 0).error, "function 'throw_int' threw int");
+    EXPECT_EQ(call(*channel_, 2, nullptr, 0).status, Status::kOk);
+  }
+}
+
 TEST_F(CallTest, ReportsAnOutputThatDoesNotFit) {
   start({"write_much", "sum", "claim_too_much", "reverse", "nothing"});
   // More than travels in a reply, but not more than the worker's scratch: nobody is hurt.

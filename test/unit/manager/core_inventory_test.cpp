@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <set>
+#include <string>
 
 namespace sublet::manager {
 namespace {
@@ -70,6 +71,52 @@ TEST(CoreInventory, SharesACoreOnlyWhenNoOtherIsFree) {
   for (const std::uint32_t core : third->cores()) {
     EXPECT_EQ(std::count(second->cores().begin(), second->cores().end(), core), 0);
   }
+}
+
+/// Cores that others have.
+struct Others {
+  std::set<std::string> theirs;
+  std::set<std::string> ours{};
+
+  CoreInventory::Exclusion exclusion() {
+    return {[this](const std::string& core) {
+              return !theirs.contains(core) && ours.insert(core).second;
+            },
+            [this](const std::string& core) { ours.erase(core); }};
+  }
+};
+
+CoreInventory::Offer four_shared_cores() {
+  CoreInventory::Offer offer = four_cores();
+  offer.all = "0-3";
+  return offer;
+}
+
+std::multiset<std::string> cpusets(const CoreInventory& inventory,
+                                   const CoreInventory::Reservation& reservation) {
+  std::multiset<std::string> sets;
+  for (const std::uint32_t core : reservation.cores()) sets.insert(inventory.cpuset(core));
+  return sets;
+}
+
+TEST(CoreInventory, TakesCoresOfOthersLastAndPinsNobodyThere) {
+  Others others{{"0", "2"}};
+  CoreInventory inventory(four_shared_cores(), others.exclusion());
+  {
+    const auto first = inventory.reserve(2, 0);
+    ASSERT_TRUE(first);
+    EXPECT_EQ(cpusets(inventory, *first), (std::multiset<std::string>{"1", "3"}));
+    const auto second = inventory.reserve(2, 0);
+    ASSERT_TRUE(second);
+    EXPECT_EQ(cpusets(inventory, *second), (std::multiset<std::string>{"0-3", "0-3"}));
+    EXPECT_FALSE(inventory.reserve(1, 0));
+    EXPECT_EQ(others.ours, (std::set<std::string>{"1", "3"}));
+  }
+  EXPECT_TRUE(others.ours.empty());
+  others.theirs.clear();
+  const auto all = inventory.reserve(4, 0);
+  ASSERT_TRUE(all);
+  EXPECT_EQ(cpusets(inventory, *all), (std::multiset<std::string>{"0", "1", "2", "3"}));
 }
 
 }  // namespace

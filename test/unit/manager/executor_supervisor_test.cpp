@@ -31,7 +31,7 @@ class ExecutorSupervisorTest : public testing::Test {
     await_executor(0);
     const auto request = node_.gated_function(0);
     node_.let_on(1);
-    const auto opened = node_.wait(supervisor_.open(request));
+    const auto opened = node_.wait(supervisor_.open(request)).result;
     ASSERT_TRUE(opened) << opened.error().what();
     node_.wait_until_loading();
   }
@@ -62,7 +62,7 @@ TEST_F(ExecutorSupervisorTest, OpensFunctionsAgainInAnExecutorThatReplacesOne) {
   await_executor(1);
   node_.wait_until_loading();
   EXPECT_EQ(generation(), 2u);
-  const auto taken = node_.wait(supervisor_.open(node_.gated_function(0)));
+  const auto taken = node_.wait(supervisor_.open(node_.gated_function(0))).result;
   ASSERT_FALSE(taken);
   EXPECT_NE(std::string(taken.error().what()).find("taken already"), std::string::npos);
 }
@@ -143,7 +143,7 @@ TEST_F(ExecutorSupervisorTest, StopsOnceAndTellsWhoWaits) {
   EXPECT_EQ(gone_, 1);
   EXPECT_EQ(node_.wait(supervisor_.fate(2)).text, "the lease has ended: its time is over");
   EXPECT_TRUE(given_up_.empty());
-  EXPECT_FALSE(node_.wait(supervisor_.open(node_.gated_function(0))));
+  EXPECT_FALSE(node_.wait(supervisor_.open(node_.gated_function(0))).result);
 }
 
 }  // namespace

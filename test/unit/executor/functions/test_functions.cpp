@@ -4,9 +4,12 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <unistd.h>
+#include <unwind.h>
 
 #include <chrono>
 #include <csignal>
@@ -243,4 +246,44 @@ RFAAS(leave_process) {
   ::close(ends[0]);
   ::close(ends[1]);
   return give(res, pid);
+}
+
+// --- Other languages ---
+
+// An exception as another language's run-time library throws it. What lies before it in memory is
+// not C++'s header of exceptions, and here is nothing at all.
+RFAAS(throw_foreign) {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  void* memory = ::mmap(nullptr, 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  auto* exception =
+      reinterpret_cast<_Unwind_Exception*>(static_cast<unsigned char*>(memory) + page);
+  ::mprotect(exception, page, PROT_READ | PROT_WRITE);
+  std::memcpy(&exception->exception_class, "MOZ\0RUST", sizeof(exception->exception_class));
+  _Unwind_RaiseException(exception);
+  return 0;
+}
+
+// --- Signals ---
+
+RFAAS(raise_signal) {
+  ::raise(read<int>(args));
+  return 0;
+}
+
+// To the process, and not to this thread.
+RFAAS(signal_process) {
+  ::kill(::getpid(), read<int>(args));
+  for (;;) ::pause();
+}
+
+RFAAS(set_alarm) {
+  const itimerval soon{{0, 0}, {0, 1000}};
+  ::setitimer(ITIMER_REAL, &soon, nullptr);
+  for (;;) ::pause();
+}
+
+RFAAS(write_beyond_limit) {
+  const rlimit limit{4096, 4096};
+  ::setrlimit(RLIMIT_FSIZE, &limit);
+  return static_cast<std::uint32_t>(::ftruncate(::memfd_create("file", 0), 8192));
 }

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <base/fd.hpp>
+
+#include <cstdint>
+#include <string>
+
+namespace sublet::manager {
+
+/// Which cores of this machine the private managers of one user pin workers to. Each offers all
+/// cores that its application may use, and knows nothing of the others: without this, the first
+/// worker of every job would be pinned to the first core.
+///
+/// One byte of a file in the user's runtime directory stands for one core, and is locked (OFD
+/// locks) while a worker is pinned there. The system drops the locks of a process that ends,
+/// however it does. Without such a file every core can be had. Owner: the executor manager; on its
+/// loop.
+class CoreLocks {
+ public:
+  explicit CoreLocks(const std::string& directory);
+
+  /// False while another manager has it. `cpuset` in list syntax; its first processor counts.
+  [[nodiscard]] bool lock(const std::string& cpuset) noexcept;
+  void unlock(const std::string& cpuset) noexcept;
+
+ private:
+  [[nodiscard]] bool set(const std::string& cpuset, short type) noexcept;
+  base::Fd file_;
+};
+
+}  // namespace sublet::manager

@@ -1,0 +1,275 @@
+// Limits, kernels that refuse system calls, libraries that end executors: all goes on by another
+// way, or an error says which limit or call it was. Never a signal, an exception or a changed mask.
+
+#include "command_fixture.hpp"
+#include "support/managers.hpp"
+#include <sublet/sublet.hpp>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <csignal>
+#include <fstream>
+#include <optional>
+#include <set>
+#include <sstream>
+#include <thread>
+
+namespace sublet::test {
+namespace {
+
+using namespace std::chrono_literals;
+using Words = std::vector<std::string>;
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitizer = true;
+#else
+constexpr bool kSanitizer = false;
+#endif
+
+Words operator+(Words a, const Words& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+Words under_limit(const std::string& limit) {
+  return {"/bin/bash", "-c", "ulimit " + limit + "; exec \"$@\"", "limited"};
+}
+
+Words refusing(int error, const std::vector<long>& calls) {
+  Words words = {built_program("refuse_calls"), std::to_string(error)};
+  for (const long call : calls) words.push_back(std::to_string(call));
+  words.emplace_back("--");
+  return words;
+}
+
+class Surroundings : public CommandTest {
+ protected:
+  Words client(const std::string& function = "next") {
+    return {built_program("surrounded_client"), SURROUNDED_FUNCTIONS, function};
+  }
+  Ended run_private(const Words& before) {
+    return run_program(before + client(),
+                       {"SUBLET_MANAGER", "SUBLET_MANAGER_DIR", "SUBLET_LOG=info",
+                        "SUBLET_PRIVATE_MANAGER_CGROUP=off", "XDG_CONFIG_HOME=" + directory_});
+  }
+  Ended run_with(const TestManagers& managers, const Words& before) {
+    return run_program(before + client(), managers.environment());
+  }
+  static void expect_ok(const Ended& ended) { EXPECT_EQ(ended.code, 0) << ended.output; }
+  static void expect_ok_or(const Ended& ended, const std::string& text) {
+    EXPECT_TRUE(ended.code == 0 || ended.code == 1) << ended.code << ": " << ended.output;
+    if (ended.code != 0) expect_contains(ended.output, text);
+  }
+};
+
+// ---- limits ----
+
+struct Limit {
+  const char* name;
+  const char* limit;
+  const char* text;
+};
+constexpr Limit kLimits[] = {{"FileSize", "-f 1024", "ulimit -f"},
+                             {"NoFileAtAll", "-f 0", "ulimit -f"},
+                             {"AddressSpace", "-v 900000", "ulimit -v"},
+                             {"Descriptors", "-n 9", "oo many open files"},
+                             {"LockedMemory", "-l 0", ""}};
+
+class SurroundingsUnderLimit : public Surroundings, public testing::WithParamInterface<Limit> {};
+
+TEST_P(SurroundingsUnderLimit, ClientWorksOrSaysSo) {
+  if (kSanitizer && GetParam().name == std::string("AddressSpace")) {
+    GTEST_SKIP() << "a sanitizer needs terabytes of address space";
+  }
+  const TestManagers managers;
+  expect_ok_or(run_with(managers, under_limit(GetParam().limit)), GetParam().text);
+  expect_ok(run_with(managers, {}));
+}
+
+TEST_P(SurroundingsUnderLimit, ClientWithAPrivateManagerWorksOrSaysSo) {
+  if (kSanitizer && GetParam().name == std::string("AddressSpace")) {
+    GTEST_SKIP() << "a sanitizer needs terabytes of address space";
+  }
+  expect_ok_or(run_private(under_limit(GetParam().limit)), GetParam().text);
+}
+
+INSTANTIATE_TEST_SUITE_P(Limits, SurroundingsUnderLimit, testing::ValuesIn(kLimits),
+                         [](const auto& test) { return test.param.name; });
+
+TEST_F(Surroundings, ExecutorManagerRefusesALibraryBeyondItsFileSizeLimit) {
+  TestManagers managers({TestNode{.before = under_limit("-f 1024")}});  // 1 MiB
+  const std::string large = directory_ + "/large.so";
+  std::filesystem::copy_file(SURROUNDED_FUNCTIONS, large);
+  std::ofstream(large, std::ios::app) << std::string(2u << 20, 'x');
+  const Ended refused =
+      run_program({built_program("surrounded_client"), large, "next"}, managers.environment());
+  EXPECT_EQ(refused.code, 1) << refused.output;
+  expect_contains(refused.output, "function: ");
+  expect_contains(refused.output, "ulimit -f");
+  EXPECT_FALSE(managers.node(0).wait(0ms)) << "the executor manager has ended";
+}
+
+// ---- system calls that are refused ----
+
+struct Refusal {
+  const char* name;
+  int error;
+  std::vector<long> calls;
+  const char* text;  ///< Of the error where there is no other way; null: it works.
+};
+
+const Refusal kOfManagers[] = {
+    {"PidfdOpenDenied", EPERM, {SYS_pidfd_open}, nullptr},
+    {"PidfdOpenUnknown", ENOSYS, {SYS_pidfd_open}, nullptr},
+    {"PidfdSignalDenied", EPERM, {SYS_pidfd_send_signal}, nullptr},
+    {"MembarrierUnknown", ENOSYS, {SYS_membarrier}, nullptr},
+    {"CloseRangeDenied", EPERM, {SYS_close_range}, nullptr},
+    {"All",
+     ENOSYS,
+     {SYS_pidfd_open, SYS_pidfd_send_signal, SYS_membarrier, SYS_close_range},
+     nullptr},
+    {"MemfdDenied", EPERM, {SYS_memfd_create}, "memfd_create"},
+};
+
+class SurroundingsWithout : public Surroundings, public testing::WithParamInterface<Refusal> {};
+
+TEST_P(SurroundingsWithout, ManagersWorkOrNameTheCall) {
+  const Refusal& refusal = GetParam();
+  const TestManagers managers(
+      {TestNode{.cores = 1, .oversubscribe = 1, .before = refusing(refusal.error, refusal.calls)}});
+  const Ended ended = run_with(managers, {});
+  if (refusal.text != nullptr) {
+    EXPECT_EQ(ended.code, 1) << ended.output;
+    expect_contains(ended.output, refusal.text);
+    return;
+  }
+  expect_ok(ended);
+  managers.wait_for_free_cores(1);
+
+  // An executor that does not listen is killed all the same.
+  {
+    auto session = Session::open(managers.session_options()).value_or_throw();
+    auto lease = session.lease({.cores = 1, .arena_bytes = 1u << 20}).value_or_throw();
+    for (const pid_t executor : managers.executors()) ::kill(executor, SIGSTOP);
+  }
+  managers.wait_for_free_cores(1);
+  EXPECT_TRUE(eventually([&] { return managers.executors().empty(); }, 20s));
+}
+
+TEST_P(SurroundingsWithout, ClientAndPrivateManagerWorkOrNameTheCall) {
+  const Refusal& refusal = GetParam();
+  const Ended ended = run_private(refusing(refusal.error, refusal.calls));
+  if (refusal.text == nullptr) {
+    expect_ok(ended);
+  } else {
+    expect_ok_or(ended, refusal.text);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Calls, SurroundingsWithout, testing::ValuesIn(kOfManagers),
+                         [](const auto& test) { return test.param.name; });
+
+TEST_F(Surroundings, ClientWithoutThreadsSaysSo) {
+#ifdef SYS_clone3
+  const TestManagers managers;
+  const Ended ended = run_with(managers, refusing(EAGAIN, {SYS_clone, SYS_clone3}));
+  EXPECT_EQ(ended.code, 1) << ended.output;
+  expect_contains(ended.output, "starting the helper thread");
+#endif
+}
+
+// ---- libraries and functions that end executors ----
+
+TEST_F(Surroundings, CallsGoOnAfterALibraryThatEndsItsExecutor) {
+  const TestManagers managers;
+  auto session = Session::open(managers.session_options()).value_or_throw();
+  auto lease = session.lease({.cores = 1, .arena_bytes = 1u << 20}).value_or_throw();
+  auto next = lease.function(SURROUNDED_FUNCTIONS, "next").value_or_throw();
+  for (const char* library : {END_EXIT_AT_ONCE, END_EXIT, END_ABORT, END_SIGNAL}) {
+    for (int repeat = 0; repeat < 4; ++repeat) {
+      const auto bad = lease.function(library, "never");
+      ASSERT_FALSE(bad) << library;
+      expect_contains(bad.error().what(), "the executor ended while it loaded the library");
+      std::uint64_t out = 0;
+      const std::uint64_t in = 41;
+      const Reply reply = next.call(&in, sizeof(in), &out, sizeof(out));
+      ASSERT_TRUE(reply.ok()) << library << " " << repeat << ": " << next.last_error();
+      EXPECT_EQ(out, 42u);
+    }
+  }
+}
+
+struct Killing {
+  int signal;
+  char log[248];
+};
+
+TEST_F(Surroundings, IdempotentCallThatKillsItsExecutorsIsNotRunAgainAndAgain) {
+  const TestManagers managers;
+  auto session = Session::open(managers.session_options()).value_or_throw();
+  auto lease = session.lease({.cores = 1, .arena_bytes = 1u << 20}).value_or_throw();
+  auto kill =
+      lease.function(SURROUNDED_FUNCTIONS, "kill_executor", {.idempotent = true}).value_or_throw();
+  ASSERT_EQ(::chmod(directory_.c_str(), 0777), 0);  // executors may be nobody's
+  const auto runs = [&](int number) {
+    Killing how{number, {}};
+    const std::string log = directory_ + "/log" + std::to_string(number);
+    log.copy(how.log, sizeof(how.log) - 1);
+    std::uint64_t out = 0;
+    const Reply reply = kill.call(&how, sizeof(how), &out, sizeof(out));
+    std::error_code ignored;
+    return std::pair(reply.status, std::filesystem::file_size(log, ignored));
+  };
+  for (const int number : {SIGUSR1, SIGXCPU, SIGRTMIN}) {
+    const auto [status, count] = runs(number);
+    EXPECT_EQ(status, Status::kCrashed) << number;
+    EXPECT_EQ(count, 1u) << number;
+  }
+  for (const int number : {SIGKILL, 0}) {
+    const auto [status, count] = runs(number);
+    EXPECT_EQ(status, Status::kLost) << number;
+    EXPECT_EQ(count, 2u) << number;
+  }
+}
+
+// ---- two jobs on one node ----
+
+TEST_F(Surroundings, PrivateManagersOfTwoJobsPinWorkersToDifferentCores) {
+  if (std::thread::hardware_concurrency() < 2) GTEST_SKIP() << "there is one core";
+  std::set<std::string> cpusets;
+  std::vector<ChildProcess> jobs;
+  std::vector<base::Fd> inputs;
+  for (int job = 0; job < 2; ++job) {
+    int ends[2];
+    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    const base::Fd input(ends[0]);
+    inputs.emplace_back(ends[1]);
+    ChildProcess::Options options;
+    options.environment = {"SUBLET_MANAGER", "SUBLET_MANAGER_DIR", "XDG_RUNTIME_DIR=" + directory_};
+    options.output = directory_ + "/job" + std::to_string(job);
+    options.fds = {{input.get(), STDIN_FILENO}};
+    jobs.emplace_back(client() + Words{"hold"}, options);
+    std::string text;
+    const auto holding = [&] {
+      std::ifstream file(options.output);
+      text.assign(std::istreambuf_iterator<char>(file), {});
+      return text.find("holding") != std::string::npos;
+    };
+    ASSERT_TRUE(eventually(holding, 30s)) << text;
+    std::istringstream words(text.substr(text.find("cpuset ")));
+    std::string cpuset;
+    words >> cpuset >> cpuset;
+    cpusets.insert(cpuset);
+  }
+  EXPECT_EQ(cpusets.size(), 2u);
+  inputs.clear();
+  for (ChildProcess& job : jobs) EXPECT_EQ(job.wait(30s), 0);
+}
+
+}  // namespace
+}  // namespace sublet::test

@@ -1,0 +1,3 @@
+int neighbour(int x) {
+  return x + 1;
+}
