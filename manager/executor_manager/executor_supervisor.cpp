@@ -277,7 +277,7 @@ kj::Promise<ExecutorSupervisor::Opened> ExecutorSupervisor::open_on(
         // It may never come out of the library's code: the next function needs another executor.
         const std::string text = text_of(exception);
         stuck->abandon(text);
-        return stuck->ended().then([generation, text](const std::string&) {
+        return stuck->ended().then([generation, text](const ExecutorFate&) {
           return Opened{fail(ErrorKind::kInvalid, text), generation};
         });
       });

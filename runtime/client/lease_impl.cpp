@@ -156,7 +156,7 @@ Result<void> LeaseImpl::connect_all() {
 /// An executor that does not take connections may have ended: its manager is about to say why.
 void LeaseImpl::await_fate(const NodeState& state, std::uint32_t generation) {
   const auto deadline = base::Deadline::after(kFateTold);
-  while (state.fate(generation).empty() && !state.lost() && !deadline.passed()) {
+  while (state.fate(generation).text.empty() && !state.lost() && !deadline.passed()) {
     events_->wait(std::min<std::chrono::nanoseconds>(deadline.left(), kNodeLook));
     events_->stay_attentive();
   }
