@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <mutex>
 #include <utility>
@@ -115,9 +116,11 @@ Result<Session> Session::open(const SessionOptions& options) {
   if (!found) return tl::unexpected<Error>(std::move(found.error()));
   wire::ManagerLocation location = std::move(*found);
   if (location.address.empty()) {
-    const std::string local = base::runtime_directory() + "/manager.sock";
+    auto address = wire::local_manager_address();
+    if (!address) return tl::unexpected<Error>(std::move(address.error()));
+    const std::string local = address->substr(std::strlen("unix:"));
     if (client::answers(local)) {
-      location.address = "unix:" + local;
+      location.address = *address;
     } else if (options.allow_private) {
       auto manager = client::PrivateManager::start(options);
       if (!manager) return tl::unexpected<Error>(manager.error());
@@ -148,14 +151,8 @@ Result<Lease> Session::lease(const LeaseRequest& request) {
     return fail(ErrorKind::kInvalid, "a lease for several clients is asked for with request()");
   }
   auto events = std::make_shared<client::LeaseEvents>();
-  auto nodes = impl_->control->while_cores_return([&] {
-    auto leased = impl_->control->lease(request, events);
-    // A node that leaves just now takes back what nobody has claimed yet; there may be others.
-    for (int i = 0; i < 3 && !leased && leased.error().kind() == ErrorKind::kDenied; ++i) {
-      leased = impl_->control->lease(request, events);
-    }
-    return leased;
-  });
+  auto nodes =
+      impl_->control->while_cores_return([&] { return impl_->control->lease(request, events); });
   if (!nodes) return tl::unexpected<Error>(nodes.error());
   auto lease = client::LeaseImpl::create(impl_->control, std::move(*nodes), events, request,
                                          impl_->new_trace());

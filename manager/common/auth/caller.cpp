@@ -14,7 +14,8 @@ std::string to_string(const Caller& caller) {
     case Proof::kSameProcess:
       return "this process";
     case Proof::kPeerCredentials:
-      return "uid " + std::to_string(caller.uid);
+      return "uid " + std::to_string(caller.uid) +
+             (caller.pid > 0 ? ", process " + std::to_string(caller.pid) : "");
     case Proof::kNone:
       break;
   }
@@ -23,7 +24,11 @@ std::string to_string(const Caller& caller) {
 }
 
 Caller this_process() {
-  return {.uid = ::getuid(), .gid = ::getgid(), .host = {}, .proof = Proof::kSameProcess};
+  return {.uid = ::getuid(),
+          .gid = ::getgid(),
+          .pid = ::getpid(),
+          .host = {},
+          .proof = Proof::kSameProcess};
 }
 
 Caller find_caller(int fd) {
@@ -35,6 +40,7 @@ Caller find_caller(int fd) {
     if (!credentials) return {};
     return {.uid = credentials->uid,
             .gid = credentials->gid,
+            .pid = credentials->pid,
             .host = {},
             .proof = Proof::kPeerCredentials};
   }
@@ -43,7 +49,8 @@ Caller find_caller(int fd) {
                     nullptr, 0, NI_NUMERICHOST) != 0) {
     return {};
   }
-  return {.uid = kUnknownUid, .gid = kUnknownGid, .host = host.data(), .proof = Proof::kNone};
+  return {
+      .uid = kUnknownUid, .gid = kUnknownGid, .pid = 0, .host = host.data(), .proof = Proof::kNone};
 }
 
 }  // namespace sublet::manager
