@@ -1,3 +1,4 @@
+#include <base/descriptor_limit.hpp>
 #include <base/replace_file.hpp>
 #include <base/system_text.hpp>
 #include <cli/daemon.hpp>
@@ -24,7 +25,10 @@ struct StopSignal {
 constexpr std::array kStopSignals = {StopSignal{SIGTERM, "SIGTERM"}, StopSignal{SIGINT, "SIGINT"},
                                      StopSignal{SIGHUP, "SIGHUP"}};
 
+constexpr unsigned kEventsBetweenLooks = 64;
+
 kj::AsyncIoContext make_io() {
+  base::raise_descriptor_limit();
   for (const StopSignal& signal : kStopSignals) kj::UnixEventPort::captureSignal(signal.number);
   // A log that has grown to the file size limit (ulimit -f) is no reason to end.
   ::signal(SIGXFSZ, SIG_IGN);
@@ -33,7 +37,10 @@ kj::AsyncIoContext make_io() {
 
 }  // namespace
 
-Daemon::Daemon() : io_(make_io()) {}
+Daemon::Daemon() : io_(make_io()) {
+  // Else one busy peer could keep the loop from looking at any other, and at the time.
+  io_.waitScope.setBusyPollInterval(kEventsBetweenLooks);
+}
 
 kj::Promise<std::string> Daemon::stop_signal() {
   kj::Promise<std::string> first = kj::NEVER_DONE;

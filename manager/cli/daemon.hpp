@@ -11,7 +11,8 @@
 
 namespace sublet::cli {
 
-/// The event loop of a daemon and the signals that end it: SIGTERM, SIGINT and SIGHUP.
+/// The event loop of a daemon and the signals that end it: SIGTERM, SIGINT and SIGHUP. Raises the
+/// limit of open descriptors.
 ///
 /// Owner: the command's function; made before the process has a second thread, after the zygote has
 /// been forked (which must not inherit the blocked signals). One per process.

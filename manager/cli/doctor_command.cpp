@@ -65,6 +65,21 @@ Finding resource_manager(const Result<ManagerTarget>& target) {
               std::to_string(nodes->size()) + " nodes are up"};
 }
 
+Finding connections(const ManagerTarget& target) {
+  const auto counts = manager::query_connections(target.location, target.timeout);
+  if (!counts) return {false, "its connections", counts.error().what()};
+  std::string text =
+      std::to_string(counts->now) + " of " + std::to_string(counts->limit) + " that it may have";
+  const bool good = counts->closed + counts->refused == 0;
+  if (!good) {
+    text += "; " + std::to_string(counts->closed) + " were closed for others and " +
+            std::to_string(counts->refused) +
+            " refused since its start: see its log for whose, and start it with a higher "
+            "'ulimit -n' if they are wanted";
+  }
+  return {good, "its connections", text};
+}
+
 std::vector<Finding> examine(const Result<ManagerTarget>& target) {
   std::vector<Finding> findings;
   bool locks_memory = false;
@@ -79,6 +94,7 @@ std::vector<Finding> examine(const Result<ManagerTarget>& target) {
   }
   if (locks_memory) findings.push_back(locked_memory());
   findings.push_back(resource_manager(target));
+  if (target && findings.back().good) findings.push_back(connections(*target));
   return findings;
 }
 

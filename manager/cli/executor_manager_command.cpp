@@ -50,7 +50,9 @@ Result<manager::ExecutorManagerOptions> executor_manager_options(const po::varia
   options->manager = values["manager"].as<std::string>();
   options->manager_directory = values["manager-dir"].as<std::string>();
   if (options->manager.address.empty() && options->manager_directory.empty()) {
-    options->manager = wire::local_manager_address();
+    auto local = wire::local_manager_address();
+    if (!local) return tl::unexpected<Error>(std::move(local.error()));
+    options->manager = std::move(*local);
   }
   if (values.count("listen") != 0) {
     options->listen = values["listen"].as<std::vector<std::string>>();
@@ -82,13 +84,24 @@ Result<void> serve(const Values& values) {
     base::log().info("draining on {}", signal);
     return Order{"node " + node.offer().name + " is being given back", *drain_time};
   });
-  const Order order = node.drain_order().exclusiveJoin(kj::mv(by_signal)).wait(daemon.wait_scope());
+  std::string refusal;
+  auto unwanted = node.refused().then([&refusal](const std::string& why) {
+    refusal = why;
+    return Order{"the resource manager refuses its node", manager::milliseconds(0)};
+  });
+  const Order order = node.drain_order()
+                          .exclusiveJoin(kj::mv(by_signal))
+                          .exclusiveJoin(kj::mv(unwanted))
+                          .wait(daemon.wait_scope());
   node.drain(order.reason, order.limit)
       .exclusiveJoin(daemon.stop_signal().then([](const std::string& signal) {
         base::log().info("ending at once on a second signal, {}", signal);
       }))
       .wait(daemon.wait_scope());
   node.stop(order.reason).wait(daemon.wait_scope());
+  if (!refusal.empty()) {
+    return fail(ErrorKind::kInvalid, "the resource manager refuses this node: " + refusal);
+  }
   return {};
 }
 

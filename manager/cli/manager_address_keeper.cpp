@@ -1,3 +1,4 @@
+#include <base/log.hpp>
 #include <base/replace_file.hpp>
 #include <cli/manager_address_keeper.hpp>
 #include <common/host_addresses.hpp>
@@ -9,10 +10,14 @@
 
 #include <array>
 #include <ctime>
+#include <future>
+#include <memory>
+#include <thread>
 
 namespace sublet::cli {
 namespace {
 
+constexpr auto kRemoveLimit = std::chrono::seconds(2);
 constexpr auto kAskOther = std::chrono::milliseconds(2000);
 
 std::string host_name() {
@@ -80,8 +85,26 @@ Result<ManagerAddressKeeper> ManagerAddressKeeper::write(const std::string& dire
 
 ManagerAddressKeeper::~ManagerAddressKeeper() {
   if (directory_.empty()) return;
-  const auto file = wire::ManagerAddressFile::read(directory_);
-  if (file && file->instance == instance_) ::unlink(file->path.c_str());
+  // On a thread of its own, that nobody joins: a shared directory may hang for ever.
+  auto done = std::make_shared<std::promise<void>>();
+  auto removed = done->get_future();
+  std::thread([done, directory = directory_, instance = instance_] {
+    const auto file = wire::ManagerAddressFile::read(directory);
+    if (file && file->instance == instance) ::unlink(file->path.c_str());
+    done->set_value();
+  }).detach();
+  if (removed.wait_for(kRemoveLimit) != std::future_status::ready) {
+    base::log().warn("the address file in '{}' is not removed: the directory does not answer",
+                     directory_);
+  }
+}
+
+std::optional<std::string> ManagerAddressKeeper::taken_over(const std::string& directory,
+                                                            const std::string& instance) {
+  const auto file = wire::ManagerAddressFile::read(directory);
+  if (!file || file->instance == instance) return std::nullopt;
+  return "another resource manager has taken over '" + directory + "' (" + file->written_by +
+         "): it had no answer from this one when it started";
 }
 
 }  // namespace sublet::cli

@@ -2,6 +2,7 @@
 
 #include <sublet/result.hpp>
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,7 +10,7 @@
 namespace sublet::cli {
 
 /// A resource manager's address file (wire/manager_address.hpp), removed with this object unless
-/// another manager has written it since.
+/// another manager has written it since, or its directory does not answer in time.
 class ManagerAddressKeeper {
  public:
   /// kDenied while another manager that wrote the file answers. `listening` are the addresses
@@ -30,6 +31,11 @@ class ManagerAddressKeeper {
   ManagerAddressKeeper(const ManagerAddressKeeper&) = delete;
   ManagerAddressKeeper& operator=(const ManagerAddressKeeper&) = delete;
   ~ManagerAddressKeeper();
+
+  /// What is wrong when another manager has written the file since: it took this one for dead. May
+  /// hang with the file system; on any thread.
+  static std::optional<std::string> taken_over(const std::string& directory,
+                                               const std::string& instance);
 
  private:
   std::string directory_;

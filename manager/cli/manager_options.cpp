@@ -20,7 +20,10 @@ void add_location_options(CommandLine& line) {
 Result<wire::ManagerLocation> manager_location(const po::variables_map& values) {
   auto location = wire::find_manager(values["manager"].as<std::string>(),
                                      values["manager-dir"].as<std::string>());
-  if (location && location->address.empty()) location->address = wire::local_manager_address();
+  if (!location || !location->address.empty()) return location;
+  auto local = wire::local_manager_address();
+  if (!local) return tl::unexpected<Error>(std::move(local.error()));
+  location->address = std::move(*local);
   return location;
 }
 

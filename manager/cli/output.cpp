@@ -1,3 +1,4 @@
+#include <base/printable_text.hpp>
 #include <cli/output.hpp>
 
 #include <boost/program_options.hpp>
@@ -34,8 +35,11 @@ Result<OutputFormat> output_format(const po::variables_map& values) {
   return fail(ErrorKind::kInvalid, "--output is '" + text + "'; it must be table or json");
 }
 
-std::string format_table(const std::vector<std::vector<std::string>>& rows) {
+std::string format_table(std::vector<std::vector<std::string>> rows) {
   if (rows.empty()) return {};
+  for (auto& row : rows) {
+    for (std::string& cell : row) cell = base::printable(cell);
+  }
   const std::size_t columns = rows.front().size();
   std::vector<std::size_t> widths(columns, 0);
   std::vector<bool> right(columns, rows.size() > 1);

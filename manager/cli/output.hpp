@@ -16,7 +16,8 @@ enum class OutputFormat { kTable, kJson };
 void add_output_option(boost::program_options::options_description& options);
 Result<OutputFormat> output_format(const boost::program_options::variables_map& values);
 
-/// Columns as wide as their longest cell; the first row is the heading. Numbers align right.
-std::string format_table(const std::vector<std::vector<std::string>>& rows);
+/// Columns as wide as their longest cell; the first row is the heading. Numbers align right. What a
+/// terminal would take for a command is not printed.
+std::string format_table(std::vector<std::vector<std::string>> rows);
 
 }  // namespace sublet::cli

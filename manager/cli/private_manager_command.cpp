@@ -5,7 +5,7 @@
 #include <cli/executor_manager_options.hpp>
 #include <cli/private_directory.hpp>
 #include <common/async.hpp>
-#include <common/rpc_connection.hpp>
+#include <common/rpc_listener.hpp>
 #include <executor_manager/zygote_process.hpp>
 #include <resource_manager/resource_manager_server.hpp>
 #include <wire/convert.hpp>
@@ -94,12 +94,14 @@ Result<void> run_managers(const Values& values, const base::Fd& lifeline, base::
   auto socket = ListeningSocket::open(*address, "private manager");
   if (!socket) return tl::unexpected<Error>(socket.error());
 
+  manager::ServedConnections connections(25);
   auto service = kj::refcounted<ResourceManagerService>(daemon.timer());
   RpcListener listener(
       *daemon.io().lowLevelProvider, std::move(*socket),
       [&service](std::shared_ptr<manager::Peer> peer) -> capnp::Capability::Client {
         return manager::make_resource_manager(kj::addRef(*service), std::move(peer));
-      });
+      },
+      connections);
   options->manager = listener.address().to_string();
   auto started = manager::ExecutorManager::start(daemon.io(), std::move(*zygote), *options);
   if (!started) return tl::unexpected<Error>(started.error());

@@ -4,7 +4,8 @@
 #include <cli/daemon.hpp>
 #include <cli/manager_address_keeper.hpp>
 #include <common/host_addresses.hpp>
-#include <common/rpc_connection.hpp>
+#include <common/rpc_listener.hpp>
+#include <common/side_thread.hpp>
 #include <resource_manager/resource_manager_server.hpp>
 
 #include <boost/program_options.hpp>
@@ -16,6 +17,8 @@ namespace po = boost::program_options;
 using manager::ListeningSocket;
 using manager::ResourceManagerService;
 using manager::RpcListener;
+
+constexpr kj::Duration kLookAtAddress = 1 * kj::SECONDS;
 
 CommandLine command_line() {
   CommandLine line;
@@ -61,6 +64,26 @@ Result<std::vector<ListeningSocket>> open_sockets(const std::vector<std::string>
   return sockets;
 }
 
+/// Resolves with what is wrong once another manager has put its address in the place of this one's:
+/// two would split the cluster between them.
+kj::Promise<std::string> until_taken_over(kj::Timer& timer,
+                                          std::shared_ptr<manager::SideThread> thread,
+                                          std::string directory, std::string instance) {
+  using Answer = std::optional<std::string>;
+  return timer.afterDelay(kLookAtAddress)
+      .then([thread, directory, instance] {
+        return thread->run<Answer>([directory, instance] {
+          return ManagerAddressKeeper::taken_over(directory, instance);
+        });
+      })
+      .then(
+          [&timer, thread, directory, instance](Answer&& why) mutable -> kj::Promise<std::string> {
+            if (why) return std::move(*why);
+            return until_taken_over(timer, std::move(thread), std::move(directory),
+                                    std::move(instance));
+          });
+}
+
 Result<void> serve(const po::variables_map& values) {
   const auto addresses = listen_addresses(values);
   if (!addresses) return tl::unexpected<Error>(addresses.error());
@@ -72,6 +95,7 @@ Result<void> serve(const po::variables_map& values) {
   auto sockets = open_sockets(*addresses);
   if (!sockets) return tl::unexpected<Error>(sockets.error());
 
+  manager::ServedConnections connections(75);
   auto service = kj::refcounted<ResourceManagerService>(daemon.timer());
   std::vector<kj::Own<RpcListener>> listeners;
   std::vector<std::string> real;
@@ -80,7 +104,8 @@ Result<void> serve(const po::variables_map& values) {
         *daemon.io().lowLevelProvider, std::move(socket),
         [&service](std::shared_ptr<manager::Peer> peer) -> capnp::Capability::Client {
           return manager::make_resource_manager(kj::addRef(*service), std::move(peer));
-        }));
+        },
+        connections));
     real.push_back(listeners.back()->address().to_string());
     base::log().info("listening at {}", real.back());
   }
@@ -93,8 +118,20 @@ Result<void> serve(const po::variables_map& values) {
     if (!kept) return tl::unexpected<Error>(kept.error());
     keeper = std::move(*kept);
   }
-  const std::string signal = daemon.stop_signal().wait(daemon.wait_scope());
-  base::log().info("ending on {}", signal);
+  std::string loss;
+  auto lost = kj::Promise<std::string>(kj::NEVER_DONE);
+  if (values.count("address-dir") != 0) {
+    lost = until_taken_over(daemon.timer(), std::make_shared<manager::SideThread>(),
+                            values["address-dir"].as<std::string>(), service->instance())
+               .then([&loss](std::string why) {
+                 loss = std::move(why);
+                 return std::string("the loss of its directory");
+               });
+  }
+  const std::string why =
+      daemon.stop_signal().exclusiveJoin(kj::mv(lost)).wait(daemon.wait_scope());
+  base::log().info("ending on {}", why);
+  if (!loss.empty()) return fail(ErrorKind::kDenied, loss);
   return {};
 }
 

@@ -2,6 +2,8 @@
 
 // Small helpers around KJ's promises.
 
+#include <base/printable_text.hpp>
+
 #include <kj/async.h>
 #include <kj/debug.h>
 #include <kj/timer.h>
@@ -16,9 +18,10 @@ inline kj::Duration to_kj(std::chrono::nanoseconds duration) {
   return duration.count() * kj::NANOSECONDS;
 }
 
-/// What an exception says, without the place in the code where it was thrown.
+/// What an exception says, without the place in the code where it was thrown. It may be a peer's.
 inline std::string text_of(const kj::Exception& exception) {
-  std::string text(exception.getDescription().begin(), exception.getDescription().size());
+  const auto description = exception.getDescription();
+  std::string text = base::printable({description.begin(), description.size()});
   constexpr const char* kRemote = "remote exception: ";
   return text.starts_with(kRemote) ? text.substr(std::char_traits<char>::length(kRemote)) : text;
 }

@@ -1,4 +1,5 @@
 #include <base/log.hpp>
+#include <base/private_path.hpp>
 #include <base/system_text.hpp>
 #include <base/unix_socket.hpp>
 #include <common/host_addresses.hpp>
@@ -14,8 +15,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <memory>
+#include <thread>
 #include <vector>
 
 namespace sublet::manager {
@@ -23,7 +26,11 @@ namespace {
 
 using base::Fd;
 
-constexpr int kBacklog = 1024;
+/// Longer than a manager needs the lock of its directory.
+constexpr auto kLockLimit = std::chrono::seconds(1);
+constexpr auto kLockAgain = std::chrono::milliseconds(5);
+
+constexpr int kBacklog = 4096;  // the system may cut it; see net.core.somaxconn
 
 tl::unexpected<Error> system_error(const std::string& attempted, int error = errno) {
   return fail(ErrorKind::kInternal, attempted + ": " + base::system_text(error), error);
@@ -66,15 +73,22 @@ Result<pid_t> listener_at(const UnixName& name) {
   return connected && peer ? peer->pid : 0;
 }
 
-/// One process at a time looks at the sockets of a directory and replaces dead ones.
+/// One process at a time looks at the sockets of a directory and replaces dead ones. Whoever may
+/// read the directory may lock it too, and keep the lock: then it is done without. All that is lost
+/// is the order among managers that start at the same moment in place of a dead one.
 Result<Fd> lock_directory(const std::string& path) {
   Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!directory.valid()) return system_error("opening directory " + path);
-  int locked;
-  do {
-    locked = ::flock(directory.get(), LOCK_EX);
-  } while (locked != 0 && errno == EINTR);
-  if (locked != 0) return system_error("locking directory " + path);
+  const auto deadline = std::chrono::steady_clock::now() + kLockLimit;
+  while (::flock(directory.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) return system_error("locking directory " + path);
+    if (std::chrono::steady_clock::now() > deadline) {
+      base::log().warn("another process keeps directory {} locked; going on without the lock",
+                       path);
+      break;
+    }
+    std::this_thread::sleep_for(kLockAgain);
+  }
   return directory;
 }
 
@@ -117,15 +131,7 @@ std::uint16_t warn_if_only_here(int fd, const wire::Address& named) {
 Result<void> make_private_directory(const std::string& path) {
   if (::mkdir(path.c_str(), 0700) == 0) return {};
   if (errno != EEXIST) return system_error("making directory " + path);
-  struct stat info {};
-  if (::lstat(path.c_str(), &info) != 0) return system_error("looking at " + path);
-  if (!S_ISDIR(info.st_mode) || info.st_uid != ::geteuid() || (info.st_mode & 0077) != 0) {
-    return fail(ErrorKind::kDenied,
-                path +
-                    " must be a directory of this user that nobody else may enter (mode 0700); "
-                    "remove it or set XDG_RUNTIME_DIR");
-  }
-  return {};
+  return base::check_private_directory(path);
 }
 
 ListeningSocket::~ListeningSocket() {

@@ -1,7 +1,6 @@
 #include <common/async.hpp>
 #include <common/manager_query.hpp>
 #include <common/rpc_connection.hpp>
-#include <wire/manager_calls.hpp>
 
 #include <thread>
 
@@ -62,6 +61,11 @@ Result<void> order_drain(const wire::ManagerLocation& location, const std::strin
   return query<void>(location, limit, [&](wire::ResourceManager::Client manager) {
     return wire::ask_drain(kj::mv(manager), node, drain_limit, reason);
   });
+}
+
+Result<wire::ConnectionCounts> query_connections(const wire::ManagerLocation& location,
+                                                 std::chrono::milliseconds limit) {
+  return query<wire::ConnectionCounts>(location, limit, wire::ask_connections);
 }
 
 Result<std::string> query_version(const wire::ManagerLocation& location,

@@ -5,6 +5,7 @@
 #include <sublet/result.hpp>
 #include <sublet/session.hpp>
 #include <wire/manager_address.hpp>
+#include <wire/manager_calls.hpp>
 
 #include <chrono>
 #include <string>
@@ -22,6 +23,8 @@ Result<std::vector<LeaseInfo>> query_leases(const wire::ManagerLocation& locatio
 Result<void> order_drain(const wire::ManagerLocation& location, const std::string& node,
                          std::chrono::milliseconds drain_limit, const std::string& reason,
                          std::chrono::milliseconds limit);
+Result<wire::ConnectionCounts> query_connections(const wire::ManagerLocation& location,
+                                                 std::chrono::milliseconds limit);
 Result<std::string> query_version(const wire::ManagerLocation& location,
                                   std::chrono::milliseconds limit);
 

@@ -1,3 +1,4 @@
+#include <base/printable_text.hpp>
 #include <common/messages.hpp>
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
@@ -9,7 +10,7 @@ namespace sublet::manager {
 namespace {
 
 constexpr std::size_t kMaxName = 255;
-constexpr std::size_t kMaxCpusetText = 64u << 10;
+constexpr std::size_t kMaxCpusetText = 16u << 10;
 
 }  // namespace
 
@@ -85,6 +86,12 @@ Result<NodeOffer> read(wire::NodeDescription::Reader from) {
   NodeOffer offer;
   offer.name = wire::to_string(from.getName());
   offer.node_id = wire::to_string(from.getNodeId());
+  for (const std::string* const text : {&offer.name, &offer.node_id}) {
+    if (base::printable(*text) != *text) {
+      return fail(ErrorKind::kInvalid, "the name or id of a node, '" + base::printable(*text) +
+                                           "', has characters that cannot be shown");
+    }
+  }
   offer.cores = from.getCores();
   offer.memory_bytes = from.getMemoryBytes();
   offer.cpuset = wire::cut_text(wire::to_string(from.getCpuset()), kMaxCpusetText);

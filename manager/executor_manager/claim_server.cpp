@@ -1,5 +1,5 @@
 #include <base/log.hpp>
-#include <common/rpc_connection.hpp>
+#include <common/peer.hpp>
 #include <executor_manager/claim_server.hpp>
 #include <executor_manager/executor_manager.hpp>
 #include <sublet/version.hpp>
@@ -14,8 +14,9 @@ constexpr std::size_t kMaxTransports = 8;
 /// Holds one claimed grant for a client: the grant ends when the client drops it or dies.
 class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
  public:
-  ClaimedLeaseServer(ExecutorManager& node, kj::Own<HeldGrant> grant)
-      : node_(node), grant_(kj::mv(grant)) {}
+  ClaimedLeaseServer(ExecutorManager& node, kj::Own<HeldGrant> grant,
+                     const std::shared_ptr<Peer>& peer)
+      : node_(node), grant_(kj::mv(grant)), place_(hold_place(peer)) {}
   ~ClaimedLeaseServer() noexcept(false) { grant_->end("its client released it or ended", false); }
   KJ_DISALLOW_COPY(ClaimedLeaseServer);
 
@@ -113,6 +114,7 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
 
   ExecutorManager& node_;
   kj::Own<HeldGrant> grant_;
+  std::shared_ptr<void> place_;
 };
 
 class ClaimServer final : public wire::ExecutorManager::Server {
@@ -137,7 +139,7 @@ class ClaimServer final : public wire::ExecutorManager::Server {
     base::log().info("{} is claimed by {}", name_of((*grant)->terms().key),
                      to_string(peer_ == nullptr ? this_process() : peer_->caller()));
     // From here on the grant ends with this object, also when the client dies while we wait.
-    auto lease = kj::heap<ClaimedLeaseServer>(node_, kj::addRef(**grant));
+    auto lease = kj::heap<ClaimedLeaseServer>(node_, kj::addRef(**grant), peer_);
     return (*grant)
         ->executors()
         .open_transports(std::move(*transports), peer_ == nullptr ? "" : peer_->local_host())

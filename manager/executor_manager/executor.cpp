@@ -1,4 +1,5 @@
 #include <base/log.hpp>
+#include <base/printable_text.hpp>
 #include <common/async.hpp>
 #include <executor_manager/executor.hpp>
 
@@ -181,7 +182,7 @@ void Executor::receive(const wire::ReceivedMessage& message) {
       pending.fulfiller->fulfill(Result<void>());
     } else {
       pending.fulfiller->fulfill(
-          fail(ErrorKind::kInvalid, std::string(wire::text_of(opened->text))));
+          fail(ErrorKind::kInvalid, base::printable(wire::text_of(opened->text))));
     }
   } else if (message.type == wire::MessageType::kListening) {
     const auto listening = message.as<wire::Listening>();
@@ -191,7 +192,7 @@ void Executor::receive(const wire::ReceivedMessage& message) {
     }
     auto pending = kj::mv(listens_.front());
     listens_.pop_front();
-    std::string text(wire::text_of(listening->text));
+    std::string text = base::printable(wire::text_of(listening->text));
     if (listening->ok != 0) {
       pending.fulfiller->fulfill(std::move(text));
     } else {
@@ -199,7 +200,7 @@ void Executor::receive(const wire::ReceivedMessage& message) {
     }
   } else if (message.type == wire::MessageType::kDying) {
     if (const auto dying = message.as<wire::Dying>()) {
-      dying_words_ = std::string(wire::text_of(dying->text));
+      dying_words_ = base::printable(wire::text_of(dying->text));
     }
   }
 }

@@ -1,6 +1,7 @@
 #include <base/log.hpp>
 #include <base/node_identity.hpp>
 #include <common/async.hpp>
+#include <common/side_thread.hpp>
 #include <executor_manager/claim_server.hpp>
 #include <executor_manager/executor_manager.hpp>
 #include <topology/topology.hpp>
@@ -141,11 +142,13 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
   }
   manager->link_ = std::make_unique<ResourceManagerLink>(
       *manager, io.provider->getNetwork(), io.provider->getTimer(),
-      [location = options.manager,
-       directory = options.manager_directory]() -> Result<wire::ManagerLocation> {
-        if (!location.address.empty()) return location;
-        return wire::find_manager({}, directory);
-      });
+      [location = options.manager, directory = options.manager_directory,
+       reader = SideThread()]() mutable -> kj::Promise<Result<wire::ManagerLocation>> {
+        if (!location.address.empty()) return Result<wire::ManagerLocation>(location);
+        return reader.run<Result<wire::ManagerLocation>>(
+            [directory] { return wire::find_manager({}, directory); });
+      },
+      options.refused_limit);
   return kj::mv(manager);
 }
 
@@ -184,11 +187,12 @@ Result<void> ExecutorManager::listen(kj::AsyncIoContext& io,
     auto socket = ListeningSocket::open(*address, "executor manager");
     if (!socket) return tl::unexpected<Error>(socket.error());
     offer_.addresses.push_back(socket->address().to_string());
-    listeners_.push_back(
-        kj::heap<RpcListener>(*io.lowLevelProvider, std::move(*socket),
-                              [this](std::shared_ptr<Peer> peer) -> capnp::Capability::Client {
-                                return make_claim_server(*this, std::move(peer));
-                              }));
+    listeners_.push_back(kj::heap<RpcListener>(
+        *io.lowLevelProvider, std::move(*socket),
+        [this](std::shared_ptr<Peer> peer) -> capnp::Capability::Client {
+          return make_claim_server(*this, std::move(peer));
+        },
+        connections_));
   }
   return {};
 }

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <common/manager_clock.hpp>
-#include <common/rpc_connection.hpp>
+#include <common/rpc_listener.hpp>
 #include <executor_manager/core_locks.hpp>
 #include <executor_manager/held_grant.hpp>
 #include <executor_manager/resource_manager_link.hpp>
@@ -37,6 +37,9 @@ struct ExecutorManagerOptions {
   /// Others like this one offer the same cores (private managers of several jobs): theirs come
   /// last.
   bool shares_cores = false;
+  /// How long a resource manager may refuse the node; a node that takes another's place may have to
+  /// wait until that one counts as lost.
+  milliseconds refused_limit = 2 * wire::kNodeLostAfter;
   bool cgroup = true;  ///< Memory cgroups for executors where they are delegated.
 };
 
@@ -56,6 +59,9 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
 
   /// Resolves when the resource manager knows this node for the first time.
   kj::Promise<void> registered() { return link_->registered(); }
+
+  /// Resolves when the resource manager does not want this node: with what it said.
+  kj::Promise<std::string> refused() { return link_->refused(); }
 
   /// Gives the node back: takes no new lease, lets calls under way end and ends the leases, at the
   /// latest after `limit`. Resolves when none is left.
@@ -103,6 +109,7 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
   HeldGrant* find(LeaseId lease, std::uint32_t part);
   void taskFailed(kj::Exception&& exception) override;
 
+  ServedConnections connections_{50};
   ManagerClock clock_;
   std::unique_ptr<CoreLocks> core_locks_;  ///< Null when it shares no cores.
   CoreInventory inventory_;

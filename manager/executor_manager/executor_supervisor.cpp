@@ -3,9 +3,11 @@
 #include <executor_manager/executor_supervisor.hpp>
 
 #include <sodium.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <utility>
 
 namespace sublet::manager {
@@ -242,7 +244,25 @@ kj::Promise<void> ExecutorSupervisor::open_again(kj::Own<Executor> executor, std
   });
 }
 
+/// A grant keeps the libraries of its functions, for the executors to come.
+Result<void> ExecutorSupervisor::room_for(const FunctionRequest& request) const {
+  std::set<const base::Fd*> libraries = {request.library.get()};
+  for (const FunctionRequest& known : functions_) libraries.insert(known.library.get());
+  std::uint64_t bytes = 0;
+  for (const base::Fd* const library : libraries) {
+    struct stat info {};
+    if (::fstat(library->get(), &info) == 0) bytes += static_cast<std::uint64_t>(info.st_size);
+  }
+  if (libraries.size() <= wire::kMaxLibraries && bytes <= wire::kMaxLibrariesBytes) return {};
+  return fail(ErrorKind::kOverloaded,
+              "the lease would use " + std::to_string(libraries.size()) + " libraries of " +
+                  std::to_string(bytes >> 20) + " MiB on this node; allowed are " +
+                  std::to_string(wire::kMaxLibraries) + " of " +
+                  std::to_string(wire::kMaxLibrariesBytes >> 20) + " MiB together");
+}
+
 kj::Promise<ExecutorSupervisor::Opened> ExecutorSupervisor::open(const FunctionRequest& request) {
+  if (auto room = room_for(request); !room) return Opened{tl::unexpected<Error>(room.error())};
   // A new executor gets the older functions first: should this library end it too, they were there.
   if (generation_ > 1 && !is_up() && !over()) {
     return change().then([this, request] { return open(request); });

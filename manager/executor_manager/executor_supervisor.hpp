@@ -92,6 +92,7 @@ class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
   void executor_ended(std::uint32_t generation, ExecutorFate fate);
   void give_up(const std::string& why);
   void become_gone();
+  [[nodiscard]] Result<void> room_for(const FunctionRequest& request) const;
   kj::Promise<void> bring_up(std::uint32_t generation);
   kj::Promise<void> listen_again(kj::Own<Executor> executor, std::uint32_t generation,
                                  std::size_t at);

@@ -37,6 +37,7 @@ class LibraryCache::Examination {
     auto memory = base::SharedMemory::sealed_copy("sublet-library", content_);
     if (!memory) return failed(memory.error());
     entry.memory = std::make_shared<base::Fd>(std::move(*memory));
+    entry.bytes = content_.size();
     return std::make_unique<Result<Entry>>(std::move(entry));
   }
 
@@ -99,8 +100,13 @@ kj::Promise<Result<Sha256>> LibraryCache::install(std::span<const std::byte> con
 Sha256 LibraryCache::keep(Entry entry) {
   const Sha256 sha256 = entry.sha256;
   if (find(sha256)) return sha256;
+  bytes_ += entry.bytes;
   entries_.push_front(std::move(entry));
-  if (entries_.size() > wire::kMaxCachedLibraries) entries_.pop_back();
+  while (entries_.size() > wire::kMaxCachedLibraries ||
+         (bytes_ > most_bytes_ && entries_.size() > 1)) {
+    bytes_ -= entries_.back().bytes;
+    entries_.pop_back();
+  }
   return sha256;
 }
 

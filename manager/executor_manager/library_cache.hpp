@@ -20,7 +20,7 @@ using Sha256 = std::array<std::uint8_t, wire::kSha256Bytes>;
 
 /// The function libraries that clients have sent, by content: sealed memfds, so that nothing lies
 /// on a disk and nobody can change one after its hash was computed. The least recently used go
-/// first.
+/// when there are more, or more bytes of them, than wire/limits.hpp allows.
 ///
 /// Owner: the executor manager; on its loop. What takes long for a large library, the hash above
 /// all, is done by a thread of the cache's own, so that the loop's other clients are answered
@@ -28,8 +28,11 @@ using Sha256 = std::array<std::uint8_t, wire::kSha256Bytes>;
 class LibraryCache {
  public:
   explicit LibraryCache(
-      std::unique_ptr<BackgroundThread> thread = std::make_unique<BackgroundThread>())
-      : thread_(std::move(thread)) {}
+      std::unique_ptr<BackgroundThread> thread = std::make_unique<BackgroundThread>(),
+      std::size_t most_bytes = wire::kMaxCachedBytes)
+      : most_bytes_(most_bytes), thread_(std::move(thread)) {}
+
+  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
 
   /// Null when the content is not here.
   std::shared_ptr<base::Fd> find(const Sha256& sha256);
@@ -43,11 +46,14 @@ class LibraryCache {
   struct Entry {
     Sha256 sha256;
     std::shared_ptr<base::Fd> memory;
+    std::size_t bytes = 0;
   };
   class Examination;
   Sha256 keep(Entry entry);
 
+  const std::size_t most_bytes_;
   std::list<Entry> entries_;  ///< Most recently used first.
+  std::size_t bytes_ = 0;     ///< Of all of them.
   std::unique_ptr<BackgroundThread> thread_;
 };
 

@@ -66,23 +66,33 @@ class NodeControlServer final : public wire::NodeControl::Server {
 }  // namespace
 
 ResourceManagerLink::ResourceManagerLink(ExecutorManager& node, kj::Network& network,
-                                         kj::Timer& timer, Locate locate)
+                                         kj::Timer& timer, Locate locate,
+                                         milliseconds refused_limit)
     : node_(node),
       network_(network),
       timer_(timer),
       locate_(std::move(locate)),
       first_time_(nullptr),
+      refused_limit_(refused_limit),
+      refused_(nullptr),
       tasks_(*this) {
   auto paf = kj::newPromiseAndFulfiller<void>();
   first_time_fulfiller_ = kj::mv(paf.fulfiller);
   first_time_ = paf.promise.fork();
+  auto refused = kj::newPromiseAndFulfiller<std::string>();
+  refused_fulfiller_ = kj::mv(refused.fulfiller);
+  refused_ = kj::mv(refused.promise);
   running_ = run(to_kj(wire::kReconnectMin)).eagerlyEvaluate([this](kj::Exception&& exception) {
     taskFailed(kj::mv(exception));
   });
 }
 
 kj::Promise<void> ResourceManagerLink::connect() {
-  auto location = locate_();
+  return within(timer_, kConnectLimit, locate_(), "finding the resource manager")
+      .then([this](Result<wire::ManagerLocation>&& location) { return connect(location); });
+}
+
+kj::Promise<void> ResourceManagerLink::connect(const Result<wire::ManagerLocation>& location) {
   if (!location) {
     return KJ_EXCEPTION(DISCONNECTED, kj::str(location.error().what()));
   }
@@ -133,11 +143,13 @@ kj::Promise<void> ResourceManagerLink::serve(kj::Own<RpcConnection> connection,
              address](capnp::Response<wire::ResourceManager::RegisterResults>&& results) mutable
             -> kj::Promise<void> {
         if (auto failure = wire::failure_of(results)) {
+          if (failure->kind() == ErrorKind::kInvalid) note_refusal(failure->what());
           kj::throwFatalException(KJ_EXCEPTION(FAILED, failure->what()));
         }
         base::log().info("registered with the resource manager at {}", address);
         registration_ = results.getRegistration();
         was_registered_ = true;
+        refused_since_ = nullptr;
         said_ = false;
         first_time_fulfiller_->fulfill();
         if (node_.leaving()) draining();
@@ -145,6 +157,16 @@ kj::Promise<void> ResourceManagerLink::serve(kj::Own<RpcConnection> connection,
         return heartbeat(period * kj::MILLISECONDS).exclusiveJoin(kj::mv(gone));
       })
       .attach(kj::mv(connection));
+}
+
+void ResourceManagerLink::note_refusal(const std::string& why) {
+  KJ_IF_MAYBE (since, refused_since_) {
+    if (timer_.now() - *since > to_kj(refused_limit_) && node_.held().empty()) {
+      refused_fulfiller_->fulfill(std::string(why));
+    }
+  } else {
+    refused_since_ = timer_.now();
+  }
 }
 
 kj::Promise<void> ResourceManagerLink::heartbeat(kj::Duration period) {

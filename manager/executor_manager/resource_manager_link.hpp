@@ -23,13 +23,19 @@ class HeldGrant;
 class ResourceManagerLink final : private kj::TaskSet::ErrorHandler {
  public:
   /// Where the resource manager is now; asked before each connection.
-  using Locate = std::function<Result<wire::ManagerLocation>()>;
+  using Locate = std::function<kj::Promise<Result<wire::ManagerLocation>>()>;
 
-  ResourceManagerLink(ExecutorManager& node, kj::Network& network, kj::Timer& timer, Locate locate);
+  /// `refused_limit`: see refused().
+  ResourceManagerLink(ExecutorManager& node, kj::Network& network, kj::Timer& timer, Locate locate,
+                      milliseconds refused_limit);
   KJ_DISALLOW_COPY(ResourceManagerLink);
 
   /// Resolves when the node has been registered for the first time.
   kj::Promise<void> registered() { return first_time_.addBranch(); }
+
+  /// Resolves when the resource manager has refused this node for longer than its limit, and no
+  /// lease is on it: with what it said. Another executor manager serves the node, for instance.
+  kj::Promise<std::string> refused() { return kj::mv(refused_); }
 
   /// The node takes no new grants; said again after each registration.
   void draining();
@@ -45,9 +51,11 @@ class ResourceManagerLink final : private kj::TaskSet::ErrorHandler {
  private:
   kj::Promise<void> run(kj::Duration back_off);
   kj::Promise<void> connect();
+  kj::Promise<void> connect(const Result<wire::ManagerLocation>& location);
   kj::Promise<void> serve(kj::Own<RpcConnection> connection, const std::string& address);
   kj::Promise<void> heartbeat(kj::Duration period);
   [[nodiscard]] NodeOffer offer_to(const RpcConnection& connection) const;
+  void note_refusal(const std::string& why);
   void taskFailed(kj::Exception&& exception) override;
 
   ExecutorManager& node_;
@@ -59,6 +67,10 @@ class ResourceManagerLink final : private kj::TaskSet::ErrorHandler {
   kj::Maybe<wire::NodeRegistration::Client> registration_;  ///< While registered.
   kj::Own<kj::PromiseFulfiller<void>> first_time_fulfiller_;
   kj::ForkedPromise<void> first_time_;
+  const milliseconds refused_limit_;
+  kj::Maybe<kj::TimePoint> refused_since_;
+  kj::Own<kj::PromiseFulfiller<std::string>> refused_fulfiller_;
+  kj::Promise<std::string> refused_;
   kj::TaskSet tasks_;
   kj::Maybe<kj::Promise<void>> running_;
 };

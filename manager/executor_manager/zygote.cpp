@@ -44,7 +44,7 @@ void Zygote::restart() {
   ::kill(process_.pid, SIGKILL);
   ::waitpid(process_.pid, nullptr, 0);
   base::log().error("the zygote (pid {}) died; starting another", process_.pid);
-  auto process = start_zygote();
+  auto process = start_zygote(process_.descriptors);
   if (!process) {
     fail_all(process.error().what());
     base::log().critical("no executor can be started any more: {}", process.error().what());

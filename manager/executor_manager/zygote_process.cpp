@@ -66,7 +66,7 @@ Result<std::string> find_executor() {
               "the program sublet-executor is not at " + tried + "; set SUBLET_EXECUTOR");
 }
 
-Result<ZygoteProcess> start_zygote() {
+Result<ZygoteProcess> start_zygote(std::optional<rlimit> descriptors) {
   auto program = find_executor();
   if (!program) return tl::unexpected<Error>(program.error());
   auto sockets = base::make_socketpair();
@@ -77,6 +77,12 @@ Result<ZygoteProcess> start_zygote() {
 
   ZygoteProcess zygote;
   zygote.pid = *pid;
+  if (descriptors) {
+    zygote.descriptors = *descriptors;
+    ::prlimit(*pid, RLIMIT_NOFILE, &zygote.descriptors, nullptr);
+  } else {
+    ::getrlimit(RLIMIT_NOFILE, &zygote.descriptors);
+  }
   zygote.socket = std::move(sockets->first);
   auto message = wire::receive_message(
       zygote.socket.get(),

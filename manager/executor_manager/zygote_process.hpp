@@ -3,8 +3,10 @@
 #include <base/fd.hpp>
 #include <sublet/result.hpp>
 
+#include <sys/resource.h>
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 
 namespace sublet::manager {
@@ -15,11 +17,13 @@ struct ZygoteProcess {
   pid_t pid = -1;
   base::Fd socket;
   double ticks_per_ns = 1;
+  rlimit descriptors{};  ///< Its limit: what this process had before it raised its own.
 };
 
 /// Starts a zygote and waits until it is ready (about 10 ms). The zygote is a program of its own,
-/// so it has one thread whatever this process has.
-Result<ZygoteProcess> start_zygote();
+/// so it has one thread whatever this process has. `descriptors`: its limit of them; as this
+/// process has it where nothing is said.
+Result<ZygoteProcess> start_zygote(std::optional<rlimit> descriptors = std::nullopt);
 
 /// $SUBLET_EXECUTOR, else ../libexec/sublet/sublet-executor or sublet-executor, seen from this
 /// program.

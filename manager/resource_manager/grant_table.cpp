@@ -37,7 +37,7 @@ GrantRecord& GrantTable::insert(const GrantTerms& terms, const std::string& node
     std::erase(ended_, terms.key.lease);
   }
   // A grant that comes back was counted when it was first given.
-  if (lease.lost.erase(place_of(terms.key)) == 0) lease.cores += terms.cores;
+  if (lease.lost.erase(terms.token) == 0) lease.cores += terms.cores;
   lease.expires = std::max(lease.expires, terms.expires);
   lease.node_names.insert(node_name);
   GrantRecord record;
@@ -55,10 +55,10 @@ GrantRecord GrantTable::remove(const GrantKey& key, bool may_return) {
   GrantRecord grant = std::move(node.mapped());
   tokens_.erase(grant.terms.token);
   if (may_return) {
-    lease.lost.emplace(place_of(key), grant.usage);
+    lease.lost.emplace(grant.terms.token, grant.usage);
   } else {
     lease.past += grant.usage;
-    lease.gone.insert(place_of(key));
+    lease.gone.insert(grant.terms.token);
   }
   --live_;
   if (lease.grants.empty()) retire(key.lease);
@@ -186,7 +186,7 @@ std::optional<Revocation> GrantTable::review(GrantRecord& grant, Time now) const
 
 std::optional<std::string> GrantTable::why_not_adopt(const GrantTerms& terms, Time now) const {
   const auto lease = leases_.find(terms.key.lease);
-  if (lease != leases_.end() && lease->second.gone.contains(place_of(terms.key))) {
+  if (lease != leases_.end() && lease->second.gone.contains(terms.token)) {
     return "the grant had ended before";
   }
   if (tokens_.contains(terms.token)) return "another grant has the same token";
@@ -218,7 +218,7 @@ LeaseInfo GrantTable::view(LeaseId id, const Lease& lease) {
   info.nodes.assign(lease.node_names.begin(), lease.node_names.end());
   info.expires_unix_ms = to_unix_ms(lease.expires);
   info.usage = lease.past;
-  for (const auto& [place, used] : lease.lost) info.usage += used;
+  for (const auto& [token, used] : lease.lost) info.usage += used;
   bool claimed = false;
   bool ending = true;
   for (const auto& [place, grant] : lease.grants) {

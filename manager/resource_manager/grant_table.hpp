@@ -114,9 +114,10 @@ class GrantTable {
   using Place = std::pair<std::uint32_t, NodeNumber>;  ///< Part and node.
   struct Lease {
     std::map<Place, GrantRecord> grants;
-    /// Gone only because their node was silent, with what they had used until then.
-    std::map<Place, Usage> lost;
-    std::set<Place> gone;  ///< Gone by their node's own word.
+    /// By their tokens: a node that was forgotten returns under another number. Gone only because
+    /// their node was silent, with what they had used until then.
+    std::map<Token, Usage> lost;
+    std::set<Token> gone;  ///< Gone by their node's own word.
     std::set<std::string> node_names;
     std::string owner;
     std::uint32_t cores = 0;  ///< Of all grants it ever had.

@@ -14,27 +14,29 @@ namespace sublet::manager {
 namespace {
 
 constexpr std::size_t kMaxName = 255;
-constexpr std::size_t kMaxHeldGrants = 1u << 16;
+constexpr std::size_t kMaxHeldGrants = 8192;  ///< Of one node.
 
 using Service = ResourceManagerService;
 
 /// Holding it keeps the right to grants that nobody has claimed.
 class LeaseHandleServer final : public wire::LeaseHandle::Server {
  public:
-  LeaseHandleServer(kj::Own<Service> service, LeaseId lease)
-      : service_(kj::mv(service)), lease_(lease) {}
+  LeaseHandleServer(kj::Own<Service> service, LeaseId lease, const std::shared_ptr<Peer>& peer)
+      : service_(kj::mv(service)), lease_(lease), place_(hold_place(peer)) {}
   ~LeaseHandleServer() noexcept(false) { service_->handle_dropped(lease_); }
   KJ_DISALLOW_COPY(LeaseHandleServer);
 
  private:
   kj::Own<Service> service_;
   LeaseId lease_;
+  std::shared_ptr<void> place_;
 };
 
 class NodeRegistrationServer final : public wire::NodeRegistration::Server {
  public:
-  NodeRegistrationServer(kj::Own<Service> service, const RegistrationId& id)
-      : service_(kj::mv(service)), id_(id) {}
+  NodeRegistrationServer(kj::Own<Service> service, const RegistrationId& id,
+                         const std::shared_ptr<Peer>& peer)
+      : service_(kj::mv(service)), id_(id), place_(hold_place(peer)) {}
   ~NodeRegistrationServer() noexcept(false) { service_->registration_dropped(id_); }
   KJ_DISALLOW_COPY(NodeRegistrationServer);
 
@@ -80,6 +82,7 @@ class NodeRegistrationServer final : public wire::NodeRegistration::Server {
  private:
   kj::Own<Service> service_;
   RegistrationId id_;
+  std::shared_ptr<void> place_;
 };
 
 class ResourceManagerServer final : public wire::ResourceManager::Server {
@@ -180,7 +183,7 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
       return kj::READY_NOW;
     }
     auto results = context.getResults();
-    results.setRegistration(kj::heap<NodeRegistrationServer>(kj::addRef(*service_), *id));
+    results.setRegistration(kj::heap<NodeRegistrationServer>(kj::addRef(*service_), *id, peer_));
     results.setHeartbeatMs(static_cast<std::uint32_t>(milliseconds(wire::kHeartbeat).count()));
     return kj::READY_NOW;
   }
@@ -198,6 +201,17 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
         .then([context](Result<void>&& done) mutable {
           if (!done) wire::write(context.getResults().initFailure(), done.error());
         });
+  }
+
+  kj::Promise<void> connections(ConnectionsContext context) override {
+    if (peer_ == nullptr || peer_->place() == nullptr) return kj::READY_NOW;
+    const ConnectionTable::State& state = peer_->place()->table().state();
+    auto results = context.getResults();
+    results.setNow(state.connections);
+    results.setLimit(state.limit);
+    results.setClosed(state.closed);
+    results.setRefused(state.refused);
+    return kj::READY_NOW;
   }
 
   kj::Promise<void> version(VersionContext context) override {
@@ -222,7 +236,7 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
       return;
     }
     results.setHandle(
-        kj::heap<LeaseHandleServer>(kj::addRef(*service_), grants->front().key.lease));
+        kj::heap<LeaseHandleServer>(kj::addRef(*service_), grants->front().key.lease, peer_));
     auto list = results.initGrants(static_cast<unsigned>(grants->size()));
     for (unsigned i = 0; i < list.size(); ++i) {
       const GrantTerms& terms = (*grants)[i];

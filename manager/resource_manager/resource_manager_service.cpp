@@ -18,6 +18,10 @@ constexpr unsigned kMaxPlacements = 8;
 /// Of the refusals that a client is told.
 constexpr std::size_t kMaxRefusals = 4;
 constexpr milliseconds kTick{500};
+/// Of one lease, at one time.
+constexpr std::size_t kMaxAnnouncements = 64;
+/// Else Cap'n Proto takes 8 KiB for a call.
+constexpr capnp::MessageSize kSmallCall{64, 1};
 
 /// Numbers count up from the time of the start in steps that leases do not catch up with (65536 a
 /// second), so that a restarted manager gives none away twice.
@@ -41,7 +45,10 @@ struct ResourceManagerService::Attempt {
   std::set<NodeNumber> excluded;
   std::vector<std::string> refusals;
   unsigned placements = 0;
-  bool failed = false;  ///< In the current placement.
+  // Of the current placement:
+  bool failed = false;
+  std::vector<GrantTerms> grants;
+  std::size_t next = 0;  ///< To be announced.
 };
 
 namespace {
@@ -100,27 +107,41 @@ kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::attempt(
     return Result<std::vector<GrantTerms>>(
         tl::unexpected<Error>(Error(grants.error().kind(), text)));
   }
-  auto told = kj::heapArrayBuilder<kj::Promise<void>>(grants->size());
-  for (const GrantTerms& terms : *grants) told.add(announce(state, terms));
+  const std::size_t lines = std::min(kMaxAnnouncements, grants->size());
+  state->grants = std::move(*grants);
+  state->next = 0;
+  auto told = kj::heapArrayBuilder<kj::Promise<void>>(lines);
+  for (std::size_t i = 0; i < lines; ++i) told.add(announce_next(state));
   return kj::joinPromises(told.finish())
-      .then(
-          [this, state,
-           granted = std::move(*grants)]() mutable -> kj::Promise<Result<std::vector<GrantTerms>>> {
-            const LeaseId id = granted.front().key.lease;
-            if (!state->failed) {
-              base::log().info("lease {} of {} cores in {} grants for {} ({})", number(id),
-                               std::uint64_t{state->request.cores} * state->request.parts,
-                               granted.size(), state->requester.owner,
-                               to_string(state->requester.caller));
-              return Result<std::vector<GrantTerms>>(std::move(granted));
-            }
-            send(book_.withdraw(id, now()));
-            if (state->placements < kMaxPlacements) return attempt(state);
-            std::string text = "no placement of the lease was accepted by its nodes";
-            for (const std::string& refusal : state->refusals) text += "; " + refusal;
-            return Result<std::vector<GrantTerms>>(
-                tl::unexpected<Error>(Error(ErrorKind::kOverloaded, text)));
-          });
+      .then([this, state]() mutable -> kj::Promise<Result<std::vector<GrantTerms>>> {
+        auto granted = std::move(state->grants);
+        const LeaseId id = granted.front().key.lease;
+        if (!state->failed) {
+          base::log().info("lease {} of {} cores in {} grants for {} ({})", number(id),
+                           std::uint64_t{state->request.cores} * state->request.parts,
+                           granted.size(), state->requester.owner,
+                           to_string(state->requester.caller));
+          return Result<std::vector<GrantTerms>>(std::move(granted));
+        }
+        send(book_.withdraw(id, now()));
+        if (state->placements < kMaxPlacements) return attempt(state);
+        std::string text = "no placement of the lease was accepted by its nodes";
+        for (const std::string& refusal : state->refusals) text += "; " + refusal;
+        return Result<std::vector<GrantTerms>>(
+            tl::unexpected<Error>(Error(ErrorKind::kOverloaded, text)));
+      });
+}
+
+/// One after the other; several lines of them go on side by side, so that a lease of many parts
+/// neither holds up the loop nor takes memory for all of its messages at once.
+kj::Promise<void> ResourceManagerService::announce_next(const std::shared_ptr<Attempt>& state) {
+  // What no node has been told of is nowhere, and what was told is withdrawn when one has failed.
+  while (state->failed && state->next < state->grants.size()) {
+    book_.refused(state->grants[state->next++].key);
+  }
+  if (state->next == state->grants.size()) return kj::READY_NOW;
+  const std::size_t at = state->next++;
+  return announce(state, state->grants[at]).then([this, state] { return announce_next(state); });
 }
 
 kj::Promise<void> ResourceManagerService::announce(const std::shared_ptr<Attempt>& state,
@@ -131,7 +152,7 @@ kj::Promise<void> ResourceManagerService::announce(const std::shared_ptr<Attempt
     note(*state, key, Answer::kUnknown, "it is not connected");
     return kj::READY_NOW;
   }
-  auto request = link->second.control.grantRequest();
+  auto request = link->second.control.grantRequest(kSmallCall);
   write(request.initGrant(), terms);
   auto sent = request.send().then(
       [](auto&& response) -> std::optional<Error> { return wire::failure_of(response); });
@@ -181,7 +202,7 @@ kj::Promise<Result<Time>> ResourceManagerService::extend(LeaseId lease, Token to
       told.add(kj::READY_NOW);
       continue;
     }
-    auto request = link->second.control.extendRequest();
+    auto request = link->second.control.extendRequest(kSmallCall);
     request.setLeaseId(number(key.lease));
     request.setPart(key.part);
     request.setExpiresUnixMs(to_unix_ms(extension->expires));
@@ -342,7 +363,7 @@ void ResourceManagerService::send(const Revocation& revocation) {
   const GrantKey key = revocation.key;
   const auto link = links_.find(key.node);
   if (link == links_.end()) return;  // the book tells the node when it returns
-  auto request = link->second.control.revokeRequest();
+  auto request = link->second.control.revokeRequest(kSmallCall);
   request.setLeaseId(number(key.lease));
   request.setPart(key.part);
   request.setReason(revocation.reason);

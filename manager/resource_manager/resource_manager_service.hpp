@@ -1,7 +1,7 @@
 #pragma once
 
 #include <common/manager_clock.hpp>
-#include <common/rpc_connection.hpp>
+#include <common/peer.hpp>
 #include <resource_manager/lease_book.hpp>
 #include <wire/control.capnp.h>
 
@@ -88,6 +88,7 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   enum class Answer : std::uint8_t { kConfirmed, kRefused, kUnknown };
 
   kj::Promise<Result<std::vector<GrantTerms>>> attempt(const std::shared_ptr<Attempt>& attempt);
+  kj::Promise<void> announce_next(const std::shared_ptr<Attempt>& attempt);
   kj::Promise<void> announce(const std::shared_ptr<Attempt>& attempt, const GrantTerms& terms);
   void note(Attempt& attempt, const GrantKey& key, Answer answer, const std::string& text);
   kj::Promise<void> tick_loop();

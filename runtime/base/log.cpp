@@ -12,7 +12,7 @@ std::shared_ptr<spdlog::logger> make_logger(const std::string& name,
                                             spdlog::level::level_enum default_level) {
   auto logger = std::make_shared<spdlog::logger>(
       name, std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
-  logger->set_pattern("%H:%M:%S.%f %n[%P] %^%l%$: %v");
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%f%z %n[%P] %^%l%$: %v");
   logger->set_level(default_level);
   logger->flush_on(spdlog::level::info);
   if (const char* text = std::getenv("SUBLET_LOG"); text != nullptr && *text != '\0') {

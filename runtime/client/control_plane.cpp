@@ -161,6 +161,20 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::claim(
 
 Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease(
     const LeaseRequest& wanted, std::shared_ptr<LeaseEvents> events) {
+  const auto deadline = std::chrono::steady_clock::now() + timeouts().exchange;
+  for (int attempt = 1;; ++attempt) {
+    bool granted = false;
+    auto leased = lease_once(wanted, events, granted);
+    if (leased || !granted || attempt == kMaxLeaseAttempts) return leased;
+    const ErrorKind kind = leased.error().kind();
+    if (kind != ErrorKind::kDenied && kind != ErrorKind::kDisconnected) return leased;
+    if (std::chrono::steady_clock::now() > deadline) return leased;
+    std::this_thread::sleep_for(kAskAgain);
+  }
+}
+
+Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease_once(
+    const LeaseRequest& wanted, const std::shared_ptr<LeaseEvents>& events, bool& was_granted) {
   auto manager_here = manager();
   if (!manager_here) return tl::unexpected<Error>(manager_here.error());
   Manager& manager = **manager_here;
@@ -172,6 +186,7 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease(
             .then([&](Result<wire::Granted> granted) -> kj::Promise<Result<Claims>> {
               if (!granted) return Result<Claims>(tl::unexpected<Error>(granted.error()));
               grants = std::move(granted->grants);
+              was_granted = true;
               auto claimed = claim_all(loop, grants, {node_, transport_}, events);
               return claimed.attach(kj::mv(granted->handle));
             });

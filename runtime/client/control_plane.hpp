@@ -49,7 +49,8 @@ class ControlPlane {
   Result<std::vector<Grant>> request(const LeaseRequest& request);
   Result<std::vector<std::unique_ptr<NodeLink>>> claim(std::vector<Grant> grants,
                                                        std::shared_ptr<LeaseEvents> events);
-  /// request and claim in one visit to the helper thread.
+  /// request and claim in one visit to the helper thread. A node that leaves or dies in between
+  /// costs nothing where another one has room: it is done again.
   Result<std::vector<std::unique_ptr<NodeLink>>> lease(const LeaseRequest& request,
                                                        std::shared_ptr<LeaseEvents> events);
   Result<std::int64_t> extend(const Grant& grant, std::chrono::seconds duration);
@@ -60,8 +61,13 @@ class ControlPlane {
   [[nodiscard]] const base::NodeIdentity& node() const noexcept { return node_; }
 
  private:
+  static constexpr int kMaxLeaseAttempts = 8;
   static constexpr auto kCoresReturn = std::chrono::seconds(1);
   static constexpr auto kAskAgain = std::chrono::milliseconds(5);
+
+  /// `was_granted`: it is a node that failed, not the resource manager.
+  Result<std::vector<std::unique_ptr<NodeLink>>> lease_once(
+      const LeaseRequest& wanted, const std::shared_ptr<LeaseEvents>& events, bool& was_granted);
 
   [[nodiscard]] bool cores_may_return() const noexcept {
     const base::Ticks released = released_at_.load(std::memory_order_relaxed);

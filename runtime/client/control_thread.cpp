@@ -1,8 +1,10 @@
 #include <base/log.hpp>
+#include <base/printable_text.hpp>
 #include <base/system_text.hpp>
 #include <base/tcp_options.hpp>
 #include <client/control_thread.hpp>
 #include <wire/address.hpp>
+#include <wire/connect.hpp>
 
 #include <pthread.h>
 #include <signal.h>
@@ -70,12 +72,7 @@ kj::Promise<Result<kj::Own<Connection>>> ControlLoop::connect(const std::string&
   }
   auto parsed = wire::Address::parse(address);
   if (!parsed) return Result<kj::Own<Connection>>(tl::unexpected<Error>(parsed.error()));
-  return io_.provider->getNetwork()
-      .parseAddress(parsed->to_kj())
-      .then([](kj::Own<kj::NetworkAddress> target) {
-        auto stream = target->connect();
-        return stream.attach(kj::mv(target));
-      })
+  return wire::connect(io_.provider->getNetwork(), timer(), *parsed)
       .then([this, address](kj::Own<kj::AsyncIoStream> stream) -> Result<kj::Own<Connection>> {
         KJ_IF_MAYBE (fd, stream->getFd()) base::set_tcp_options(*fd, silence_);
         auto connection = kj::refcounted<Connection>(kj::mv(stream));
@@ -117,7 +114,8 @@ Error to_error(const std::string& attempted, const kj::Exception& exception) {
     case kj::Exception::Type::FAILED:
       break;
   }
-  return Error(kind, attempted + ": " + exception.getDescription().cStr());
+  const auto text = exception.getDescription();
+  return Error(kind, attempted + ": " + base::printable({text.begin(), text.size()}));
 }
 
 }  // namespace sublet::client

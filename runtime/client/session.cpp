@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <mutex>
 #include <utility>
@@ -80,9 +81,11 @@ Result<std::shared_ptr<SessionImpl>> open_session(const SessionOptions& options)
   if (!found) return tl::unexpected<Error>(std::move(found.error()));
   wire::ManagerLocation location = std::move(*found);
   if (location.address.empty()) {
-    const std::string local = base::runtime_directory() + "/manager.sock";
+    auto address = wire::local_manager_address();
+    if (!address) return tl::unexpected<Error>(std::move(address.error()));
+    const std::string local = address->substr(std::strlen("unix:"));
     if (answers(local)) {
-      location.address = "unix:" + local;
+      location.address = *address;
     } else if (options.allow_private) {
       auto manager = PrivateManager::start(options);
       if (!manager) return tl::unexpected<Error>(manager.error());
@@ -173,14 +176,8 @@ Result<Lease> Session::lease(const LeaseRequest& request) {
   }
   return client::guarded("leasing", [&]() -> Result<Lease> {
     auto events = std::make_shared<client::LeaseEvents>();
-    auto nodes = impl_->control->while_cores_return([&] {
-      auto leased = impl_->control->lease(request, events);
-      // A node that leaves just now takes back what nobody has claimed yet; there may be others.
-      for (int i = 0; i < 3 && !leased && leased.error().kind() == ErrorKind::kDenied; ++i) {
-        leased = impl_->control->lease(request, events);
-      }
-      return leased;
-    });
+    auto nodes =
+        impl_->control->while_cores_return([&] { return impl_->control->lease(request, events); });
     auto lease = client::begin_lease(impl_, std::move(nodes), events, request);
     if (!lease) return tl::unexpected<Error>(std::move(lease.error()));
     return Lease(std::move(*lease));

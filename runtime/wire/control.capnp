@@ -112,6 +112,9 @@ interface ResourceManager {
   # Gives the node called `node` back: no new leases on it, and its executor manager is told to end
   # those that it has within `limitMs`, and then itself. Answers once it has been told.
   drain @6 (node :Text, limitMs :UInt64, reason :Text) -> (failure :Failure);
+  # Of this manager, over all its sockets. `closed` and `refused`, since its start: for others, when
+  # there were as many as there may be.
+  connections @7 () -> (now :UInt64, limit :UInt64, closed :UInt64, refused :UInt64);
 }
 
 interface LeaseHandle {}

@@ -1,3 +1,4 @@
+#include <base/printable_text.hpp>
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
 
@@ -12,6 +13,9 @@ namespace {
 constexpr std::size_t kMaxName = 255;
 /// A message of refusal names nodes and sizes; longer than any other text.
 constexpr std::size_t kMaxFailureText = 4 * kMaxText;
+
+/// Bytes of the longest character.
+constexpr std::size_t kMaxUtf8 = 4;
 
 constexpr auto kMaxDurationMs =
     static_cast<std::uint64_t>(std::chrono::milliseconds(kMaxLeaseDuration).count());
@@ -35,10 +39,12 @@ Result<void> check_slots(std::uint32_t slots) {
 }  // namespace
 
 std::string cut_text(const std::string& text, std::size_t limit) {
-  if (text.size() <= limit) return text;
+  std::string shown = base::printable(std::string_view(text).substr(0, limit + kMaxUtf8));
+  if (shown.size() <= limit) return shown;
   std::size_t end = limit;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  return text.substr(0, end);
+  while (end > 0 && (static_cast<unsigned char>(shown[end]) & 0xC0) == 0x80) --end;
+  shown.resize(end);
+  return shown;
 }
 
 std::string to_string(capnp::Text::Reader text) {

@@ -43,7 +43,8 @@ NodeInfo read(NodeStatus::Reader from);
 void write(LeaseStatus::Builder to, const LeaseInfo& info);
 LeaseInfo read(LeaseStatus::Reader from);
 
-/// Cut to `limit` bytes, never within a UTF-8 sequence.
+/// A text of somebody else, to be shown to people: printable (base/printable_text.hpp), and cut to
+/// `limit` bytes, never within a character.
 std::string cut_text(const std::string& text, std::size_t limit);
 
 std::string to_string(capnp::Text::Reader text);

@@ -22,10 +22,23 @@ inline constexpr std::uint16_t kMaxFunctions = 1024;         ///< Per lease.
 inline constexpr std::size_t kMaxFunctionName = 255;         ///< Bytes.
 inline constexpr std::size_t kMaxLibraryBytes = 256u << 20;  ///< One function library.
 inline constexpr std::size_t kMaxCachedLibraries = 256;      ///< Per node, least recently used go.
-inline constexpr std::size_t kMaxText = 512;  ///< Bytes of an error text on the wire.
-inline constexpr std::size_t kMaxMessageBytes = 300u << 20;  ///< One control message.
-inline constexpr std::size_t kMaxConnections = 16384;        ///< To one listening socket.
-inline constexpr std::size_t kMaxAddresses = 16;             ///< Of one executor manager.
+inline constexpr std::size_t kMaxCachedBytes = 256u << 20;   ///< Of those libraries.
+inline constexpr std::size_t kMaxLibraries = 128;            ///< In use by one grant.
+inline constexpr std::size_t kMaxLibrariesBytes = 512u << 20;  ///< Of those.
+inline constexpr std::size_t kMaxText = 512;           ///< Bytes of an error text on the wire.
+inline constexpr std::size_t kMaxConnections = 16384;  ///< To one manager; see ulimit -n too.
+inline constexpr std::size_t kMaxAddresses = 16;       ///< Of one executor manager.
+
+// Messages to a manager. A connection that holds nothing, no lease and no registration, is a
+// stranger's: it needs kilobytes, or a few megabytes to register a node with many grants.
+inline constexpr std::size_t kSmallMessage = 4u << 10;  ///< Always finds room.
+inline constexpr std::size_t kMaxStrangersMessage = 4u << 20;
+inline constexpr std::size_t kMaxMessageBytes = 300u << 20;   ///< A library.
+inline constexpr std::size_t kStrangersMessages = 32u << 20;  ///< Of all strangers, at one time.
+inline constexpr std::size_t kHoldersMessages = 640u << 20;   ///< Of all others.
+inline constexpr std::size_t kMaxPendingCalls = 256u << 10;   ///< Bytes of one peer's calls.
+inline constexpr auto kFirstMessage = 30s;                    ///< From the connection on.
+inline constexpr auto kMessageTime = 30s;  ///< To come, or to be taken; a long one has more.
 
 /// A lease may be asked for, or extended from now on, for at most so long: nobody plans further,
 /// and sums of times stay far from overflow.

@@ -1,18 +1,46 @@
+#include <base/fd.hpp>
 #include <base/node_identity.hpp>
+#include <base/printable_text.hpp>
+#include <base/private_path.hpp>
 #include <wire/address.hpp>
 #include <wire/manager_address.hpp>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
+#include <sstream>
 
 namespace sublet::wire {
 namespace {
 
 constexpr std::size_t kMostLines = 64;
+constexpr std::size_t kMostBytes = 16u << 10;
 constexpr const char* kWriter = "# sublet resource manager on ";
 constexpr const char* kInstance = "# instance ";
+
+/// At most kMostBytes of a regular file; else what is wrong, as errno has it.
+tl::expected<std::string, int> read_small_file(const std::string& path) {
+  // Not blocking: a FIFO is refused, not waited for.
+  const base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat info {};
+  if (!fd.valid() || ::fstat(fd.get(), &info) != 0) return tl::unexpected<int>(errno);
+  if (!S_ISREG(info.st_mode)) return tl::unexpected<int>(EINVAL);
+  std::string content(kMostBytes, '\0');
+  std::size_t size = 0;
+  while (size < content.size()) {
+    const ssize_t n = ::read(fd.get(), content.data() + size, content.size() - size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return tl::unexpected<int>(errno);
+    if (n == 0) break;
+    size += static_cast<std::size_t>(n);
+  }
+  content.resize(size);
+  return content;
+}
 
 std::string or_variable(const std::string& value, const char* variable) {
   if (!value.empty()) return value;
@@ -29,9 +57,9 @@ bool is_tcp(const std::string& address) {
 Result<ManagerAddressFile> ManagerAddressFile::read(const std::string& directory) {
   ManagerAddressFile found;
   found.path = directory + "/" + kManagerAddressFile;
-  std::ifstream file(found.path);
-  if (!file) {
-    const int error = errno;
+  const auto content = read_small_file(found.path);
+  if (!content) {
+    const int error = content.error();
     if (error == ENOENT) {
       return fail(ErrorKind::kDisconnected,
                   "no resource manager has written its address to '" + found.path +
@@ -42,10 +70,11 @@ Result<ManagerAddressFile> ManagerAddressFile::read(const std::string& directory
     return fail(ErrorKind::kInvalid,
                 "reading the address file '" + found.path + "': " + std::strerror(error), error);
   }
+  std::istringstream file(*content);
   std::string line;
   for (std::size_t i = 0; i < kMostLines && std::getline(file, line); ++i) {
     if (line.starts_with(kWriter)) {
-      found.written_by = line.substr(std::strlen(kWriter));
+      found.written_by = base::printable(line.substr(std::strlen(kWriter)));
     } else if (line.starts_with(kInstance)) {
       found.instance = line.substr(std::strlen(kInstance));
     } else if (!line.empty() && line.front() != '#') {
@@ -97,8 +126,14 @@ Result<ManagerLocation> find_manager(const std::string& named, const std::string
   return location;
 }
 
-std::string local_manager_address() {
-  return "unix:" + base::runtime_directory() + "/manager.sock";
+Result<std::string> local_manager_address() {
+  const std::string directory = base::runtime_directory();
+  // Where there is none, nothing listens either: connecting will say so.
+  if (auto own = base::check_private_directory(directory);
+      !own && own.error().system_errno() != ENOENT) {
+    return tl::unexpected<Error>(std::move(own.error()));
+  }
+  return "unix:" + directory + "/manager.sock";
 }
 
 }  // namespace sublet::wire

@@ -59,7 +59,8 @@ struct ManagerLocation {
 /// this user's own socket, if any.
 Result<ManagerLocation> find_manager(const std::string& named, const std::string& directory);
 
-/// The address of this user's own manager on this node.
-std::string local_manager_address();
+/// The address of this user's own manager on this node. kDenied when the directory for its socket
+/// is not this user's alone: somebody else may listen there.
+Result<std::string> local_manager_address();
 
 }  // namespace sublet::wire

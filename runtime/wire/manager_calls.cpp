@@ -88,6 +88,13 @@ kj::Promise<Result<void>> ask_drain(ResourceManager::Client manager, const std::
   return answer<void>(request, [](auto&) -> Result<void> { return {}; });
 }
 
+kj::Promise<Result<ConnectionCounts>> ask_connections(ResourceManager::Client manager) {
+  return manager.connectionsRequest().send().then([](auto&& response) -> Result<ConnectionCounts> {
+    return ConnectionCounts{response.getNow(), response.getLimit(), response.getClosed(),
+                            response.getRefused()};
+  });
+}
+
 kj::Promise<Result<std::string>> ask_version(ResourceManager::Client manager) {
   return manager.versionRequest().send().then(
       [](auto&& response) -> Result<std::string> { return to_string(response.getVersion()); });

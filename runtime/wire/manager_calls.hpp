@@ -39,6 +39,13 @@ kj::Promise<Result<std::vector<LeaseInfo>>> ask_leases(ResourceManager::Client m
                                                        bool include_ended);
 kj::Promise<Result<void>> ask_drain(ResourceManager::Client manager, const std::string& node,
                                     std::chrono::milliseconds limit, const std::string& reason);
+struct ConnectionCounts {
+  std::uint64_t now = 0;
+  std::uint64_t limit = 0;
+  std::uint64_t closed = 0;   ///< For others, since the manager started.
+  std::uint64_t refused = 0;  ///< Since then.
+};
+kj::Promise<Result<ConnectionCounts>> ask_connections(ResourceManager::Client manager);
 kj::Promise<Result<std::string>> ask_version(ResourceManager::Client manager);
 
 }  // namespace sublet::wire

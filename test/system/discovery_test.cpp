@@ -125,6 +125,22 @@ TEST_F(Discovery, ASecondManagerInTheDirectoryIsRefused) {
   EXPECT_EQ(instance(), first);
 }
 
+TEST_F(Discovery, AManagerWhosePlaceWasTakenWhileItWasStoppedEnds) {
+  start_manager();
+  const std::string first = instance();
+  manager_->signal(SIGSTOP);
+  auto second = start({"resource-manager", "--address-dir", directory_}, "second.log");
+  ASSERT_TRUE(eventually([&] { return instance() != first; })) << output("second.log");
+  const std::string now = instance();
+  manager_->signal(SIGCONT);
+  const auto status = manager_->wait(20s);
+  ASSERT_TRUE(status);
+  EXPECT_EQ(WEXITSTATUS(*status), 4);
+  EXPECT_NE(output("manager.log").find("has taken over"), std::string::npos)
+      << output("manager.log");
+  EXPECT_EQ(instance(), now) << "the file of its successor is left alone";
+}
+
 TEST_F(Discovery, NodesAndClientsFollowAManagerThatIsStartedElsewhere) {
   start_manager();
   start_node();

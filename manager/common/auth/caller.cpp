@@ -12,7 +12,8 @@ std::string to_string(const Caller& caller) {
     case Proof::kSameProcess:
       return "this process";
     case Proof::kPeerCredentials:
-      return "uid " + std::to_string(caller.uid);
+      return "uid " + std::to_string(caller.uid) +
+             (caller.pid > 0 ? ", process " + std::to_string(caller.pid) : "");
     case Proof::kNone:
       break;
   }
@@ -21,7 +22,11 @@ std::string to_string(const Caller& caller) {
 }
 
 Caller this_process() {
-  return {.uid = ::getuid(), .gid = ::getgid(), .host = {}, .proof = Proof::kSameProcess};
+  return {.uid = ::getuid(),
+          .gid = ::getgid(),
+          .pid = ::getpid(),
+          .host = {},
+          .proof = Proof::kSameProcess};
 }
 
 Caller find_caller(int fd) {
@@ -33,12 +38,13 @@ Caller find_caller(int fd) {
     if (!credentials) return {};
     return {.uid = credentials->uid,
             .gid = credentials->gid,
+            .pid = credentials->pid,
             .host = {},
             .proof = Proof::kPeerCredentials};
   }
   const std::string host = numeric_host(reinterpret_cast<const sockaddr*>(&name), length);
   if (host.empty()) return {};
-  return {.uid = kUnknownUid, .gid = kUnknownGid, .host = host, .proof = Proof::kNone};
+  return {.uid = kUnknownUid, .gid = kUnknownGid, .pid = 0, .host = host, .proof = Proof::kNone};
 }
 
 }  // namespace sublet::manager

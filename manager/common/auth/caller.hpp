@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <string>
 
@@ -19,13 +21,15 @@ enum class Proof : std::uint8_t {
 struct Caller {
   std::uint32_t uid = kUnknownUid;  ///< Known only with a proof.
   std::uint32_t gid = kUnknownGid;
+  pid_t pid = 0;     ///< Of who connected; known as the user is, 0 where it is not.
   std::string host;  ///< Network address it comes from; empty: this node.
   Proof proof = Proof::kNone;
 
   [[nodiscard]] bool proved() const noexcept { return proof != Proof::kNone; }
 };
 
-/// For logs and refusals: "uid 1000", "this process", "network peer 10.0.0.7, unproved".
+/// For logs and refusals: "uid 1000, process 4711", "this process", "network peer 10.0.0.7,
+/// unproved".
 std::string to_string(const Caller& caller);
 
 Caller this_process();

@@ -18,7 +18,8 @@ TEST(Caller, OfAUnixSocketIsProvedByTheKernel) {
   EXPECT_EQ(caller.uid, ::getuid());
   EXPECT_EQ(caller.gid, ::getgid());
   EXPECT_TRUE(caller.host.empty());
-  EXPECT_EQ(to_string(caller), "uid " + std::to_string(::getuid()));
+  EXPECT_EQ(to_string(caller),
+            "uid " + std::to_string(::getuid()) + ", process " + std::to_string(::getpid()));
 }
 
 TEST(Caller, OfATcpConnectionIsUnproved) {
@@ -57,7 +58,7 @@ TEST(Caller, OfThisProcessIsItsUser) {
 TEST(Authorize, WhoeverMayLeaseMayDrainAndLook) {
   Caller network;
   network.host = "10.0.0.7";
-  Caller local{1000, 1000, "", Proof::kPeerCredentials};
+  Caller local{1000, 1000, 0, "", Proof::kPeerCredentials};
   for (const Caller& caller : {network, local, this_process()}) {
     const bool may_lease = authorize(caller, Right::kLease).has_value();
     EXPECT_TRUE(may_lease) << to_string(caller);

@@ -88,6 +88,21 @@ TEST_F(LibraryCacheTest, ForgetsTheLeastRecentlyUsedButNotWhatIsInUse) {
   EXPECT_GT(::lseek(in_use->get(), 0, SEEK_END), 0);
 }
 
+TEST_F(LibraryCacheTest, KeepsOnlySoManyBytes) {
+  const std::size_t size = variant(0).size();
+  LibraryCache cache(std::make_unique<BackgroundThread>(), 2 * size);
+  std::vector<Sha256> installed;
+  for (std::size_t i = 0; i < 4; ++i) {
+    const auto content = variant(i);
+    installed.push_back(cache.install(content).wait(io_.waitScope).value_or_throw());
+    EXPECT_LE(cache.bytes(), 2 * size);
+  }
+  EXPECT_FALSE(cache.find(installed[0]));
+  EXPECT_FALSE(cache.find(installed[1]));
+  EXPECT_TRUE(cache.find(installed[2]));
+  EXPECT_TRUE(cache.find(installed[3]));
+}
+
 /// A thread that does nothing until `gate` opens, as when it is busy with something large.
 std::unique_ptr<BackgroundThread> busy_until(const std::shared_future<void>& gate) {
   auto thread = std::make_unique<BackgroundThread>();

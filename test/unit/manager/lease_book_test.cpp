@@ -47,7 +47,7 @@ class LeaseBookTest : public testing::Test {
   }
 
   static Requester someone() {
-    return {{4711, 4712, "", Proof::kPeerCredentials}, "", "someone@somewhere"};
+    return {{4711, 4712, 0, "", Proof::kPeerCredentials}, "", "someone@somewhere"};
   }
 
   std::vector<GrantTerms> grant(const LeaseRequest& wanted) {
@@ -213,6 +213,21 @@ TEST_F(LeaseBookTest, LostNodeComesBackWithItsGrants) {
   EXPECT_EQ(state(), "active");
   EXPECT_EQ(book_.grants().leases(true).front().cores, 2u);
   EXPECT_EQ(free_cores(), 0u);
+}
+
+TEST_F(LeaseBookTest, LostNodeComesBackWithItsGrantsAfterAnotherTookItsNameAndLeft) {
+  join("c1", 2);
+  auto held = grant(ask(1));
+  held[0].claimed = true;
+  book_.claimed(held[0].key);
+  now_ += 6s;
+  (void)book_.tick(now_);
+  book_.node_left(join("c1", 2));  // a second executor manager of that node comes and goes
+  ASSERT_TRUE(book_.register_node(offer("c1", 2), held, now_));
+  const auto leases = book_.grants().leases(true);
+  ASSERT_EQ(leases.size(), 1u);
+  EXPECT_EQ(leases[0].state, "active");
+  EXPECT_EQ(leases[0].cores, 1u);
 }
 
 TEST_F(LeaseBookTest, RestartedManagerTakesOverWhatNodesHold) {

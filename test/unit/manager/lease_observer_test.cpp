@@ -61,7 +61,8 @@ class LeaseObserverTest : public testing::Test {
     request.parts = parts;
     request.memory_bytes = 0;
     request.duration = 60s;
-    return *book_.reserve(request, {{500, 500, "", Proof::kPeerCredentials}, "", "me@here"}, now_);
+    return *book_.reserve(request, {{500, 500, 0, "", Proof::kPeerCredentials}, "", "me@here"},
+                          now_);
   }
   static Usage calls(std::uint64_t count) {
     Usage usage;

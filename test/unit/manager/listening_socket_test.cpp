@@ -1,7 +1,10 @@
+#include <base/fd.hpp>
 #include <common/listening_socket.hpp>
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -60,6 +63,13 @@ TEST_F(ListeningSocketTest, ReplacesTheSocketOfADeadManager) {
   leave_dead_socket();
   const auto socket = open("unix:" + path());
   ASSERT_TRUE(socket) << socket.error().what();
+}
+
+TEST_F(ListeningSocketTest, OpensAlthoughSomebodyKeepsTheDirectoryLocked) {
+  const base::Fd directory(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  ASSERT_EQ(::flock(directory.get(), LOCK_SH), 0);
+  const auto socket = open("unix:" + path());
+  EXPECT_TRUE(socket) << socket.error().what();
 }
 
 TEST_F(ListeningSocketTest, SaysWhoListensAlready) {

@@ -1,8 +1,9 @@
 // A real executor manager against a resource manager of this test, on one event loop.
 
 #include <common/async.hpp>
-#include <common/rpc_connection.hpp>
+#include <common/rpc_listener.hpp>
 #include <executor_manager/executor_manager.hpp>
+#include <wire/convert.hpp>
 
 #include <gtest/gtest.h>
 #include <kj/async-io.h>
@@ -18,6 +19,7 @@ using namespace std::chrono_literals;
 /// What the node does with its registration.
 struct Seen {
   int registrations = 0;
+  bool refuse = false;  ///< What the manager does with a registration.
   int heartbeats = 0;
   bool goodbye = false;
   bool answered = false;
@@ -50,6 +52,10 @@ class Manager final : public wire::ResourceManager::Server {
  protected:
   kj::Promise<void> register_(RegisterContext context) override {
     ++seen_.registrations;
+    if (seen_.refuse) {
+      wire::write(context.getResults().initFailure(), Error(ErrorKind::kInvalid, "another has it"));
+      return kj::READY_NOW;
+    }
     context.getResults().setRegistration(kj::heap<Registration>(timer_, seen_));
     context.getResults().setHeartbeatMs(10);
     return kj::READY_NOW;
@@ -67,17 +73,19 @@ class ResourceManagerLinkTest : public testing::Test {
     directory_ = ::mkdtemp(pattern.data());
     const auto address =
         wire::Address::parse("unix:" + directory_ + "/run/manager.sock").value_or_throw();
-    listener_ = kj::heap<RpcListener>(*io_.lowLevelProvider,
-                                      ListeningSocket::open(address, "test").value_or_throw(),
-                                      [this](std::shared_ptr<Peer>) -> capnp::Capability::Client {
-                                        return kj::heap<Manager>(timer(), seen_);
-                                      });
+    listener_ = kj::heap<RpcListener>(
+        *io_.lowLevelProvider, ListeningSocket::open(address, "test").value_or_throw(),
+        [this](std::shared_ptr<Peer>) -> capnp::Capability::Client {
+          return kj::heap<Manager>(timer(), seen_);
+        },
+        connections_);
     ExecutorManagerOptions options;
     options.manager = wire::ManagerLocation(address.to_string());
     options.cores = 1;
     options.memory_bytes = std::uint64_t{64} << 20;
     options.node_name = "n1";
     options.cgroup = false;
+    options.refused_limit = 100ms;
     node_ = ExecutorManager::start(io_, start_zygote().value_or_throw(), options).value_or_throw();
   }
   ~ResourceManagerLinkTest() noexcept override {
@@ -101,6 +109,7 @@ class ResourceManagerLinkTest : public testing::Test {
   kj::AsyncIoContext io_ = kj::setupAsyncIo();
   std::string directory_;
   Seen seen_;
+  ServedConnections connections_{50};
   kj::Own<RpcListener> listener_;
   kj::Own<ExecutorManager> node_;
 };
@@ -112,6 +121,14 @@ TEST_F(ResourceManagerLinkTest, KeepsTheConnectionUntilItsGoodbyeIsAnswered) {
   EXPECT_TRUE(seen_.goodbye);
   EXPECT_TRUE(seen_.answered) << "a heartbeat fell into the goodbye and ended the connection";
   EXPECT_EQ(seen_.registrations, 1) << "a node that leaves does not register again";
+}
+
+TEST_F(ResourceManagerLinkTest, GivesUpWhenItsNodeIsRefusedForTooLong) {
+  seen_.refuse = true;
+  std::string why;
+  wait(node_->refused().then([&why](const std::string& text) { why = text; }));
+  EXPECT_EQ(why, "another has it");
+  EXPECT_GT(seen_.registrations, 1) << "it might have been a matter of moments";
 }
 
 }  // namespace

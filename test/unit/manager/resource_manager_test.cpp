@@ -28,6 +28,7 @@ struct FakeNode {
   explicit FakeNode(Mood its_mood = Mood::kAccept) : mood(its_mood) {}
 
   Mood mood;
+  std::size_t heard = 0;  ///< Grants that it was told of.
   std::vector<GrantTerms> granted;
   std::vector<GrantKey> revoked;
   std::vector<bool> revoked_unclaimed_only;
@@ -43,6 +44,7 @@ class FakeControl final : public wire::NodeControl::Server {
   kj::Promise<void> grant(GrantContext context) override {
     auto terms = read_terms(context.getParams().getGrant());
     EXPECT_TRUE(terms) << terms.error().what();
+    ++node_.heard;
     if (node_.mood == Mood::kSilent) return kj::NEVER_DONE;
     if (node_.mood == Mood::kRefuse) {
       wire::write(context.getResults().initFailure(),
@@ -173,6 +175,43 @@ TEST_F(ResourceManagerTest, RefusesAndUndoesWhenTooFewNodesAccept) {
   EXPECT_EQ(accepting.revoked.size(), 1u);
   EXPECT_EQ(free_cores(), 8u);
   EXPECT_TRUE(service_->book().grants().leases(true).empty());
+}
+
+TEST_F(ResourceManagerTest, TellsNodesOfALargeLeaseInPieces) {
+  FakeNode silent(Mood::kSilent);
+  FakeNode node;
+  auto registration = join(node, "c1", 3000);
+  auto response = ask(1, 3000).wait(scope_);
+  ASSERT_FALSE(wire::failure_of(response));
+  EXPECT_EQ(response.getGrants().size(), 3000u);
+  EXPECT_EQ(node.granted.size(), 3000u);
+  EXPECT_EQ(free_cores(), 0u);
+
+  auto other = join(silent, "c2", 3000);
+  auto answer = ask(1, 3000);
+  pass(2100ms);  // the first few are not answered; the others are not sent then
+  EXPECT_TRUE(wire::failure_of(answer.wait(scope_)));
+  EXPECT_LT(silent.heard, 100u);
+  turn();
+  EXPECT_EQ(free_cores(), 3000u);
+}
+
+TEST_F(ResourceManagerTest, NamesThatCannotBeShownAreRefusedOrChanged) {
+  FakeNode node;
+  auto request = manager_.registerRequest();
+  write(request.initNode(), NodeOffer{"c1\x1B[2J", "boot/c1", 2, 0, "0", {"unix:@c1"}});
+  request.setControl(kj::heap<FakeControl>(node));
+  const auto refused = wire::failure_of(request.send().wait(scope_));
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(refused->kind(), ErrorKind::kInvalid);
+
+  auto registration = join(node, "c1", 2);
+  auto lease = manager_.leaseRequest();
+  wire::write(lease.initRequest(), sublet::LeaseRequest{}, "boot/me", "some");
+  lease.getRequest().setOwner("some\none\x1B[2J\xFF");
+  auto response = lease.send().wait(scope_);
+  ASSERT_FALSE(wire::failure_of(response));
+  EXPECT_EQ(service_->book().grants().leases(true)[0].owner, "some one?[2J?");
 }
 
 TEST_F(ResourceManagerTest, GoesOnWithoutANodeThatDoesNotAnswer) {

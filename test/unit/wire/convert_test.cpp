@@ -145,6 +145,8 @@ TEST(Convert, CutsTextsBetweenCharacters) {
   EXPECT_EQ(cut_text("abc", 3), "abc");
   EXPECT_EQ(cut_text("abcd", 3), "abc");
   EXPECT_EQ(cut_text("ab\xC3\xA9", 3), "ab");
+  EXPECT_EQ(cut_text("a\x1B[2J\n", 9), "a?[2J ");
+  EXPECT_EQ(cut_text("\xFF\xFF\xFF\xFF", 3), "???");
 }
 
 }  // namespace

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <common/auth/caller.hpp>
+#include <common/connection_table.hpp>
+
+#include <kj/async-io.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace sublet::manager {
+
+/// The other end of a connection, as what it asks for needs to know it.
+class Peer {
+ public:
+  explicit Peer(kj::Own<kj::AsyncIoStream> stream);
+
+  [[nodiscard]] const Caller& caller() const { return caller_; }
+  /// True when the other end has closed or died.
+  [[nodiscard]] bool has_closed() const;
+  [[nodiscard]] kj::AsyncIoStream& stream() { return *stream_; }
+  /// This end's address as the other end can reach it; empty when it is no TCP connection.
+  [[nodiscard]] std::string local_host() const;
+
+  /// Of a connection that is served; null for one that this process made.
+  [[nodiscard]] ConnectionTable::Place* place() const { return place_.get(); }
+  void set_place(std::unique_ptr<ConnectionTable::Place> place) { place_ = std::move(place); }
+
+ private:
+  kj::Own<kj::AsyncIoStream> stream_;
+  std::unique_ptr<ConnectionTable::Place> place_;
+  int fd_ = -1;
+  Caller caller_;
+};
+
+/// The connection holds something as long as the result lives. Nothing for a null peer, which
+/// stands for this process.
+[[nodiscard]] std::shared_ptr<void> hold_place(const std::shared_ptr<Peer>& peer);
+
+}  // namespace sublet::manager

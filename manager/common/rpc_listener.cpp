@@ -1,0 +1,106 @@
+#include <base/descriptor_limit.hpp>
+#include <base/log.hpp>
+#include <common/async.hpp>
+#include <common/rpc_listener.hpp>
+#include <wire/limits.hpp>
+
+#include <capnp/rpc-twoparty.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace sublet::manager {
+namespace {
+
+constexpr auto kTellAgain = std::chrono::seconds(10);
+
+/// To others a user, or a host, is one: what it has is shared among its connections.
+std::string owner_of(const Caller& caller) {
+  if (caller.proved()) return "uid " + std::to_string(caller.uid);
+  return caller.host.empty() ? "somebody unproved" : caller.host;
+}
+
+struct Connection {
+  Connection(std::shared_ptr<Peer> peer, capnp::Capability::Client bootstrap, kj::Timer& timer,
+             GuardedStream::Budgets& budgets)
+      : stream(std::move(peer), timer, budgets),
+        network(stream, capnp::rpc::twoparty::Side::SERVER),
+        rpc(capnp::makeRpcServer(network, kj::mv(bootstrap))) {
+    rpc.setFlowLimit(wire::kMaxPendingCalls / sizeof(capnp::word));
+  }
+  GuardedStream stream;
+  capnp::TwoPartyVatNetwork network;
+  capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
+};
+
+}  // namespace
+
+std::size_t ServedConnections::places(std::size_t percent) {
+  constexpr std::size_t kFewest = 16;
+  return std::clamp(base::descriptor_limit() * percent / 100, kFewest, wire::kMaxConnections);
+}
+
+RpcListener::RpcListener(kj::LowLevelAsyncIoProvider& io, ListeningSocket socket,
+                         Bootstrap bootstrap, ServedConnections& connections)
+    : socket_(std::move(socket)),
+      bootstrap_(std::move(bootstrap)),
+      connections_(connections),
+      receiver_(io.wrapListenSocketFd(socket_.fd(), kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK)),
+      timer_(io.getTimer()),
+      tasks_(*this) {
+  tasks_.add(accept_loop());
+}
+
+/// Later: between two newcomers the loop serves others. accept() may throw at once.
+kj::Promise<void> RpcListener::accept_loop() {
+  return kj::evalLater([this] { return receiver_->accept(); })
+      .then([this](kj::Own<kj::AsyncIoStream> stream) { serve(kj::mv(stream)); })
+      .catch_([this](kj::Exception&& exception) {
+        // Out of descriptors, for instance: one of a connection is given back, or others are soon.
+        const bool made_room = connections_.table.make_room();
+        if (const auto now = std::chrono::steady_clock::now(); now >= failure_again_) {
+          failure_again_ = now + kTellAgain;
+          base::log().error("accepting a connection at {}: {}{}", address().to_string(),
+                            text_of(exception),
+                            made_room ? "; another one is closed for it" : "; trying again");
+        }
+        return timer_.afterDelay(made_room ? 1 * kj::MILLISECONDS : 100 * kj::MILLISECONDS);
+      })
+      .then([this] { return accept_loop(); });
+}
+
+void RpcListener::serve(kj::Own<kj::AsyncIoStream> stream) {
+  auto peer = std::make_shared<Peer>(kj::mv(stream));
+  auto paf = kj::newPromiseAndFulfiller<void>();
+  // A std::function can be copied, a fulfiller cannot.
+  auto closing = std::make_shared<decltype(paf.fulfiller)>(kj::mv(paf.fulfiller));
+  peer->set_place(
+      connections_.table.take(owner_of(peer->caller()), [closing] { (*closing)->fulfill(); }));
+  tell_limit();
+  if (peer->place() == nullptr) return;
+  auto bootstrap = bootstrap_(peer);
+  auto connection =
+      kj::heap<Connection>(std::move(peer), kj::mv(bootstrap), timer_, connections_.budgets);
+  auto gone = connection->network.onDisconnect().exclusiveJoin(kj::mv(paf.promise));
+  tasks_.add(gone.attach(kj::mv(connection)));
+}
+
+/// Says at most now and then that there are more connections than places.
+void RpcListener::tell_limit() {
+  const ConnectionTable::State& state = connections_.table.state();
+  const auto now = std::chrono::steady_clock::now();
+  if (state.closed + state.refused == told_ || now < tell_again_) return;
+  base::log().warn(
+      "{} has {} connections, as many as it may have (see `ulimit -n`): since the start {} were "
+      "closed for new ones, the last one of {}, and {} were refused",
+      address().to_string(), state.connections, state.closed, connections_.table.closed_last(),
+      state.refused);
+  told_ = state.closed + state.refused;
+  tell_again_ = now + kTellAgain;
+}
+
+void RpcListener::taskFailed(kj::Exception&& exception) {
+  base::log().debug("a connection to {} ended: {}", address().to_string(), text_of(exception));
+}
+
+}  // namespace sublet::manager

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <common/connection_table.hpp>
+#include <common/guarded_stream.hpp>
+#include <common/listening_socket.hpp>
+#include <common/peer.hpp>
+#include <wire/address.hpp>
+
+#include <capnp/capability.h>
+#include <kj/async-io.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+
+namespace sublet::manager {
+
+/// What the listeners of a process share.
+struct ServedConnections {
+  /// Places for `percent` of the descriptors that this process may have; it needs the others
+  /// itself.
+  explicit ServedConnections(std::size_t percent) : table(places(percent)) {}
+  static std::size_t places(std::size_t percent);
+  ConnectionTable table;
+  GuardedStream::Budgets budgets;
+};
+
+/// Serves every connection to a listening socket with what `bootstrap` makes for it.
+///
+/// Owner: main; dropping it drops the connections. The event loop's thread only.
+class RpcListener final : private kj::TaskSet::ErrorHandler {
+ public:
+  /// A null peer stands for the same process.
+  using Bootstrap = std::function<capnp::Capability::Client(std::shared_ptr<Peer>)>;
+
+  /// `connections` outlives this.
+  RpcListener(kj::LowLevelAsyncIoProvider& io, ListeningSocket socket, Bootstrap bootstrap,
+              ServedConnections& connections);
+  KJ_DISALLOW_COPY(RpcListener);
+
+  [[nodiscard]] const wire::Address& address() const { return socket_.address(); }
+
+ private:
+  kj::Promise<void> accept_loop();
+  void serve(kj::Own<kj::AsyncIoStream> stream);
+  void tell_limit();
+  void taskFailed(kj::Exception&& exception) override;
+
+  ListeningSocket socket_;
+  Bootstrap bootstrap_;
+  ServedConnections& connections_;
+  kj::Own<kj::ConnectionReceiver> receiver_;
+  kj::Timer& timer_;
+  std::uint64_t told_ = 0;  ///< Connections closed or refused, as last told.
+  std::chrono::steady_clock::time_point tell_again_{};
+  std::chrono::steady_clock::time_point failure_again_{};
+  kj::TaskSet tasks_;
+};
+
+}  // namespace sublet::manager

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <cstddef>
+
+namespace sublet::base {
+
+/// How many descriptors this process may have open.
+std::size_t descriptor_limit() noexcept;
+
+/// Raises that as far as it may be raised without privileges; what it is now. The processes that
+/// this one starts inherit it.
+std::size_t raise_descriptor_limit() noexcept;
+
+}  // namespace sublet::base
