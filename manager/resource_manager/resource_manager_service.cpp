@@ -18,6 +18,8 @@ constexpr unsigned kMaxPlacements = 8;
 /// Of the refusals that a client is told.
 constexpr std::size_t kMaxRefusals = 4;
 constexpr milliseconds kTick{500};
+/// A tick that is so late comes after a stop of this process.
+constexpr milliseconds kStopped{1500};
 
 /// Numbers count up from the time of the start in steps that leases do not catch up with (65536 a
 /// second), so that a restarted manager gives none away twice.
@@ -63,6 +65,7 @@ ResourceManagerService::ResourceManagerService(kj::Timer& timer, Clock clock)
       book_(LeaseBook::Limits{}, first_lease(clock_()), fill_random),
       instance_(random_instance()),
       tasks_(*this) {
+  last_tick_ = now();
   tasks_.add(tick_loop());
 }
 
@@ -326,6 +329,9 @@ kj::Promise<void> ResourceManagerService::tick_loop() {
 }
 
 void ResourceManagerService::tick() {
+  // Stopped for a while (SIGSTOP), we have not heard what the nodes have said meanwhile.
+  const Time last = std::exchange(last_tick_, now());
+  if (last_tick_ - last > kStopped) book_.excuse_silence(last_tick_ - last);
   const LeaseBook::Due due = book_.tick(now());
   for (const std::string& note : due.notes) base::log().warn("{}", note);
   for (auto link = links_.begin(); link != links_.end();) {

@@ -1,6 +1,7 @@
 #include <base/log.hpp>
 #include <client/control_thread.hpp>
 #include <client/guarded.hpp>
+#include <client/last_handle.hpp>
 #include <client/lease_impl.hpp>
 #include <client/private_manager.hpp>
 #include <sublet/session.hpp>
@@ -62,7 +63,9 @@ Result<std::shared_ptr<SessionImpl>> make_session(const SessionOptions& options)
                                          std::to_string(options.timeout.count()) +
                                          " ms; it must be more than 0");
   }
-  auto session = std::make_shared<SessionImpl>();
+  static const bool noticed = (notice_exit(), true);
+  (void)noticed;
+  std::shared_ptr<SessionImpl> session(new SessionImpl, LastHandle());
   session->options = options;
   session->control =
       std::make_shared<ControlPlane>(base::node_identity(options.node_name), options.transport,
@@ -115,7 +118,7 @@ std::shared_ptr<LeaseImpl> with_session(std::shared_ptr<SessionImpl> session,
     std::shared_ptr<LeaseImpl> lease;
   };
   LeaseImpl* pointer = lease.get();
-  auto both = std::make_shared<Both>(Both{std::move(session), std::move(lease)});
+  std::shared_ptr<Both> both(new Both{std::move(session), std::move(lease)}, LastHandle());
   return {std::move(both), pointer};
 }
 
@@ -173,7 +176,7 @@ Result<Lease> Session::lease(const LeaseRequest& request) {
   }
   return client::guarded("leasing", [&]() -> Result<Lease> {
     auto events = std::make_shared<client::LeaseEvents>();
-    auto nodes = impl_->control->while_cores_return([&] {
+    auto nodes = impl_->control->while_cores_return(request.cores, [&] {
       auto leased = impl_->control->lease(request, events);
       // A node that leaves just now takes back what nobody has claimed yet; there may be others.
       for (int i = 0; i < 3 && !leased && leased.error().kind() == ErrorKind::kDenied; ++i) {
@@ -189,7 +192,9 @@ Result<Lease> Session::lease(const LeaseRequest& request) {
 
 Result<std::vector<Grant>> Session::request(const LeaseRequest& request) {
   if (!impl_) return empty_session("asking for grants");
-  return impl_->control->while_cores_return([&] { return impl_->control->request(request); });
+  return impl_->control->while_cores_return(
+      std::uint64_t{request.cores} * request.parts,
+      [&] { return impl_->control->request(request); });
 }
 
 Result<Lease> Session::claim(const std::vector<Grant>& grants, const LeaseRequest& request) {
