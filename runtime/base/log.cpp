@@ -27,13 +27,15 @@ std::shared_ptr<spdlog::logger> make_logger(const std::string& name,
 }
 
 std::shared_ptr<spdlog::logger>& slot() {
-  static std::shared_ptr<spdlog::logger> logger;
+  // Never destroyed: threads log while the process exits.
+  static auto& logger = *new std::shared_ptr<spdlog::logger>;
   return logger;
 }
 
 /// Before init_log: made when something is logged for the first time.
 spdlog::logger& default_log() {
-  static const std::shared_ptr<spdlog::logger> logger = make_logger("sublet", spdlog::level::warn);
+  static const auto& logger =
+      *new std::shared_ptr<spdlog::logger>(make_logger("sublet", spdlog::level::warn));
   return *logger;
 }
 
