@@ -39,13 +39,19 @@ transport::ListenOptions listen_options(const wire::Spawn& order) {
           .mostly_warm = order.hot_timeout_ms == 0};
 }
 
+[[noreturn]] void end_well() {
+  flush_output();
+  ::_exit(0);
+}
+
 }  // namespace
 
 ExecutorProcess::ExecutorProcess(ExecutorStart& start)
     : order_(start.order),
       functions_(start.functions),
       control_(start.control),
-      states_(start.order.workers) {}
+      states_(start.order.workers),
+      watchdog_(states_) {}
 
 Result<std::unique_ptr<ExecutorProcess>> ExecutorProcess::start(ExecutorStart start) {
   std::unique_ptr<ExecutorProcess> process(new ExecutorProcess(start));
@@ -65,7 +71,8 @@ Result<std::unique_ptr<ExecutorProcess>> ExecutorProcess::start(ExecutorStart st
 }
 
 Result<void> ExecutorProcess::start_workers(const ExecutorStart& start) {
-  const auto memory = WorkerMemory::make(order_.workers);
+  const auto memory = WorkerMemory::make(
+      order_.workers, order_.stack_bytes == 0 ? kWorkerStack : order_.stack_bytes);
   if (!memory) return tl::unexpected<Error>(memory.error());
   blame_workers(states_);
   auto* counters = reinterpret_cast<wire::WorkerCounters*>(accounting_.data());
@@ -89,7 +96,9 @@ void ExecutorProcess::run() {
   for (;;) {
     collect_poll_fds();
     ::poll(fds_.data(), fds_.size(), poll_timeout_ms());
-    if (functions_.shortest_timeout() > 0ms) end_overrun_calls(states_, base::ticks());
+    if (const auto period = watchdog_period(functions_.shortest_timeout()); period > 0ms) {
+      watchdog_.look(base::ticks(), base::TickRate::get().from(period));
+    }
     // The manager first: when it says stop, nothing else matters.
     if (fds_[0].revents != 0) read_control();
     if (draining_ != Draining::kNo) go_on_draining();
@@ -117,7 +126,7 @@ void ExecutorProcess::leave_drained() {
     state.counters->last_started = state.sequence.load(std::memory_order_relaxed);
     state.counters->drained = 1;
   }
-  ::_exit(0);
+  end_well();
 }
 
 int ExecutorProcess::poll_timeout_ms() const {
@@ -140,13 +149,13 @@ void ExecutorProcess::collect_poll_fds() {
 
 void ExecutorProcess::read_control() {
   auto message = wire::receive_message(control_);
-  if (!message || message->type == wire::MessageType::kStop) ::_exit(0);
+  if (!message || message->type == wire::MessageType::kStop) end_well();
   if (message->type == wire::MessageType::kDrain) {
     if (draining_ == Draining::kNo) draining_ = Draining::kWatching;
     return;
   }
   // Both may take long: a library's constructors, a network's set-up.
-  const StandInWatchdog watchdog(states_, watchdog_period(functions_.shortest_timeout()));
+  const StandInWatchdog stand_in(watchdog_, watchdog_period(functions_.shortest_timeout()));
   if (message->type == wire::MessageType::kOpen) open_function(std::move(*message));
   if (message->type == wire::MessageType::kListen) answer_listen(*message);
 }
@@ -187,7 +196,7 @@ Result<void> ExecutorProcess::load_function(const wire::Open& open, base::Fd mem
   if (!function) return tl::unexpected<Error>(function.error());
   const auto timeout = std::min(open.timeout_ms, kLongestTimeoutMs);
   return functions_.add(open.index, name, function->code, function->form,
-                        std::chrono::milliseconds(timeout));
+                        std::chrono::milliseconds(timeout), function->floats);
 }
 
 void ExecutorProcess::answer_listen(const wire::ReceivedMessage& message) {

@@ -4,6 +4,7 @@
 #include <base/shared_memory.hpp>
 #include <executor/function_table.hpp>
 #include <executor/library_loader.hpp>
+#include <executor/watchdog.hpp>
 #include <executor/worker.hpp>
 #include <topology/topology.hpp>
 #include <transport/any/any_listener.hpp>
@@ -78,6 +79,7 @@ class ExecutorProcess {
   base::SharedMemory accounting_;
   std::vector<std::unique_ptr<transport::AnyListener>> listeners_;
   std::vector<WorkerState> states_;
+  Watchdog watchdog_;
   std::deque<Worker> workers_;
   std::vector<Client> clients_;
   std::vector<pollfd> fds_;

@@ -2,6 +2,7 @@
 #include <executor/signal_safe_text.hpp>
 #include <wire/executor_packets.hpp>
 
+#include <pthread.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -9,15 +10,12 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <span>
 
 namespace sublet::executor {
 namespace {
-
-/// The guard below a worker's stack (worker_memory.hpp) is at least as large; functions with large
-/// frames may touch memory beyond it.
-constexpr std::uintptr_t kStackGuardBytes = 64u << 10;
 
 /// Where a handler runs when the main thread's own stack is full (a library's constructor may do
 /// that).
@@ -26,8 +24,17 @@ alignas(64) std::array<std::byte, kMainHandlerStack> g_main_handler_stack;
 
 int g_control = -1;
 pid_t g_main_thread = -1;
+/// The executor. A child that a function starts runs this code too, in a copy of the memory (fork)
+/// or in the memory itself (vfork, before its exec), and its end is no end of the executor.
+pid_t g_executor = -1;
 thread_local constinit WorkerState* t_worker = nullptr;
 thread_local constinit const char* t_loading = nullptr;
+thread_local sigset_t t_before_fork;
+
+/// What tells a manager to end comes to its executors as well, where a batch system sends it to
+/// every process of a step (Slurm) or a terminal to a whole group. It is the manager that ends
+/// them, when their calls have: by its word, its death or SIGKILL.
+constexpr std::array kManagersSignals{SIGTERM, SIGINT, SIGHUP};
 
 struct SignalText {
   int number;
@@ -61,6 +68,39 @@ constexpr std::array<SignalText, 13> kOtherSignals{{
 }};
 
 std::span<WorkerState> g_workers;
+
+bool is_executor() noexcept {
+  return g_control >= 0 && g_executor == ::getpid();
+}
+
+/// A signal that a child is sent at once waits until the child has its own dispositions.
+void before_fork() noexcept {
+  sigset_t managers;
+  sigemptyset(&managers);
+  for (const int number : kManagersSignals) sigaddset(&managers, number);
+  ::pthread_sigmask(SIG_BLOCK, &managers, &t_before_fork);
+}
+
+void after_fork_in_executor() noexcept {
+  ::pthread_sigmask(SIG_SETMASK, &t_before_fork, nullptr);
+}
+
+/// In a child that a function has forked: from here on nothing in it is the executor's.
+void become_child_of_function() noexcept {
+  g_control = -1;
+  for (const int number : kManagersSignals) ::signal(number, SIG_DFL);
+  if (t_worker != nullptr) t_worker->disown();
+  ::pthread_sigmask(SIG_SETMASK, &t_before_fork, nullptr);
+}
+
+/// For a child that ends by exit() as a program does: what this handler does is to be done for the
+/// executor alone.
+void end_exit_of_child(int code) noexcept {
+  if (g_control < 0) return;  // forked: the rest of exit() is about the child's own copy
+  // A vfork whose exec failed. The handlers that would follow, and this one, are the executor's.
+  register_exit_handlers();
+  ::_exit(code);
+}
 
 void report(Status status, std::string_view text) noexcept {
   wire::Dying dying;
@@ -130,8 +170,9 @@ void add_cause(SignalSafeText& text, int number, const siginfo_t& info) noexcept
     }
   } else if (number == SIGSEGV || number == SIGBUS) {
     text.add(" at address ").add_address(address);
-    const auto stack = t_worker == nullptr ? 0 : reinterpret_cast<std::uintptr_t>(t_worker->stack);
-    if (address < stack && stack - address <= kStackGuardBytes) text.add(": its stack is full");
+    if (t_worker != nullptr && t_worker->in_stack_guard(info.si_addr)) {
+      text.add(": its stack is full");
+    }
   } else if (number == SIGFPE || number == SIGILL) {
     text.add(info.si_code == FPE_INTDIV && number == SIGFPE ? ": integer division by zero" : "");
     text.add(" at instruction ").add_address(address);
@@ -139,17 +180,18 @@ void add_cause(SignalSafeText& text, int number, const siginfo_t& info) noexcept
 }
 
 void on_fatal_signal(int number, siginfo_t* info, void*) noexcept {
-  // In the zygote, and in the executor's own code, a fatal signal is a fault of ours: it ends the
+  // In the zygote, in a function's child and in the executor's own code, a fatal signal ends the
   // process as it would without this handler, so that it is seen as what it is.
+  const bool executor = is_executor();
   const bool own_thread = t_worker != nullptr || ::gettid() == g_main_thread;
   const bool own_fault =
-      g_control < 0 || (own_thread && running_function() == nullptr && t_loading == nullptr);
+      !executor || (own_thread && running_function() == nullptr && t_loading == nullptr);
   SignalSafeText text;
   if (!own_fault) {
     add_cause(add_culprit(text, running_function()), number, *info);
     die(Status::kCrashed, text.view(), 128 + number);
   }
-  if (g_control >= 0) {
+  if (executor) {
     add_cause(text.add("the executor itself"), number, *info);
     report(Status::kCrashed, text.view());
   }
@@ -165,7 +207,7 @@ bool is_this_threads(int number, const siginfo_t& info) noexcept {
 /// A signal to the whole process comes on any thread, the main one first. It is put down to the one
 /// function that runs; where several do nobody can say whose it is, and their calls are lost.
 void on_other_signal(int number, siginfo_t* info, void*) noexcept {
-  if (g_control < 0) {
+  if (!is_executor()) {
     ::signal(number, SIG_DFL);
     ::raise(number);
     return;
@@ -204,6 +246,11 @@ void on_other_signal(int number, siginfo_t* info, void*) noexcept {
 }
 
 void on_exit_called(int code, void*) noexcept {
+  if (!is_executor()) {
+    end_exit_of_child(code);
+    return;
+  }
+  flush_output();
   SignalSafeText text;
   add_culprit(text, running_function())
       .add(" called exit(")
@@ -213,6 +260,10 @@ void on_exit_called(int code, void*) noexcept {
 }
 
 void on_quick_exit_called() noexcept {
+  if (!is_executor()) {
+    end_exit_of_child(EXIT_FAILURE);
+    return;
+  }
   SignalSafeText text;
   add_culprit(text, running_function()).add(" called quick_exit");
   die(Status::kExited, text.view(), EXIT_FAILURE);
@@ -220,7 +271,19 @@ void on_quick_exit_called() noexcept {
 
 }  // namespace
 
+void flush_output() noexcept {
+  if (::ftrylockfile(stdout) != 0) return;
+  ::fflush_unlocked(stdout);
+  ::funlockfile(stdout);
+}
+
 void install_fatal_handlers() {
+  // Caught, not ignored: what a function starts would inherit that, and heed no SIGTERM. The main
+  // thread takes them, so that no function's system call is interrupted.
+  struct sigaction heard {};
+  heard.sa_handler = [](int) {};
+  heard.sa_flags = SA_RESTART;
+  for (const int number : kManagersSignals) ::sigaction(number, &heard, nullptr);
   const stack_t stack{g_main_handler_stack.data(), 0, g_main_handler_stack.size()};
   ::sigaltstack(&stack, nullptr);
   struct sigaction action {};
@@ -243,7 +306,9 @@ void blame_workers(std::span<WorkerState> workers) noexcept {
 
 void arm_fatal_reports(int control_socket) noexcept {
   g_main_thread = ::gettid();
+  g_executor = ::getpid();
   g_control = control_socket;
+  ::pthread_atfork(&before_fork, &after_fork_in_executor, &become_child_of_function);
 }
 
 void register_exit_handlers() noexcept {
@@ -270,6 +335,7 @@ void die_before_start(std::string_view why) noexcept {
 }
 
 void die_by_thread_end(WorkerState& worker) noexcept {
+  if (!is_executor()) ::_exit(EXIT_SUCCESS);  // a child's only thread: pthread_exit ends it well
   SignalSafeText text;
   add_culprit(text, worker.running.load(std::memory_order_relaxed))
       .add(" ended its thread (pthread_exit or cancellation)");
@@ -286,6 +352,13 @@ void die_by_timeout(WorkerState& worker, const FunctionEntry& function) noexcept
 }
 
 void wait_for_the_end() noexcept {
+  if (!is_executor()) {
+    std::fputs(
+        "sublet-executor: a child that a function forked has returned from the function; "
+        "it ends here: the call is its parent's to end\n",
+        stderr);
+    ::_exit(EXIT_FAILURE);
+  }
   for (;;) ::pause();
 }
 

@@ -5,6 +5,9 @@
 // through the control socket, then the process is gone: its memory is not to be trusted any more.
 // Calls in flight on other workers are lost with it.
 //
+// A child that a function starts is no concern of this: it ends as it would in any program.
+// "Nothing of ours" runs in it; one that returns from the function ends there.
+//
 // Everything here is async-signal-safe, and reaches its data through static storage because a
 // signal handler has nothing else.
 
@@ -16,8 +19,11 @@
 namespace sublet::executor {
 
 /// Installs the handlers. Once, in the zygote: executors inherit them. Before arm_fatal_reports
-/// they leave every signal to its default.
+/// they leave every signal to its default. SIGTERM, SIGINT and SIGHUP do nothing from now on.
 void install_fatal_handlers();
+
+/// Writes out what functions have printed, unless one of them is printing: it may never end.
+void flush_output() noexcept;
 
 /// From now on fatal ends are reported to `control_socket`. In the executor, before any thread.
 void arm_fatal_reports(int control_socket) noexcept;
@@ -50,7 +56,8 @@ class LoadingGuard {
 /// Ends the call that the watchdog has taken from `worker`: `function` overran its timeout.
 [[noreturn]] void die_by_timeout(WorkerState& worker, const FunctionEntry& function) noexcept;
 
-/// Another thread is ending the process: touch nothing until it has.
+/// The call is not this thread's to end: another thread is ending the process, or this is the child
+/// of a function. Touch nothing.
 [[noreturn]] void wait_for_the_end() noexcept;
 
 }  // namespace sublet::executor

@@ -9,7 +9,8 @@ FunctionTable::~FunctionTable() {
 }
 
 Result<void> FunctionTable::add(std::uint16_t index, std::string_view name, void* code,
-                                FunctionForm form, std::chrono::milliseconds timeout) {
+                                FunctionForm form, std::chrono::milliseconds timeout,
+                                const std::fenv_t* floats) {
   if (index >= entries_.size()) {
     return fail(ErrorKind::kInvalid, "function number " + std::to_string(index) + " is too high; " +
                                          std::to_string(entries_.size()) +
@@ -25,6 +26,7 @@ Result<void> FunctionTable::add(std::uint16_t index, std::string_view name, void
   copy[name.size()] = '\0';
   entry.name = copy;
   entry.form = form;
+  entry.floats = floats;
   entry.timeout_ms = static_cast<std::uint64_t>(timeout.count());
   entry.timeout = base::TickRate::get().from(timeout);
   if (timeout.count() > 0 && (shortest_.count() == 0 || timeout < shortest_)) shortest_ = timeout;

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <atomic>
+#include <cfenv>
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -23,6 +24,8 @@ struct FunctionEntry {
   const char* name = nullptr;
   std::uint64_t timeout_ms = 0;
   FunctionForm form = FunctionForm::kRfaas;
+  /// How its library wants floating-point numbers treated; null: in the usual way.
+  const std::fenv_t* floats = nullptr;
 };
 
 /// The functions of an executor by the numbers that its clients use. Append-only: an entry never
@@ -46,7 +49,7 @@ class FunctionTable {
 
   /// Publishes a function. kInvalid when the number is too high or taken.
   Result<void> add(std::uint16_t index, std::string_view name, void* code, FunctionForm form,
-                   std::chrono::milliseconds timeout);
+                   std::chrono::milliseconds timeout, const std::fenv_t* floats = nullptr);
 
   /// The shortest timeout of all functions; zero when none has any.
   [[nodiscard]] std::chrono::milliseconds shortest_timeout() const noexcept { return shortest_; }

@@ -75,6 +75,38 @@ class Content {
   std::span<const std::byte> bytes_;
 };
 
+/// What decides how numbers are computed; not the flags of what happened so far.
+std::uint64_t control_bits([[maybe_unused]] const std::fenv_t& floats) noexcept {
+#if defined(__x86_64__)
+  constexpr std::uint32_t kFlags = 0x3f;
+  return std::uint64_t{floats.__control_word} << 32 | (floats.__mxcsr & ~kFlags);
+#elif defined(__aarch64__)
+  return floats.__fpcr;
+#else
+  return 0;  // what a library changes is not noticed
+#endif
+}
+
+/// Keeps the loading thread's floating-point environment as it was, for the next library.
+class FloatWatch {
+ public:
+  FloatWatch() noexcept { std::fegetenv(&before_); }
+  ~FloatWatch() { std::fesetenv(&before_); }
+  FloatWatch(const FloatWatch&) = delete;
+  FloatWatch& operator=(const FloatWatch&) = delete;
+
+  [[nodiscard]] std::unique_ptr<const std::fenv_t> changed() const {
+    std::feclearexcept(FE_ALL_EXCEPT);
+    std::fenv_t now;
+    std::fegetenv(&now);
+    if (control_bits(now) == control_bits(before_)) return nullptr;
+    return std::make_unique<const std::fenv_t>(now);
+  }
+
+ private:
+  std::fenv_t before_{};
+};
+
 std::string replace_all(std::string text, const std::string& from, const std::string& to) {
   for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
     text.replace(at, from.size(), to);
@@ -252,10 +284,13 @@ Result<const LibraryLoader::Library*> LibraryLoader::load(base::Fd memory, const
   }
   const std::string path = "/proc/self/fd/" + std::to_string(memory.get());
   void* handle = nullptr;
+  std::unique_ptr<const std::fenv_t> floats;
   {
+    const FloatWatch watch;
     // An exception of a constructor does not get past the loader: it ends in abort().
     const LoadingGuard guard(library.c_str());
     handle = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    floats = watch.changed();
   }
   // The library may have registered exit handlers of its own; ours come first again.
   register_exit_handlers();
@@ -264,7 +299,7 @@ Result<const LibraryLoader::Library*> LibraryLoader::load(base::Fd memory, const
     const std::string text = replace_all(why != nullptr ? why : "unknown error", path, library);
     return invalid(quoted(library) + " does not load: " + text + remedy_for(text));
   }
-  libraries_.push_back({hash, std::move(memory), handle});
+  libraries_.push_back({hash, std::move(memory), handle, std::move(floats)});
   return &libraries_.back();
 }
 
@@ -281,7 +316,7 @@ Result<LoadedFunction> LibraryLoader::find(base::Fd memory, const LibraryHash& h
   }
   const auto form = form_of((*loaded)->handle, (*loaded)->memory.get(), library, function);
   if (!form) return tl::unexpected<Error>(form.error());
-  return LoadedFunction{code, *form};
+  return LoadedFunction{code, *form, (*loaded)->floats.get()};
 }
 
 }  // namespace sublet::executor

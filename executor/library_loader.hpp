@@ -6,8 +6,10 @@
 #include <wire/limits.hpp>
 
 #include <array>
+#include <cfenv>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,6 +21,7 @@ using LibraryHash = std::array<std::uint8_t, wire::kSha256Bytes>;
 struct LoadedFunction {
   void* code = nullptr;
   FunctionForm form = FunctionForm::kRfaas;
+  const std::fenv_t* floats = nullptr;  ///< As in FunctionEntry; lives as long as the library.
 };
 
 /// Loads function libraries from sealed memory, each content once, and finds functions in them.
@@ -38,6 +41,9 @@ class LibraryLoader {
     LibraryHash hash;
     base::Fd memory;  ///< Open as long as the library: the number in its path stays its own.
     void* handle;
+    /// Of a library whose constructors change it, as -Ofast makes them do, for the thread that
+    /// loads it: in a program that would be the one that calls its functions. Null: unchanged.
+    std::unique_ptr<const std::fenv_t> floats;
   };
   Result<const Library*> load(base::Fd memory, const LibraryHash& hash, const std::string& library);
 

@@ -1,6 +1,8 @@
 // sublet-executor: the process that runs other people's functions. Started by an executor manager,
 // never by a person.
 
+#include <base/descriptors.hpp>
+#include <executor/surroundings.hpp>
 #include <executor/zygote.hpp>
 #include <sublet/version.hpp>
 
@@ -26,17 +28,6 @@ int usage() {
       "started it; start `sublet executor-manager` instead.\n",
       stderr);
   return kUsageError;
-}
-
-/// Descriptors 0 to 2 must be taken, or a socket would become somebody's standard output.
-bool open_standard_descriptors() {
-  int fd;
-  do {
-    fd = ::open("/dev/null", O_RDWR);
-  } while (fd >= 0 && fd <= STDERR_FILENO);
-  if (fd < 0) return false;
-  ::close(fd);
-  return true;
 }
 
 /// How the dynamic linker and hwloc are to behave in a zygote.
@@ -76,6 +67,9 @@ int run_zygote(const char* fd_text, char** argv) {
     return kUsageError;
   }
   prepare_environment(argv);
+  // What the shell that started the manager had open is not for functions.
+  sublet::base::close_all_but({&fd, 1});
+  sublet::executor::prepare_surroundings();
   ::fcntl(fd, F_SETFD, FD_CLOEXEC);
   auto zygote = sublet::executor::Zygote::start(sublet::base::Fd(fd));
   forget_environment();
@@ -90,7 +84,7 @@ int run_zygote(const char* fd_text, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (!open_standard_descriptors()) return 1;
+  if (!sublet::base::open_standard_descriptors()) return 1;
   if (argc == 2 && std::string_view(argv[1]) == "--version") {
     std::puts("sublet-executor " SUBLET_VERSION);
     return 0;

@@ -11,7 +11,6 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <climits>
 #include <csignal>
 #include <cstring>
 #include <string_view>
@@ -25,18 +24,6 @@ constexpr std::string_view kOutOfMemoryScore = "500";
 tl::unexpected<Error> system_error(ErrorKind kind, const std::string& attempted) {
   const int number = errno;
   return fail(kind, attempted + ": " + base::system_text(number), number);
-}
-
-void close_between(int first, int last) noexcept {
-  if (first > last ||
-      ::close_range(static_cast<unsigned>(first), static_cast<unsigned>(last), 0) == 0) {
-    return;
-  }
-  // Kernels before 5.9.
-  rlimit limit{};
-  ::getrlimit(RLIMIT_NOFILE, &limit);
-  const int highest = static_cast<int>(std::min<rlim_t>(limit.rlim_cur, 1u << 20));
-  for (int fd = first; fd <= last && fd < highest; ++fd) ::close(fd);
 }
 
 /// The second last number of /proc/self/statm: pages of private writable memory, stack included.
@@ -71,20 +58,6 @@ Result<void> confine_zygote() {
 bool die_with_parent(pid_t parent) noexcept {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   return ::getppid() == parent;
-}
-
-void close_all_but(std::span<const int> keep) noexcept {
-  std::array<int, 16> kept{};
-  const std::size_t count = std::min(keep.size(), kept.size());
-  std::copy_n(keep.begin(), count, kept.begin());
-  std::sort(kept.begin(), kept.begin() + static_cast<std::ptrdiff_t>(count));
-  int first = STDERR_FILENO + 1;
-  for (std::size_t i = 0; i < count; ++i) {
-    if (kept[i] < first) continue;
-    close_between(first, kept[i] - 1);
-    first = kept[i] + 1;
-  }
-  close_between(first, INT_MAX);
 }
 
 void allow_locked_memory(std::uint64_t bytes) noexcept {

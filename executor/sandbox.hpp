@@ -7,7 +7,6 @@
 #include <sys/types.h>
 
 #include <cstdint>
-#include <span>
 
 namespace sublet::executor {
 
@@ -20,9 +19,6 @@ Result<void> confine_zygote();
 /// In a fresh child: SIGKILL it when its parent, the zygote `parent`, dies. False when that has
 /// happened already. To be repeated when the user id has changed: the kernel forgets it then.
 [[nodiscard]] bool die_with_parent(pid_t parent) noexcept;
-
-/// Closes every descriptor but 0, 1, 2 and `keep`.
-void close_all_but(std::span<const int> keep) noexcept;
 
 /// Lets this process lock `bytes` of memory, as RDMA does with its buffers; before its identity
 /// changes. Best effort: who may not raise the limit meets it when registering, with an error.

@@ -15,6 +15,7 @@ namespace sublet::executor {
 Result<void> Worker::start(const WorkerMemory& memory, const topology::Topology& topology,
                            const topology::Cpuset& cores) {
   state_.stack = memory.stack(state_.index);
+  state_.stack_guard = memory.stack_guard();
   state_.scratch = memory.scratch(state_.index);
   handler_stack_ = memory.handler_stack(state_.index);
   topology_ = &topology;
@@ -22,7 +23,7 @@ Result<void> Worker::start(const WorkerMemory& memory, const topology::Topology&
   pthread_attr_t attributes;
   ::pthread_attr_init(&attributes);
   ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  ::pthread_attr_setstack(&attributes, memory.stack(state_.index), kWorkerStack);
+  ::pthread_attr_setstack(&attributes, memory.stack(state_.index), memory.stack_bytes());
   pthread_t thread;
   const int error = ::pthread_create(&thread, &attributes, &thread_main, this);
   ::pthread_attr_destroy(&attributes);

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <atomic>
+#include <cfenv>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -57,14 +58,21 @@ struct alignas(128) WorkerState {
   base::Ticks hot_ticks = 0;         ///< Idle spinning before the worker sleeps; ~0: for ever.
   std::uint64_t memory_bytes = 0;    ///< The lease's limit, for messages; 0: none.
   std::byte* scratch = nullptr;      ///< Small outputs; a guard page follows.
-  const std::byte* stack = nullptr;  ///< Its low end; a guard lies below.
+  const std::byte* stack = nullptr;  ///< Its low end.
+  std::size_t stack_guard = 0;       ///< Bytes below it that cannot be touched.
   std::uint32_t index = 0;
+
+  const std::fenv_t* floats = nullptr;  ///< What is in force on this thread; null: the usual.
 
   /// What a function says when it fails, and what is said about it.
   std::array<char, wire::kMaxText> function_text{};
   std::array<char, wire::kMaxText> error_text{};
 
   void enter(const FunctionEntry& function, std::uint32_t call, base::Ticks now) noexcept {
+    if (function.floats != floats) [[unlikely]] {
+      floats = function.floats;
+      std::fesetenv(floats != nullptr ? floats : FE_DFL_ENV);
+    }
     sequence.store(call, std::memory_order_relaxed);
     running.store(&function, std::memory_order_relaxed);
     if (function.timeout != 0) {
@@ -73,10 +81,21 @@ struct alignas(128) WorkerState {
     }
   }
 
-  /// False when the watchdog has ended the call: the process is about to end, touch nothing.
+  /// False when the call is not this thread's to end: touch nothing. The watchdog has ended it and
+  /// the process is about to end, or this is a child that the function has forked.
   [[nodiscard]] bool leave(const FunctionEntry& function) noexcept {
+    const bool ours = running.load(std::memory_order_relaxed) == &function;
     running.store(nullptr, std::memory_order_relaxed);
-    return function.timeout == 0 || take_back();
+    return ours && (function.timeout == 0 || take_back());
+  }
+
+  /// In a child that the running function has forked: the call is its parent's.
+  void disown() noexcept { running.store(nullptr, std::memory_order_relaxed); }
+
+  [[nodiscard]] bool in_stack_guard(const void* address) const noexcept {
+    const auto low = reinterpret_cast<std::uintptr_t>(stack);
+    const auto at = reinterpret_cast<std::uintptr_t>(address);
+    return at < low && low - at <= stack_guard;
   }
 
   /// The worker's side of the race for the end of a call. Async-signal-safe.

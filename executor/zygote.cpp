@@ -1,9 +1,12 @@
 #include <base/asymmetric_fence.hpp>
+#include <base/children.hpp>
 #include <base/clock.hpp>
+#include <base/descriptors.hpp>
 #include <base/system_text.hpp>
 #include <executor/executor_process.hpp>
 #include <executor/fatal.hpp>
 #include <executor/sandbox.hpp>
+#include <executor/surroundings.hpp>
 #include <executor/zygote.hpp>
 
 #include <poll.h>
@@ -19,7 +22,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -47,13 +50,6 @@ Result<base::Fd> open_signals() {
   base::Fd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!fd.valid()) return system_error("making a signalfd");
   return fd;
-}
-
-/// What tells a manager to end comes to its executors as well, where a batch system sends it to
-/// every process of a step (Slurm) or a terminal to a whole group. It is the manager that ends
-/// them, when their calls have: by its word, its death or SIGKILL. Executors inherit this.
-void ignore_what_ends_managers() {
-  for (const int number : {SIGTERM, SIGINT, SIGHUP}) ::signal(number, SIG_IGN);
 }
 
 /// One set of cores per worker.
@@ -116,9 +112,8 @@ Result<std::unique_ptr<Zygote>> Zygote::start(base::Fd manager) {
 }
 
 Result<std::unique_ptr<Zygote>> Zygote::prepare(base::Fd& manager) {
-  ignore_what_ends_managers();
   if (auto confined = confine_zygote(); !confined) return tl::unexpected<Error>(confined.error());
-  // Processes that functions leave behind become the zygote's, which ends them.
+  // Processes that the functions of a dead executor have left become the zygote's, which ends them.
   ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   install_fatal_handlers();
   auto signals = open_signals();
@@ -166,6 +161,7 @@ void Zygote::spawn(wire::ReceivedMessage message) {
     complain("the order for an executor has a wrong size");
     return;
   }
+  if (order->uid != home_of_) use_home_of(home_of_ = order->uid);
   wire::Spawned spawned{order->request, -1, EINVAL};
   base::Fd pidfd;
   if (auto cores = check_order(message, *order, topology_); !cores) {
@@ -207,12 +203,29 @@ Result<pid_t> Zygote::fork_executor(const wire::Spawn& order,
   return pid;
 }
 
+/// Where functions run, before there is any thread but this one.
+void Zygote::settle(const wire::Spawn& order, const std::vector<topology::Cpuset>& cores) const {
+  // What functions start and leave belongs to this executor, and to the zygote once it has died.
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  if (order.uid != kKeepId || order.gid != kKeepId) enter_usable_directory();
+  topology::Cpuset all;
+  std::size_t fewest = std::numeric_limits<std::size_t>::max();
+  for (const topology::Cpuset& worker : cores) {
+    all |= worker;
+    fewest = std::min(fewest, worker.count());
+  }
+  adapt_to_cores(fewest);
+  // Libraries are loaded on this thread: what they count, and what they start, are the lease's
+  // cores.
+  if (auto bound = topology_.bind_this_thread(all); !bound) die_before_start(bound.error().what());
+}
+
 void Zygote::become_executor(const wire::Spawn& order, const std::vector<topology::Cpuset>& cores,
                              std::vector<base::Fd> fds, pid_t zygote) {
   if (!die_with_parent(zygote)) ::_exit(0);
   ::setpgid(0, 0);
   const std::array<int, 3> kept{fds[0].get(), fds[1].get(), fds[2].get()};
-  close_all_but(kept);
+  base::close_all_but(kept);
   const int control = fds[0].get();
   arm_fatal_reports(control);
   register_exit_handlers();
@@ -225,6 +238,7 @@ void Zygote::become_executor(const wire::Spawn& order, const std::vector<topolog
     die_before_start(changed.error().what());
   }
   if (!die_with_parent(zygote)) ::_exit(0);
+  settle(order, cores);
   // While there is one thread: later, registering takes the kernel milliseconds.
   if (order.hot_timeout_ms != 0) base::register_asymmetric_fence();
 
@@ -272,14 +286,11 @@ void Zygote::reap() {
   if (any) kill_adopted();
 }
 
-/// Ends what the functions of dead executors have started and put into groups of their own. Its own
-/// children become ours when it has gone, and follow it the same way.
+/// Ends what the functions of dead executors have started and put into groups of their own: those
+/// of living ones are their executor's children. Its own children become ours when it has gone, and
+/// follow it the same way.
 void Zygote::kill_adopted() {
-  const std::string pid = std::to_string(::getpid());
-  // Absent on kernels without CONFIG_PROC_CHILDREN; groups are killed there too.
-  std::ifstream children("/proc/" + pid + "/task/" + pid + "/children");
-  pid_t child;
-  while (children >> child) {
+  for (const pid_t child : base::children()) {
     if (std::find(executors_.begin(), executors_.end(), child) == executors_.end()) {
       ::kill(child, SIGKILL);
     }

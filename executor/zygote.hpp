@@ -40,6 +40,7 @@ class Zygote {
   [[nodiscard]] Result<pid_t> fork_executor(const wire::Spawn& order,
                                             const std::vector<topology::Cpuset>& cores,
                                             std::vector<base::Fd> fds);
+  void settle(const wire::Spawn& order, const std::vector<topology::Cpuset>& cores) const;
   [[noreturn]] void become_executor(const wire::Spawn& order,
                                     const std::vector<topology::Cpuset>& cores,
                                     std::vector<base::Fd> fds, pid_t zygote);
@@ -52,6 +53,7 @@ class Zygote {
   topology::Topology topology_;
   std::unique_ptr<FunctionTable> functions_;
   std::vector<pid_t> executors_;
+  std::uint32_t home_of_ = ~std::uint32_t{0};  ///< Whose HOME the environment names; ~0: ours.
 };
 
 }  // namespace sublet::executor

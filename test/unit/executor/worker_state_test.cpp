@@ -24,7 +24,7 @@ TEST(WorkerState, GivesEachCallToTheWorkerOrToTheWatchdog) {
   std::atomic<bool> done{false};
   std::atomic<std::uint64_t> taken{0};
   std::atomic<std::uint64_t> wrong{0};
-  // As end_overrun_calls does, but the process lives on to count.
+  // As Watchdog::look does, but the process lives on to count.
   std::thread watchdog([&] {
     while (!done.load()) {
       std::uint64_t call = state.watch.load(std::memory_order_acquire);
@@ -57,7 +57,7 @@ TEST(WorkerState, IsNotWatchedWithoutATimeout) {
   state.enter(function, 7, 1);
   EXPECT_EQ(state.running.load(), &function);
   EXPECT_EQ(state.watch.load(), WorkerState::kUnwatched);
-  end_overrun_calls({&state, 1}, std::numeric_limits<base::Ticks>::max());  // ends nothing
+  Watchdog({&state, 1}).look(std::numeric_limits<base::Ticks>::max(), 1);  // ends nothing
   EXPECT_TRUE(state.leave(function));
   EXPECT_EQ(state.running.load(), nullptr);
 }
@@ -73,9 +73,32 @@ TEST(Watchdog, SparesCallsThatHaveTime) {
   FunctionEntry function;
   function.timeout = 1000;
   WorkerState state;
+  Watchdog watchdog({&state, 1});
   state.enter(function, 1, 5000);
-  end_overrun_calls({&state, 1}, 5999);
-  end_overrun_calls({&state, 1}, 4000);  // the stamp of another core, a little behind
+  watchdog.look(5999, 100);
+  watchdog.look(4000, 100);  // the stamp of another core, a little behind
+  EXPECT_TRUE(state.leave(function));
+}
+
+TEST(Watchdog, DoesNotCountTheTimeInWhichTheProcessWasStopped) {
+  const base::TickRate& rate = base::TickRate::get();
+  const base::Ticks period = rate.from(10ms);
+  FunctionEntry function;
+  function.timeout = rate.from(80ms);
+  WorkerState state;
+  Watchdog watchdog({&state, 1});
+  base::Ticks now = rate.from(1s);
+  watchdog.look(now, period);
+  state.enter(function, 1, now + 1);
+  // Twice: each stop counts.
+  for (int i = 0; i < 2; ++i) {
+    for (int looks = 0; looks < 3; ++looks) watchdog.look(now += period, period);
+    watchdog.look(now += rate.from(10s), period);
+  }
+  EXPECT_TRUE(state.leave(function));
+  // A call that began after the stop has its own time alone.
+  state.enter(function, 2, now);
+  watchdog.look(now += period, period);
   EXPECT_TRUE(state.leave(function));
 }
 

@@ -160,6 +160,7 @@ ExecutorUnderTest ZygoteUnderTest::order(const SpawnOptions& options, std::uint6
   spawn.memory_bytes = options.memory_bytes;
   spawn.max_arena_bytes = std::uint64_t{1} << 30;
   spawn.hot_timeout_ms = options.hot_timeout_ms;
+  spawn.stack_bytes = options.stack_bytes;
   spawn.uid = options.uid;
   spawn.gid = options.gid;
   spawn.token = executor.token;

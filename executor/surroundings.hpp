@@ -1,0 +1,24 @@
+#pragma once
+
+// What a function finds around it: the same on every node, however its manager was started.
+
+#include <cstdint>
+
+namespace sublet::executor {
+
+/// In the zygote, first of all: every signal at its default and none blocked, whatever the parent
+/// ignores; an empty standard input; a working directory that exists; no variables that would bind
+/// threads, or take functions for processes of the manager's MPI job.
+void prepare_surroundings();
+
+/// HOME and the like are those of user `uid` from now on. In the zygote: it may ask the network.
+void use_home_of(std::uint32_t uid);
+
+/// In a fresh executor, while it has one thread: `cpus` processing units for each worker's threads,
+/// and lines of standard output that leave at their end.
+void adapt_to_cores(std::uint64_t cpus);
+
+/// Stays in the working directory where this user can, and in / where not.
+void enter_usable_directory();
+
+}  // namespace sublet::executor
