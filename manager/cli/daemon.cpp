@@ -56,6 +56,7 @@ kj::Promise<std::string> Daemon::stop_signal() {
 int daemon_command(const CommandLine& line, const std::vector<std::string>& words,
                    const std::function<Result<void>(const Values&)>& body) {
   return run_command(line, words, [&body](const Values& values) -> Result<void> {
+    ::signal(SIGCHLD, SIG_DFL);  // a parent that ignores it would have us never see a child's end
     if (::sodium_init() < 0) return fail(ErrorKind::kInternal, "libsodium does not start");
     try {
       return body(values);

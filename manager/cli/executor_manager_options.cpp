@@ -3,6 +3,9 @@
 #include <wire/executor_protocol.hpp>
 
 #include <boost/program_options.hpp>
+#include <sys/resource.h>
+
+#include <algorithm>
 
 namespace sublet::cli {
 
@@ -26,6 +29,8 @@ void add_node_options(CommandLine& line) {
       "JSON file with the RDMA devices to use and their addresses, as rFaaS has them")(
       "node-name", po::value<std::string>()->default_value(""),
       "name of this node (default: $SLURMD_NODENAME, else the host name)")(
+      "stack-size", po::value<std::string>()->default_value("0"),
+      "stack of each worker, for instance 64MiB (0: as `ulimit -s` says, at most 1GiB)")(
       "executor-user", po::value<std::string>()->default_value(""),
       "run executors as this user (default: nobody when this is root, else unchanged)")(
       "cgroup", po::value<std::string>()->default_value("auto"),
@@ -64,6 +69,25 @@ Result<std::string> rdma_host(const po::variables_map& values) {
   return host;
 }
 
+/// A function runs with what its author has for the main thread of a program, whatever that is.
+Result<std::uint64_t> stack_size(const std::string& text) {
+  constexpr std::uint64_t kLeast = std::uint64_t{256} << 10;
+  constexpr std::uint64_t kMost = std::uint64_t{64} << 30;
+  constexpr std::uint64_t kMostByItself = std::uint64_t{1} << 30;
+  const auto size = parse_size(text);
+  if (!size) return size;
+  if (*size == 0) {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_STACK, &limit) != 0) return *size;
+    return std::clamp<std::uint64_t>(limit.rlim_cur, kLeast, kMostByItself);
+  }
+  if (*size < kLeast || *size > kMost) {
+    return fail(ErrorKind::kInvalid,
+                "--stack-size is '" + text + "'; allowed are 256KiB to 64GiB, and 0");
+  }
+  return size;
+}
+
 }  // namespace
 
 Result<manager::ExecutorManagerOptions> node_options(const po::variables_map& values) {
@@ -74,6 +98,9 @@ Result<manager::ExecutorManagerOptions> node_options(const po::variables_map& va
   const auto memory = parse_size(values["memory"].as<std::string>());
   if (!memory) return tl::unexpected<Error>(memory.error());
   options.memory_bytes = *memory;
+  const auto stack = stack_size(values["stack-size"].as<std::string>());
+  if (!stack) return tl::unexpected<Error>(stack.error());
+  options.stack_bytes = *stack;
   options.oversubscribe = values["oversubscribe"].as<std::uint32_t>();
   if (options.oversubscribe == 0 || options.oversubscribe > kMaxOversubscribe) {
     return fail(ErrorKind::kInvalid, "--oversubscribe is " + std::to_string(options.oversubscribe) +

@@ -1,5 +1,6 @@
 // The `sublet` command.
 
+#include <base/descriptors.hpp>
 #include <cli/command.hpp>
 #include <cli/exit_codes.hpp>
 #include <sublet/version.hpp>
@@ -64,5 +65,6 @@ int run(int argc, char** argv) {
 }  // namespace sublet::cli
 
 int main(int argc, char** argv) {
+  if (!sublet::base::open_standard_descriptors()) return sublet::cli::kExitFailure;
   return sublet::cli::run(argc, argv);
 }

@@ -3,6 +3,7 @@
 // Small helpers around KJ's promises.
 
 #include <base/printable_text.hpp>
+#include <wire/running_time.hpp>
 
 #include <kj/async.h>
 #include <kj/debug.h>
@@ -31,7 +32,7 @@ inline std::string text_of(const kj::Exception& exception) {
 template <class T>
 kj::Promise<T> within(kj::Timer& timer, std::chrono::nanoseconds limit, kj::Promise<T> promise,
                       std::string what) {
-  auto late = timer.afterDelay(to_kj(limit)).then([what = std::move(what), limit]() -> T {
+  auto late = wire::after_running(timer, limit).then([what = std::move(what), limit]() -> T {
     const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(limit).count();
     kj::throwFatalException(
         KJ_EXCEPTION(OVERLOADED, kj::str(what.c_str(), " took longer than ", ms, " ms")));

@@ -22,7 +22,7 @@ constexpr int kBacklog = 128;
 constexpr kj::Duration kLimitAfter = 20 * kj::MILLISECONDS;
 
 /// From the end of a process to its zygote's word on how it ended.
-constexpr kj::Duration kToldWithin = 1 * kj::SECONDS;
+constexpr std::chrono::seconds kToldWithin{1};
 
 /// A process without a pidfd whose zygote has ended is looked for so long, so often.
 constexpr kj::Duration kGoneWithin = 2 * kj::SECONDS;
@@ -71,7 +71,7 @@ Result<kj::Own<Executor>> Executor::start(const ExecutorServices& services, Exec
       spawning.then([&self](Result<Zygote::Child> child) { self.spawned(std::move(child)); }));
   self.tasks_.add(self.control_->serve(
       [&self](const wire::ReceivedMessage& message) { self.receive(message); }));
-  self.tasks_.add(services.timer.afterDelay(to_kj(wire::kExecutorStart)).then([&self] {
+  self.tasks_.add(wire::after_running(services.timer, wire::kExecutorStart).then([&self] {
     if (!self.ready_to_serve_) self.abandon("it did not become ready in time");
   }));
   return kj::mv(executor);
@@ -114,10 +114,9 @@ kj::Promise<void> Executor::watch() {
   }
   auto gone = until_gone().fork();
   auto told = services_.zygote.ended(pid_);
-  auto untold =
-      gone.addBranch().then([this] { return services_.timer.afterDelay(kToldWithin); }).then([] {
-        return std::string("ended, and its zygote did not say how");
-      });
+  auto untold = gone.addBranch()
+                    .then([this] { return wire::after_running(services_.timer, kToldWithin); })
+                    .then([] { return std::string("ended, and its zygote did not say how"); });
   return told.exclusiveJoin(kj::mv(untold))
       .then([this, gone = kj::mv(gone)](std::string fate) mutable {
         kill();  // its zygote may have died before it
@@ -236,7 +235,7 @@ void Executor::drain() {
 void Executor::stop() {
   if (over_) return;
   if (auto asked = control_->send(wire::MessageType::kStop); !asked) kill();
-  tasks_.add(services_.timer.afterDelay(to_kj(wire::kExecutorStop)).then([this] { kill(); }));
+  tasks_.add(wire::after_running(services_.timer, wire::kExecutorStop).then([this] { kill(); }));
 }
 
 void Executor::abandon(const std::string& reason) {

@@ -122,6 +122,7 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
   auto manager = kj::heap<ExecutorManager>(io, std::move(zygote), std::move(*offer), options);
   manager->services_.uid = user->uid;
   manager->services_.gid = user->gid;
+  manager->services_.stack_bytes = options.stack_bytes;
   manager->services_.data_host = options.data_host;
   manager->advertise_ = options.advertise;
   manager->services_.rdma_host = options.rdma_host;

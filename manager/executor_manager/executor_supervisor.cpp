@@ -67,6 +67,7 @@ Result<ExecutorOrder> ExecutorSupervisor::make_order() const {
   // The client rounds its arena up to huge pages.
   spawn.max_arena_bytes = sum_or_most(terms_.arena_bytes, std::uint64_t{2} << 20);
   spawn.hot_timeout_ms = terms_.hot_timeout_ms;
+  spawn.stack_bytes = services_.stack_bytes;
   spawn.uid = services_.uid;
   spawn.gid = services_.gid;
   spawn.token = terms_.token;

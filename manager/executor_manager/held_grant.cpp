@@ -27,7 +27,7 @@ HeldGrant::HeldGrant(NodeServices& services, GrantTerms terms,
 
 Result<void> HeldGrant::start() {
   if (auto started = executors_.start(); !started) return started;
-  tasks_.add(services_.executors.timer.afterDelay(to_kj(wire::kClaimTimeout)).then([this] {
+  tasks_.add(wire::after_running(services_.executors.timer, wire::kClaimTimeout).then([this] {
     if (state_ == State::kGranted) end("nobody claimed it in time", false);
   }));
   expiry_ = until_expiry().eagerlyEvaluate(

@@ -1,15 +1,23 @@
+#include <base/children.hpp>
 #include <base/log.hpp>
 #include <base/system_text.hpp>
 #include <executor_manager/zygote.hpp>
 
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+
+#include <algorithm>
+#include <chrono>
 
 namespace sublet::manager {
 namespace {
 
 /// Ends of children that are kept for who asks later; older ones are forgotten.
 constexpr std::size_t kMaxEnded = 1024;
+
+/// For the end of executors whose zygote has died, and of what their functions have started.
+constexpr auto kOrphansEnd = std::chrono::seconds(2);
 
 std::string describe(int wait_status) {
   if (WIFSIGNALED(wait_status)) {
@@ -24,7 +32,9 @@ std::string describe(int wait_status) {
 }  // namespace
 
 Zygote::Zygote(kj::UnixEventPort& port, ZygoteProcess process)
-    : port_(port), process_(std::move(process)), tasks_(*this) {
+    : port_(port), process_(std::move(process)), others_(base::children()), tasks_(*this) {
+  // What a dead zygote leaves comes to us, not to the system, where it would live on.
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   serve();
 }
 
@@ -44,6 +54,7 @@ void Zygote::restart() {
   ::kill(process_.pid, SIGKILL);
   ::waitpid(process_.pid, nullptr, 0);
   base::log().error("the zygote (pid {}) died; starting another", process_.pid);
+  end_orphans();
   auto process = start_zygote(process_.descriptors);
   if (!process) {
     fail_all(process.error().what());
@@ -53,6 +64,25 @@ void Zygote::restart() {
   process_ = std::move(*process);
   serve();
   fail_all("died with its zygote");
+}
+
+/// Executors die with their zygote; when they have, their own children become ours in turn.
+void Zygote::end_orphans() const {
+  const auto deadline = std::chrono::steady_clock::now() + kOrphansEnd;
+  for (;;) {
+    bool any = false;
+    for (const pid_t child : base::children()) {
+      if (std::find(others_.begin(), others_.end(), child) != others_.end()) continue;
+      any = true;
+      ::kill(child, SIGKILL);
+      ::waitpid(child, nullptr, WNOHANG);
+    }
+    if (!any) return;
+    if (std::chrono::steady_clock::now() > deadline) break;
+    const timespec pause{0, 1'000'000};
+    ::nanosleep(&pause, nullptr);
+  }
+  base::log().error("some processes of dead executors do not end although they were killed");
 }
 
 void Zygote::fail_all(const std::string& reason) {

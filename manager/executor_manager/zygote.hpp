@@ -41,11 +41,13 @@ class Zygote : private kj::TaskSet::ErrorHandler {
   void serve();
   void receive(wire::ReceivedMessage message);
   void restart();
+  void end_orphans() const;
   void fail_all(const std::string& reason);
   void taskFailed(kj::Exception&& exception) override;
 
   kj::UnixEventPort& port_;
   ZygoteProcess process_;
+  std::vector<pid_t> others_;  ///< Children of this process that are none of the zygote's.
   std::unique_ptr<MessageSocket> socket_;
   std::uint64_t next_request_ = 1;
   std::map<std::uint64_t, kj::Own<kj::PromiseFulfiller<Result<Child>>>> spawning_;

@@ -111,6 +111,10 @@ void LeaseBook::node_left(NodeNumber number) {
   nodes_.forget(number);
 }
 
+void LeaseBook::excuse_silence(milliseconds time) {
+  nodes_.excuse_silence(time);
+}
+
 LeaseBook::Due LeaseBook::tick(Time now) {
   Due due;
   for (const NodeTable::Silent& silent : nodes_.write_off_silent(now)) {

@@ -92,6 +92,8 @@ class LeaseBook {
   };
   /// What is due: silent nodes, overdue and unclaimed grants. Call it a few times a second.
   Due tick(Time now);
+  /// This process was stopped for `time`: what nodes said meanwhile has not been heard.
+  void excuse_silence(milliseconds time);
 
   // For looking at.
   [[nodiscard]] const NodeTable& nodes() const { return nodes_; }

@@ -76,6 +76,10 @@ void NodeTable::give_back(const GrantTerms& terms) {
   node.used_memory -= terms.memory_bytes;
 }
 
+void NodeTable::excuse_silence(milliseconds time) {
+  for (auto& [number, node] : nodes_) node.heard += time;
+}
+
 std::vector<NodeTable::Silent> NodeTable::write_off_silent(Time now) {
   std::vector<Silent> silent;
   for (auto& [number, node] : nodes_) {

@@ -51,6 +51,9 @@ class NodeTable {
   void take(const GrantTerms& terms);
   void give_back(const GrantTerms& terms);
 
+  /// Nobody could be heard for `time`.
+  void excuse_silence(milliseconds time);
+
   struct Silent {
     NodeNumber node{};
     milliseconds silence{0};

@@ -22,6 +22,8 @@ constexpr milliseconds kTick{500};
 constexpr std::size_t kMaxAnnouncements = 64;
 /// Else Cap'n Proto takes 8 KiB for a call.
 constexpr capnp::MessageSize kSmallCall{64, 1};
+/// A tick that is so late comes after a stop of this process.
+constexpr milliseconds kStopped{1500};
 
 /// Numbers count up from the time of the start in steps that leases do not catch up with (65536 a
 /// second), so that a restarted manager gives none away twice.
@@ -70,6 +72,7 @@ ResourceManagerService::ResourceManagerService(kj::Timer& timer, Clock clock)
       book_(LeaseBook::Limits{}, first_lease(clock_()), fill_random),
       instance_(random_instance()),
       tasks_(*this) {
+  last_tick_ = now();
   tasks_.add(tick_loop());
 }
 
@@ -347,6 +350,9 @@ kj::Promise<void> ResourceManagerService::tick_loop() {
 }
 
 void ResourceManagerService::tick() {
+  // Stopped for a while (SIGSTOP), we have not heard what the nodes have said meanwhile.
+  const Time last = std::exchange(last_tick_, now());
+  if (last_tick_ - last > kStopped) book_.excuse_silence(last_tick_ - last);
   const LeaseBook::Due due = book_.tick(now());
   for (const std::string& note : due.notes) base::log().warn("{}", note);
   for (auto link = links_.begin(); link != links_.end();) {

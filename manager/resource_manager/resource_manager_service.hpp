@@ -101,6 +101,7 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
 
   kj::Timer& timer_;
   Clock clock_;
+  Time last_tick_{};
   LeaseBook book_;
   std::map<NodeNumber, Link> links_;
   std::uint64_t next_serial_ = 1;
