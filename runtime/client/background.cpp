@@ -1,5 +1,6 @@
 #include <base/log.hpp>
 #include <client/background.hpp>
+#include <client/last_handle.hpp>
 
 #include <pthread.h>
 #include <signal.h>
@@ -49,6 +50,7 @@ void Background::drain() {
 
 void Background::main() {
   ::pthread_setname_np(::pthread_self(), "sublet-mend");
+  const OwnThread own;
   std::unique_lock lock(mutex_);
   for (;;) {
     ++idle_;

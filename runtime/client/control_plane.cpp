@@ -67,6 +67,20 @@ ControlPlane::~ControlPlane() {
   });
 }
 
+bool ControlPlane::cores_may_return(std::uint64_t cores) {
+  const base::Ticks now = base::ticks();
+  const base::Ticks moment = base::TickRate::get().from(kCoresReturn);
+  const base::Ticks released = released_at_.load(std::memory_order_relaxed);
+  if (released != 0 && now - released < moment) return true;
+  if (now - opened_at_ >= moment) return false;
+  // More than there are never return.
+  const auto all = nodes();
+  if (!all) return false;
+  std::uint64_t there = 0;
+  for (const NodeInfo& node : *all) there += node.state == "up" ? node.cores : 0;
+  return there >= cores;
+}
+
 void ControlPlane::set_manager(std::string named, std::string directory) {
   const std::lock_guard lock(mutex_);
   named_ = std::move(named);
@@ -74,6 +88,7 @@ void ControlPlane::set_manager(std::string named, std::string directory) {
 }
 
 Result<ControlPlane::Manager*> ControlPlane::manager() {
+  if (base::fork_generation() != generation_) return fail(ErrorKind::kInvalid, base::kForkedText);
   const std::lock_guard lock(mutex_);
   if (manager_ != nullptr && !manager_->gone.load(std::memory_order_acquire)) return manager_;
   // What an address file said may be old; an address that somebody named stays.

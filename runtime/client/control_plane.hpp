@@ -1,11 +1,13 @@
 #pragma once
 
 #include <base/clock.hpp>
+#include <base/fork_guard.hpp>
 #include <base/node_identity.hpp>
 #include <client/node_link.hpp>
 #include <sublet/session.hpp>
 #include <wire/manager_address.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <memory>
@@ -25,16 +27,17 @@ class ControlPlane {
   ControlPlane(base::NodeIdentity node, std::string transport, const Timeouts& timeouts);
   ~ControlPlane();
 
-  /// Asks again, for a moment, what was refused just after this process gave a lease back: cores
-  /// return when the executors on them have ended, some milliseconds later.
+  /// Asks again, for a moment, what was refused just after this process gave a lease back, or just
+  /// after it started, perhaps because another one ended: cores return when the executors on them
+  /// have ended, some milliseconds later. `cores`: as many as are asked for.
   template <class Ask>
-  auto while_cores_return(Ask&& ask) -> decltype(ask()) {
-    for (;;) {
+  auto while_cores_return(std::uint64_t cores, Ask&& ask) -> decltype(ask()) {
+    for (auto pause = kAskAgain;; pause = std::min(2 * pause, kAskLater)) {
       auto answer = ask();
-      if (answer || answer.error().kind() != ErrorKind::kOverloaded || !cores_may_return()) {
+      if (answer || answer.error().kind() != ErrorKind::kOverloaded || !cores_may_return(cores)) {
         return answer;
       }
-      std::this_thread::sleep_for(kAskAgain);
+      std::this_thread::sleep_for(pause);
     }
   }
   /// A lease of this process was given back.
@@ -64,15 +67,13 @@ class ControlPlane {
   static constexpr int kMaxLeaseAttempts = 8;
   static constexpr auto kCoresReturn = std::chrono::seconds(1);
   static constexpr auto kAskAgain = std::chrono::milliseconds(5);
+  static constexpr auto kAskLater = std::chrono::milliseconds(80);
 
   /// `was_granted`: it is a node that failed, not the resource manager.
   Result<std::vector<std::unique_ptr<NodeLink>>> lease_once(
       const LeaseRequest& wanted, const std::shared_ptr<LeaseEvents>& events, bool& was_granted);
 
-  [[nodiscard]] bool cores_may_return() const noexcept {
-    const base::Ticks released = released_at_.load(std::memory_order_relaxed);
-    return released != 0 && base::ticks() - released < base::TickRate::get().from(kCoresReturn);
-  }
+  [[nodiscard]] bool cores_may_return(std::uint64_t cores);
 
   struct Manager;  ///< Lives on the helper thread's loop.
   /// Connects when there is no connection, or no longer one: a manager may have been started again,
@@ -80,6 +81,8 @@ class ControlPlane {
   Result<Manager*> manager();
   Result<Manager*> connect(const wire::ManagerLocation& location);
 
+  std::uint64_t generation_ = base::fork_generation();
+  const base::Ticks opened_at_ = base::ticks();
   base::NodeIdentity node_;
   std::string transport_;
   std::shared_ptr<ControlThread> thread_;

@@ -3,6 +3,7 @@
 #include <base/system_text.hpp>
 #include <base/tcp_options.hpp>
 #include <client/control_thread.hpp>
+#include <client/last_handle.hpp>
 #include <wire/address.hpp>
 #include <wire/connect.hpp>
 
@@ -38,8 +39,13 @@ ControlThread::~ControlThread() {
   thread_.join();
 }
 
+Error ControlThread::not_in_child(const std::string& attempted) {
+  return Error(ErrorKind::kInvalid, attempted + ": " + base::kForkedText);
+}
+
 void ControlThread::main() {
   ::pthread_setname_np(::pthread_self(), "sublet-control");
+  const OwnThread own;
   try {
     serve();
   } catch (const kj::Exception& exception) {
@@ -51,7 +57,11 @@ void ControlThread::main() {
 }
 
 void ControlThread::serve() {
+  // KJ ignores SIGPIPE for the whole process; here all signals are blocked, which does as well.
+  struct sigaction applications {};
+  ::sigaction(SIGPIPE, nullptr, &applications);
   auto io = kj::setupAsyncIo();
+  ::sigaction(SIGPIPE, &applications, nullptr);
   auto stop = kj::newPromiseAndFulfiller<void>();
   stop_ = stop.fulfiller.get();
   {

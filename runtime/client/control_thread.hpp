@@ -1,8 +1,10 @@
 #pragma once
 
 #include <base/fd.hpp>
+#include <base/fork_guard.hpp>
 #include <client/heard_out_stream.hpp>
 #include <sublet/result.hpp>
+#include <wire/running_time.hpp>
 
 #include <capnp/rpc-twoparty.h>
 #include <kj/async-io.h>
@@ -54,7 +56,9 @@ class ControlThread {
  private:
   void main();
   void serve();
+  [[nodiscard]] static Error not_in_child(const std::string& attempted);
 
+  std::uint64_t generation_ = base::fork_generation();
   Timeouts timeouts_;
   kj::Own<const kj::Executor> executor_;
   ControlLoop* loop_ = nullptr;
@@ -68,7 +72,9 @@ class ControlThread {
 class Connection : public kj::Refcounted {
  public:
   Connection(kj::Own<kj::AsyncIoStream> stream)
-      : stream_(kj::mv(stream)), client_(stream_), gone_(client_.onDisconnect().fork()) {}
+      : stream_(kj::mv(stream)), client_(stream_), gone_(client_.onDisconnect().fork()) {
+    KJ_IF_MAYBE (fd, stream_.getFd()) guard_ = std::make_unique<base::ForkGuard>(*fd);
+  }
 
   capnp::Capability::Client bootstrap() { return client_.bootstrap(); }
   /// Resolves when the other side has gone.
@@ -76,6 +82,7 @@ class Connection : public kj::Refcounted {
 
  private:
   HeardOutStream stream_;
+  std::unique_ptr<base::ForkGuard> guard_;  ///< A child's copy would keep our leases.
   capnp::TwoPartyClient client_;
   kj::ForkedPromise<void> gone_;
 };
@@ -113,16 +120,17 @@ Error to_error(const std::string& attempted, const kj::Exception& exception);
 template <class T, class Start>
 Result<T> ControlThread::run(const std::string& attempted, std::chrono::milliseconds limit,
                              Start&& start) {
+  if (base::fork_generation() != generation_) {
+    return tl::unexpected<Error>(not_in_child(attempted));
+  }
   if (!failure_.empty()) return fail(ErrorKind::kOverloaded, attempted + ": " + failure_);
   try {
     return executor_->executeSync([&]() -> kj::Promise<Result<T>> {
       auto late =
-          loop_->timer()
-              .afterDelay(limit.count() * kj::MILLISECONDS)
-              .then([&attempted, limit]() -> Result<T> {
-                return fail(ErrorKind::kDisconnected, attempted + ": no answer within " +
-                                                          std::to_string(limit.count()) + " ms");
-              });
+          wire::after_running(loop_->timer(), limit).then([&attempted, limit]() -> Result<T> {
+            return fail(ErrorKind::kDisconnected,
+                        attempted + ": no answer within " + std::to_string(limit.count()) + " ms");
+          });
       return kj::evalNow([&] { return start(*loop_); })
           .catch_([&attempted](kj::Exception&& exception) -> Result<T> {
             return tl::unexpected<Error>(to_error(attempted, exception));

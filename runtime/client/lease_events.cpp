@@ -1,3 +1,4 @@
+#include <client/last_handle.hpp>
 #include <client/lease_events.hpp>
 
 namespace sublet::client {
@@ -14,12 +15,18 @@ void LeaseEvents::set_on_lost(std::function<void(const std::string&)> callback) 
 
 void LeaseEvents::ending(const EndingNotice& notice) {
   const std::lock_guard lock(mutex_);
-  if (on_ending_) on_ending_(notice);
+  if (!on_ending_) return;
+  notice_exit();
+  const auto callback = on_ending_;
+  callback(notice);
 }
 
 void LeaseEvents::lost(const std::string& reason) {
   const std::lock_guard lock(mutex_);
-  if (on_lost_) on_lost_(reason);
+  if (!on_lost_) return;
+  notice_exit();
+  const auto callback = on_lost_;
+  callback(reason);
 }
 
 void LeaseEvents::call_attention() noexcept {

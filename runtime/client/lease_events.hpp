@@ -1,5 +1,6 @@
 #pragma once
 
+#include <base/fork_guard.hpp>
 #include <sublet/lease.hpp>
 
 #include <atomic>
@@ -35,11 +36,12 @@ class LeaseEvents {
 
  private:
   std::atomic<bool> attention_{false};
+  base::ForkGuard in_child_{attention_};  ///< The lease's calls end there.
   std::mutex news_mutex_;
   std::condition_variable news_;
-  std::uint64_t calls_ = 0;  ///< For attention, by other threads.
-  std::uint64_t seen_ = 0;   ///< Of them, by wait().
-  std::mutex mutex_;         ///< Guards the callbacks.
+  std::uint64_t calls_ = 0;     ///< For attention, by other threads.
+  std::uint64_t seen_ = 0;      ///< Of them, by wait().
+  std::recursive_mutex mutex_;  ///< Guards the callbacks, which may change themselves.
   std::function<void(const EndingNotice&)> on_ending_;
   std::function<void(const std::string&)> on_lost_;
 };

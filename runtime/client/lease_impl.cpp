@@ -165,6 +165,7 @@ void LeaseImpl::await_fate(const NodeState& state, std::uint32_t generation) {
 Result<std::uint16_t> LeaseImpl::open(const std::string& path, const std::string& name,
                                       const FunctionOptions& options) {
   if (released_) return fail(ErrorKind::kInvalid, "the lease was released");
+  if (forked()) return fail(ErrorKind::kInvalid, base::kForkedText);
   auto prepared = functions_->prepare(path, name, options);
   if (!prepared) return tl::unexpected<Error>(prepared.error());
   const OpenFunction& function = prepared->function;
@@ -303,6 +304,7 @@ WorkerInfo LeaseImpl::worker_info(std::size_t index) const {
 
 Result<void> LeaseImpl::extend(std::chrono::seconds duration) {
   if (released_) return fail(ErrorKind::kInvalid, "the lease was released");
+  if (forked()) return fail(ErrorKind::kInvalid, base::kForkedText);
   if (events_->attention()) workers_.attend();
   // Workers that came later are of leases of their own.
   std::set<std::uint64_t> extended;
@@ -322,6 +324,7 @@ Result<void> LeaseImpl::extend(std::chrono::seconds duration) {
 }
 
 Result<Usage> LeaseImpl::usage() {
+  if (forked()) return fail(ErrorKind::kInvalid, base::kForkedText);
   if (events_->attention()) workers_.attend();
   background_.drain();
   Usage sum;
@@ -340,7 +343,7 @@ Result<Usage> LeaseImpl::usage() {
 }
 
 void LeaseImpl::release() noexcept {
-  if (released_) return;
+  if (released_ || forked()) return;
   released_ = true;
   workers_.stop("the lease was released");
   for (const auto& node : nodes_) node->release();

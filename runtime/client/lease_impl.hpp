@@ -66,6 +66,7 @@ class LeaseImpl {
   LeaseImpl(std::shared_ptr<ControlPlane> control, std::vector<std::unique_ptr<NodeLink>> nodes,
             std::shared_ptr<LeaseEvents> events, const LeaseRequest& request,
             std::shared_ptr<TraceBuffer> trace, std::shared_ptr<transport::Arena> arena);
+  [[nodiscard]] bool forked() const noexcept { return base::fork_generation() != generation_; }
   Result<void> connect_all();
   /// Recovery, then replacement.
   void mend(base::Ticks now);
@@ -81,6 +82,7 @@ class LeaseImpl {
   std::shared_ptr<LeaseEvents> events_;
   std::shared_ptr<TraceBuffer> trace_;
   std::shared_ptr<transport::Arena> arena_;
+  std::uint64_t generation_ = base::fork_generation();
   std::uint64_t id_ = 0;
   std::atomic<std::int64_t> expires_unix_ms_{0};  ///< Read in the background.
   bool released_ = false;

@@ -29,6 +29,10 @@ namespace {
 constexpr auto kStartTimeout = std::chrono::seconds(10);
 constexpr auto kStopTimeout = std::chrono::seconds(3);
 
+// Of the manager.
+constexpr int kLifelineFd = 3;
+constexpr int kAddressFd = 4;
+
 /// $SUBLET_EXECUTABLE, else beside this library (../bin/sublet), else on the PATH.
 Result<std::string> find_executable() {
   const auto usable = [](const std::string& path) { return ::access(path.c_str(), X_OK) == 0; };
@@ -73,7 +77,7 @@ Result<std::pair<base::Fd, base::Fd>> make_pipe() {
   return std::make_pair(base::Fd(fds[0]), base::Fd(fds[1]));
 }
 
-/// Reads the line that the child writes once it listens.
+/// Reads the line that the manager writes once it listens.
 Result<std::string> read_address(int fd) {
   const auto deadline = std::chrono::steady_clock::now() + kStartTimeout;
   std::string line;
@@ -106,6 +110,50 @@ Result<std::string> read_address(int fd) {
   }
 }
 
+/// Starts `argv` with `lifeline` and `address` as its descriptors kLifelineFd and kAddressFd. What
+/// is started forks and ends: the manager is nobody's child.
+Result<void> spawn(std::vector<char*> argv, int lifeline, int address) {
+  argv.push_back(nullptr);
+  // Descriptors 3 and 4 may be those of the pipes themselves: out of the way first.
+  const base::Fd lifeline_high(::fcntl(lifeline, F_DUPFD_CLOEXEC, 16));
+  const base::Fd address_high(::fcntl(address, F_DUPFD_CLOEXEC, 16));
+  if (!lifeline_high.valid() || !address_high.valid()) {
+    // The limit may be lower than these numbers, which is no argument then.
+    const int number = errno == EINVAL ? EMFILE : errno;
+    return fail(ErrorKind::kInternal, "starting a private manager: " + base::system_text(number),
+                number);
+  }
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, lifeline_high.get(), kLifelineFd);
+  ::posix_spawn_file_actions_adddup2(&actions, address_high.get(), kAddressFd);
+  posix_spawnattr_t attributes;
+  ::posix_spawnattr_init(&attributes);
+  // A terminal's Ctrl-C is for the application; the manager follows it through the lifeline. What
+  // the application ignores or blocks is its own affair.
+  ::posix_spawnattr_setflags(
+      &attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  sigset_t set;
+  sigemptyset(&set);
+  ::posix_spawnattr_setsigmask(&attributes, &set);
+  sigfillset(&set);
+  ::posix_spawnattr_setsigdefault(&attributes, &set);
+  pid_t pid = -1;
+  const int error = ::posix_spawn(&pid, argv[0], &actions, &attributes, argv.data(), environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  ::posix_spawnattr_destroy(&attributes);
+  if (error != 0) {
+    return fail(
+        ErrorKind::kInternal,
+        std::string("starting a private manager (") + argv[0] + "): " + base::start_text(error),
+        error);
+  }
+  // An application that ignores SIGCHLD has nothing to wait for.
+  while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<PrivateManager>> PrivateManager::start(const SessionOptions& options) {
@@ -116,11 +164,9 @@ Result<std::unique_ptr<PrivateManager>> PrivateManager::start(const SessionOptio
   if (!lifeline) return tl::unexpected<Error>(lifeline.error());
   if (!address) return tl::unexpected<Error>(address.error());
 
-  constexpr int kLifelineFd = 3;
-  constexpr int kAddressFd = 4;
-  std::vector<std::string> arguments = {*executable,     "private-manager",
-                                        "--lifeline-fd", std::to_string(kLifelineFd),
-                                        "--address-fd",  std::to_string(kAddressFd)};
+  std::vector<std::string> arguments = {
+      *executable,    "private-manager",          "--lifeline-fd", std::to_string(kLifelineFd),
+      "--address-fd", std::to_string(kAddressFd), "--parent",      std::to_string(::getpid())};
   if (!options.private_cpuset.empty()) {
     arguments.insert(arguments.end(), {"--cpuset", options.private_cpuset});
   }
@@ -134,65 +180,38 @@ Result<std::unique_ptr<PrivateManager>> PrivateManager::start(const SessionOptio
   std::vector<char*> argv;
   argv.reserve(arguments.size() + 1);
   for (std::string& argument : arguments) argv.push_back(argument.data());
-  argv.push_back(nullptr);
-
-  // Descriptors 3 and 4 may be those of the pipes themselves: out of the way first.
-  base::Fd lifeline_high(::fcntl(lifeline->first.get(), F_DUPFD_CLOEXEC, 16));
-  base::Fd address_high(::fcntl(address->second.get(), F_DUPFD_CLOEXEC, 16));
-  if (!lifeline_high.valid() || !address_high.valid()) {
-    // The limit may be lower than these numbers, which is no argument then.
-    const int number = errno == EINVAL ? EMFILE : errno;
-    return fail(ErrorKind::kInternal, "starting a private manager: " + base::system_text(number),
-                number);
-  }
-  posix_spawn_file_actions_t actions;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_adddup2(&actions, lifeline_high.get(), kLifelineFd);
-  ::posix_spawn_file_actions_adddup2(&actions, address_high.get(), kAddressFd);
-  posix_spawnattr_t attributes;
-  ::posix_spawnattr_init(&attributes);
-  // A terminal's Ctrl-C is for the application; the manager follows it through the lifeline.
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
-  sigset_t none;
-  sigemptyset(&none);
-  ::posix_spawnattr_setsigmask(&attributes, &none);
-  pid_t pid = -1;
-  const int error =
-      ::posix_spawn(&pid, executable->c_str(), &actions, &attributes, argv.data(), environ);
-  ::posix_spawn_file_actions_destroy(&actions);
-  ::posix_spawnattr_destroy(&attributes);
-  if (error != 0) {
-    return fail(ErrorKind::kInternal,
-                "starting a private manager (" + *executable + "): " + base::start_text(error),
-                error);
+  if (auto spawned = spawn(std::move(argv), lifeline->first.get(), address->second.get());
+      !spawned) {
+    return tl::unexpected<Error>(spawned.error());
   }
   address->second.reset();
-  address_high.reset();
-  auto manager = std::make_unique<PrivateManager>(pid, std::move(lifeline->second), "");
-  auto line = read_address(address->first.get());
+  auto manager =
+      std::make_unique<PrivateManager>(std::move(lifeline->second), std::move(address->first));
+  auto line = read_address(manager->alive_.get());
   if (!line) return tl::unexpected<Error>(line.error());
   manager->address_ = *line;
   base::log().info("started a private manager at {}", *line);
   return manager;
 }
 
-PrivateManager::PrivateManager(pid_t pid, base::Fd lifeline, std::string address)
-    : pid_(pid), lifeline_(std::move(lifeline)), address_(std::move(address)) {}
+PrivateManager::PrivateManager(base::Fd lifeline, base::Fd alive)
+    : lifeline_(std::move(lifeline)), lifeline_guard_(lifeline_.get()), alive_(std::move(alive)) {}
 
 PrivateManager::~PrivateManager() {
+  lifeline_guard_.reset();
   lifeline_.reset();
-  // It ends by itself now; a pidfd would be simpler to wait on, but old kernels have none.
+  // Its cores are free for whoever comes next once it has ended.
   const auto deadline = std::chrono::steady_clock::now() + kStopTimeout;
   for (;;) {
-    const pid_t ended = ::waitpid(pid_, nullptr, WNOHANG);
-    if (ended == pid_ || (ended < 0 && errno != EINTR)) return;
-    if (std::chrono::steady_clock::now() > deadline) break;
-    const timespec pause{0, 1'000'000};
-    ::nanosleep(&pause, nullptr);
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    if (left.count() <= 0) break;
+    pollfd entry{alive_.get(), 0, 0};  // the end alone
+    const int ready = ::poll(&entry, 1, static_cast<int>(left.count()));
+    if (ready > 0 || (ready < 0 && errno != EINTR)) return;
   }
-  base::log().warn("the private manager (pid {}) did not end by itself; killing it", pid_);
-  ::kill(pid_, SIGKILL);
-  ::waitpid(pid_, nullptr, 0);
+  base::log().warn("the private manager at {} has not ended within 3 s; it is left alone",
+                   address_);
 }
 
 }  // namespace sublet::client

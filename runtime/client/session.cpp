@@ -1,6 +1,7 @@
 #include <base/log.hpp>
 #include <client/control_thread.hpp>
 #include <client/guarded.hpp>
+#include <client/last_handle.hpp>
 #include <client/lease_impl.hpp>
 #include <client/private_manager.hpp>
 #include <sublet/session.hpp>
@@ -63,7 +64,9 @@ Result<std::shared_ptr<SessionImpl>> make_session(const SessionOptions& options)
                                          std::to_string(options.timeout.count()) +
                                          " ms; it must be more than 0");
   }
-  auto session = std::make_shared<SessionImpl>();
+  static const bool noticed = (notice_exit(), true);
+  (void)noticed;
+  std::shared_ptr<SessionImpl> session(new SessionImpl, LastHandle());
   session->options = options;
   session->control =
       std::make_shared<ControlPlane>(base::node_identity(options.node_name), options.transport,
@@ -118,7 +121,7 @@ std::shared_ptr<LeaseImpl> with_session(std::shared_ptr<SessionImpl> session,
     std::shared_ptr<LeaseImpl> lease;
   };
   LeaseImpl* pointer = lease.get();
-  auto both = std::make_shared<Both>(Both{std::move(session), std::move(lease)});
+  std::shared_ptr<Both> both(new Both{std::move(session), std::move(lease)}, LastHandle());
   return {std::move(both), pointer};
 }
 
@@ -176,8 +179,8 @@ Result<Lease> Session::lease(const LeaseRequest& request) {
   }
   return client::guarded("leasing", [&]() -> Result<Lease> {
     auto events = std::make_shared<client::LeaseEvents>();
-    auto nodes =
-        impl_->control->while_cores_return([&] { return impl_->control->lease(request, events); });
+    auto nodes = impl_->control->while_cores_return(
+        request.cores, [&] { return impl_->control->lease(request, events); });
     auto lease = client::begin_lease(impl_, std::move(nodes), events, request);
     if (!lease) return tl::unexpected<Error>(std::move(lease.error()));
     return Lease(std::move(*lease));
@@ -186,7 +189,8 @@ Result<Lease> Session::lease(const LeaseRequest& request) {
 
 Result<std::vector<Grant>> Session::request(const LeaseRequest& request) {
   if (!impl_) return empty_session("asking for grants");
-  return impl_->control->while_cores_return([&] { return impl_->control->request(request); });
+  return impl_->control->while_cores_return(std::uint64_t{request.cores} * request.parts,
+                                            [&] { return impl_->control->request(request); });
 }
 
 Result<Lease> Session::claim(const std::vector<Grant>& grants, const LeaseRequest& request) {

@@ -241,6 +241,25 @@ std::optional<std::uint32_t> WorkerLink::last_started_call() const {
   return fate.last_started[worker_on_node_];
 }
 
+void WorkerLink::disown(const std::string& reason) noexcept {
+  phase_ = Phase::kDown;
+  if (channel_) {
+    parents_channel_.emplace(std::move(*channel_));
+    channel_.reset();
+  }
+  const auto end = [&](PendingCall* call) {
+    call->on(CallEvent::kExecutorDied);
+    call->on(CallEvent::kSettled);
+    call->staged = {};  // the arena's free list is in whatever state the fork found it
+    call->reply = {Status::kClosed, index_, 0, 0};
+    call->error = reason;
+  };
+  while (PendingCall* call = dying_.pop_front()) end(call);
+  for (PendingCall*& slot : slots_) {
+    if (PendingCall* call = std::exchange(slot, nullptr)) end(call);
+  }
+}
+
 void WorkerLink::end_call(PendingCall& call, Status status, const std::string& reason) noexcept {
   if (call.reply.status == Status::kLost || call.reply.status == Status::kClosed) {
     call.reply.status = status;

@@ -106,6 +106,10 @@ class WorkerLink {
   /// executors have been told to end. False when one may still write to the calls' memory.
   bool close(const std::string& reason, bool by_force) noexcept;
 
+  /// In a forked child: ends all calls as kClosed and touches nothing that the parent uses. The
+  /// link stays down.
+  void disown(const std::string& reason) noexcept;
+
   [[nodiscard]] bool down() const noexcept { return phase_ == Phase::kDown; }
   [[nodiscard]] bool ending() const noexcept { return phase_ == Phase::kEnding; }
   [[nodiscard]] bool retiring() const noexcept { return phase_ == Phase::kRetiring; }
@@ -160,6 +164,7 @@ class WorkerLink {
   transport::Kind kind_{};
   std::uint32_t generation_ = 0;
   std::optional<transport::AnyClientChannel> channel_;
+  std::optional<transport::AnyClientChannel> parents_channel_;  ///< In a forked child.
   Staging& staging_;
   TraceBuffer* trace_;
   std::vector<PendingCall*>& continuations_;  ///< The lease's: ended calls whose `then` is to run.

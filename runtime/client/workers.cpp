@@ -198,6 +198,10 @@ void Workers::look_around() noexcept {
 }
 
 void Workers::attend() noexcept {
+  if (base::fork_generation() != generation_) {
+    disown();
+    return;
+  }
   const base::Ticks now = base::ticks();
   if (now < attend_at_ || stopped_) return;
   events_->take_attention();
@@ -268,6 +272,15 @@ void Workers::fail_queue_in_vain(base::Ticks now) noexcept {
 }
 
 // ---- The end ----
+
+void Workers::disown() noexcept {
+  if (std::exchange(disowned_, true)) return;
+  stop(base::kForkedText);
+  for (const auto& link : links_) link->disown(base::kForkedText);
+  // Continuations are the parent's to run.
+  continuations_.clear();
+  handed_over_ = 0;
+}
 
 void Workers::stop(const std::string& reason) noexcept {
   if (stopped_) return;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <base/fork_guard.hpp>
 #include <client/functions.hpp>
 #include <client/lease_events.hpp>
 #include <client/worker_link.hpp>
@@ -110,6 +111,8 @@ class Workers final : private CallSink {
   /// Now and then: asks the system whether peers of busy links are there.
   void look_around() noexcept;
   void notice_ends(base::Ticks now) noexcept;
+  /// In a forked child: the workers are the parent's, and so are the calls under way.
+  void disown() noexcept;
   void fail_queue_in_vain(base::Ticks now) noexcept;
   [[nodiscard]] bool may_come_up(const WorkerLink& link) const noexcept;
   [[nodiscard]] bool settled() const noexcept;
@@ -132,6 +135,8 @@ class Workers final : private CallSink {
   Options options_;
   Mend mend_;
   bool stopped_ = false;
+  bool disowned_ = false;
+  std::uint64_t generation_ = base::fork_generation();
   std::uint32_t empty_polls_ = 0;
   base::Ticks looked_at_ = 0;
   base::Ticks attend_at_ = 0;        ///< Not before.

@@ -129,6 +129,8 @@ void Workers::pump() noexcept {
 }
 
 bool Workers::wait(PendingCall& call, base::Deadline deadline) noexcept {
+  if (events_->attention()) [[unlikely]]
+    attend();
   if (call.state == CallState::kSubmitted && queue_.empty() && call.link->listening()) [[likely]] {
     if (!call.link->wait(call, deadline)) {
       look_around();  // a channel looks for its peer only in longer waits

@@ -158,7 +158,7 @@ class SUBLET_API Lease {
   bool wait_all(std::chrono::nanoseconds limit) noexcept;
 
   /// Told when the lease is about to end, or has been lost. Run on the session's helper thread:
-  /// keep them short and do not call back into the lease.
+  /// keep them short and do not call back into the lease. They may drop its handles, or exit().
   void on_ending(std::function<void(const EndingNotice&)> callback);
   void on_lost(std::function<void(const std::string& reason)> callback);
 
