@@ -353,8 +353,10 @@ void die_by_timeout(WorkerState& worker, const FunctionEntry& function) noexcept
 
 void wait_for_the_end() noexcept {
   if (!is_executor()) {
-    std::fputs("sublet-executor: a child that a function forked has returned from the function; "
-               "it ends here: the call is its parent's to end\n", stderr);
+    std::fputs(
+        "sublet-executor: a child that a function forked has returned from the function; "
+        "it ends here: the call is its parent's to end\n",
+        stderr);
     ::_exit(EXIT_FAILURE);
   }
   for (;;) ::pause();

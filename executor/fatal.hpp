@@ -5,8 +5,8 @@
 // through the control socket, then the process is gone: its memory is not to be trusted any more.
 // Calls in flight on other workers are lost with it.
 //
-// A child that a function starts is no concern of this: it ends as it would in any program. "Nothing
-// of ours" runs in it; one that returns from the function ends there.
+// A child that a function starts is no concern of this: it ends as it would in any program.
+// "Nothing of ours" runs in it; one that returns from the function ends there.
 //
 // Everything here is async-signal-safe, and reaches its data through static storage because a
 // signal handler has nothing else.

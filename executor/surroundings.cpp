@@ -22,17 +22,17 @@ using namespace std::string_view_literals;
 
 /// They bind threads to cores of the whole node, or count these.
 constexpr std::array kThreadVariables{
-    "GOMP_CPU_AFFINITY"sv,   "KMP_AFFINITY"sv,         "KMP_HW_SUBSET"sv,
-    "KMP_PLACE_THREADS"sv,   "OMP_DYNAMIC"sv,          "OMP_PLACES"sv,
-    "OMP_PROC_BIND"sv,       "OMP_THREAD_LIMIT"sv,     "BLIS_NUM_THREADS"sv,
-    "GOTO_NUM_THREADS"sv,    "KMP_ALL_THREADS"sv,      "KMP_DEVICE_THREAD_LIMIT"sv,
-    "KMP_TEAMS_THREAD_LIMIT"sv, "MKL_DYNAMIC"sv,       "MKL_NUM_THREADS"sv,
-    "NUMEXPR_NUM_THREADS"sv, "OPENBLAS_NUM_THREADS"sv, "VECLIB_MAXIMUM_THREADS"sv};
+    "GOMP_CPU_AFFINITY"sv,      "KMP_AFFINITY"sv,         "KMP_HW_SUBSET"sv,
+    "KMP_PLACE_THREADS"sv,      "OMP_DYNAMIC"sv,          "OMP_PLACES"sv,
+    "OMP_PROC_BIND"sv,          "OMP_THREAD_LIMIT"sv,     "BLIS_NUM_THREADS"sv,
+    "GOTO_NUM_THREADS"sv,       "KMP_ALL_THREADS"sv,      "KMP_DEVICE_THREAD_LIMIT"sv,
+    "KMP_TEAMS_THREAD_LIMIT"sv, "MKL_DYNAMIC"sv,          "MKL_NUM_THREADS"sv,
+    "NUMEXPR_NUM_THREADS"sv,    "OPENBLAS_NUM_THREADS"sv, "VECLIB_MAXIMUM_THREADS"sv};
 
 /// A library that reads them takes its process for a rank of the job that the manager runs in.
-constexpr std::array kJobPrefixes{"FLUX_"sv, "HYDRA_"sv, "HYDI_"sv, "I_MPI_"sv, "MPI_LOCAL"sv,
-                                  "MV2_COMM_WORLD_"sv, "OMPI_"sv, "OPAL_"sv, "ORTE_"sv,
-                                  "PALS_"sv, "PMIX_"sv, "PMI_"sv, "PRTE_"sv, "SLURM_"sv};
+constexpr std::array kJobPrefixes{
+    "FLUX_"sv, "HYDRA_"sv, "HYDI_"sv, "I_MPI_"sv, "MPI_LOCAL"sv, "MV2_COMM_WORLD_"sv, "OMPI_"sv,
+    "OPAL_"sv, "ORTE_"sv,  "PALS_"sv, "PMIX_"sv,  "PMI_"sv,      "PRTE_"sv,           "SLURM_"sv};
 
 bool belongs_to_job(std::string_view name) {
   return std::any_of(kJobPrefixes.begin(), kJobPrefixes.end(),
@@ -44,8 +44,8 @@ void forget_variables() {
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view text = *entry;
     const auto name = text.substr(0, text.find('='));
-    const bool threads = std::find(kThreadVariables.begin(), kThreadVariables.end(), name) !=
-                         kThreadVariables.end();
+    const bool threads =
+        std::find(kThreadVariables.begin(), kThreadVariables.end(), name) != kThreadVariables.end();
     if (threads || belongs_to_job(name)) names.emplace_back(name);
   }
   for (const std::string& name : names) ::unsetenv(name.c_str());

@@ -286,8 +286,8 @@ void Zygote::reap() {
   if (any) kill_adopted();
 }
 
-/// Ends what the functions of dead executors have started and put into groups of their own: those of
-/// living ones are their executor's children. Its own children become ours when it has gone, and
+/// Ends what the functions of dead executors have started and put into groups of their own: those
+/// of living ones are their executor's children. Its own children become ours when it has gone, and
 /// follow it the same way.
 void Zygote::kill_adopted() {
   for (const pid_t child : base::children()) {

@@ -46,8 +46,10 @@ CommandLine command_line() {
       "descriptor once it is ready, and ends when the other reaches its end.";
   line.options.add_options()("lifeline-fd", po::value<int>()->required(),
                              "end when this descriptor reaches its end")(
-      "address-fd", po::value<int>()->required(), "write the address there, and close it at the end")(
-      "parent", po::value<pid_t>()->default_value(0), "be no child of this process, and end when it does");
+      "address-fd", po::value<int>()->required(),
+      "write the address there, and close it at the end")(
+      "parent", po::value<pid_t>()->default_value(0),
+      "be no child of this process, and end when it does");
   add_node_options(line);
   return line;
 }
@@ -103,8 +105,8 @@ Result<void> announce(int fd, const std::string& address) {
   return {};
 }
 
-Result<void> run_managers(const Values& values, const base::Fd& lifeline, const base::Fd& address_fd,
-                          const base::Fd& application) {
+Result<void> run_managers(const Values& values, const base::Fd& lifeline,
+                          const base::Fd& address_fd, const base::Fd& application) {
   auto options = node_options(values);
   if (!options) return tl::unexpected<Error>(options.error());
   options->shares_cores = true;

@@ -114,10 +114,9 @@ kj::Promise<void> Executor::watch() {
   }
   auto gone = until_gone().fork();
   auto told = services_.zygote.ended(pid_);
-  auto untold =
-      gone.addBranch().then([this] { return wire::after_running(services_.timer, kToldWithin); }).then([] {
-        return std::string("ended, and its zygote did not say how");
-      });
+  auto untold = gone.addBranch()
+                    .then([this] { return wire::after_running(services_.timer, kToldWithin); })
+                    .then([] { return std::string("ended, and its zygote did not say how"); });
   return told.exclusiveJoin(kj::mv(untold))
       .then([this, gone = kj::mv(gone)](std::string fate) mutable {
         kill();  // its zygote may have died before it

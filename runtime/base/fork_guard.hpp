@@ -4,8 +4,8 @@
 #include <cstdint>
 
 // A child that the application forks has copies of our memory and descriptors, but none of our
-// threads. It must neither use what it has, nor keep it alive: a manager sees the end of a client by
-// the end of its connection, which a copy of the descriptor would hold open. (A process that was
+// threads. It must neither use what it has, nor keep it alive: a manager sees the end of a client
+// by the end of its connection, which a copy of the descriptor would hold open. (A process that was
 // made without fork(), by vfork or clone, is not noticed; it lets go of descriptors by its exec.)
 namespace sublet::base {
 

@@ -127,11 +127,10 @@ Result<T> ControlThread::run(const std::string& attempted, std::chrono::millisec
   try {
     return executor_->executeSync([&]() -> kj::Promise<Result<T>> {
       auto late =
-          wire::after_running(loop_->timer(), limit)
-              .then([&attempted, limit]() -> Result<T> {
-                return fail(ErrorKind::kDisconnected, attempted + ": no answer within " +
-                                                          std::to_string(limit.count()) + " ms");
-              });
+          wire::after_running(loop_->timer(), limit).then([&attempted, limit]() -> Result<T> {
+            return fail(ErrorKind::kDisconnected,
+                        attempted + ": no answer within " + std::to_string(limit.count()) + " ms");
+          });
       return kj::evalNow([&] { return start(*loop_); })
           .catch_([&attempted](kj::Exception&& exception) -> Result<T> {
             return tl::unexpected<Error>(to_error(attempted, exception));

@@ -39,8 +39,8 @@ class LeaseEvents {
   base::ForkGuard in_child_{attention_};  ///< The lease's calls end there.
   std::mutex news_mutex_;
   std::condition_variable news_;
-  std::uint64_t calls_ = 0;  ///< For attention, by other threads.
-  std::uint64_t seen_ = 0;   ///< Of them, by wait().
+  std::uint64_t calls_ = 0;     ///< For attention, by other threads.
+  std::uint64_t seen_ = 0;      ///< Of them, by wait().
   std::recursive_mutex mutex_;  ///< Guards the callbacks, which may change themselves.
   std::function<void(const EndingNotice&)> on_ending_;
   std::function<void(const std::string&)> on_lost_;

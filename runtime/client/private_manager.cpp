@@ -143,10 +143,10 @@ Result<void> spawn(std::vector<char*> argv, int lifeline, int address) {
   ::posix_spawn_file_actions_destroy(&actions);
   ::posix_spawnattr_destroy(&attributes);
   if (error != 0) {
-    return fail(ErrorKind::kInternal,
-                std::string("starting a private manager (") + argv[0] +
-                    "): " + base::start_text(error),
-                error);
+    return fail(
+        ErrorKind::kInternal,
+        std::string("starting a private manager (") + argv[0] + "): " + base::start_text(error),
+        error);
   }
   // An application that ignores SIGCHLD has nothing to wait for.
   while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
@@ -164,10 +164,9 @@ Result<std::unique_ptr<PrivateManager>> PrivateManager::start(const SessionOptio
   if (!lifeline) return tl::unexpected<Error>(lifeline.error());
   if (!address) return tl::unexpected<Error>(address.error());
 
-  std::vector<std::string> arguments = {*executable,     "private-manager",
-                                        "--lifeline-fd", std::to_string(kLifelineFd),
-                                        "--address-fd",  std::to_string(kAddressFd),
-                                        "--parent",      std::to_string(::getpid())};
+  std::vector<std::string> arguments = {
+      *executable,    "private-manager",          "--lifeline-fd", std::to_string(kLifelineFd),
+      "--address-fd", std::to_string(kAddressFd), "--parent",      std::to_string(::getpid())};
   if (!options.private_cpuset.empty()) {
     arguments.insert(arguments.end(), {"--cpuset", options.private_cpuset});
   }
@@ -186,8 +185,8 @@ Result<std::unique_ptr<PrivateManager>> PrivateManager::start(const SessionOptio
     return tl::unexpected<Error>(spawned.error());
   }
   address->second.reset();
-  auto manager = std::make_unique<PrivateManager>(std::move(lifeline->second),
-                                                  std::move(address->first));
+  auto manager =
+      std::make_unique<PrivateManager>(std::move(lifeline->second), std::move(address->first));
   auto line = read_address(manager->alive_.get());
   if (!line) return tl::unexpected<Error>(line.error());
   manager->address_ = *line;

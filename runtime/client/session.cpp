@@ -189,9 +189,8 @@ Result<Lease> Session::lease(const LeaseRequest& request) {
 
 Result<std::vector<Grant>> Session::request(const LeaseRequest& request) {
   if (!impl_) return empty_session("asking for grants");
-  return impl_->control->while_cores_return(
-      std::uint64_t{request.cores} * request.parts,
-      [&] { return impl_->control->request(request); });
+  return impl_->control->while_cores_return(std::uint64_t{request.cores} * request.parts,
+                                            [&] { return impl_->control->request(request); });
 }
 
 Result<Lease> Session::claim(const std::vector<Grant>& grants, const LeaseRequest& request) {

@@ -106,8 +106,8 @@ class WorkerLink {
   /// executors have been told to end. False when one may still write to the calls' memory.
   bool close(const std::string& reason, bool by_force) noexcept;
 
-  /// In a forked child: ends all calls as kClosed and touches nothing that the parent uses. The link
-  /// stays down.
+  /// In a forked child: ends all calls as kClosed and touches nothing that the parent uses. The
+  /// link stays down.
   void disown(const std::string& reason) noexcept;
 
   [[nodiscard]] bool down() const noexcept { return phase_ == Phase::kDown; }

@@ -61,7 +61,7 @@ struct Spawn {
   std::uint64_t max_arena_bytes;
   std::int64_t hot_timeout_ms;
   std::uint64_t stack_bytes;  ///< Of each worker; 0: the usual.
-  std::uint32_t uid;  ///< To run as; ~0: unchanged.
+  std::uint32_t uid;          ///< To run as; ~0: unchanged.
   std::uint32_t gid;
   base::Token token;
   /// One hwloc list per worker, separated by ';', zero-terminated: "0;1;2-3".

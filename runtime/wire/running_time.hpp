@@ -7,8 +7,8 @@
 
 namespace sublet::wire {
 
-/// Resolves when this process has been running for `limit`: one that was stopped meanwhile (SIGSTOP,
-/// a suspended job) does not find its deadlines passed before it has looked at what came.
+/// Resolves when this process has been running for `limit`: one that was stopped meanwhile
+/// (SIGSTOP, a suspended job) does not find its deadlines passed before it has looked at what came.
 inline kj::Promise<void> after_running(kj::Timer& timer, std::chrono::nanoseconds limit) {
   // A stop lengthens one slice. The last one is for reading what came during the stop.
   constexpr std::chrono::nanoseconds kSlice = std::chrono::milliseconds(500);

@@ -25,13 +25,13 @@ sublet::Call g_call;
 
 constexpr int kExitCode = 3;
 
-void lease() {
+void take_lease() {
   g_session = sublet::Session::open().value_or_throw();
   g_lease = g_session.lease({.cores = 1, .duration = 2s, .replace = false}).value_or_throw();
 }
 
 void hold() {
-  lease();
+  take_lease();
   g_function = g_lease.function(CLIENT_FUNCTIONS, "spin_ms").value_or_throw();
 }
 
@@ -41,7 +41,7 @@ void hold() {
 }
 
 int exit_in_callback(const std::string& callback, bool is_static) {
-  lease();  // and nothing more before the callback is set: the lease is short
+  take_lease();  // and nothing more before the callback is set: the lease is short
   auto lease = is_static ? sublet::Lease() : std::move(g_lease);
   sublet::Lease& told = is_static ? g_lease : lease;
   if (callback == "lost") {
@@ -54,7 +54,7 @@ int exit_in_callback(const std::string& callback, bool is_static) {
 
 /// The callback ends what it is a callback of.
 int drop_in_callback() {
-  lease();
+  take_lease();
   static std::atomic<bool> dropped{false};
   g_lease.on_lost([](const std::string&) {
     g_lease = {};
@@ -166,7 +166,7 @@ int run(const std::string& mode) {
   }
   if (mode == "lease-all") {
     auto session = sublet::Session::open().value_or_throw();
-    const auto lease = session.lease({.cores = 4}).value_or_throw();
+    const auto lease = session.lease({.cores = 16}).value_or_throw();
     return kExitCode;
   }
   std::fprintf(stderr, "there is no mode '%s'\n", mode.c_str());

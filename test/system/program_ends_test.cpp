@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,64 +17,61 @@ namespace {
 using namespace std::chrono_literals;
 using test::ChildProcess;
 using test::TestManagers;
+using test::TestNode;
 
 constexpr int kExitCode = 3;
+constexpr std::uint32_t kWorkers = 16;
 
-class Program : public ::testing::Test {
+const std::vector<std::string> kWays = {"lost-static",    "lost-local",       "ending-static",
+                                        "ending-local",   "drop-in-callback", "thread",
+                                        "call-under-way", "wait-for-all",     "child",
+                                        "sigpipe",        "descriptors",      "ignored-children"};
+
+class ProgramEnds : public ::testing::Test {
  protected:
-  static void SetUpTestSuite() { managers_ = std::make_unique<TestManagers>(); }
-  static void TearDownTestSuite() { managers_.reset(); }
-
-  /// The exit code; 1000 and more: it was killed; -1: it hangs.
-  int run(const std::string& mode, const std::vector<std::string>& environment) {
+  void start(const std::string& way, const std::vector<std::string>& environment) {
     ChildProcess::Options options;
     options.environment = environment;
-    options.output = managers_->directory() + "/program.log";
-    ChildProcess program({ENDING_PROGRAM, mode}, options);
-    const auto status = program.wait(30s);
+    options.output = managers_.directory() + "/" + way + ".log";
+    programs_.emplace(way, std::make_unique<ChildProcess>(
+                               std::vector<std::string>{ENDING_PROGRAM, way}, options));
+  }
+  /// The exit code; 1000 and more: it was killed; -1: it hangs.
+  int end_of(const std::string& way) {
+    const auto status = programs_.at(way)->wait(60s);
+    programs_.erase(way);
     if (!status) return -1;
     return WIFEXITED(*status) ? WEXITSTATUS(*status) : 1000 + WTERMSIG(*status);
   }
-  /// With a private manager of its own.
-  [[nodiscard]] std::vector<std::string> alone() const {
-    auto environment = managers_->environment();
-    environment[0] = "SUBLET_MANAGER";  // unset
-    return environment;
-  }
 
-  static inline std::unique_ptr<TestManagers> managers_;
+  TestManagers managers_{{TestNode{.oversubscribe = kWorkers}}};
+  std::map<std::string, std::unique_ptr<ChildProcess>> programs_;
 };
 
-class ProgramEnds : public Program, public ::testing::WithParamInterface<const char*> {};
-
-TEST_P(ProgramEnds, WithItsOwnCodeOnALeaseOfManagers) {
-  EXPECT_EQ(run(GetParam(), managers_->environment()), kExitCode);
-  managers_->wait_for_free_cores(4);
+TEST_F(ProgramEnds, WithItsOwnCodeAndItsCoresFree) {
+  for (const std::string& way : kWays) start(way, managers_.environment());
+  for (const std::string& way : kWays) EXPECT_EQ(end_of(way), kExitCode) << way;
+  managers_.wait_for_free_cores(kWorkers);
 }
 
-TEST_P(ProgramEnds, WithItsOwnCodeAndItsPrivateManager) {
-  EXPECT_EQ(run(GetParam(), alone()), kExitCode);
+TEST_F(ProgramEnds, WithItsOwnCodeAndWithoutItsPrivateManager) {
+  auto environment = managers_.environment();
+  environment[0] = "SUBLET_MANAGER";  // unset
+  for (const std::string& way : kWays) start(way, environment);
+  for (const std::string& way : kWays) EXPECT_EQ(end_of(way), kExitCode) << way;
   const auto gone = [this] {
     std::error_code ignored;
-    return managers_->processes().size() == 3 &&  // the managers and a zygote
-           std::filesystem::is_empty(managers_->directory() + "/sublet", ignored);
+    return managers_.processes().size() == 3 &&  // the managers and a zygote
+           std::filesystem::is_empty(managers_.directory() + "/sublet", ignored);
   };
-  EXPECT_TRUE(test::eventually(gone, 20s)) << managers_->processes().size();
+  EXPECT_TRUE(test::eventually(gone, 20s)) << managers_.processes().size();
 }
 
-INSTANTIATE_TEST_SUITE_P(Ways, ProgramEnds,
-                         ::testing::Values("lost-static", "lost-local", "ending-static",
-                                           "ending-local", "drop-in-callback", "thread",
-                                           "call-under-way", "child", "wait-for-all", "sigpipe",
-                                           "descriptors", "ignored-children"),
-                         [](const auto& way) {
-                           std::string name = way.param;
-                           std::erase(name, '-');
-                           return name;
-                         });
-
-TEST_F(Program, FindsTheCoresOfTheOneThatHasJustEnded) {
-  for (int i = 0; i < 5; ++i) EXPECT_EQ(run("lease-all", managers_->environment()), kExitCode) << i;
+TEST_F(ProgramEnds, AndTheNextOneFindsItsCores) {
+  for (int i = 0; i < 5; ++i) {
+    start("lease-all", managers_.environment());
+    EXPECT_EQ(end_of("lease-all"), kExitCode) << i;
+  }
 }
 
 }  // namespace

@@ -3,8 +3,8 @@
 #include "zygote_under_test.hpp"
 #include <topology/topology.hpp>
 
-#include <gtest/gtest.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <cfenv>
@@ -135,9 +135,9 @@ TEST(Surroundings, HaveNoVariablesThatBindThreadsOrJoinJobs) {
                        "OMP_THREAD_LIMIT=1", "GOMP_CPU_AFFINITY=0-3", "KMP_AFFINITY=compact",
                        "OPENBLAS_NUM_THREADS=64", "OMPI_COMM_WORLD_RANK=3", "PMIX_RANK=3",
                        "PMI_RANK=3", "SLURM_PROCID=3", "OF_NO_CONCERN=kept"});
-  for (const char* name : {"OMP_PROC_BIND", "OMP_PLACES", "OMP_THREAD_LIMIT", "GOMP_CPU_AFFINITY",
-                           "KMP_AFFINITY", "OPENBLAS_NUM_THREADS", "OMPI_COMM_WORLD_RANK",
-                           "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
+  for (const char* name :
+       {"OMP_PROC_BIND", "OMP_PLACES", "OMP_THREAD_LIMIT", "GOMP_CPU_AFFINITY", "KMP_AFFINITY",
+        "OPENBLAS_NUM_THREADS", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
     EXPECT_EQ(functions.text("variable", name), "-") << name;
   }
   EXPECT_EQ(functions.text("variable", "OF_NO_CONCERN"), "kept");
