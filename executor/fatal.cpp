@@ -223,13 +223,19 @@ void on_other_signal(int number, siginfo_t* info, void*) noexcept {
   const bool main_thread = ::gettid() == g_main_thread;
   const bool this_threads =
       is_this_threads(number, *info) && (!main_thread || t_loading != nullptr);
-  if (!this_threads && count == 1 && running != t_worker) {
-    // As it came, with its sender.
-    const pid_t thread = running->thread.load(std::memory_order_relaxed);
-    if (::syscall(SYS_rt_tgsigqueueinfo, ::getpid(), thread, number, info) == 0) return;
+  const bool from_outside =
+      (info->si_code == SI_USER || info->si_code == SI_QUEUE) && info->si_pid != ::getpid();
+  if (!this_threads && !from_outside && count == 1 && running != t_worker) {
+    ::syscall(SYS_tgkill, ::getpid(), running->thread.load(std::memory_order_relaxed), number);
+    return;
   }
   SignalSafeText text;
   const bool other_thread = t_worker == nullptr && !main_thread;
+  if (from_outside) {
+    add_signal(text, number).add(" was sent by process ").add_number(std::int64_t{info->si_pid});
+    report(Status::kLost, text.view());
+    ::_exit(128 + number);
+  }
   if (running_function() != nullptr && (this_threads || count == 1)) {
     add_cause(add_culprit(text, running_function()), number, *info);
   } else if (this_threads && (t_loading != nullptr || other_thread)) {

@@ -75,10 +75,14 @@ struct Limit {
   const char* text;
 };
 constexpr Limit kLimits[] = {{"FileSize", "-f 1024", "ulimit -f"},
-                             {"NoFileAtAll", "-f 0", "ulimit -f"},
+                             {"HardlyAnyFile", "-f 4", "ulimit -f"},
                              {"AddressSpace", "-v 900000", "ulimit -v"},
                              {"Descriptors", "-n 9", "oo many open files"},
                              {"LockedMemory", "-l 0", ""}};
+
+void PrintTo(const Limit& limit, std::ostream* out) {
+  *out << limit.name;
+}
 
 class SurroundingsUnderLimit : public Surroundings, public testing::WithParamInterface<Limit> {};
 
@@ -135,6 +139,10 @@ const Refusal kOfManagers[] = {
      nullptr},
     {"MemfdDenied", EPERM, {SYS_memfd_create}, "memfd_create"},
 };
+
+void PrintTo(const Refusal& refusal, std::ostream* out) {
+  *out << refusal.name;
+}
 
 class SurroundingsWithout : public Surroundings, public testing::WithParamInterface<Refusal> {};
 

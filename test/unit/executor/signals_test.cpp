@@ -68,6 +68,21 @@ TEST_F(Signals, OfATimerAreThoseOfTheOneFunctionThatRuns) {
   expect_end_by(SIGALRM);
 }
 
+TEST_F(Signals, FromOutsideLoseTheCallAndBlameTheirSender) {
+  start(1);
+  auto channel = connect(0);
+  transport::Ticket ticket;
+  ASSERT_EQ(channel.submit({.function = 4}, ticket), Status::kOk);
+  ASSERT_EQ(::kill(executor_.pid, SIGUSR1), 0);
+  transport::ReplyView reply;
+  ASSERT_EQ(channel.wait(ticket, reply, base::Deadline::after(kPatience)), Status::kOk);
+  EXPECT_EQ(reply.status, Status::kLost);
+  const wire::Dying dying = executor_.dying();
+  EXPECT_EQ(wire::text_of(dying.text),
+            "SIGUSR1 (user's signal) was sent by process " + std::to_string(::getpid()));
+  expect_end_by(SIGUSR1);
+}
+
 TEST_F(Signals, NameTheLimitThatAFunctionHasMet) {
   start(1);
   auto channel = connect(0);
