@@ -2,6 +2,7 @@
 
 #include "command_fixture.hpp"
 #include "support/managers.hpp"
+#include "support/private_files.hpp"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -260,7 +261,7 @@ TEST_F(PrivateManagerTest, IsReadyWhenItHasWrittenItsAddressAndEndsWithItsLifeli
   const auto status = process_->wait(30s);
   ASSERT_TRUE(status);
   EXPECT_TRUE(WIFEXITED(*status) && WEXITSTATUS(*status) == 0);
-  EXPECT_TRUE(fs::is_empty(directory_ + "/sublet"));
+  EXPECT_TRUE(private_files(directory_).empty());
 }
 
 TEST_F(PrivateManagerTest, LeavesNothingThatTheNextOneDoesNotRemove) {
@@ -268,10 +269,9 @@ TEST_F(PrivateManagerTest, LeavesNothingThatTheNextOneDoesNotRemove) {
   process_->signal(SIGKILL);
   ASSERT_TRUE(process_->wait(30s));
   ::close(std::exchange(lifeline_, -1));
-  EXPECT_FALSE(fs::is_empty(directory_ + "/sublet"));
+  EXPECT_FALSE(private_files(directory_).empty());
   start();
-  EXPECT_EQ(std::distance(fs::directory_iterator(directory_ + "/sublet"), fs::directory_iterator()),
-            1);
+  EXPECT_EQ(private_files(directory_).size(), 1u);
 }
 
 }  // namespace

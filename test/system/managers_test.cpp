@@ -65,7 +65,7 @@ TEST(Managers, WorksOverTcp) {
   const auto lease = client.lease(1).value_or_throw();
   Grant remote = lease.grants[0];
   ASSERT_GE(remote.addresses.size(), 2u) << "a node must be reachable from other nodes";
-  EXPECT_TRUE(remote.addresses[1].starts_with("tcp:127.0.0.1:")) << remote.addresses[1];
+  EXPECT_TRUE(remote.addresses[1].starts_with("tcp:")) << remote.addresses[1];
   remote.addresses.erase(remote.addresses.begin());
   auto claim = client.claim(remote).value_or_throw();
   EXPECT_TRUE(client.open(claim, 0, SYSTEM_SAMPLE, "twice"));

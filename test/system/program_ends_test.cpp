@@ -1,11 +1,11 @@
 // How programs with a lease end: with the code that they say, and leaving nothing.
 
 #include "support/managers.hpp"
+#include "support/private_files.hpp"
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -60,9 +60,8 @@ TEST_F(ProgramEnds, WithItsOwnCodeAndWithoutItsPrivateManager) {
   for (const std::string& way : kWays) start(way, environment);
   for (const std::string& way : kWays) EXPECT_EQ(end_of(way), kExitCode) << way;
   const auto gone = [this] {
-    std::error_code ignored;
     return managers_.processes().size() == 3 &&  // the managers and a zygote
-           std::filesystem::is_empty(managers_.directory() + "/sublet", ignored);
+           test::private_files(managers_.directory()).empty();
   };
   EXPECT_TRUE(test::eventually(gone, 20s)) << managers_.processes().size();
 }
