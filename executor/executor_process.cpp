@@ -155,7 +155,11 @@ void ExecutorProcess::read_control() {
     return;
   }
   // Both may take long: a library's constructors, a network's set-up.
-  const StandInWatchdog stand_in(watchdog_, watchdog_period(functions_.shortest_timeout()));
+  const auto period = watchdog_period(functions_.shortest_timeout());
+  // The first function with a timeout may be called, and this process stopped, before the next
+  // look.
+  if (period == 0ms) watchdog_.rest(base::ticks());
+  const StandInWatchdog stand_in(watchdog_, period);
   if (message->type == wire::MessageType::kOpen) open_function(std::move(*message));
   if (message->type == wire::MessageType::kListen) answer_listen(*message);
 }

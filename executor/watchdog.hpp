@@ -30,6 +30,8 @@ class Watchdog {
 
   /// To be called every `period`.
   void look(base::Ticks now, base::Ticks period) noexcept;
+  /// There was nothing to look at until now: the next look shows no stop before that.
+  void rest(base::Ticks now) noexcept { looked_at_ = now; }
 
  private:
   /// What of the time since its start does not count for a call.

@@ -6,6 +6,7 @@
 #include <transport/contract.hpp>
 #include <transport/setup.hpp>
 
+#include <chrono>
 #include <concepts>
 #include <cstdint>
 #include <memory>
@@ -63,14 +64,23 @@ concept Transport = requires(std::span<const ConnectOptions> options,
 };
 // clang-format on
 
-/// Connects one after the other: for a transport whose set-up is a matter of microseconds.
+/// Connects one after the other: for a transport whose set-up is a matter of microseconds. An
+/// attempt that has taken longer than it may, because this process was stopped meanwhile, is made
+/// once more: what it waited for may have come during the stop, or come now.
 template <class Channel>
 [[nodiscard]] std::vector<Result<Channel>> connect_in_turn(
     std::span<const ConnectOptions> options, const std::shared_ptr<Arena>& arena,
     Result<Channel> (*connect)(const ConnectOptions&, std::shared_ptr<Arena>)) {
   std::vector<Result<Channel>> channels;
   channels.reserve(options.size());
-  for (const ConnectOptions& one : options) channels.push_back(connect(one, arena));
+  for (const ConnectOptions& one : options) {
+    const auto start = std::chrono::steady_clock::now();
+    auto channel = connect(one, arena);
+    const auto taken = std::chrono::steady_clock::now() - start;
+    const bool late = !channel && channel.error().kind() == ErrorKind::kDisconnected &&
+                      taken > one.timeout + std::chrono::milliseconds(100);
+    channels.push_back(late ? connect(one, arena) : std::move(channel));
+  }
   return channels;
 }
 

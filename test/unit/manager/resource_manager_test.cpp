@@ -74,8 +74,8 @@ class FakeControl final : public wire::NodeControl::Server {
 class ResourceManagerTest : public testing::Test {
  protected:
   ResourceManagerTest()
-      : scope_(loop_),
-        timer_(kj::origin<kj::TimePoint>()),
+      : timer_(kj::origin<kj::TimePoint>()),
+        scope_(loop_),
         service_(kj::refcounted<ResourceManagerService>(timer_, [this] { return now_; })),
         manager_(make_resource_manager(kj::addRef(*service_), nullptr)) {}
   ~ResourceManagerTest() noexcept override {}
@@ -122,11 +122,11 @@ class ResourceManagerTest : public testing::Test {
     return free;
   }
 
-  kj::EventLoop loop_;
-  kj::WaitScope scope_;
   Time now_{1'800'000'000'000ms};
   milliseconds elapsed_{0};
-  kj::TimerImpl timer_;
+  kj::TimerImpl timer_;  // outlives what waits for it on the loop
+  kj::EventLoop loop_;
+  kj::WaitScope scope_;
   kj::Own<ResourceManagerService> service_;
   wire::ResourceManager::Client manager_;
 };
@@ -189,7 +189,7 @@ TEST_F(ResourceManagerTest, TellsNodesOfALargeLeaseInPieces) {
 
   auto other = join(silent, "c2", 3000);
   auto answer = ask(1, 3000);
-  pass(2100ms);  // the first few are not answered; the others are not sent then
+  pass(2500ms);  // the first few are not answered; the others are not sent then
   EXPECT_TRUE(wire::failure_of(answer.wait(scope_)));
   EXPECT_LT(silent.heard, 100u);
   turn();

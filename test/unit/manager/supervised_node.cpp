@@ -65,11 +65,12 @@ SupervisedNode::~SupervisedNode() noexcept(false) {
 void SupervisedNode::advance(std::chrono::milliseconds time) {
   // A leap would be taken for a stop of the process, see wire/running_time.hpp.
   constexpr std::chrono::milliseconds kStep{20};
-  for (const auto end = elapsed_ + time; elapsed_ < end;) {
+  const auto end = elapsed_ + time;
+  do {
     elapsed_ = std::min(elapsed_ + kStep, end);
     timer_.advanceTo(kj::origin<kj::TimePoint>() + to_kj(elapsed_));
     turn();
-  }
+  } while (elapsed_ < end);
 }
 
 GrantTerms SupervisedNode::terms() {
