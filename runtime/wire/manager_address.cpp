@@ -2,6 +2,7 @@
 #include <base/node_identity.hpp>
 #include <base/printable_text.hpp>
 #include <base/private_path.hpp>
+#include <base/system_text.hpp>
 #include <wire/address.hpp>
 #include <wire/manager_address.hpp>
 
@@ -68,7 +69,8 @@ Result<ManagerAddressFile> ManagerAddressFile::read(const std::string& directory
                   error);
     }
     return fail(ErrorKind::kInvalid,
-                "reading the address file '" + found.path + "': " + std::strerror(error), error);
+                "reading the address file '" + found.path + "': " + base::system_text(error),
+                error);
   }
   std::istringstream file(*content);
   std::string line;

@@ -190,5 +190,17 @@ TEST(FewDescriptors, AManagerThatHasNoneLeftServesAgain) {
   managers.wait_for_free_cores(4);
 }
 
+TEST(DyingNodes, CostNoLeaseWhereAnotherNodeHasRoom) {
+  TestManagers managers({TestNode{.name = "n1"}, TestNode{.name = "n2"}});
+  auto session = Session::open(managers.session_options("client")).value_or_throw();
+  for (int round = 0; round < 5; ++round) {
+    managers.node(0).signal(SIGKILL);
+    const auto lease = session.lease();
+    EXPECT_TRUE(lease) << lease.error().what();
+    managers.restart_node(0);
+    managers.wait_for_nodes(2);
+  }
+}
+
 }  // namespace
 }  // namespace sublet::test

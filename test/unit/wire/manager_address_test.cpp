@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
@@ -53,6 +54,28 @@ TEST_F(ManagerAddress, ANamedOneWinsOverTheDirectory) {
   EXPECT_EQ(find_manager({}, {})->address, "tcp:c1:99");
   ::unsetenv("SUBLET_MANAGER_DIR");
   EXPECT_EQ(find_manager({}, {})->address, "");
+}
+
+TEST_F(ManagerAddress, OfThisUserIsNotTakenFromADirectoryThatOthersMayEnter) {
+  ::setenv("XDG_RUNTIME_DIR", directory_.c_str(), 1);
+  const std::string own = directory_ + "/sublet";
+  EXPECT_EQ(local_manager_address().value_or(""), "unix:" + own + "/manager.sock") << "none yet";
+  std::filesystem::create_directory(own);
+  std::filesystem::permissions(own, std::filesystem::perms::owner_all);
+  EXPECT_TRUE(local_manager_address());
+  std::filesystem::permissions(own, std::filesystem::perms::all);
+  const auto refused = local_manager_address();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind(), ErrorKind::kDenied);
+  std::filesystem::remove(own);
+  std::filesystem::create_directory_symlink(directory_, own);
+  EXPECT_FALSE(local_manager_address());
+  ::unsetenv("XDG_RUNTIME_DIR");
+}
+
+TEST_F(ManagerAddress, IsNotWaitedForWhereTheFileIsAFifo) {
+  ASSERT_EQ(::mkfifo((directory_ + "/" + kManagerAddressFile).c_str(), 0600), 0);
+  EXPECT_NE(why_not().find("reading the address file"), std::string::npos) << why_not();
 }
 
 TEST_F(ManagerAddress, SaysWhatIsWrongWithTheFile) {
