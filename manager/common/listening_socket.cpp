@@ -143,6 +143,11 @@ ListeningSocket::~ListeningSocket() {
   }
 }
 
+bool ListeningSocket::file_was_removed() const noexcept {
+  struct stat info {};
+  return file_inode_ != 0 && ::lstat(address_.path.c_str(), &info) != 0 && errno == ENOENT;
+}
+
 void ListeningSocket::swap(ListeningSocket& other) noexcept {
   std::swap(fd_, other.fd_);
   std::swap(address_, other.address_);

@@ -39,6 +39,8 @@ class ListeningSocket {
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
   /// As asked for, with the real port.
   [[nodiscard]] const wire::Address& address() const noexcept { return address_; }
+  /// True when it had a file that is not there any more: nobody new finds it.
+  [[nodiscard]] bool file_was_removed() const noexcept;
 
  private:
   static Result<ListeningSocket> open_unix(const wire::Address& address, const std::string& what);

@@ -14,6 +14,9 @@ namespace {
 
 constexpr auto kTellAgain = std::chrono::seconds(10);
 
+/// How often a socket's file is looked for.
+constexpr kj::Duration kLookForFile = 2 * kj::SECONDS;
+
 /// To others a user, or a host, is one: what it has is shared among its connections.
 std::string owner_of(const Caller& caller) {
   if (caller.proved()) return "uid " + std::to_string(caller.uid);
@@ -42,13 +45,27 @@ std::size_t ServedConnections::places(std::size_t percent) {
 
 RpcListener::RpcListener(kj::LowLevelAsyncIoProvider& io, ListeningSocket socket,
                          Bootstrap bootstrap, ServedConnections& connections)
-    : socket_(std::move(socket)),
+    : io_(io),
+      socket_(std::move(socket)),
       bootstrap_(std::move(bootstrap)),
       connections_(connections),
       receiver_(io.wrapListenSocketFd(socket_.fd(), kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK)),
       timer_(io.getTimer()),
       tasks_(*this) {
   tasks_.add(accept_loop());
+  const bool has_file = address().kind == wire::Address::Kind::kUnix && !address().is_abstract();
+  if (has_file) tasks_.add(until_removed());
+}
+
+kj::Promise<void> RpcListener::until_removed() {
+  return timer_.afterDelay(kLookForFile).then([this]() -> kj::Promise<void> {
+    if (!socket_.file_was_removed()) return until_removed();
+    auto socket = ListeningSocket::open(address(), "manager");
+    if (!socket) return until_removed();  // its directory's parent may come back
+    base::log().warn("{} was removed; listening there again", address().to_string());
+    again_ = kj::heap<RpcListener>(io_, std::move(*socket), bootstrap_, connections_);
+    return kj::READY_NOW;
+  });
 }
 
 /// Later: between two newcomers the loop serves others. accept() may throw at once.

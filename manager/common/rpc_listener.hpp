@@ -25,7 +25,9 @@ struct ServedConnections {
   GuardedStream::Budgets budgets;
 };
 
-/// Serves every connection to a listening socket with what `bootstrap` makes for it.
+/// Serves every connection to a listening socket with what `bootstrap` makes for it. When a Unix
+/// socket's file is removed (with its directory, by whatever cleans up /tmp), it listens there
+/// again.
 ///
 /// Owner: main; dropping it drops the connections. The event loop's thread only.
 class RpcListener final : private kj::TaskSet::ErrorHandler {
@@ -44,8 +46,10 @@ class RpcListener final : private kj::TaskSet::ErrorHandler {
   kj::Promise<void> accept_loop();
   void serve(kj::Own<kj::AsyncIoStream> stream);
   void tell_limit();
+  kj::Promise<void> until_removed();
   void taskFailed(kj::Exception&& exception) override;
 
+  kj::LowLevelAsyncIoProvider& io_;
   ListeningSocket socket_;
   Bootstrap bootstrap_;
   ServedConnections& connections_;
@@ -55,6 +59,7 @@ class RpcListener final : private kj::TaskSet::ErrorHandler {
   std::chrono::steady_clock::time_point tell_again_{};
   std::chrono::steady_clock::time_point failure_again_{};
   kj::TaskSet tasks_;
+  kj::Maybe<kj::Own<RpcListener>> again_;  ///< At the same address, once the file was removed.
 };
 
 }  // namespace sublet::manager

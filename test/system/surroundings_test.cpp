@@ -245,6 +245,16 @@ TEST_F(Surroundings, IdempotentCallThatKillsItsExecutorsIsNotRunAgainAndAgain) {
   }
 }
 
+// ---- directories ----
+
+TEST_F(Surroundings, ManagerListensAgainWhereItsDirectoryWasRemoved) {
+  const TestManagers managers;
+  std::filesystem::remove_all(managers.directory() + "/run");
+  EXPECT_TRUE(managers.nodes().empty());
+  managers.wait_for_nodes(1);
+  expect_ok(run_with(managers, {}));
+}
+
 // ---- two jobs on one node ----
 
 TEST_F(Surroundings, PrivateManagersOfTwoJobsPinWorkersToDifferentCores) {
