@@ -44,7 +44,7 @@ class ProgramEnds : public ::testing::Test {
     return WIFEXITED(*status) ? WEXITSTATUS(*status) : 1000 + WTERMSIG(*status);
   }
 
-  TestManagers managers_{{TestNode{.oversubscribe = kWorkers}}};
+  TestManagers managers_{{TestNode{.oversubscribe = kWorkers, .memory = "8GiB"}}};
   std::map<std::string, std::unique_ptr<ChildProcess>> programs_;
 };
 
