@@ -28,12 +28,16 @@ TEST(Failure, IsTheSameOnAllRanksWhenNoManagerRuns) {
 }
 
 TEST(Failure, NamesTheRankThatCannotReachItsWorkers) {
-  // The last rank believes to be on another node, from where the workers' memory is out of reach.
+  // The last rank believes to be on another node, and insists on the workers' memory, which is out
+  // of reach from there.
   const MPI_Comm comm = MPI_COMM_WORLD;
   const int last = size_of(comm) - 1;
   auto options = options_for_any_machine();
   if (rank_of(comm) == 0) options.session.manager = "";
-  if (last > 0 && rank_of(comm) == last) options.session.node_name = "elsewhere";
+  if (last > 0 && rank_of(comm) == last) {
+    options.session.node_name = "elsewhere";
+    options.session.transport = "shm";
+  }
   auto created = Allocator::create(comm, options);
   if (last == 0) {
     EXPECT_TRUE(created.has_value());

@@ -84,7 +84,7 @@ TEST(Watchdog, DoesNotCountTheTimeInWhichTheProcessWasStopped) {
   const base::TickRate& rate = base::TickRate::get();
   const base::Ticks period = rate.from(10ms);
   FunctionEntry function;
-  function.timeout = rate.from(80ms);
+  function.timeout = rate.from(90ms);
   WorkerState state;
   Watchdog watchdog({&state, 1});
   base::Ticks now = rate.from(1s);
