@@ -42,6 +42,7 @@ endfunction()
 if(TARGET sublet_runtime)
   set_target_properties(sublet_runtime PROPERTIES EXPORT_NAME runtime
     VERSION "${PROJECT_VERSION}" SOVERSION "${_soversion}")
+  target_compile_features(sublet_runtime INTERFACE cxx_std_20)
   target_include_directories(sublet_runtime INTERFACE
     "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
   install(DIRECTORY runtime/include/sublet "${PROJECT_BINARY_DIR}/runtime/include/sublet"

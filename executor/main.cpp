@@ -2,6 +2,7 @@
 // never by a person.
 
 #include <base/descriptors.hpp>
+#include <executor/no_mpi.hpp>
 #include <executor/surroundings.hpp>
 #include <executor/zygote.hpp>
 #include <sublet/version.hpp>
@@ -66,6 +67,7 @@ int run_zygote(const char* fd_text, char** argv) {
     std::fprintf(stderr, "sublet-executor: '%s' is no open descriptor above 2\n", fd_text);
     return kUsageError;
   }
+  sublet::executor::leave_job();
   prepare_environment(argv);
   // What the shell that started the manager had open is not for functions.
   sublet::base::close_all_but({&fd, 1});

@@ -1,9 +1,10 @@
 #pragma once
 
 // HOT-PATH BUDGET  Between a channel's poll and its complete: one look at the function table, two
-// stores that say which function runs (read by signal handlers), the function, one or two readings
-// of the processor's counter. The counters are written after the reply. No allocation, lock, system
-// call, log or virtual call; a function with a timeout costs one atomic exchange more.
+// stores that say which function runs (read by signal handlers), the function, one reading of the
+// floating-point control register, one or two readings of the processor's counter. The counters are
+// written after the reply. No allocation, lock, system call, log or virtual call; a function with a
+// timeout costs one atomic exchange more.
 //
 // TIME  A call starts when its request is seen: at a stamp taken then, or, when the request is
 // there at once after the last reply, when that call ended. So a full window costs one stamp a
@@ -158,6 +159,7 @@ class WorkerLoop {
     if (invocation.out_is_inline) invocation.out = worker_.scratch;
     worker_.enter(*function, invocation.sequence, started);
     detail::run_function(*function, invocation, worker_, completion);
+    worker_.restore_floats();
     const base::Ticks ended = base::ticks();
     if (!worker_.leave(*function)) [[unlikely]]
       wait_for_the_end();

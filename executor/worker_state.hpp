@@ -1,6 +1,7 @@
 #pragma once
 
 #include <base/clock.hpp>
+#include <executor/float_control.hpp>
 #include <executor/function_table.hpp>
 #include <sublet/status.hpp>
 #include <wire/executor_protocol.hpp>
@@ -63,16 +64,15 @@ struct alignas(128) WorkerState {
   std::uint32_t index = 0;
 
   const std::fenv_t* floats = nullptr;  ///< What is in force on this thread; null: the usual.
+  std::uint64_t float_bits = float_control();  ///< Its control bits.
 
   /// What a function says when it fails, and what is said about it.
   std::array<char, wire::kMaxText> function_text{};
   std::array<char, wire::kMaxText> error_text{};
 
   void enter(const FunctionEntry& function, std::uint32_t call, base::Ticks now) noexcept {
-    if (function.floats != floats) [[unlikely]] {
-      floats = function.floats;
-      std::fesetenv(floats != nullptr ? floats : FE_DFL_ENV);
-    }
+    if (function.floats != floats) [[unlikely]]
+      set_floats(function.floats);
     sequence.store(call, std::memory_order_relaxed);
     running.store(&function, std::memory_order_relaxed);
     if (function.timeout != 0) {
@@ -96,6 +96,18 @@ struct alignas(128) WorkerState {
     const auto low = reinterpret_cast<std::uintptr_t>(stack);
     const auto at = reinterpret_cast<std::uintptr_t>(address);
     return at < low && low - at <= stack_guard;
+  }
+
+  void set_floats(const std::fenv_t* wanted) noexcept {
+    floats = wanted;
+    std::fesetenv(floats != nullptr ? floats : FE_DFL_ENV);
+    float_bits = float_control();
+  }
+
+  /// A function that changed how this thread calculates has done so for itself alone.
+  void restore_floats() noexcept {
+    if (float_control() != float_bits) [[unlikely]]
+      set_floats(floats);
   }
 
   /// The worker's side of the race for the end of a call. Async-signal-safe.

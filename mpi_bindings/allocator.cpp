@@ -74,20 +74,23 @@ Error with_context(const std::string& context, const Error& error) {
 /// each is, or is followed by, a message that others wait for.
 class Creation {
  public:
-  Creation(Attachment& attachment, const AllocatorOptions& options)
+  Creation(Attachment& attachment, AllocatorOptions options)
       : attachment_(attachment),
-        options_(options),
+        options_(std::move(options)),
         comm_(attachment.comm()),
         rank_(attachment.rank()),
         size_(attachment.size()) {}
 
-  Result<void> run(const Result<SessionOptions>& loaded) {
+  Result<void> run() {
     outcome_.attempt("reading Sublet's options", [&]() -> Result<void> {
-      if (!loaded) return tl::unexpected<Error>(loaded.error());
+      auto complete = options_.session.completed();
+      if (!complete) return tl::unexpected<Error>(complete.error());
+      options_.session = std::move(*complete);
       return {};
     });
+    attachment_.forget_ended();
     // Grants lapse when nobody claims them for some seconds: ask once all ranks are here.
-    attachment_.forget_ended(outcome_);
+    outcome_.note_mpi(MPI_Barrier(comm_), "waiting for all ranks to ask for workers");
     job_cores_ = gather_job_cores(comm_, outcome_);
     if (rank_ == 0) outcome_.attempt("asking for workers", [this] { return request_for_all(); });
     scatter();
@@ -97,7 +100,6 @@ class Creation {
 
   Session session;
   Lease lease;
-  bool private_manager = false;  ///< The same on all ranks.
 
  private:
   [[nodiscard]] std::uint64_t workers() const {
@@ -107,14 +109,10 @@ class Creation {
     return std::max(options_.session.private_oversubscribe, 1u);
   }
 
-  /// Rank 0's session. If it starts a private manager, that is to use the cores of the whole job.
+  /// Rank 0's session. A private manager is to use the cores that no rank is bound to first.
   Result<Session> open_session() {
     SessionOptions options = options_.session;
-    if (options.private_cpuset.empty()) {
-      const std::uint64_t cores = (workers() + oversubscribe() - 1) / oversubscribe();
-      options.private_cpuset = job_cores_.idle_list(cores);
-    }
-    const AffinityScope scope(job_cores_.allowed);
+    if (options.private_avoid.empty()) options.private_avoid = job_cores_.ranks;
     return Session::open(options);
   }
 
@@ -136,6 +134,7 @@ class Creation {
     auto opened = open_session();
     if (!opened) return tl::unexpected<Error>(std::move(opened.error()));
     session = std::move(*opened);
+    if (session.manager_is_private() && job_cores_.nodes > 1) return no_manager_for_nodes();
 
     auto grants = session.request(lease_request());
     if (!grants) return tl::unexpected<Error>(refused(grants.error()));
@@ -148,15 +147,31 @@ class Creation {
                                why);
     if (!session.manager_is_private()) return error;
     std::uint64_t cores = 0;
+    std::uint64_t free = 0;
     if (const auto nodes = session.nodes()) {
-      for (const NodeInfo& node : *nodes) cores += node.cores;
+      for (const NodeInfo& node : *nodes) {
+        cores += node.cores;
+        free += node.free_cores;
+      }
     }
-    if (cores == 0 || cores >= workers()) return error;
+    if (cores == 0 || free >= workers()) return error;
+    const std::uint64_t wanted = cores - free + workers();
     return Error(error.kind(),
                  std::string(error.what()) +
-                     "; to share this node's cores, set SUBLET_PRIVATE_OVERSUBSCRIBE to " +
-                     std::to_string((workers() * oversubscribe() + cores - 1) / cores),
+                     "; to share this node's cores, set SUBLET_PRIVATE_OVERSUBSCRIBE (or "
+                     "SessionOptions::private_oversubscribe) to " +
+                     std::to_string((wanted * oversubscribe() + cores - 1) / cores),
                  error.system_errno());
+  }
+
+  tl::unexpected<Error> no_manager_for_nodes() const {
+    return fail(ErrorKind::kUnsupported,
+                "no workers for the communicator of " + std::to_string(size_) +
+                    " ranks: they run on " + std::to_string(job_cores_.nodes) +
+                    " nodes, and without a resource manager rank 0 can only lease cores of its "
+                    "own; start `sublet resource-manager` on one node and `sublet "
+                    "executor-manager` on each (`sublet slurm template` has scripts that do), and "
+                    "set SUBLET_MANAGER or SUBLET_MANAGER_DIR");
   }
 
   Result<void> pack(std::vector<Grant>& grants) {
@@ -170,7 +185,7 @@ class Creation {
       by_rank[grant.part].push_back(std::move(grant));
     }
     std::vector<std::byte> all;
-    std::vector<Parcel> parcels;
+    std::vector<int> sizes;
     for (std::size_t rank = 0; rank < by_rank.size(); ++rank) {
       if (by_rank[rank].empty()) {
         return fail(ErrorKind::kInternal,
@@ -182,35 +197,32 @@ class Creation {
         return fail(ErrorKind::kUnsupported, "the grants of " + std::to_string(size_) +
                                                  " ranks are too large for one MPI message");
       }
-      parcels.push_back({static_cast<int>(bytes.size()), session.manager_is_private() ? 1 : 0});
+      sizes.push_back(static_cast<int>(bytes.size()));
     }
     all_ = std::move(all);
-    parcels_ = std::move(parcels);
+    sizes_ = std::move(sizes);
     return {};
   }
 
   /// Rank 0 tells each rank how long its parcel is, then sends it: nothing when it has failed.
   void scatter() {
-    std::vector<int> sizes;
     std::vector<int> offsets;
     if (rank_ == 0) {
-      parcels_.resize(static_cast<std::size_t>(size_));
+      sizes_.resize(static_cast<std::size_t>(size_));
       int offset = 0;
-      for (const Parcel& parcel : parcels_) {
-        sizes.push_back(parcel.bytes);
+      for (const int bytes : sizes_) {
         offsets.push_back(offset);
-        offset += parcel.bytes;
+        offset += bytes;
       }
     }
-    Parcel mine;
-    outcome_.note_mpi(MPI_Scatter(parcels_.data(), 2, MPI_INT, &mine, 2, MPI_INT, 0, comm_),
+    int mine = 0;
+    outcome_.note_mpi(MPI_Scatter(sizes_.data(), 1, MPI_INT, &mine, 1, MPI_INT, 0, comm_),
                       "telling each rank the size of its grants");
-    mine_.resize(static_cast<std::size_t>(mine.bytes));
-    outcome_.note_mpi(MPI_Scatterv(all_.data(), sizes.data(), offsets.data(), MPI_BYTE,
-                                   mine_.data(), mine.bytes, MPI_BYTE, 0, comm_),
+    mine_.resize(static_cast<std::size_t>(mine));
+    outcome_.note_mpi(MPI_Scatterv(all_.data(), sizes_.data(), offsets.data(), MPI_BYTE,
+                                   mine_.data(), mine, MPI_BYTE, 0, comm_),
                       "sending each rank its grants");
-    has_grants_ = mine.bytes > 0;
-    private_manager = mine.private_manager != 0;
+    has_grants_ = mine > 0;
   }
 
   Result<void> claim() {
@@ -230,49 +242,34 @@ class Creation {
     return {};
   }
 
-  struct Parcel {
-    int bytes = 0;
-    int private_manager = 0;
-  };
-  static_assert(sizeof(Parcel) == 2 * sizeof(int));
-
   Attachment& attachment_;
-  const AllocatorOptions& options_;
+  AllocatorOptions options_;
   MPI_Comm comm_;
   int rank_;
   int size_;
   Outcome outcome_;
-  JobCores job_cores_;           ///< Rank 0.
-  std::vector<Parcel> parcels_;  ///< Rank 0: one for each rank.
-  std::vector<std::byte> all_;   ///< Rank 0: their contents, one after the other.
+  JobCores job_cores_;          ///< Rank 0.
+  std::vector<int> sizes_;      ///< Rank 0: of each rank's grants in bytes.
+  std::vector<std::byte> all_;  ///< Rank 0: the grants of all, one rank after the other.
   std::vector<std::byte> mine_;
   bool has_grants_ = false;
 };
 
 }  // namespace
 
-Result<Allocator> Allocator::create(MPI_Comm comm, const AllocatorOptions& options) {
-  return create(comm, options, options.session);
-}
-
 Result<Allocator> Allocator::create(MPI_Comm comm) {
-  AllocatorOptions options;
-  const auto loaded = SessionOptions::load();
-  if (loaded) options.session = *loaded;
-  return create(comm, options, loaded);
+  return create(comm, AllocatorOptions());
 }
 
-Result<Allocator> Allocator::create(MPI_Comm comm, const AllocatorOptions& options,
-                                    const Result<SessionOptions>& loaded) {
+Result<Allocator> Allocator::create(MPI_Comm comm, const AllocatorOptions& options) {
   if (auto usable = check_usable(comm); !usable) {
     return tl::unexpected<Error>(std::move(usable.error()));
   }
   auto attached = Attachment::of(comm);
   if (!attached) return tl::unexpected<Error>(std::move(attached.error()));
-  Attachment& attachment = **attached;
 
-  Creation creation(attachment, options);
-  if (auto done = creation.run(loaded); !done) {
+  Creation creation(**attached, options);
+  if (auto done = creation.run(); !done) {
     if (creation.lease.valid()) creation.lease.release();
     return tl::unexpected<Error>(std::move(done.error()));
   }
@@ -280,8 +277,7 @@ Result<Allocator> Allocator::create(MPI_Comm comm, const AllocatorOptions& optio
   state->attachment = std::move(*attached);
   state->session = std::move(creation.session);
   state->lease = std::move(creation.lease);
-  const bool keeps_manager = creation.private_manager && attachment.rank() == 0;
-  attachment.add(state, creation.private_manager, keeps_manager ? state->session : Session());
+  state->attachment->add(state);
   return Allocator(std::move(state));
 }
 

@@ -2,28 +2,12 @@
 
 #include "agreement.hpp"
 
-#include <algorithm>
-#include <chrono>
 #include <cstdint>
-#include <ctime>
 #include <map>
 #include <mutex>
 #include <utility>
 
 namespace sublet::mpi {
-namespace {
-
-using namespace std::chrono_literals;
-
-/// How long a rank waits in MPI_Comm_free or MPI_Finalize for the others to end their leases. Only
-/// ranks that share a private manager wait at all.
-constexpr auto kFarewell = 5s;
-
-/// Between two looks at whether they have.
-constexpr timespec kFarewellPoll{0, 50'000};
-
-}  // namespace
-
 /// Finds the attachment of a communicator again. MPI's attributes are process-wide and are called
 /// back without a context of ours, so this is the one object of the process; an attribute's value
 /// is a number to look up here, never a pointer that could dangle.
@@ -172,50 +156,20 @@ Result<std::shared_ptr<Attachment>> Attachment::of(MPI_Comm comm) {
   return attachment;
 }
 
-void Attachment::add(std::weak_ptr<Attached> member, bool shares_private_manager, Session keep) {
-  members_.push_back({std::move(member), shares_private_manager, std::move(keep)});
-}
-
-void Attachment::forget_ended(Outcome& outcome) {
-  std::vector<int> alive(members_.size() + 1);  // never empty, so that all ranks wait here
-  for (std::size_t i = 0; i < members_.size(); ++i) {
-    const auto attached = members_[i].attached.lock();
-    alive[i] = attached && !attached->has_ended() ? 1 : 0;
-  }
-  const int code = MPI_Allreduce(MPI_IN_PLACE, alive.data(), static_cast<int>(alive.size()),
-                                 MPI_INT, MPI_MAX, comm_);
-  outcome.note_mpi(code, "waiting for all ranks to ask for workers");
-  if (code != MPI_SUCCESS) return;
-  std::size_t i = 0;
-  std::erase_if(members_, [&](const Member&) { return alive[i++] == 0; });
+void Attachment::forget_ended() {
+  std::erase_if(members_, [](const std::weak_ptr<Attached>& member) {
+    const auto attached = member.lock();
+    return !attached || attached->has_ended();
+  });
 }
 
 void Attachment::close() noexcept {
   if (!is_open()) return;
-  bool farewell = false;
-  for (const Member& member : members_) {
-    farewell = farewell || member.shares_private_manager;
-    if (const auto attached = member.attached.lock()) attached->communicator_ends();
+  for (const auto& member : members_) {
+    if (const auto attached = member.lock()) attached->communicator_ends();
   }
-  // A barrier that another rank has not entered cannot be withdrawn, so its communicator must stay.
-  if (!farewell || all_ranks_have_ended()) {
-    MPI_Comm_free(&comm_);
-  } else {
-    comm_ = MPI_COMM_NULL;
-  }
+  MPI_Comm_free(&comm_);
   members_.clear();
-}
-
-bool Attachment::all_ranks_have_ended() noexcept {
-  MPI_Request barrier = MPI_REQUEST_NULL;
-  if (MPI_Ibarrier(comm_, &barrier) != MPI_SUCCESS) return false;
-  const auto deadline = std::chrono::steady_clock::now() + kFarewell;
-  int done = 0;
-  while (MPI_Test(&barrier, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && done == 0) {
-    if (std::chrono::steady_clock::now() >= deadline) return false;
-    nanosleep(&kFarewellPoll, nullptr);
-  }
-  return done != 0;
 }
 
 }  // namespace sublet::mpi

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "agreement.hpp"
-#include <sublet/session.hpp>
+#include <sublet/result.hpp>
 
 #include <mpi.h>
 
@@ -41,33 +41,22 @@ class Attachment {
   /// False once the communicator has been freed or MPI is finalising: no MPI calls any more.
   [[nodiscard]] bool is_open() const noexcept { return comm_ != MPI_COMM_NULL; }
 
-  /// Adds what one collective operation has made: called on all ranks or on none. When all ranks
-  /// use a private manager of rank 0, that must outlive the leases of all of them: `keep` holds it
-  /// there (and is empty on the other ranks).
-  void add(std::weak_ptr<Attached> member, bool shares_private_manager, Session keep);
+  void add(std::weak_ptr<Attached> member) { members_.push_back(std::move(member)); }
 
-  /// Collective: forgets, and stops keeping alive, what has ended on all ranks by now. No rank
-  /// returns before all have called it.
-  void forget_ended(Outcome& outcome);
+  /// Forgets what has ended by now.
+  void forget_ended();
 
-  /// Ends what is attached, and the duplicate. Collective, and bounded in time even when another
-  /// rank never comes.
+  /// Ends what is attached on this rank, and the duplicate.
   void close() noexcept;
 
  private:
   friend class Registry;
   explicit Attachment(MPI_Comm duplicate) noexcept;
-  bool all_ranks_have_ended() noexcept;
 
   MPI_Comm comm_;
   int rank_ = 0;
   int size_ = 0;
-  struct Member {
-    std::weak_ptr<Attached> attached;
-    bool shares_private_manager;
-    Session keep;
-  };
-  std::vector<Member> members_;  ///< As many, in the same order, on all ranks.
+  std::vector<std::weak_ptr<Attached>> members_;
 };
 
 }  // namespace sublet::mpi

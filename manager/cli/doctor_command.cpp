@@ -10,8 +10,6 @@
 #include <nlohmann/json.hpp>
 #include <sys/resource.h>
 
-#include <cstdlib>
-
 namespace sublet::cli {
 namespace {
 
@@ -88,9 +86,8 @@ std::vector<Finding> examine(const Result<ManagerTarget>& target) {
                         (state.usable ? "" : "cannot be used: ") + state.text});
     locks_memory = locks_memory || (state.locks_memory && state.usable);
   }
-  const char* wanted = std::getenv("SUBLET_TRANSPORT");
   for (const bool same_node : {true, false}) {
-    findings.push_back(choice(same_node, wanted == nullptr ? "" : wanted));
+    findings.push_back(choice(same_node, target ? target->session.transport : ""));
   }
   if (locks_memory) findings.push_back(locked_memory());
   findings.push_back(resource_manager(target));
@@ -118,8 +115,9 @@ std::string to_table(const std::string& node, const std::vector<Finding>& findin
 
 int doctor_command(const std::vector<std::string>& words) {
   return list_command(command_line(), words, [](const Values& values) -> Result<Listing> {
-    const auto findings = examine(manager_target(values));
-    const std::string node = base::node_identity("").name;
+    const auto target = manager_target(values);
+    const auto findings = examine(target);
+    const std::string node = base::node_identity(target ? target->session.node_name : "").name;
     return Listing{to_table(node, findings), to_json(node, findings).dump(2) + "\n"};
   });
 }

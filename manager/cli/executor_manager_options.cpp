@@ -18,6 +18,8 @@ void add_node_options(CommandLine& line) {
       "offer only these cores, in hwloc's syntax, for instance 0,4-7 (default: all allowed)")(
       "memory", po::value<std::string>()->default_value("0"),
       "offer this much memory, for instance 64GiB (0: most of the node's)")(
+      "avoid", po::value<std::string>()->default_value(""),
+      "of the offered cores, those to use only when no other is free, in hwloc's syntax")(
       "oversubscribe", po::value<std::uint32_t>()->default_value(1),
       "offer each core this many times; for tests and demonstrations")(
       "data-host", po::value<std::string>()->default_value(""),
@@ -95,6 +97,7 @@ Result<manager::ExecutorManagerOptions> node_options(const po::variables_map& va
   manager::ExecutorManagerOptions options;
   options.cores = values["cores"].as<std::uint32_t>();
   options.cpuset = values["cpuset"].as<std::string>();
+  options.avoid = values["avoid"].as<std::string>();
   const auto memory = parse_size(values["memory"].as<std::string>());
   if (!memory) return tl::unexpected<Error>(memory.error());
   options.memory_bytes = *memory;

@@ -8,11 +8,16 @@
 
 namespace sublet::cli {
 
-/// A fresh directory for the sockets of one private manager, below this user's runtime directory;
-/// removed with this object. Making one removes those of private managers that were killed.
+/// The directory of a job's private manager on this node, below this user's runtime directory, and
+/// with it the right to be that manager; removed with this object. Making one removes those of
+/// private managers that were killed.
 class PrivateDirectory {
  public:
-  static Result<PrivateDirectory> make();
+  /// kOverloaded while another process has the directory of `job`. An empty job is nobody else's.
+  static Result<PrivateDirectory> make(const std::string& job);
+
+  /// Where the manager that has the directory of `job` listens; empty when none has announced it.
+  static std::string announced(const std::string& job);
 
   PrivateDirectory() = default;
   PrivateDirectory(PrivateDirectory&& other) noexcept
@@ -28,9 +33,14 @@ class PrivateDirectory {
 
   [[nodiscard]] const std::string& path() const { return path_; }
 
+  /// Tells the processes of the job where the manager listens, once it is ready for them.
+  Result<void> announce(const std::string& address);
+  /// It is about to end: who comes now waits for the directory instead.
+  void withdraw() noexcept;
+
  private:
   std::string path_;
-  base::Fd lock_;  ///< A file in it, locked for as long as this process lives.
+  base::Fd lock_;  ///< A file in it, locked for as long as this process lives: the address.
 };
 
 }  // namespace sublet::cli

@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <string>
 
 namespace sublet::manager {
 namespace {
@@ -20,6 +22,21 @@ constexpr int kBacklog = 128;
 /// Making a cgroup takes a core for 0.2 ms, which the first call of a cold start needs more. In
 /// this time a function can touch some 50 MiB of memory that RLIMIT_DATA does not count.
 constexpr kj::Duration kLimitAfter = 20 * kj::MILLISECONDS;
+
+/// Between two looks at an executor's memory where there are no cgroups: a function can write some
+/// 100 MiB meanwhile.
+constexpr kj::Duration kMemoryLook = 100 * kj::MILLISECONDS;
+
+constexpr const char* kOutOfMemory = "it was killed because the lease's memory limit was reached";
+
+/// What a process has in memory, shared memory included; 0 when it has gone.
+std::uint64_t resident_bytes(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/statm");
+  std::uint64_t all = 0;
+  std::uint64_t resident = 0;
+  if (!(file >> all >> resident)) return 0;
+  return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
 
 /// From the end of a process to its zygote's word on how it ended.
 constexpr std::chrono::seconds kToldWithin{1};
@@ -91,6 +108,9 @@ void Executor::spawned(Result<Zygote::Child> child) {
   } else if (services_.limiter != nullptr) {
     base::log().info("executor {} has no memory cgroup: pidfd_open is refused here", pid_);
   }
+  if ((services_.limiter == nullptr || !pidfd_.valid()) && order_.cgroup_bytes != 0) {
+    tasks_.add(watch_memory());
+  }
   if (pidfd_.valid() && services_.limiter != nullptr && order_.cgroup_bytes != 0) {
     tasks_.add(services_.timer.afterDelay(kLimitAfter).then([this] {
       if (over_) return;
@@ -139,6 +159,18 @@ kj::Promise<void> Executor::until_no_process(kj::TimePoint end) {
   const bool gone = ::kill(pid_, 0) != 0 && errno == ESRCH;
   if (gone || timer.now() > end) return kj::READY_NOW;
   return timer.afterDelay(kGoneLook).then([this, end] { return until_no_process(end); });
+}
+
+/// RLIMIT_DATA does not count shared memory, and is the only limit where no cgroup can be made.
+kj::Promise<void> Executor::watch_memory() {
+  return services_.timer.afterDelay(kMemoryLook).then([this]() -> kj::Promise<void> {
+    if (over_) return kj::READY_NOW;
+    if (resident_bytes(pid_) > order_.cgroup_bytes) {
+      abandon(kOutOfMemory);
+      return kj::READY_NOW;
+    }
+    return watch_memory();
+  });
 }
 
 kj::Promise<Result<void>> Executor::open(const wire::Open& open, int library) {
@@ -207,7 +239,7 @@ void Executor::receive(const wire::ReceivedMessage& message) {
 void Executor::end(std::string fate) {
   if (over_) return;
   if (limit_ && limit_->was_exceeded()) {
-    fate = "it was killed because the lease's memory limit was reached";
+    fate = kOutOfMemory;
   } else if (!dying_words_.empty()) {
     fate = dying_words_;
   }

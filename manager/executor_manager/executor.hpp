@@ -89,6 +89,7 @@ class Executor : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   kj::Promise<void> watch();
   kj::Promise<void> until_gone();
   kj::Promise<void> until_no_process(kj::TimePoint end);
+  kj::Promise<void> watch_memory();
   void receive(const wire::ReceivedMessage& message);
   void end(std::string fate);
   [[nodiscard]] std::vector<std::uint32_t> last_started() const;

@@ -42,8 +42,13 @@ Result<CoreInventory::Offer> make_offer(const ExecutorManagerOptions& options,
   CoreInventory::Offer offer;
   offer.oversubscribe = options.oversubscribe;
   offer.memory_bytes = options.memory_bytes != 0 ? options.memory_bytes : total / 10 * 8;
-  for (const topology::Core& core : topology->cores()) {
-    offer.cpusets.push_back(core.cpuset.to_list());
+  const auto avoid = topology::Cpuset::parse(options.avoid);
+  if (!options.avoid.empty() && !avoid) return tl::unexpected<Error>(avoid.error());
+  for (const bool last : {false, true}) {
+    for (const topology::Core& core : topology->cores()) {
+      if ((avoid && core.cpuset.intersects(*avoid)) != last) continue;
+      offer.cpusets.push_back(core.cpuset.to_list());
+    }
   }
   cpuset = topology->cpuset().to_list();
   offer.all = cpuset;

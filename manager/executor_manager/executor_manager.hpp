@@ -25,6 +25,7 @@ struct ExecutorManagerOptions {
   std::vector<std::string> listen;
   std::string cpuset;       ///< Cores to offer, in hwloc's syntax. Empty: all this process may use.
   std::uint32_t cores = 0;  ///< Of these, how many. 0: all.
+  std::string avoid;        ///< Of these, those to use last, in hwloc's syntax.
   std::uint32_t oversubscribe = 1;  ///< How often each is offered.
   std::uint64_t memory_bytes = 0;   ///< To offer. 0: 80 % of the node's.
   std::uint64_t stack_bytes = 0;    ///< Of each worker. 0: 8 MiB.

@@ -23,6 +23,9 @@ constexpr std::size_t kMaxFates = 64;
 /// is the first to touch.
 constexpr std::uint64_t kExecutorOverhead = std::uint64_t{64} << 20;
 
+/// Of a lease that asked for less: for the data of its libraries.
+constexpr std::uint64_t kLeastMemory = std::uint64_t{16} << 20;
+
 std::string random_name() {
   std::array<unsigned char, 16> bytes{};
   randombytes_buf(bytes.data(), bytes.size());
@@ -63,7 +66,7 @@ Result<ExecutorOrder> ExecutorSupervisor::make_order() const {
   spawn.generation = generation_ + 1;
   spawn.workers = static_cast<std::uint32_t>(cpusets_.size());
   spawn.slots = terms_.slots;
-  spawn.memory_bytes = terms_.memory_bytes;
+  spawn.memory_bytes = std::max(terms_.memory_bytes, kLeastMemory);
   // The client rounds its arena up to huge pages.
   spawn.max_arena_bytes = sum_or_most(terms_.arena_bytes, std::uint64_t{2} << 20);
   spawn.hot_timeout_ms = terms_.hot_timeout_ms;
@@ -237,6 +240,9 @@ kj::Promise<void> ExecutorSupervisor::open_again(kj::Own<Executor> executor, std
   if (at == functions_.size()) return kj::READY_NOW;
   auto opened = executor->open(functions_[at].open, functions_[at].library->get());
   return opened.then([this, executor = kj::mv(executor), at](Result<void> result) mutable {
+    if (!result && executor->over()) {  // its end is told where it is noticed
+      return kj::Promise<void>(kj::READY_NOW);
+    }
     if (!result) {
       base::log().error("{}: opening function '{}' again: {}", name_of(terms_.key),
                         wire::text_of(functions_[at].open.name), result.error().what());

@@ -1,4 +1,5 @@
 #include <base/system_text.hpp>
+#include <base/uncancelled.hpp>
 #include <base/unix_socket.hpp>
 
 #include <poll.h>
@@ -217,6 +218,7 @@ Result<PeerCredentials> peer_credentials(int socket) {
 }
 
 bool peer_has_closed(int socket) noexcept {
+  const Uncancelled uncancelled;
   pollfd entry{socket, POLLRDHUP, 0};
   return ::poll(&entry, 1, 0) > 0 && (entry.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }

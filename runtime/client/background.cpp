@@ -1,4 +1,5 @@
 #include <base/log.hpp>
+#include <base/uncancelled.hpp>
 #include <client/background.hpp>
 #include <client/last_handle.hpp>
 
@@ -44,6 +45,7 @@ bool Background::run(std::function<void()> job) {
 }
 
 void Background::drain() {
+  const base::Uncancelled uncancelled;
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return jobs_.empty() && idle_ == threads_.size(); });
 }

@@ -2,6 +2,7 @@
 
 #include <base/fd.hpp>
 #include <base/fork_guard.hpp>
+#include <base/uncancelled.hpp>
 #include <client/heard_out_stream.hpp>
 #include <sublet/result.hpp>
 #include <wire/running_time.hpp>
@@ -71,19 +72,17 @@ class ControlThread {
 /// A two-party connection with its bootstrap capability; shared by reference count on the loop.
 class Connection : public kj::Refcounted {
  public:
-  Connection(kj::Own<kj::AsyncIoStream> stream)
-      : stream_(kj::mv(stream)), client_(stream_), gone_(client_.onDisconnect().fork()) {
-    KJ_IF_MAYBE (fd, stream_.getFd()) guard_ = std::make_unique<base::ForkGuard>(*fd);
-  }
+  Connection(kj::Own<kj::AsyncIoStream> stream);
 
-  capnp::Capability::Client bootstrap() { return client_.bootstrap(); }
+  capnp::Capability::Client bootstrap();
   /// Resolves when the other side has gone.
   kj::Promise<void> gone() { return gone_.addBranch(); }
 
  private:
   HeardOutStream stream_;
   std::unique_ptr<base::ForkGuard> guard_;  ///< A child's copy would keep our leases.
-  capnp::TwoPartyClient client_;
+  capnp::TwoPartyVatNetwork network_;
+  capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc_;
   kj::ForkedPromise<void> gone_;
 };
 
@@ -124,6 +123,7 @@ Result<T> ControlThread::run(const std::string& attempted, std::chrono::millisec
     return tl::unexpected<Error>(not_in_child(attempted));
   }
   if (!failure_.empty()) return fail(ErrorKind::kOverloaded, attempted + ": " + failure_);
+  const base::Uncancelled uncancelled;  // the helper thread works on this one's stack
   try {
     return executor_->executeSync([&]() -> kj::Promise<Result<T>> {
       auto late =

@@ -30,6 +30,7 @@ constexpr Named kNames[] = {
     {"peer-timeout-ms", "a node that does not answer at all for so long is lost"},
     {"timeout-ms", "deadline of every exchange with a manager"},
     {"private-cpuset", "cores that a private manager offers, in hwloc syntax"},
+    {"private-avoid", "of these cores, those to use only when no other is free"},
     {"private-oversubscribe", "how often a private manager offers each core"},
     {"trace", "record every invocation for a timeline (true or false)"},
 };
@@ -89,6 +90,8 @@ Result<void> set(SessionOptions& options, const std::string& source, const std::
     options.transport = value;
   } else if (name == "private-cpuset") {
     options.private_cpuset = value;
+  } else if (name == "private-avoid") {
+    options.private_avoid = value;
   } else if (name == "allow-private" || name == "trace") {
     auto flag = to_bool(source, name, value);
     if (!flag) return tl::unexpected<Error>(flag.error());
@@ -191,6 +194,29 @@ Result<SessionOptions> SessionOptions::load(int* argc, char** argv) {
   if (argc != nullptr && argv != nullptr) {
     if (auto ok = from_flags(options, *argc, argv); !ok) return tl::unexpected<Error>(ok.error());
   }
+  options.complete = true;
+  return options;
+}
+
+Result<SessionOptions> SessionOptions::completed() const {
+  if (complete) return *this;
+  auto options = load();
+  if (!options) return options;
+  const SessionOptions defaults;
+  const auto keep = [&](auto SessionOptions::*member) {
+    if (this->*member != defaults.*member) (*options).*member = this->*member;
+  };
+  keep(&SessionOptions::manager);
+  keep(&SessionOptions::manager_directory);
+  keep(&SessionOptions::allow_private);
+  keep(&SessionOptions::node_name);
+  keep(&SessionOptions::transport);
+  keep(&SessionOptions::peer_timeout);
+  keep(&SessionOptions::timeout);
+  keep(&SessionOptions::private_cpuset);
+  keep(&SessionOptions::private_avoid);
+  keep(&SessionOptions::private_oversubscribe);
+  keep(&SessionOptions::trace);
   return options;
 }
 

@@ -1,5 +1,7 @@
 #include <base/log.hpp>
+#include <base/node_identity.hpp>
 #include <base/system_text.hpp>
+#include <client/job.hpp>
 #include <client/private_manager.hpp>
 #include <wire/limits.hpp>
 #include <wire/manager_address.hpp>
@@ -7,6 +9,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -18,6 +21,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <map>
+#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -110,6 +115,36 @@ Result<std::string> read_address(int fd) {
   }
 }
 
+cpu_set_t affinity_of(pid_t pid) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(pid, sizeof set, &set) != 0) CPU_ZERO(&set);
+  return set;
+}
+
+/// While it lives this thread, and what it starts, may use the cores of the job's launcher too.
+/// mpirun binds each rank to a core or two, and the manager is the whole job's.
+class LaunchersCores {
+ public:
+  LaunchersCores() : before_(affinity_of(0)) {
+    if (!this_job().launched || CPU_COUNT(&before_) == 0) return;
+    const cpu_set_t launcher = affinity_of(::getppid());
+    cpu_set_t both;
+    CPU_OR(&both, &before_, &launcher);
+    // The kernel leaves out what a cgroup forbids. Without success all goes on as before.
+    changed_ = ::sched_setaffinity(0, sizeof both, &both) == 0;
+  }
+  ~LaunchersCores() {
+    if (changed_) ::sched_setaffinity(0, sizeof before_, &before_);
+  }
+  LaunchersCores(const LaunchersCores&) = delete;
+  LaunchersCores& operator=(const LaunchersCores&) = delete;
+
+ private:
+  cpu_set_t before_;
+  bool changed_ = false;
+};
+
 /// Starts `argv` with `lifeline` and `address` as its descriptors kLifelineFd and kAddressFd. What
 /// is started forks and ends: the manager is nobody's child.
 Result<void> spawn(std::vector<char*> argv, int lifeline, int address) {
@@ -156,7 +191,22 @@ Result<void> spawn(std::vector<char*> argv, int lifeline, int address) {
 
 }  // namespace
 
-Result<std::unique_ptr<PrivateManager>> PrivateManager::start(const SessionOptions& options) {
+Result<std::shared_ptr<PrivateManager>> PrivateManager::of_this_job(const SessionOptions& options) {
+  // Of the process, as its cores are: sessions that know nothing of each other share it.
+  static std::mutex mutex;
+  static std::map<std::string, std::weak_ptr<PrivateManager>> known;
+  const std::string job = this_job().name + "/" + base::node_identity(options.node_name).id + "/" +
+                          options.private_cpuset + "/" +
+                          std::to_string(options.private_oversubscribe);
+  const std::lock_guard lock(mutex);
+  if (auto manager = known[job].lock(); manager && manager->runs()) return manager;
+  auto started = start(options, job);
+  if (started) known[job] = *started;
+  return started;
+}
+
+Result<std::shared_ptr<PrivateManager>> PrivateManager::start(const SessionOptions& options,
+                                                              const std::string& job) {
   auto executable = find_executable();
   if (!executable) return tl::unexpected<Error>(executable.error());
   auto lifeline = make_pipe();
@@ -164,11 +214,16 @@ Result<std::unique_ptr<PrivateManager>> PrivateManager::start(const SessionOptio
   if (!lifeline) return tl::unexpected<Error>(lifeline.error());
   if (!address) return tl::unexpected<Error>(address.error());
 
-  std::vector<std::string> arguments = {
-      *executable,    "private-manager",          "--lifeline-fd", std::to_string(kLifelineFd),
-      "--address-fd", std::to_string(kAddressFd), "--parent",      std::to_string(::getpid())};
+  std::vector<std::string> arguments = {*executable,     "private-manager",
+                                        "--lifeline-fd", std::to_string(kLifelineFd),
+                                        "--address-fd",  std::to_string(kAddressFd),
+                                        "--parent",      std::to_string(::getpid()),
+                                        "--job",         job};
   if (!options.private_cpuset.empty()) {
     arguments.insert(arguments.end(), {"--cpuset", options.private_cpuset});
+  }
+  if (!options.private_avoid.empty()) {
+    arguments.insert(arguments.end(), {"--avoid", options.private_avoid});
   }
   if (options.private_oversubscribe != 1) {
     arguments.insert(arguments.end(),
@@ -180,33 +235,40 @@ Result<std::unique_ptr<PrivateManager>> PrivateManager::start(const SessionOptio
   std::vector<char*> argv;
   argv.reserve(arguments.size() + 1);
   for (std::string& argument : arguments) argv.push_back(argument.data());
+  const LaunchersCores cores;
   if (auto spawned = spawn(std::move(argv), lifeline->first.get(), address->second.get());
       !spawned) {
     return tl::unexpected<Error>(spawned.error());
   }
   address->second.reset();
   auto manager =
-      std::make_unique<PrivateManager>(std::move(lifeline->second), std::move(address->first));
+      std::make_shared<PrivateManager>(std::move(lifeline->second), std::move(address->first));
   auto line = read_address(manager->alive_.get());
   if (!line) return tl::unexpected<Error>(line.error());
   manager->address_ = *line;
-  base::log().info("started a private manager at {}", *line);
+  base::log().info("this job's private manager is at {}", *line);
   return manager;
 }
 
 PrivateManager::PrivateManager(base::Fd lifeline, base::Fd alive)
     : lifeline_(std::move(lifeline)), lifeline_guard_(lifeline_.get()), alive_(std::move(alive)) {}
 
+bool PrivateManager::runs() const noexcept {
+  pollfd entry{alive_.get(), 0, 0};  // the end alone
+  return ::poll(&entry, 1, 0) == 0;
+}
+
 PrivateManager::~PrivateManager() {
   lifeline_guard_.reset();
   lifeline_.reset();
-  // Its cores are free for whoever comes next once it has ended.
+  // Its cores are free for whoever comes next once it has ended. It says so when it stays, for
+  // others of the job.
   const auto deadline = std::chrono::steady_clock::now() + kStopTimeout;
   for (;;) {
     const auto left =
         std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     if (left.count() <= 0) break;
-    pollfd entry{alive_.get(), 0, 0};  // the end alone
+    pollfd entry{alive_.get(), POLLIN, 0};
     const int ready = ::poll(&entry, 1, static_cast<int>(left.count()));
     if (ready > 0 || (ready < 0 && errno != EINTR)) return;
   }

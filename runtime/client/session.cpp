@@ -16,6 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -29,7 +30,7 @@ class SessionImpl {
  public:
   SessionOptions options;
   // Destroyed last: the managers outlive the connection to them.
-  std::unique_ptr<PrivateManager> private_manager;
+  std::shared_ptr<PrivateManager> private_manager;
   std::string manager_address;
   std::shared_ptr<ControlPlane> control;
   std::mutex mutex;  ///< Guards traces.
@@ -57,7 +58,10 @@ bool answers(const std::string& path) {
          ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
 }
 
-Result<std::shared_ptr<SessionImpl>> make_session(const SessionOptions& options) {
+Result<std::shared_ptr<SessionImpl>> make_session(const SessionOptions& given) {
+  const auto complete = given.completed();
+  if (!complete) return tl::unexpected<Error>(complete.error());
+  const SessionOptions& options = *complete;
   if (::sodium_init() < 0) return fail(ErrorKind::kInternal, "libsodium does not initialise");
   if (options.timeout.count() <= 0) {
     return fail(ErrorKind::kInvalid, "a session's timeout is " +
@@ -76,11 +80,35 @@ Result<std::shared_ptr<SessionImpl>> make_session(const SessionOptions& options)
   return session;
 }
 
-Result<std::shared_ptr<SessionImpl>> open_session(const SessionOptions& options) {
-  auto made = make_session(options);
+Result<void> join_private_manager(SessionImpl& session) {
+  const auto deadline = std::chrono::steady_clock::now() + session.options.timeout;
+  for (;;) {
+    auto manager = PrivateManager::of_this_job(session.options);
+    if (!manager) return tl::unexpected<Error>(manager.error());
+    wire::ManagerLocation location;
+    location.address = (*manager)->address();
+    auto connected = session.control->connect_manager(location);
+    // Another process's may just have ended with its last user; then the next one is ours.
+    const bool again = !connected && connected.error().kind() == ErrorKind::kDisconnected &&
+                       std::chrono::steady_clock::now() < deadline;
+    if (again) continue;
+    if (!connected) {
+      return fail(
+          connected.error().kind(),
+          "connecting to this job's private manager: " + std::string(connected.error().what()),
+          connected.error().system_errno());
+    }
+    session.manager_address = location.address;
+    session.private_manager = std::move(*manager);
+    return {};
+  }
+}
+
+Result<std::shared_ptr<SessionImpl>> open_session(const SessionOptions& given) {
+  auto made = make_session(given);
   if (!made) return tl::unexpected<Error>(made.error());
   SessionImpl& session = **made;
-  auto found = wire::find_manager(options.manager, options.manager_directory);
+  auto found = wire::find_manager(session.options.manager, session.options.manager_directory);
   if (!found) return tl::unexpected<Error>(std::move(found.error()));
   wire::ManagerLocation location = std::move(*found);
   if (location.address.empty()) {
@@ -89,11 +117,10 @@ Result<std::shared_ptr<SessionImpl>> open_session(const SessionOptions& options)
     const std::string local = address->substr(std::strlen("unix:"));
     if (answers(local)) {
       location.address = *address;
-    } else if (options.allow_private) {
-      auto manager = PrivateManager::start(options);
-      if (!manager) return tl::unexpected<Error>(manager.error());
-      session.private_manager = std::move(*manager);
-      location.address = session.private_manager->address();
+    } else if (session.options.allow_private) {
+      auto joined = join_private_manager(session);
+      if (!joined) return tl::unexpected<Error>(joined.error());
+      return made;
     } else {
       return fail(ErrorKind::kDisconnected,
                   "no resource manager runs: nothing answers at " + local +

@@ -1,4 +1,5 @@
 #include <base/log.hpp>
+#include <base/uncancelled.hpp>
 #include <client/worker_link_datapath.hpp>
 #include <client/workers.hpp>
 
@@ -140,6 +141,7 @@ void Workers::run_continuations() noexcept {
 // ---- Waiting ----
 
 bool Workers::wait_long(PendingCall& call, base::Deadline deadline) noexcept {
+  const base::Uncancelled uncancelled;
   std::chrono::nanoseconds slice = kFirstSlice;
   for (;;) {
     if (events_->attention()) attend();
@@ -192,6 +194,7 @@ void Workers::look_around() noexcept {
   const base::Ticks now = base::ticks();
   if (now - looked_at_ < base::TickRate::get().from(transport::tuning::kPeerCheck)) return;
   looked_at_ = now;
+  const base::Uncancelled uncancelled;
   for (const auto& link : links_) {
     if (link->busy() && !link->check_peer()) events_->stay_attentive();
   }
@@ -204,6 +207,7 @@ void Workers::attend() noexcept {
   }
   const base::Ticks now = base::ticks();
   if (now < attend_at_ || stopped_) return;
+  const base::Uncancelled uncancelled;
   events_->take_attention();
   notice_ends(now);
   if (mend_) mend_(now);

@@ -24,11 +24,21 @@ std::uint64_t count_of(std::chrono::milliseconds duration) {
 }  // namespace
 
 kj::Promise<void> check_instance(ResourceManager::Client manager, const ManagerLocation& location) {
-  return manager.versionRequest().send().then([expected = location.instance](auto&& response) {
-    if (expected.empty() || to_string(response.getInstance()) == expected) return;
-    kj::throwFatalException(
-        KJ_EXCEPTION(DISCONNECTED, "another resource manager answers there than wrote that file"));
-  });
+  return manager.versionRequest().send().then(
+      [expected = location.instance](auto&& response) {
+        if (expected.empty() || to_string(response.getInstance()) == expected) return;
+        kj::throwFatalException(KJ_EXCEPTION(
+            DISCONNECTED, "another resource manager answers there than wrote that file"));
+      },
+      [](kj::Exception&& exception) {
+        if (exception.getType() == kj::Exception::Type::UNIMPLEMENTED) {
+          kj::throwFatalException(
+              KJ_EXCEPTION(UNIMPLEMENTED,
+                           "an executor manager answers there, which knows its own node alone; "
+                           "name the address of the resource manager"));
+        }
+        kj::throwFatalException(kj::mv(exception));
+      });
 }
 
 kj::Promise<Result<Granted>> ask_lease(ResourceManager::Client manager,

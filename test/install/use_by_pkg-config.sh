@@ -13,5 +13,13 @@ case $consumer in
   mpi) compiler=mpicxx package=sublet-mpi ;;
 esac
 read -ra flags <<<"$(pkg-config --cflags --libs "$package")"
-"$compiler" -std=c++20 "$source_dir/$consumer.cpp" -o "$work/$consumer" "${flags[@]}"
-LD_LIBRARY_PATH=$prefix/$LIBDIR "$work/$consumer"
+# As the project's README says.
+rpath=-Wl,-rpath,$(pkg-config --variable=libdir "$package")
+"$compiler" -std=c++20 "$source_dir/$consumer.cpp" -o "$work/$consumer" "${flags[@]}" "$rpath"
+env -u LD_LIBRARY_PATH "$work/$consumer"
+
+if "$compiler" -std=c++17 -fsyntax-only "$source_dir/$consumer.cpp" "${flags[@]}" 2>"$work/errors"; then
+  echo "the headers are compiled as C++17" >&2
+  exit 1
+fi
+grep -q "Sublet's headers need C++20" "$work/errors"

@@ -36,9 +36,9 @@ struct AllocatorOptions {
 /// grants are scattered, each rank connects its own channels; a failure anywhere becomes the same
 /// error on every rank, and the application may go on without workers or ask again for less.
 ///
-/// Without a running resource manager rank 0 starts a private one, which offers cores of its own
-/// node: those that the launcher of the job may use and no rank is bound to, when they are enough,
-/// else all of them (SessionOptions::private_cpuset overrides that).
+/// Without a running resource manager rank 0 starts a private one, or uses the one that its job has
+/// on its node already. It offers the cores of that node that the launcher of the job may use
+/// (SessionOptions::private_cpuset overrides that), those that ranks are bound to last.
 ///
 /// All of Sublet's messages travel on a duplicate of the communicator, made by the first create()
 /// on it and freed with it: they never match a receive of the application's. That duplicate is made
@@ -46,8 +46,8 @@ struct AllocatorOptions {
 ///
 /// The lease is released when the last handle goes, by release(), when the communicator is freed,
 /// or in MPI_Finalize, whichever comes first; after that calls end with Status::kClosed, and a
-/// handle may safely outlive MPI. Where the ranks share a private resource manager, freeing the
-/// communicator waits for the other ranks to have released theirs (at most 5 s).
+/// handle may safely outlive MPI. Each rank ends its own part: a private manager ends with the last
+/// rank that uses it.
 ///
 /// Thread rule: as for Lease. Any thread level of MPI will do: MPI is only called by the thread
 /// that calls create(), write_trace(), usage(), MPI_Comm_free or MPI_Finalize.
@@ -55,10 +55,10 @@ class SUBLET_API Allocator {
  public:
   Allocator() = default;
 
-  /// kInvalid when MPI is not initialised or has been finalised, and for MPI_COMM_NULL and
+  /// Session options that are left at their defaults are taken from file and environment. kInvalid
+  /// when MPI is not initialised or has been finalised, and for MPI_COMM_NULL and
   /// intercommunicators.
   static Result<Allocator> create(MPI_Comm comm, const AllocatorOptions& options);
-  /// With the session options that SessionOptions::load finds in file and environment.
   static Result<Allocator> create(MPI_Comm comm);
 
   /// This rank's workers. Throws Error when the Allocator is empty.
@@ -81,8 +81,6 @@ class SUBLET_API Allocator {
 
  private:
   struct State;
-  static Result<Allocator> create(MPI_Comm comm, const AllocatorOptions& options,
-                                  const Result<SessionOptions>& loaded);
   explicit Allocator(std::shared_ptr<State> state) : state_(std::move(state)) {}
   [[nodiscard]] Result<void> check_open(const char* attempted) const;
   std::shared_ptr<State> state_;

@@ -17,6 +17,7 @@
 // A typed function reports an error by throwing; the caller gets Status::kFunctionError for
 // sublet::FunctionError and Status::kException for anything else, with the text.
 
+#include <sublet/export.hpp>
 #include <sublet/function_abi.h>
 
 #include <cstddef>
@@ -99,9 +100,9 @@ std::int32_t run_typed(sublet_call* call, Body&& body) {
   }
 }
 
-template <class In, class Out>
-std::int32_t run_fixed(sublet_call* call, void (*body)(const In&, Out&)) {
-  static_assert(std::is_trivially_copyable_v<In> && std::is_trivially_copyable_v<Out>);
+template <class Parameter, class Out>
+std::int32_t run_fixed(sublet_call* call, void (*body)(Parameter, Out&)) {
+  using In = std::remove_cvref_t<Parameter>;
   return run_typed(call, [&] {
     if (call->input_size != sizeof(In)) {
       throw FunctionError("expected an input of " + std::to_string(sizeof(In)) + " bytes and got " +
@@ -121,9 +122,18 @@ std::int32_t run_fixed(sublet_call* call, void (*body)(const In&, Out&)) {
 }
 
 template <class Body>
-struct FixedSignature;
-template <class In, class Out>
-struct FixedSignature<void (*)(const In&, Out&)> {
+struct FixedSignature {
+  static_assert(!std::is_same_v<Body, Body>,
+                "SUBLET_FUNCTION takes an input by value or by const reference, and an output by "
+                "reference: SUBLET_FUNCTION(name, const In& in, Out& out)");
+};
+template <class Parameter, class Out>
+struct FixedSignature<void (*)(Parameter, Out&)> {
+  using In = std::remove_cvref_t<Parameter>;
+  static_assert(std::is_trivially_copyable_v<In> && std::is_trivially_copyable_v<Out>,
+                "the input and the output of a SUBLET_FUNCTION travel as bytes: their types must "
+                "be trivially copyable; for others take the call itself, SUBLET_CALL_FUNCTION");
+  static_assert(!std::is_const_v<Out>, "the output of a SUBLET_FUNCTION must not be const");
   static constexpr sublet_function_info kInfo{SUBLET_FUNCTION_ABI_VERSION, 0, sizeof(In),
                                               sizeof(Out)};
 };
@@ -153,17 +163,18 @@ struct FixedSignature<void (*)(const In&, Out&)> {
     char function[sizeof(#name)];                                        \
   } sublet_description_##name = {__VA_ARGS__, #name}
 
-/// Defines and exports a typed function of one input and one output of fixed size:
+/// Defines and exports a typed function of one input and one output of fixed size, the input by
+/// value or by const reference (types with commas are fine: std::array<double, 3>):
 /// SUBLET_FUNCTION(name, const In& in, Out& out) { ... }
-#define SUBLET_FUNCTION(name, input, output)                                                      \
-  static void sublet_body_##name(input, output);                                                  \
+#define SUBLET_FUNCTION(name, ...)                                                                \
+  static void sublet_body_##name(__VA_ARGS__);                                                    \
   SUBLET_DETAIL_DESCRIBE(name,                                                                    \
                          ::sublet::detail::FixedSignature<decltype(&sublet_body_##name)>::kInfo); \
   SUBLET_EXPORT std::int32_t name(sublet_call* call);                                             \
   std::int32_t name(sublet_call* call) {                                                          \
     return ::sublet::detail::run_fixed(call, &sublet_body_##name);                                \
   }                                                                                               \
-  static void sublet_body_##name(input, output)
+  static void sublet_body_##name(__VA_ARGS__)
 
 /// Defines and exports a typed function that handles sizes itself:
 /// SUBLET_CALL_FUNCTION(name, sublet::FunctionCall& call) { ... }

@@ -33,7 +33,8 @@ struct LeaseRequest {
   std::uint32_t cores = 1;  ///< Cores per part, one worker each.
   /// How many clients share the lease, each with its own grants: the size of a communicator.
   std::uint32_t parts = 1;
-  std::uint64_t memory_bytes = std::uint64_t{256} << 20;  ///< Per part, for the functions' own use.
+  std::uint64_t memory_bytes = std::uint64_t{256}
+                               << 20;  ///< Per part, for functions; least: 16 MiB.
   std::chrono::seconds duration{3600};
   Placement placement = Placement::kNear;
   /// How long an idle worker spins before it sleeps: -1 always, 0 never, else milliseconds. It

@@ -14,11 +14,12 @@ namespace sublet {
 
 /// How a client finds and uses a resource manager. Precedence: the defaults here, then the
 /// configuration file ($SUBLET_CONFIG, else $XDG_CONFIG_HOME/sublet/sublet.conf), then the
-/// environment (SUBLET_MANAGER, SUBLET_NODE_NAME, ...), then command-line flags.
+/// environment (SUBLET_MANAGER, SUBLET_NODE_NAME, ...), then command-line flags, then what the
+/// program sets itself. What a program leaves at its default is taken from file and environment.
 struct SessionOptions {
   /// Address of the resource manager: unix:PATH or tcp:HOST:PORT. Empty: $SUBLET_MANAGER, else what
   /// the address file in `manager_directory` says, else a running local one; when there is none, a
-  /// private one is started for this process and ends with it.
+  /// private one is started, which the processes of a job share, and which ends with the last.
   std::string manager;
   /// A directory in which a resource manager keeps its address (`sublet resource-manager
   /// --address-dir`). Empty: $SUBLET_MANAGER_DIR, else none.
@@ -35,16 +36,26 @@ struct SessionOptions {
   std::chrono::milliseconds peer_timeout{5000};
   /// Deadline of every single exchange with a manager.
   std::chrono::milliseconds timeout{5000};
-  /// Cores that a private manager offers, in hwloc syntax. Empty: all this process may use.
+  /// Cores that a private manager offers, in hwloc syntax. Empty: all that this process, or what
+  /// has launched its job, may use.
   std::string private_cpuset;
+  /// Of these cores, those to use only when no other is free, in hwloc syntax. Empty: none; an
+  /// mpi::Allocator names those that ranks are bound to.
+  std::string private_avoid;
   /// How often a private manager offers each core.
   std::uint32_t private_oversubscribe = 1;
   /// Record every invocation for a timeline, see Session::write_trace.
   bool trace = false;
+  /// True in what load() returns: nothing is left to be taken from file and environment.
+  bool complete = false;
 
   /// Reads file and environment, then takes and removes Sublet's flags (--sublet-manager, ...) from
   /// argv. kInvalid names the option and where it was set.
   SUBLET_API static Result<SessionOptions> load(int* argc = nullptr, char** argv = nullptr);
+
+  /// These options, with what is as by default replaced by what load() finds. Sessions and
+  /// allocators do this by themselves.
+  [[nodiscard]] SUBLET_API Result<SessionOptions> completed() const;
 };
 
 struct NodeInfo {
@@ -105,7 +116,7 @@ class SUBLET_API Session {
 
   /// The resource manager in use; says so when it is a private one.
   [[nodiscard]] std::string manager_address() const;
-  /// True when this session started its resource manager, which ends with it.
+  /// True when the resource manager is a private one, of this process or of its job.
   [[nodiscard]] bool manager_is_private() const noexcept;
 
   /// The recorded invocations as Chrome trace events (a JSON array's elements, comma-separated,

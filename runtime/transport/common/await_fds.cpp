@@ -1,3 +1,4 @@
+#include <base/uncancelled.hpp>
 #include <transport/common/await_fds.hpp>
 
 #include <algorithm>
@@ -14,6 +15,7 @@ timespec to_timespec(std::chrono::nanoseconds limit) noexcept {
 
 bool await_fds(std::span<pollfd> fds, std::chrono::nanoseconds limit) noexcept {
   if (limit.count() <= 0) return false;
+  const base::Uncancelled uncancelled;
   const timespec timeout = to_timespec(limit);
   return ::ppoll(fds.data(), fds.size(), &timeout, nullptr) > 0;
 }

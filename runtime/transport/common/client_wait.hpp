@@ -1,6 +1,7 @@
 #pragma once
 
 #include <base/clock.hpp>
+#include <base/uncancelled.hpp>
 #include <transport/contention.hpp>
 #include <transport/contract.hpp>
 #include <transport/tuning.hpp>
@@ -39,6 +40,7 @@ class ClientWait {
   template <class Channel>
   [[nodiscard]] Status run(Channel& channel, Ticket ticket, ReplyView& reply,
                            base::Deadline deadline) noexcept {
+    const base::Uncancelled uncancelled;
     const base::Ticks start = base::ticks();
     Progress progress{start, channel.parts_moved()};
     contention_.restart(start);

@@ -9,7 +9,9 @@
 #include <transport/tcp/tcp_wire.hpp>
 
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -62,18 +64,29 @@ template <class Header>
 inline constexpr std::size_t kPackedBytes = 1024;
 static_assert(kPackedBytes <= kPaddedAbove);
 
+/// send, sendmsg and recv as they are, without libc's points at which a thread can be cancelled: a
+/// call is noexcept.
+inline ssize_t send_now(int fd, const void* from, std::size_t size) noexcept {
+  return ::syscall(SYS_sendto, fd, from, size, MSG_NOSIGNAL | MSG_DONTWAIT, nullptr, 0);
+}
+inline ssize_t send_now(int fd, const msghdr& message) noexcept {
+  return ::syscall(SYS_sendmsg, fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+inline ssize_t receive_now(int fd, void* to, std::size_t size) noexcept {
+  return ::syscall(SYS_recvfrom, fd, to, size, MSG_DONTWAIT, nullptr, nullptr);
+}
+
 /// Sends header and payload, message_size() bytes, from byte `done` on. What was sent now; less
 /// than the rest when the socket is full; -1 when nothing could be sent, errno says why
 /// (would_block()).
 template <class Header>
 [[nodiscard]] inline ssize_t send_message(int fd, const Header& header, const void* payload,
                                           std::size_t size, std::size_t done = 0) noexcept {
-  constexpr int kFlags = MSG_NOSIGNAL | MSG_DONTWAIT;
   if (size <= kPackedBytes) {
     std::array<std::byte, sizeof(Header) + kPackedBytes> packed;
     std::memcpy(packed.data(), &header, sizeof(Header));
     if (size != 0) std::memcpy(packed.data() + sizeof(Header), payload, size);
-    return ::send(fd, packed.data() + done, sizeof(Header) + size - done, kFlags);
+    return send_now(fd, packed.data() + done, sizeof(Header) + size - done);
   }
   const std::size_t span = header_span<Header>(size);
   std::array<std::byte, kPaddedHeader> padded{};
@@ -87,7 +100,7 @@ template <class Header>
   msghdr message{};
   message.msg_iov = parts.data();
   message.msg_iovlen = count;
-  return ::sendmsg(fd, &message, kFlags);
+  return send_now(fd, message);
 }
 
 /// What a non-blocking call reports when it could do nothing now.
@@ -99,7 +112,7 @@ template <class Header>
 /// connection has ended and all that came before has been received.
 [[nodiscard]] inline Status receive_some(int fd, void* to, std::size_t size,
                                          std::size_t& came) noexcept {
-  const ssize_t n = ::recv(fd, to, size, MSG_DONTWAIT);
+  const ssize_t n = receive_now(fd, to, size);
   if (n > 0) {
     came = static_cast<std::size_t>(n);
     return Status::kOk;

@@ -2,12 +2,15 @@
 
 #include <sublet/function.hpp>
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
+#include <new>
 #include <numeric>
 #include <stdexcept>
 #include <vector>
@@ -67,4 +70,14 @@ SUBLET_FUNCTION(die_unless_generation, const std::int32_t& doomed_pid, std::int3
 SUBLET_FUNCTION(allocate, const std::uint64_t& bytes, std::uint64_t& sum) {
   std::vector<unsigned char> memory(bytes, 1);
   sum = std::accumulate(memory.begin(), memory.end(), std::uint64_t{0});
+}
+
+// Memory that RLIMIT_DATA does not count.
+SUBLET_FUNCTION(allocate_shared, const std::uint64_t& bytes, std::uint64_t& written) {
+  void* const memory =
+      ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  std::memset(memory, 1, bytes);
+  written = bytes;
+  for (;;) ::pause();  // until somebody looks
 }

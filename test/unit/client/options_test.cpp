@@ -75,6 +75,28 @@ TEST_F(Options, TakeFileThenEnvironmentThenFlag) {
   EXPECT_EQ(options->node_name, "file");
 }
 
+TEST_F(Options, AreCompletedWhereTheProgramLeavesThemOpen) {
+  write_config("transport = tcp\ntimeout-ms = 100\n");
+  ::setenv("SUBLET_TRACE", "true", 1);
+  SessionOptions own;
+  own.timeout = std::chrono::milliseconds(300);
+  own.node_name = "mine";
+  const auto options = own.completed();
+  ASSERT_TRUE(options) << options.error().what();
+  EXPECT_EQ(options->transport, "tcp");
+  EXPECT_EQ(options->timeout, std::chrono::milliseconds(300));
+  EXPECT_EQ(options->node_name, "mine");
+  EXPECT_TRUE(options->trace);
+
+  // What was loaded has said all: a flag may say the default again.
+  auto loaded = load({"--sublet-trace=false"});
+  ASSERT_TRUE(loaded) << loaded.error().what();
+  EXPECT_FALSE(loaded->completed().value_or_throw().trace);
+
+  ::setenv("SUBLET_TRACE", "perhaps", 1);
+  EXPECT_FALSE(own.completed());
+}
+
 TEST_F(Options, LeaveTheApplicationsOwnFlags) {
   auto options =
       load({"--steps", "3", "--sublet-trace", "true", "input", "--", "--sublet-manager"});

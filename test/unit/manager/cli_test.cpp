@@ -213,7 +213,7 @@ TEST(ExitCode, SaysWhoseNoItWas) {
 TEST_F(CliTest, PrivateDirectoryGoesWithItsOwner) {
   std::string path;
   {
-    const auto directory = PrivateDirectory::make();
+    const auto directory = PrivateDirectory::make("");
     ASSERT_TRUE(directory) << directory.error().what();
     path = directory->path();
     struct stat info {};
@@ -224,11 +224,11 @@ TEST_F(CliTest, PrivateDirectoryGoesWithItsOwner) {
 }
 
 TEST_F(CliTest, PrivateDirectoryOfAKilledProcessIsRemovedByTheNext) {
-  const auto living = PrivateDirectory::make();
+  const auto living = PrivateDirectory::make("");
   ASSERT_TRUE(living);
   const pid_t child = ::fork();
   if (child == 0) {
-    const auto abandoned = PrivateDirectory::make();
+    const auto abandoned = PrivateDirectory::make("");
     ::raise(SIGKILL);
   }
   ASSERT_EQ(::waitpid(child, nullptr, 0), child);
@@ -236,7 +236,7 @@ TEST_F(CliTest, PrivateDirectoryOfAKilledProcessIsRemovedByTheNext) {
     return std::distance(fs::directory_iterator(directory_ + "/sublet"), fs::directory_iterator());
   };
   ASSERT_EQ(count(), 2);
-  const auto next = PrivateDirectory::make();
+  const auto next = PrivateDirectory::make("");
   ASSERT_TRUE(next);
   EXPECT_EQ(count(), 2);
   EXPECT_TRUE(fs::exists(living->path()));

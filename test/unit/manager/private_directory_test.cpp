@@ -1,0 +1,56 @@
+#include <cli/private_directory.hpp>
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+namespace sublet::cli {
+namespace {
+
+class PrivateDirectoryTest : public testing::Test {
+ protected:
+  PrivateDirectoryTest() {
+    std::string pattern = testing::TempDir() + "sublet-private-XXXXXX";
+    parent_ = ::mkdtemp(pattern.data());
+    ::setenv("XDG_RUNTIME_DIR", parent_.c_str(), 1);
+  }
+  ~PrivateDirectoryTest() override {
+    ::unsetenv("XDG_RUNTIME_DIR");
+    std::filesystem::remove_all(parent_);
+  }
+  std::string parent_;
+};
+
+TEST_F(PrivateDirectoryTest, IsOneForAJob) {
+  auto first = PrivateDirectory::make("job").value_or_throw();
+  const auto second = PrivateDirectory::make("job");
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().kind(), ErrorKind::kOverloaded);
+  EXPECT_TRUE(PrivateDirectory::make("another job"));
+  EXPECT_TRUE(PrivateDirectory::make(""));
+}
+
+TEST_F(PrivateDirectoryTest, TellsWhereItsManagerListensWhileThatServes) {
+  EXPECT_EQ(PrivateDirectory::announced("job"), "");
+  auto directory = PrivateDirectory::make("job").value_or_throw();
+  EXPECT_EQ(PrivateDirectory::announced("job"), "");
+  ASSERT_TRUE(directory.announce("unix:/there"));
+  EXPECT_EQ(PrivateDirectory::announced("job"), "unix:/there");
+  directory.withdraw();
+  EXPECT_EQ(PrivateDirectory::announced("job"), "");
+}
+
+TEST_F(PrivateDirectoryTest, GoesWithItsOwnerAndIsMadeAgain) {
+  std::string path;
+  {
+    auto directory = PrivateDirectory::make("job").value_or_throw();
+    path = directory.path();
+    EXPECT_TRUE(std::filesystem::exists(path));
+  }
+  EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_TRUE(PrivateDirectory::make("job"));
+}
+
+}  // namespace
+}  // namespace sublet::cli
