@@ -113,7 +113,7 @@ kj::Promise<std::string> end_of(kj::AsyncInputStream& lifeline,
 Result<void> tell(const base::Fd& fd, const std::string& text) {
   const std::string line = text + "\n";
   // Shorter than PIPE_BUF: written whole or not at all.
-  if (::write(fd, line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
+  if (::write(fd.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
     return fail(ErrorKind::kDisconnected,
                 std::string("telling the application the address: ") + base::system_text(errno),
                 errno);
