@@ -29,7 +29,8 @@ Result<HostPort> HostPort::parse(const std::string& text) {
   }
   if (parsed.host.empty()) return wrong("the host is empty");
   constexpr std::string_view kNotInHosts(" \t\n/,[]\0", 8);
-  if (parsed.host.size() > kMaxHost || parsed.host.find_first_of(kNotInHosts) != std::string::npos) {
+  if (parsed.host.size() > kMaxHost ||
+      parsed.host.find_first_of(kNotInHosts) != std::string::npos) {
     return wrong("the host is not a host name");
   }
   const char* const first = text.data() + colon + 1;

@@ -152,7 +152,8 @@ TEST_P(MalformedRequests, CostOnlyTheirClientItsChannel) {
   ASSERT_TRUE(client.accepted());
   const auto welcome = client.welcome();
   // Slot 1 is that of the first call.
-  (void)client.operate(IBV_WR_RDMA_WRITE_WITH_IMM, client.slot(1), welcome.requests_rkey, GetParam().size, GetParam().word.encode());
+  (void)client.operate(IBV_WR_RDMA_WRITE_WITH_IMM, client.slot(1), welcome.requests_rkey,
+                       GetParam().size, GetParam().word.encode());
   expect_loses_its_worker();
   for (int i = 0; i < 20; ++i) expect_working(honest);
 }
@@ -175,9 +176,8 @@ TEST_F(Verbs, RequestsThatClaimMoreThanTheirArenaAreRefused) {
   std::memcpy(client.memory() + (32 << 10), &place, sizeof(place));
   std::memcpy(client.memory(), &place, sizeof(place));
   ASSERT_EQ(client.operate(IBV_WR_RDMA_WRITE_WITH_IMM,
-                           client.slot(1) + transport::verbs::kInputPlaceAt,
-                           welcome.requests_rkey, sizeof(place),
-                           RequestWord{0, 8, false, true, 1}.encode()),
+                           client.slot(1) + transport::verbs::kInputPlaceAt, welcome.requests_rkey,
+                           sizeof(place), RequestWord{0, 8, false, true, 1}.encode()),
             IBV_WC_SUCCESS);
   const auto word = client.reply();
   ASSERT_TRUE(word);
@@ -199,9 +199,9 @@ TEST_F(Verbs, InputsThatAreNotTheClientsCostItsChannel) {
   const auto welcome = client.welcome();
   const transport::verbs::InputPlace place{0x1000, 64 << 10, 0x1234, 0};
   std::memcpy(client.memory(), &place, sizeof(place));
-  (void)client.operate(
-      IBV_WR_RDMA_WRITE_WITH_IMM, client.slot(1) + transport::verbs::kInputPlaceAt,
-      welcome.requests_rkey, sizeof(place), RequestWord{0, 8, false, true, 1}.encode());
+  (void)client.operate(IBV_WR_RDMA_WRITE_WITH_IMM, client.slot(1) + transport::verbs::kInputPlaceAt,
+                       welcome.requests_rkey, sizeof(place),
+                       RequestWord{0, 8, false, true, 1}.encode());
   expect_loses_its_worker();
   expect_working(honest);
 }

@@ -212,7 +212,7 @@ TEST_F(CommandTest, TheDoctorExplainsEachTransportAndTheChoice) {
 
   const Ended told = run({"doctor"}, {"SUBLET_TRANSPORT=carrier-pigeon"});
   EXPECT_EQ(told.code, 0);
-  expect_contains(told.output, "there is no transport 'carrier-pigeon'; there are shm");
+  expect_contains(told.output, "option 'transport' is 'carrier-pigeon'");
 }
 
 class PrivateManagerTest : public CommandTest {

@@ -53,7 +53,7 @@ SupervisedNode::SupervisedNode()
       entered_(make_fifo(directory_ + "/entered", "SUBLET_TEST_ENTERED")),
       let_on_(make_fifo(directory_ + "/let-on", "SUBLET_TEST_LET_ON")),
       zygote_(io_.unixEventPort, start_zygote().value_or_throw()),
-      services_{{io_.unixEventPort, timer_, zygote_}, libraries_, clock_} {
+      services_{{io_.unixEventPort, counting_, zygote_}, libraries_, clock_} {
   if (::sodium_init() < 0) throw std::runtime_error("libsodium does not start");
 }
 

@@ -17,6 +17,28 @@
 
 namespace sublet::manager {
 
+/// Counts what waits for it.
+class CountingTimer final : public kj::Timer {
+ public:
+  explicit CountingTimer(kj::Timer& timer) : timer_(timer) {}
+  [[nodiscard]] int waiting() const noexcept { return waiting_; }
+
+  kj::TimePoint now() const override { return timer_.now(); }
+  kj::Promise<void> atTime(kj::TimePoint time) override { return counted(timer_.atTime(time)); }
+  kj::Promise<void> afterDelay(kj::Duration delay) override {
+    return counted(timer_.afterDelay(delay));
+  }
+
+ private:
+  kj::Promise<void> counted(kj::Promise<void> promise) {
+    ++waiting_;
+    return promise.attach(kj::defer([this] { --waiting_; }));
+  }
+
+  kj::Timer& timer_;
+  int waiting_ = 0;
+};
+
 /// What an executor manager has for its grants: a real zygote, with real executors, on the loop of
 /// this test. The grants' timer stands still unless the test moves it.
 class SupervisedNode {
@@ -26,7 +48,7 @@ class SupervisedNode {
   KJ_DISALLOW_COPY(SupervisedNode);
 
   NodeServices& services() { return services_; }
-  kj::TimerImpl& timer() { return timer_; }
+  [[nodiscard]] const CountingTimer& timer() const { return counting_; }
   void advance(std::chrono::milliseconds time);
 
   /// Of one core, which this process may use.
@@ -59,6 +81,7 @@ class SupervisedNode {
   kj::AsyncIoContext io_;
   std::chrono::milliseconds elapsed_{0};
   kj::TimerImpl timer_;
+  CountingTimer counting_{timer_};
   std::string directory_;
   base::Fd entered_;
   base::Fd let_on_;
