@@ -38,20 +38,23 @@ NodeIdentity node_identity(const std::string& configured_name) {
   // too, their processes reach each other as those of one node do.
   struct stat network {};
   const bool known = ::stat("/proc/thread-self/ns/net", &network) == 0;
-  node.id = boot_id + "." + (known ? std::to_string(network.st_ino) : "") + "/" + node.name;
+  node.id = boot_id + "." + (known ? std::to_string(network.st_ino) : "") + "." + host_name() +
+            "/" + node.name;
   return node;
 }
 
 bool on_one_machine(const std::string& id, const std::string& other) {
-  const std::size_t end = id.find('/');
+  const std::size_t network = id.find('.') + 1;
+  const std::size_t end = id.find('.', network);
   // Without a boot id nothing tells machines apart.
-  return end != std::string::npos && !id.starts_with('.') &&
-         other.compare(0, end + 1, id, 0, end + 1) == 0;
+  return network > 1 && end != std::string::npos && other.compare(0, end + 1, id, 0, end + 1) == 0;
 }
 
 bool is_same_node(const NodeIdentity& own, const std::string& name, const std::string& id) {
   if (own.id == id) return true;
   if (own.chosen || !on_one_machine(own.id, id)) return false;
+  const std::size_t end = own.id.find('/');
+  if (id.compare(0, end + 1, own.id, 0, end + 1) != 0) return false;
   const std::string host = host_name();
   return own.name == host || name == host;
 }

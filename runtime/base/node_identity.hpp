@@ -7,7 +7,7 @@ namespace sublet::base {
 /// Who can map the same memory: two processes are on the same node when their ids are equal.
 struct NodeIdentity {
   std::string name;     ///< SUBLET_NODE_NAME, else SLURMD_NODENAME, else the host name.
-  std::string id;       ///< Boot id "." network namespace "/" name.
+  std::string id;       ///< Boot id "." network namespace "." host name "/" name.
   bool chosen = false;  ///< The name is SUBLET_NODE_NAME's or the caller's.
 };
 
@@ -15,10 +15,10 @@ struct NodeIdentity {
 /// nodes have.
 bool on_one_machine(const std::string& id, const std::string& other);
 
-/// True when the node `name` with that id is this process's: it has the same id, or it is this
-/// machine by another name than this process has found for it (Slurm's where that was started by
-/// Slurm, the host's in a login shell). Names that somebody has chosen for this process make
-/// virtual nodes, and are never taken for one another.
+/// True when the node `name` with that id is this process's: it has the same id, or it is this host
+/// by another name than this process has found for it (Slurm's where that was started by Slurm, the
+/// host's in a login shell). Names that somebody has chosen for this process make virtual nodes,
+/// and are never taken for one another; nor are containers with host names of their own.
 bool is_same_node(const NodeIdentity& own, const std::string& name, const std::string& id);
 
 /// `configured_name` wins over the environment; empty means not configured.

@@ -64,10 +64,10 @@ TEST(NodeIdentity, TellsVirtualNodesOfOneMachineApart) {
 }
 
 TEST(NodeIdentity, TellsWhoReachesWhomOnOneMachine) {
-  EXPECT_TRUE(on_one_machine("boot.1/a", "boot.1/b"));
-  EXPECT_FALSE(on_one_machine("boot.1/a", "boot.2/a")) << "another network namespace";
-  EXPECT_FALSE(on_one_machine("boot.1/a", "other.1/a"));
-  EXPECT_FALSE(on_one_machine(".1/a", ".1/b")) << "machines that have no boot id";
+  EXPECT_TRUE(on_one_machine("boot.1.h/a", "boot.1.g/b"));
+  EXPECT_FALSE(on_one_machine("boot.1.h/a", "boot.2.h/a")) << "another network namespace";
+  EXPECT_FALSE(on_one_machine("boot.1.h/a", "other.1.h/a"));
+  EXPECT_FALSE(on_one_machine(".1.h/a", ".1.h/b")) << "machines that have no boot id";
 }
 
 TEST(NodeIdentity, TakesSlurmsNameAndTheHostsForOneNode) {
@@ -86,7 +86,10 @@ TEST(NodeIdentity, TakesSlurmsNameAndTheHostsForOneNode) {
   const std::string other = slurms.id.substr(0, slurms.id.find('/')) + "/c2";
   EXPECT_FALSE(is_same_node(slurms, "c2", other));
   EXPECT_FALSE(is_same_node(node_identity("virtual"), host.name, host.id));
-  EXPECT_FALSE(is_same_node(host, host.name, "other.1/" + host.name));
+  EXPECT_FALSE(is_same_node(host, host.name, "other.1.h/" + host.name));
+  // A container beside this one, with a host name of its own.
+  const std::string network = host.id.substr(0, host.id.find('.', host.id.find('.') + 1) + 1);
+  EXPECT_FALSE(is_same_node(host, "c3", network + "c3/c3"));
 }
 
 TEST(NodeIdentity, HoldsTheBootId) {
