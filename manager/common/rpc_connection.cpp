@@ -1,29 +1,16 @@
 #include <common/async.hpp>
 #include <common/rpc_connection.hpp>
 #include <wire/connect.hpp>
-#include <wire/limits.hpp>
 
 namespace sublet::manager {
-namespace {
-
-capnp::ReaderOptions reader_options() {
-  capnp::ReaderOptions options;
-  options.traversalLimitInWords = wire::kMaxMessageBytes / sizeof(capnp::word);
-  return options;
-}
-
-}  // namespace
 
 RpcConnection::RpcConnection(kj::Own<kj::AsyncIoStream> stream)
     : peer_(kj::mv(stream)),
-      network_(peer_.stream(), capnp::rpc::twoparty::Side::CLIENT, reader_options()),
+      network_(peer_.stream(), capnp::rpc::twoparty::Side::CLIENT, wire::message_limits()),
       rpc_(capnp::makeRpcClient(network_)) {}
 
 capnp::Capability::Client RpcConnection::bootstrap() {
-  capnp::MallocMessageBuilder message(4);
-  auto vat = message.getRoot<capnp::rpc::twoparty::VatId>();
-  vat.setSide(capnp::rpc::twoparty::Side::SERVER);
-  return rpc_.bootstrap(vat);
+  return wire::bootstrap(rpc_);
 }
 
 kj::Promise<kj::Own<RpcConnection>> RpcConnection::connect(kj::Network& network, kj::Timer& timer,

@@ -6,9 +6,7 @@
 #include <client/last_handle.hpp>
 #include <wire/address.hpp>
 #include <wire/connect.hpp>
-#include <wire/limits.hpp>
 
-#include <capnp/message.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -78,31 +76,16 @@ void ControlThread::serve() {
   io.waitScope.poll();
 }
 
-namespace {
-
-/// Function libraries are sent in one message. Cap'n Proto refuses to send what is longer than it
-/// would take itself.
-capnp::ReaderOptions message_limits() {
-  capnp::ReaderOptions options;
-  options.traversalLimitInWords = wire::kMaxMessageBytes / sizeof(capnp::word);
-  return options;
-}
-
-}  // namespace
-
 Connection::Connection(kj::Own<kj::AsyncIoStream> stream)
     : stream_(kj::mv(stream)),
-      network_(stream_, capnp::rpc::twoparty::Side::CLIENT, message_limits()),
+      network_(stream_, capnp::rpc::twoparty::Side::CLIENT, wire::message_limits()),
       rpc_(capnp::makeRpcClient(network_)),
       gone_(network_.onDisconnect().fork()) {
   KJ_IF_MAYBE (fd, stream_.getFd()) guard_ = std::make_unique<base::ForkGuard>(*fd);
 }
 
 capnp::Capability::Client Connection::bootstrap() {
-  capnp::MallocMessageBuilder message(4);
-  auto server = message.getRoot<capnp::rpc::twoparty::VatId>();
-  server.setSide(capnp::rpc::twoparty::Side::SERVER);
-  return rpc_.bootstrap(server);
+  return wire::bootstrap(rpc_);
 }
 
 kj::Promise<Result<kj::Own<Connection>>> ControlLoop::connect(const std::string& address) {

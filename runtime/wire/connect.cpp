@@ -1,5 +1,7 @@
 #include <wire/connect.hpp>
+#include <wire/limits.hpp>
 
+#include <capnp/message.h>
 #include <kj/debug.h>
 
 #include <cerrno>
@@ -36,6 +38,19 @@ kj::Promise<kj::Own<kj::AsyncIoStream>> connect(kj::Network& network, kj::Timer&
         return timer.afterDelay(kAgain).then(
             [&network, &timer, address] { return connect(network, timer, address); });
       });
+}
+
+capnp::ReaderOptions message_limits() {
+  capnp::ReaderOptions options;
+  options.traversalLimitInWords = kMaxMessageBytes / sizeof(capnp::word);
+  return options;
+}
+
+capnp::Capability::Client bootstrap(capnp::RpcSystem<capnp::rpc::twoparty::VatId>& rpc) {
+  capnp::MallocMessageBuilder message(4);
+  auto server = message.getRoot<capnp::rpc::twoparty::VatId>();
+  server.setSide(capnp::rpc::twoparty::Side::SERVER);
+  return rpc.bootstrap(server);
 }
 
 }  // namespace sublet::wire

@@ -2,6 +2,7 @@
 
 #include <wire/address.hpp>
 
+#include <capnp/rpc-twoparty.h>
 #include <kj/async-io.h>
 #include <kj/timer.h>
 
@@ -12,5 +13,12 @@ namespace sublet::wire {
 /// listens.
 kj::Promise<kj::Own<kj::AsyncIoStream>> connect(kj::Network& network, kj::Timer& timer,
                                                 const Address& address);
+
+/// For both ends of a connection to a manager. Function libraries are sent in one message, and
+/// Cap'n Proto refuses to send what is longer than it would take itself.
+capnp::ReaderOptions message_limits();
+
+/// What the server at the other end of a connection offers at first.
+capnp::Capability::Client bootstrap(capnp::RpcSystem<capnp::rpc::twoparty::VatId>& rpc);
 
 }  // namespace sublet::wire
