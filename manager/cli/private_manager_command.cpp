@@ -227,7 +227,7 @@ Result<void> run_managers(const Values& values, const base::Fd& lifeline,
   if (!socket) return tl::unexpected<Error>(socket.error());
   ::umask(applications);
 
-  manager::ServedConnections connections(25);
+  const auto connections = std::make_shared<manager::ServedConnections>(25);
   auto service = kj::refcounted<ResourceManagerService>(daemon.timer());
   Users users(daemon.timer());
   RpcListener listener(

@@ -95,7 +95,7 @@ Result<void> serve(const po::variables_map& values) {
   auto sockets = open_sockets(*addresses);
   if (!sockets) return tl::unexpected<Error>(sockets.error());
 
-  manager::ServedConnections connections(75);
+  const auto connections = std::make_shared<manager::ServedConnections>(75);
   auto service = kj::refcounted<ResourceManagerService>(daemon.timer());
   std::vector<kj::Own<RpcListener>> listeners;
   std::vector<std::string> real;

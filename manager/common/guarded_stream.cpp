@@ -153,7 +153,7 @@ kj::Promise<GuardedStream::Message> GuardedStream::read_body() {
           place_.heard();
           kj::Own<capnp::MessageReader> reader =
               kj::heap<capnp::FlatArrayMessageReader>(content.asPtr(), options_for(words))
-                  .attach(kj::mv(content), kj::mv(share));
+                  .attach(kj::mv(content), kj::mv(share), peer_);
           return capnp::MessageReaderAndFds{kj::mv(reader), nullptr};
         });
   });

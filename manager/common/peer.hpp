@@ -11,7 +11,8 @@
 
 namespace sublet::manager {
 
-/// The other end of a connection, as what it asks for needs to know it.
+/// The other end of a connection, as what it asks for needs to know it. Outlives the connection and
+/// its listener while a call is under way: KJ keeps such calls until its event loop ends.
 class Peer {
  public:
   explicit Peer(kj::Own<kj::AsyncIoStream> stream);
@@ -25,10 +26,15 @@ class Peer {
 
   /// Of a connection that is served; null for one that this process made.
   [[nodiscard]] ConnectionTable::Place* place() const { return place_.get(); }
-  void set_place(std::unique_ptr<ConnectionTable::Place> place) { place_ = std::move(place); }
+  /// `table` keeps alive what the place belongs to.
+  void set_place(std::unique_ptr<ConnectionTable::Place> place, std::shared_ptr<void> table) {
+    place_ = std::move(place);
+    table_ = std::move(table);
+  }
 
  private:
   kj::Own<kj::AsyncIoStream> stream_;
+  std::shared_ptr<void> table_;  ///< Outlives the place.
   std::unique_ptr<ConnectionTable::Place> place_;
   int fd_ = -1;
   Caller caller_;

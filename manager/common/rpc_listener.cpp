@@ -44,11 +44,11 @@ std::size_t ServedConnections::places(std::size_t percent) {
 }
 
 RpcListener::RpcListener(kj::LowLevelAsyncIoProvider& io, ListeningSocket socket,
-                         Bootstrap bootstrap, ServedConnections& connections)
+                         Bootstrap bootstrap, std::shared_ptr<ServedConnections> connections)
     : io_(io),
       socket_(std::move(socket)),
       bootstrap_(std::move(bootstrap)),
-      connections_(connections),
+      connections_(std::move(connections)),
       receiver_(io.wrapListenSocketFd(socket_.fd(), kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK)),
       timer_(io.getTimer()),
       tasks_(*this) {
@@ -74,7 +74,7 @@ kj::Promise<void> RpcListener::accept_loop() {
       .then([this](kj::Own<kj::AsyncIoStream> stream) { serve(kj::mv(stream)); })
       .catch_([this](kj::Exception&& exception) {
         // Out of descriptors, for instance: one of a connection is given back, or others are soon.
-        const bool made_room = connections_.table.make_room();
+        const bool made_room = connections_->table.make_room();
         if (const auto now = std::chrono::steady_clock::now(); now >= failure_again_) {
           failure_again_ = now + kTellAgain;
           base::log().error("accepting a connection at {}: {}{}", address().to_string(),
@@ -92,25 +92,26 @@ void RpcListener::serve(kj::Own<kj::AsyncIoStream> stream) {
   // A std::function can be copied, a fulfiller cannot.
   auto closing = std::make_shared<decltype(paf.fulfiller)>(kj::mv(paf.fulfiller));
   peer->set_place(
-      connections_.table.take(owner_of(peer->caller()), [closing] { (*closing)->fulfill(); }));
+      connections_->table.take(owner_of(peer->caller()), [closing] { (*closing)->fulfill(); }),
+      connections_);
   tell_limit();
   if (peer->place() == nullptr) return;
   auto bootstrap = bootstrap_(peer);
   auto connection =
-      kj::heap<Connection>(std::move(peer), kj::mv(bootstrap), timer_, connections_.budgets);
+      kj::heap<Connection>(std::move(peer), kj::mv(bootstrap), timer_, connections_->budgets);
   auto gone = connection->network.onDisconnect().exclusiveJoin(kj::mv(paf.promise));
   tasks_.add(gone.attach(kj::mv(connection)));
 }
 
 /// Says at most now and then that there are more connections than places.
 void RpcListener::tell_limit() {
-  const ConnectionTable::State& state = connections_.table.state();
+  const ConnectionTable::State& state = connections_->table.state();
   const auto now = std::chrono::steady_clock::now();
   if (state.closed + state.refused == told_ || now < tell_again_) return;
   base::log().warn(
       "{} has {} connections, as many as it may have (see `ulimit -n`): since the start {} were "
       "closed for new ones, the last one of {}, and {} were refused",
-      address().to_string(), state.connections, state.closed, connections_.table.closed_last(),
+      address().to_string(), state.connections, state.closed, connections_->table.closed_last(),
       state.refused);
   told_ = state.closed + state.refused;
   tell_again_ = now + kTellAgain;

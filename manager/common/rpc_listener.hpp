@@ -15,7 +15,7 @@
 
 namespace sublet::manager {
 
-/// What the listeners of a process share.
+/// What the listeners of a process share. Their peers keep it alive.
 struct ServedConnections {
   /// Places for `percent` of the descriptors that this process may have; it needs the others
   /// itself.
@@ -35,9 +35,8 @@ class RpcListener final : private kj::TaskSet::ErrorHandler {
   /// A null peer stands for the same process.
   using Bootstrap = std::function<capnp::Capability::Client(std::shared_ptr<Peer>)>;
 
-  /// `connections` outlives this.
   RpcListener(kj::LowLevelAsyncIoProvider& io, ListeningSocket socket, Bootstrap bootstrap,
-              ServedConnections& connections);
+              std::shared_ptr<ServedConnections> connections);
   KJ_DISALLOW_COPY(RpcListener);
 
   [[nodiscard]] const wire::Address& address() const { return socket_.address(); }
@@ -52,7 +51,7 @@ class RpcListener final : private kj::TaskSet::ErrorHandler {
   kj::LowLevelAsyncIoProvider& io_;
   ListeningSocket socket_;
   Bootstrap bootstrap_;
-  ServedConnections& connections_;
+  std::shared_ptr<ServedConnections> connections_;
   kj::Own<kj::ConnectionReceiver> receiver_;
   kj::Timer& timer_;
   std::uint64_t told_ = 0;  ///< Connections closed or refused, as last told.

@@ -64,7 +64,13 @@ Executor::Executor(const ExecutorServices& services, base::SharedMemory accounti
 }
 
 Executor::~Executor() {
+  drop();
+}
+
+void Executor::drop() noexcept {
   if (!over_) kill();
+  over_ = true;
+  limit_.reset();
 }
 
 Result<kj::Own<Executor>> Executor::start(const ExecutorServices& services, ExecutorOrder order) {

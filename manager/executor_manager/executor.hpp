@@ -81,6 +81,9 @@ class Executor : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   /// Kills it now; `reason` is what ended() will say.
   void abandon(const std::string& reason);
 
+  /// Kills it and forgets it: its manager goes.
+  void drop() noexcept;
+
   /// Summed over its workers, as far as it has counted, and no more than can have been.
   [[nodiscard]] Usage usage() const;
 

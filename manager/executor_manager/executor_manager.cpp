@@ -180,6 +180,10 @@ ExecutorManager::ExecutorManager(kj::AsyncIoContext& io, ZygoteProcess zygote,
   services_.executors.limiter = limiter_.get();
 }
 
+ExecutorManager::~ExecutorManager() noexcept(false) {
+  for (auto& [key, grant] : grants_) grant->drop();
+}
+
 Result<void> ExecutorManager::listen(kj::AsyncIoContext& io,
                                      const std::vector<std::string>& addresses) {
   if (addresses.size() > wire::kMaxAddresses) {

@@ -57,6 +57,7 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
                                                 const ExecutorManagerOptions& options);
   ExecutorManager(kj::AsyncIoContext& io, ZygoteProcess zygote, CoreInventory::Offer offer,
                   const ExecutorManagerOptions& options);
+  ~ExecutorManager() noexcept(false);
   KJ_DISALLOW_COPY(ExecutorManager);
 
   /// Resolves when the resource manager knows this node for the first time.
@@ -111,7 +112,7 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
   HeldGrant* find(LeaseId lease, std::uint32_t part);
   void taskFailed(kj::Exception&& exception) override;
 
-  ServedConnections connections_{50};
+  std::shared_ptr<ServedConnections> connections_ = std::make_shared<ServedConnections>(50);
   ManagerClock clock_;
   std::unique_ptr<CoreLocks> core_locks_;  ///< Null when it shares no cores.
   CoreInventory inventory_;

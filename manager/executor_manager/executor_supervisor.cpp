@@ -180,6 +180,13 @@ void ExecutorSupervisor::stop(const std::string& reason) {
   if (!running) become_gone();
 }
 
+void ExecutorSupervisor::drop() noexcept {
+  state_ = State::kGone;
+  KJ_IF_MAYBE (executor, executor_) {
+    (*executor)->drop();
+  }
+}
+
 Usage ExecutorSupervisor::usage() const {
   Usage sum = past_usage_;
   KJ_IF_MAYBE (executor, executor_) {

@@ -75,6 +75,8 @@ class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
   void let_end_when_idle();
   /// Idempotent. `reason` is what waiting clients are told.
   void stop(const std::string& reason);
+  /// Kills the executor and forgets it: the manager goes.
+  void drop() noexcept;
 
  private:
   enum class State : std::uint8_t { kRunning, kDraining, kStopping, kGone };

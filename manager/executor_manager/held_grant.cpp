@@ -120,6 +120,12 @@ void HeldGrant::end(const std::string& reason, bool tell_client) {
   executors_.stop(reason);
 }
 
+void HeldGrant::drop() noexcept {
+  state_ = State::kEnded;
+  reservation_ = {};
+  executors_.drop();
+}
+
 kj::Promise<void> HeldGrant::gone() {
   if (state_ == State::kEnded) return kj::READY_NOW;
   auto paf = kj::newPromiseAndFulfiller<void>();

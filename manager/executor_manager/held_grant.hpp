@@ -61,6 +61,10 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   /// Ends it. The client is told unless it is the one who wants it. Idempotent.
   void end(const std::string& reason, bool tell_client);
 
+  /// The manager goes before its executor has ended: kills it. What a call under way still holds of
+  /// this does nothing any more.
+  void drop() noexcept;
+
  private:
   kj::Promise<void> until_expiry();
   kj::Promise<void> tell_ending(milliseconds left, const std::string& reason, bool leaving);

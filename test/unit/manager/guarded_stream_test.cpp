@@ -22,7 +22,7 @@ class GuardedStreamTest : public testing::Test {
       : timer_(kj::origin<kj::TimePoint>()),
         pipe_(kj::newTwoWayPipe()),
         peer_(std::make_shared<Peer>(kj::mv(pipe_.ends[0]))) {
-    peer_->set_place(table_.take("somebody", [] {}));
+    peer_->set_place(table_.take("somebody", [] {}), nullptr);
     stream_ = kj::heap<GuardedStream>(peer_, timer_, budgets_);
   }
 

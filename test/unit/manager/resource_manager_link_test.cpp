@@ -109,7 +109,7 @@ class ResourceManagerLinkTest : public testing::Test {
   kj::AsyncIoContext io_ = kj::setupAsyncIo();
   std::string directory_;
   Seen seen_;
-  ServedConnections connections_{50};
+  std::shared_ptr<ServedConnections> connections_ = std::make_shared<ServedConnections>(50);
   kj::Own<RpcListener> listener_;
   kj::Own<ExecutorManager> node_;
 };
