@@ -7,8 +7,11 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <climits>
 #include <cstddef>
+#include <thread>
+#include <utility>
 #include <vector>
 
 namespace sublet::mpi {
@@ -92,10 +95,17 @@ class Creation {
     // Grants lapse when nobody claims them for some seconds: ask once all ranks are here.
     outcome_.note_mpi(MPI_Barrier(comm_), "waiting for all ranks to ask for workers");
     job_cores_ = gather_job_cores(comm_, outcome_);
-    if (rank_ == 0) outcome_.attempt("asking for workers", [this] { return request_for_all(); });
-    scatter();
-    if (has_grants_) outcome_.attempt("claiming workers", [this] { return claim(); });
-    return outcome_.agree(comm_);
+    for (int attempt = 1;; ++attempt) {
+      if (rank_ == 0) outcome_.attempt("asking for workers", [this] { return request_for_all(); });
+      scatter();
+      if (has_grants_) outcome_.attempt("claiming workers", [this] { return claim(); });
+      auto agreed = outcome_.agree(comm_);
+      if (agreed) return agreed;
+      give_back();
+      if (attempt == kMaxAttempts || !has_lost_a_node(agreed.error())) return agreed;
+      outcome_ = Outcome();
+      std::this_thread::sleep_for(kAskAgain);
+    }
   }
 
   Session session;
@@ -107,6 +117,22 @@ class Creation {
   }
   [[nodiscard]] std::uint64_t oversubscribe() const {
     return std::max(options_.session.private_oversubscribe, 1u);
+  }
+
+  static constexpr int kMaxAttempts = 8;  ///< As many as for a lease without MPI.
+  static constexpr auto kAskAgain = std::chrono::milliseconds(5);
+
+  /// The same on all ranks: a node left or died between its grant and a rank's claim. Others may
+  /// have room.
+  [[nodiscard]] bool has_lost_a_node(const Error& agreed) const {
+    return has_grants_ &&
+           (agreed.kind() == ErrorKind::kDenied || agreed.kind() == ErrorKind::kDisconnected);
+  }
+
+  void give_back() {
+    if (lease.valid()) lease.release();
+    lease = Lease();
+    session.give_back(std::exchange(granted_, {}));
   }
 
   /// Rank 0's session. A private manager is to use the cores that no rank is bound to first.
@@ -131,13 +157,17 @@ class Creation {
   }
 
   Result<void> request_for_all() {
-    auto opened = open_session();
-    if (!opened) return tl::unexpected<Error>(std::move(opened.error()));
-    session = std::move(*opened);
+    if (!is_open_) {
+      auto opened = open_session();
+      if (!opened) return tl::unexpected<Error>(std::move(opened.error()));
+      session = std::move(*opened);
+      is_open_ = true;
+    }
     if (session.manager_is_private() && job_cores_.nodes > 1) return no_manager_for_nodes();
 
     auto grants = session.request(lease_request());
     if (!grants) return tl::unexpected<Error>(refused(grants.error()));
+    granted_ = *grants;
     return pack(*grants);
   }
 
@@ -229,10 +259,11 @@ class Creation {
     auto grants = from_parcel(mine_);
     if (!grants) return tl::unexpected<Error>(std::move(grants.error()));
     const std::string context = "rank " + std::to_string(rank_) + " could not claim its workers";
-    if (rank_ != 0) {
+    if (!is_open_) {
       auto opened = Session::open_detached(options_.session);
       if (!opened) return tl::unexpected<Error>(with_context(context, opened.error()));
       session = std::move(*opened);
+      is_open_ = true;
     }
     LeaseRequest request = lease_request();
     request.parts = 1;
@@ -249,10 +280,12 @@ class Creation {
   int size_;
   Outcome outcome_;
   JobCores job_cores_;          ///< Rank 0.
+  std::vector<Grant> granted_;  ///< Rank 0: of all ranks.
   std::vector<int> sizes_;      ///< Rank 0: of each rank's grants in bytes.
   std::vector<std::byte> all_;  ///< Rank 0: the grants of all, one rank after the other.
   std::vector<std::byte> mine_;
   bool has_grants_ = false;
+  bool is_open_ = false;  ///< The session of this rank.
 };
 
 }  // namespace
@@ -269,10 +302,7 @@ Result<Allocator> Allocator::create(MPI_Comm comm, const AllocatorOptions& optio
   if (!attached) return tl::unexpected<Error>(std::move(attached.error()));
 
   Creation creation(**attached, options);
-  if (auto done = creation.run(); !done) {
-    if (creation.lease.valid()) creation.lease.release();
-    return tl::unexpected<Error>(std::move(done.error()));
-  }
+  if (auto done = creation.run(); !done) return tl::unexpected<Error>(std::move(done.error()));
   auto state = std::make_shared<State>();
   state->attachment = std::move(*attached);
   state->session = std::move(creation.session);

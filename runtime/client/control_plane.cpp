@@ -2,6 +2,8 @@
 #include <client/control_plane.hpp>
 #include <wire/manager_calls.hpp>
 
+#include <map>
+
 namespace sublet::client {
 
 struct ControlPlane::Manager {
@@ -9,7 +11,7 @@ struct ControlPlane::Manager {
   wire::ResourceManager::Client remote;
   /// Of leases asked for by request(): other processes claim their grants. Dropping a handle ends
   /// what is unclaimed; claimed grants do not need it.
-  kj::Vector<wire::LeaseHandle::Client> handles;
+  std::map<std::uint64_t, wire::LeaseHandle::Client> handles;  ///< By the lease's number.
   std::string address{};
   std::atomic<bool> gone{false};
   kj::Promise<void> watch = nullptr;
@@ -158,10 +160,21 @@ Result<std::vector<Grant>> ControlPlane::request(const LeaseRequest& wanted) {
         return wire::ask_lease(manager.remote, wanted, node_.id, base::user_at_node(node_))
             .then([&manager](Result<wire::Granted> granted) -> Result<std::vector<Grant>> {
               if (!granted) return tl::unexpected<Error>(granted.error());
-              manager.handles.add(kj::mv(granted->handle));
+              if (granted->grants.empty()) return std::vector<Grant>();
+              manager.handles.insert_or_assign(granted->grants.front().lease_id,
+                                               kj::mv(granted->handle));
               return std::move(granted->grants);
             });
       });
+}
+
+void ControlPlane::give_back(std::uint64_t lease_id) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (manager_ == nullptr) return;
+  (void)thread_->run<bool>("giving grants back", [&](ControlLoop&) -> kj::Promise<Result<bool>> {
+    manager_->handles.erase(lease_id);
+    return Result<bool>(true);
+  });
 }
 
 Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::claim(

@@ -50,6 +50,8 @@ class ControlPlane {
   void set_manager(std::string named, std::string directory);
 
   Result<std::vector<Grant>> request(const LeaseRequest& request);
+  /// Ends what nobody has claimed of a lease that request() was granted.
+  void give_back(std::uint64_t lease_id) noexcept;
   Result<std::vector<std::unique_ptr<NodeLink>>> claim(std::vector<Grant> grants,
                                                        std::shared_ptr<LeaseEvents> events);
   /// request and claim in one visit to the helper thread. A node that leaves or dies in between

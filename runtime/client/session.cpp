@@ -220,6 +220,10 @@ Result<std::vector<Grant>> Session::request(const LeaseRequest& request) {
                                             [&] { return impl_->control->request(request); });
 }
 
+void Session::give_back(const std::vector<Grant>& grants) noexcept {
+  if (impl_ && !grants.empty()) impl_->control->give_back(grants.front().lease_id);
+}
+
 Result<Lease> Session::claim(const std::vector<Grant>& grants, const LeaseRequest& request) {
   if (!impl_) return empty_session("claiming grants");
   if (grants.empty()) return fail(ErrorKind::kInvalid, "there is no grant to claim");

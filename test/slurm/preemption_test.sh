@@ -20,7 +20,8 @@ start() {
     --wrap "srun --mpi=pmix black_scholes '$portfolio' --offload-share 0.5 --steps 2 --until stop --json summary.json")
   await "the application has leased its workers" leased || fail "nothing is leased: $(<application.out)"
 }
-leased() { sublet leases --output json | grep -q '"state": *"active"'; }
+# A rank calls only once all have their workers.
+leased() { sublet leases --output json | grep -q '"invocations": *[1-9]'; }
 
 finish() {
   touch stop

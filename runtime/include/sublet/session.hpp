@@ -106,6 +106,10 @@ class SUBLET_API Session {
   /// them within the executor managers' claim timeout (5 s by default).
   Result<std::vector<Grant>> request(const LeaseRequest& request);
 
+  /// Ends what nobody has claimed of `grants`, which request() of this session returned, instead of
+  /// leaving it to the claim timeout. What has been claimed stays.
+  void give_back(const std::vector<Grant>& grants) noexcept;
+
   /// Claims grants of one part, made by request() in this process or another.
   /// `request` is what they were asked for with: what is leased in place of nodes that leave is
   /// like it.

@@ -32,6 +32,7 @@ void expect_refusals(Session& session) {
   EXPECT_FALSE(session.valid());
   EXPECT_TRUE(says_empty(session.lease(), "Session"));
   EXPECT_TRUE(says_empty(session.request({}), "Session"));
+  session.give_back({Grant()});
   EXPECT_TRUE(says_empty(session.claim({Grant()}), "Session"));
   EXPECT_TRUE(says_empty(session.claim({}), "Session"));
   EXPECT_TRUE(says_empty(session.nodes(), "Session"));
