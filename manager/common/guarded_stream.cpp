@@ -69,13 +69,21 @@ GuardedStream::GuardedStream(std::shared_ptr<Peer> peer, kj::Timer& timer, Budge
 kj::Promise<GuardedStream::Message> GuardedStream::tryReadMessage(kj::ArrayPtr<kj::AutoCloseFd>,
                                                                   capnp::ReaderOptions,
                                                                   kj::ArrayPtr<word>) {
-  return kj::evalLater([this] { return until_written(); })
+  return until_written()
       .then([this] { return first_bytes(); })
       .then([this](std::size_t have) -> kj::Promise<Message> {
         if (have == 0) return Message(nullptr);
         return in_time(timer_, wire::kMessageTime, read_table(have), "the start of a message")
-            .then([this] { return read_body(); });
+            .then([this] { return read_body(); })
+            .then([this](Message&& message) { return in_turn(kj::mv(message)); });
       });
+}
+
+/// What a busy peer sends waits in the lane, unless the peer holds something.
+kj::Promise<GuardedStream::Message> GuardedStream::in_turn(Message message) {
+  if (!rate_.is_busy(std::chrono::steady_clock::now()) || place_.holds()) return kj::mv(message);
+  return budgets_.lane.enter(timer_).then(
+      [message = kj::mv(message)]() mutable { return kj::mv(message); });
 }
 
 kj::Promise<void> GuardedStream::until_written() {

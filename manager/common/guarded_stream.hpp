@@ -1,6 +1,7 @@
 #pragma once
 
 #include <common/message_budget.hpp>
+#include <common/message_lane.hpp>
 #include <common/peer.hpp>
 #include <wire/limits.hpp>
 
@@ -15,9 +16,9 @@ namespace sublet::manager {
 /// The messages of a connection whose other end may be anybody.
 ///
 /// Reads nothing while what was written is not taken: answers that nobody reads stay at whoever
-/// asked. Reads one message in a turn of the loop, so that a busy peer has no more of the loop than
-/// others. A message is refused by its announced size before memory is found for it, and ends the
-/// connection when it does not come, or is not taken, in time.
+/// asked. Messages of a busy peer that holds nothing wait in the lane, for it to have no more of
+/// the loop than others. A message is refused by its announced size before memory is found for it,
+/// and ends the connection when it does not come, or is not taken, in time.
 ///
 /// Owner: the connection, before (so that it outlives) the network that speaks through it.
 class GuardedStream final : public capnp::MessageStream {
@@ -26,6 +27,7 @@ class GuardedStream final : public capnp::MessageStream {
   struct Budgets {
     MessageBudget strangers{wire::kStrangersMessages};
     MessageBudget holders{wire::kHoldersMessages};
+    MessageLane lane;
   };
 
   /// `peer` has a place. Its stream must not be used by others.
@@ -52,6 +54,7 @@ class GuardedStream final : public capnp::MessageStream {
   kj::Promise<void> read_pieces(kj::ArrayPtr<kj::byte> to);
   kj::Promise<void> read_table(std::size_t have);
   kj::Promise<Message> read_body();
+  kj::Promise<Message> in_turn(Message message);
   kj::Promise<void> written(kj::Promise<void> writing, std::size_t bytes);
 
   std::shared_ptr<Peer> peer_;
@@ -61,6 +64,7 @@ class GuardedStream final : public capnp::MessageStream {
   capnp::AsyncIoMessageStream stream_;
   /// Of the message that is being read: the number of segments less one, and their sizes in words.
   std::array<std::uint32_t, kMaxSegments + 2> table_{};
+  MessageRate rate_;
   bool writing_ = false;
   kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> written_;  ///< Who waits for that.
 };

@@ -14,6 +14,9 @@ namespace {
 
 constexpr auto kTellAgain = std::chrono::seconds(10);
 
+/// One at a time, who comes honestly would wait behind all who come again and again.
+constexpr unsigned kNewcomersAtATime = 16;
+
 /// How often a socket's file is looked for.
 constexpr kj::Duration kLookForFile = 2 * kj::SECONDS;
 
@@ -68,9 +71,11 @@ kj::Promise<void> RpcListener::until_removed() {
   });
 }
 
-/// Later: between two newcomers the loop serves others. accept() may throw at once.
+/// After some newcomers the loop serves others. accept() may throw at once.
 kj::Promise<void> RpcListener::accept_loop() {
-  return kj::evalLater([this] { return receiver_->accept(); })
+  const bool pause = ++accepted_ % kNewcomersAtATime == 0;
+  auto accept = [this] { return receiver_->accept(); };
+  return (pause ? kj::evalLater(kj::mv(accept)) : kj::evalNow(accept))
       .then([this](kj::Own<kj::AsyncIoStream> stream) { serve(kj::mv(stream)); })
       .catch_([this](kj::Exception&& exception) {
         // Out of descriptors, for instance: one of a connection is given back, or others are soon.

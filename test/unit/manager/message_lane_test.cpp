@@ -1,0 +1,75 @@
+#include <common/message_lane.hpp>
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace sublet::manager {
+namespace {
+
+using namespace std::chrono_literals;
+
+class MessageLaneTest : public testing::Test {
+ public:
+  ~MessageLaneTest() noexcept override {}
+
+ protected:
+  /// One that has to wait, with all before it served.
+  kj::Promise<void> waiting() {
+    for (;;) {
+      auto next = lane_.enter(timer_);
+      if (!next.poll(scope_)) return next;
+    }
+  }
+  void pass_a_moment() { timer_.advanceTo(timer_.now() + 1 * kj::MILLISECONDS); }
+
+  kj::EventLoop loop_;
+  kj::WaitScope scope_{loop_};
+  kj::TimerImpl timer_{kj::origin<kj::TimePoint>()};
+  MessageLane lane_;
+};
+
+TEST_F(MessageLaneTest, LetsSoManyInAtATimeAndTheOthersInTheirOrder) {
+  auto first = waiting();
+  std::vector<kj::Promise<void>> more;
+  for (int i = 0; i < 100; ++i) more.push_back(lane_.enter(timer_));
+  EXPECT_FALSE(first.poll(scope_));
+  pass_a_moment();
+  EXPECT_TRUE(first.poll(scope_));
+  EXPECT_FALSE(more.back().poll(scope_));
+  for (int i = 0; i < 100; ++i) {
+    pass_a_moment();
+    scope_.poll();
+  }
+  EXPECT_TRUE(more.back().poll(scope_));
+}
+
+TEST_F(MessageLaneTest, ForgetsWhoHasGoneWhileWaiting) {
+  std::vector<kj::Promise<void>> gone;
+  gone.push_back(waiting());
+  for (int i = 0; i < 100; ++i) gone.push_back(lane_.enter(timer_));
+  auto next = lane_.enter(timer_);
+  gone.clear();
+  pass_a_moment();
+  EXPECT_TRUE(next.poll(scope_));
+}
+
+TEST(MessageRate, CallsAConnectionBusyOnceItsBurstIsOverAndNoLongerAfterAPause) {
+  MessageRate rate;
+  auto now = std::chrono::steady_clock::time_point{} + 1h;
+  int burst = 0;
+  while (!rate.is_busy(now)) ++burst;
+  EXPECT_GE(burst, 16);
+  EXPECT_TRUE(rate.is_busy(now));
+  now += 100ms;
+  EXPECT_FALSE(rate.is_busy(now));
+  EXPECT_FALSE(rate.is_busy(now));
+  EXPECT_TRUE(rate.is_busy(now)) << "a pause of 0.1 s earns two messages";
+  now += 1h;
+  int later = 0;
+  while (!rate.is_busy(now)) ++later;
+  EXPECT_EQ(later, burst) << "a long pause earns one burst";
+}
+
+}  // namespace
+}  // namespace sublet::manager
