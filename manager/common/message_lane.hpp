@@ -38,7 +38,7 @@ class MessageRate {
   bool is_busy(std::chrono::steady_clock::time_point now);
 
  private:
-  static constexpr std::size_t kBurst = 32;  ///< What opening a session and leasing takes, twice.
+  static constexpr std::size_t kBurst = 16;  ///< What opening a session and leasing takes.
   static constexpr auto kOneMoreAfter = std::chrono::milliseconds(50);
 
   std::size_t left_ = kBurst;
