@@ -164,11 +164,8 @@ ExecutorManager::ExecutorManager(kj::AsyncIoContext& io, ZygoteProcess zygote,
       inventory_(std::move(offer), exclusion_by(core_locks_.get())),
       zygote_(io.unixEventPort, std::move(zygote)),
       services_{{io.unixEventPort, io.provider->getTimer(), zygote_}, libraries_, clock_},
-      drain_order_(nullptr),
+      takes_orders_to_leave_(options.takes_orders_to_leave),
       tasks_(*this) {
-  auto paf = kj::newPromiseAndFulfiller<DrainOrder>();
-  drain_order_ = kj::mv(paf.promise);
-  drain_ordered_ = kj::mv(paf.fulfiller);
   if (!options.cgroup) return;
   std::string why;
   auto parent = MemoryCgroupParent::find(why);
@@ -208,7 +205,9 @@ Result<void> ExecutorManager::listen(kj::AsyncIoContext& io,
 }
 
 Result<void> ExecutorManager::grant(GrantTerms terms) {
-  if (!stopping_.empty()) return fail(ErrorKind::kOverloaded, "the node is leaving: " + stopping_);
+  if (leaving()) {
+    return fail(ErrorKind::kOverloaded, "the node is leaving: " + drain_.reason());
+  }
   const Key key{terms.key.lease, terms.key.part};
   if (grants_.contains(key)) {
     return fail(ErrorKind::kInvalid, "the node holds a grant of this lease and part already");
@@ -293,6 +292,7 @@ std::vector<HeldGrant*> ExecutorManager::held() {
 
 void ExecutorManager::grant_ended(HeldGrant& grant, const std::string& reason) {
   if (link_) link_->ended(grant, reason);
+  drain_.note(grant);
   const Key key{grant.terms().key.lease, grant.terms().key.part};
   ended_.emplace_back(grant.terms().token, reason);
   if (ended_.size() > kMaxEndedTokens) ended_.pop_front();
@@ -300,6 +300,7 @@ void ExecutorManager::grant_ended(HeldGrant& grant, const std::string& reason) {
   tasks_.add(kj::evalLater([this, key] {
     grants_.erase(key);
     if (!grants_.empty()) return;
+    drain_.note_empty();
     for (auto& fulfiller : all_gone_) fulfiller->fulfill();
     all_gone_.clear();
   }));
@@ -312,16 +313,35 @@ kj::Promise<void> ExecutorManager::until_empty() {
   return kj::mv(paf.promise);
 }
 
-kj::Promise<void> ExecutorManager::drain(const std::string& reason, milliseconds limit) {
-  stopping_ = reason;
+void ExecutorManager::drain(const std::string& reason, milliseconds limit,
+                            NodeDrain::Origin origin) {
+  if (!drain_.begin(reason, origin)) return;
   link_->draining();
   for (auto& [key, grant] : grants_) grant->drain(reason, limit);
-  return until_empty();
+  if (grants_.empty()) drain_.note_empty();
+}
+
+Result<void> ExecutorManager::order_drain(const std::string& reason, milliseconds limit) {
+  if (!takes_orders_to_leave_) {
+    return fail(ErrorKind::kUnsupported,
+                "it belongs to a private manager, which ends with its application");
+  }
+  base::log().info("draining on the resource manager's word: {}", reason);
+  drain(reason, limit, NodeDrain::Origin::kOrder);
+  return {};
+}
+
+Result<bool> ExecutorManager::cancel_drain() {
+  auto cancelled = drain_.cancel();
+  if (!cancelled || !*cancelled) return cancelled;
+  base::log().info("the drain is cancelled: the node stays");
+  for (auto& [key, grant] : grants_) grant->resume();
+  return cancelled;
 }
 
 kj::Promise<void> ExecutorManager::stop(const std::string& reason) {
-  stopping_ = reason;
-  for (auto& [key, grant] : grants_) grant->end(reason, true);
+  drain_.leave(reason);
+  for (auto& [key, grant] : grants_) grant->cut_off(drain_.reason());
   return until_empty().then([this] { return link_->leave(); });
 }
 
