@@ -109,13 +109,15 @@ void HeldGrant::drain(const std::string& reason, milliseconds left) {
   auto late = timer.afterDelay(to_kj(left)).then([this, reason] {
     cut_off(reason + "; its time to drain is over");
   });
-  drain_ = kj::joinPromises(kj::arr(kj::mv(told), kj::mv(late))).eagerlyEvaluate(failed);
+  drain_told_ = told.eagerlyEvaluate(failed);
+  drain_time_ = late.eagerlyEvaluate(failed);
 }
 
 void HeldGrant::resume() {
   if (over() || !draining_) return;
   draining_ = false;
-  drain_ = nullptr;
+  drain_told_ = nullptr;
+  drain_time_ = nullptr;
   executors_.resume();
   base::log().info("{} goes on: its node stays", name_of(terms_.key));
   KJ_IF_MAYBE (notices, notices_) {

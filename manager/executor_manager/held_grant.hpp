@@ -107,7 +107,9 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   ExecutorSupervisor executors_;
   kj::TaskSet tasks_;
   kj::Promise<void> expiry_ = nullptr;  ///< The one timer of its end; an extension replaces it.
-  kj::Promise<void> drain_ = nullptr;   ///< What is to happen while it drains.
+  // While it drains: what follows once the client has been told, and when the time is over.
+  kj::Promise<void> drain_told_ = nullptr;
+  kj::Promise<void> drain_time_ = nullptr;
 };
 
 }  // namespace sublet::manager

@@ -75,7 +75,11 @@ kj::Promise<std::optional<Error>> ResourceManagerService::tell_drain(NodeNumber 
     return refusal;
   });
   return within(timer_, wire::kManagerCall, kj::mv(told), "the order")
-      .catch_([](kj::Exception&& exception) {
+      .catch_([waits = order.wait](kj::Exception&& exception) {
+        // Who waits hears whether it is lost, or comes back and drains.
+        if (waits && exception.getType() == kj::Exception::Type::DISCONNECTED) {
+          return std::optional<Error>();
+        }
         return disconnected("it gets no new leases, but could not be told to end those it has: " +
                             text_of(exception));
       });

@@ -154,7 +154,7 @@ TEST_F(NodeOrders, DrainTellsThatTheNodeDiedMeanwhile) {
   open({.replace = false});
   Call call = spin(600'000);
   auto drained = sublet_meanwhile({"drain", node_, "--time", "10min"});
-  ASSERT_TRUE(becomes(node_, "draining"));
+  ASSERT_TRUE(eventually([&] { return notices() == 1; }));
   manager_of_node().signal(SIGKILL);
   const Ended ended = drained.get();
   EXPECT_EQ(ended.code, 5);
