@@ -35,7 +35,8 @@ std::string headline(const std::string& node, const wire::DrainReport& report) {
       return "node " + node + " was lost while it drained: what became of its calls is not known";
     case DrainEnd::RETURNED:
       return "node " + node +
-             " is up: its executor manager ended while it drained and was started again";
+             " is up and does not drain: its executor manager was started again, or lost its "
+             "connection before it had heard the order";
     case DrainEnd::CANCELLED:
       return "node " + node + " stays: the drain was cancelled";
     case DrainEnd::DRAINING:

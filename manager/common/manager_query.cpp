@@ -98,9 +98,10 @@ Result<void> cancel_drain(const wire::ManagerLocation& location, const std::stri
 
 Result<void> release_lease(const wire::ManagerLocation& location, std::uint64_t lease_id,
                            const std::string& reason, std::chrono::milliseconds limit) {
-  return query<void>(location, limit, [&](wire::ResourceManager::Client manager) {
-    return wire::ask_release(kj::mv(manager), lease_id, reason);
-  });
+  return query<void>(location, limit + wire::kRevokeCall,
+                     [&](wire::ResourceManager::Client manager) {
+                       return wire::ask_release(kj::mv(manager), lease_id, reason);
+                     });
 }
 
 Result<wire::Forgotten> forget_node(const wire::ManagerLocation& location, const std::string& node,

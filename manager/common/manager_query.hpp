@@ -33,6 +33,7 @@ Result<std::vector<wire::DrainReport>> await_drain(const wire::ManagerLocation& 
                                                    std::chrono::milliseconds limit);
 Result<void> cancel_drain(const wire::ManagerLocation& location, const std::string& node,
                           std::chrono::milliseconds limit);
+/// Within wire::kRevokeCall more: executors have to end.
 Result<void> release_lease(const wire::ManagerLocation& location, std::uint64_t lease_id,
                            const std::string& reason, std::chrono::milliseconds limit);
 Result<wire::Forgotten> forget_node(const wire::ManagerLocation& location, const std::string& node,

@@ -28,10 +28,9 @@ struct ExecutorFate {
 /// helper thread, which calls the lease's attention to what changes; any thread reads. Nothing here
 /// waits for anybody.
 ///
-/// STATES  of the share: ours -> leaving (the node is being given back) -> ours again (that was
-/// taken
-///         back), or lost. Of its executors,
-///         counted by generation: running -> ended (its process is gone) -> the next one runs.
+/// STATES  of the share: ours -> leaving (the node is being given back) -> lost, or ours again when
+///         it stays. Of its executors, counted by generation: running -> ended (its process is
+///         gone) -> the next one runs.
 class NodeState {
  public:
   explicit NodeState(std::shared_ptr<LeaseEvents> events) : events_(std::move(events)) {}

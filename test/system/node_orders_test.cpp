@@ -2,6 +2,7 @@
 // became of it, to stay after all, to end a lease, to be forgotten.
 
 #include "command_fixture.hpp"
+#include "manager_client.hpp"
 #include "support/managers.hpp"
 #include <common/manager_query.hpp>
 #include <sublet/sublet.hpp>
@@ -130,6 +131,39 @@ TEST_F(NodeOrders, DrainTellsWhatItCutOff) {
   expect_contains(drained.output, "leases  1 cut off when the time was over");
   expect_contains(drained.output, "calls   1 cut off when the time was over");
   EXPECT_EQ(call.wait_for(20s).status, Status::kLost);
+}
+
+// An executor that does not answer is killed, and takes what it knew with it.
+TEST_F(NodeOrders, DrainTellsWhatItCannotKnow) {
+  open({.replace = false});
+  Call call = spin(600'000);
+  const auto executors = managers_.executors();
+  ASSERT_EQ(executors.size(), 1u);
+  ::kill(executors[0], SIGSTOP);
+  const Ended drained = sublet({"drain", node_, "--time", "200ms", "--output", "json"});
+  EXPECT_EQ(drained.code, 0) << drained.output;
+  const json said = parsed(drained)["drained"][0];
+  EXPECT_EQ(said["leases"]["cut_off"], 1) << drained.output;
+  EXPECT_EQ(said["calls"], (json{{"finished", 0}, {"cut_off", 0}, {"unknown", 1}}));
+  EXPECT_EQ(call.wait_for(20s).status, Status::kLost);
+}
+
+TEST_F(NodeOrders, DrainCountsLeasesThatNobodyHasClaimedAndExecutorsThatDie) {
+  ManagerClient client(managers_.address());
+  const auto unclaimed = client.lease(1).value_or_throw();
+  const std::string its_node = unclaimed.grants.at(0).node_name;
+  const Ended first = sublet({"drain", its_node, "--output", "json"});
+  EXPECT_EQ(first.code, 0) << first.output;
+  EXPECT_EQ(parsed(first)["drained"][0]["leases"],
+            (json{{"in_order", 0}, {"cut_off", 0}, {"broken", 0}, {"unclaimed", 1}}));
+  open({.replace = false});
+  Call call = spin(600'000);
+  auto second = sublet_meanwhile({"drain", node_, "--time", "10min"});
+  ASSERT_TRUE(eventually([&] { return notices() == 1; }));
+  for (const pid_t executor : managers_.executors()) ::kill(executor, SIGKILL);
+  const Ended ended = second.get();
+  EXPECT_EQ(ended.code, 0);
+  expect_contains(ended.output, "leases  1 whose executor died or was killed");
 }
 
 TEST_F(NodeOrders, DrainOfAnEmptyNodeSaysThatThereWasNothing) {
