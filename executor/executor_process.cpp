@@ -129,6 +129,21 @@ void ExecutorProcess::leave_drained() {
   end_well();
 }
 
+void ExecutorProcess::leave_stopped() {
+  for (const WorkerState& state : states_) {
+    const bool in_call = state.running.load(std::memory_order_relaxed) != nullptr;
+    state.counters->stopped =
+        in_call ? wire::WorkerCounters::kStoppedInCall : wire::WorkerCounters::kStoppedIdle;
+  }
+  end_well();
+}
+
+void ExecutorProcess::resume() {
+  if (draining_ != Draining::kWatching) return;  // its workers have been told to take no more calls
+  draining_ = Draining::kNo;
+  idle_looks_ = 0;
+}
+
 int ExecutorProcess::poll_timeout_ms() const {
   const auto period = watchdog_period(functions_.shortest_timeout());
   int shortest = period == 0ms ? -1 : static_cast<int>(period.count());
@@ -149,9 +164,14 @@ void ExecutorProcess::collect_poll_fds() {
 
 void ExecutorProcess::read_control() {
   auto message = wire::receive_message(control_);
-  if (!message || message->type == wire::MessageType::kStop) end_well();
+  if (!message) end_well();
+  if (message->type == wire::MessageType::kStop) leave_stopped();
   if (message->type == wire::MessageType::kDrain) {
     if (draining_ == Draining::kNo) draining_ = Draining::kWatching;
+    return;
+  }
+  if (message->type == wire::MessageType::kResume) {
+    resume();
     return;
   }
   // Both may take long: a library's constructors, a network's set-up.

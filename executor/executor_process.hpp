@@ -66,6 +66,8 @@ class ExecutorProcess {
   /// No worker serves a channel.
   [[nodiscard]] bool workers_rest() const;
   [[noreturn]] void leave_drained();
+  [[noreturn]] void leave_stopped();
+  void resume();
   void open_function(wire::ReceivedMessage message);
   [[nodiscard]] Result<void> load_function(const wire::Open& open, base::Fd memory);
   /// Opens a network listener, or finds the one there is; its address.

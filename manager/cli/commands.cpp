@@ -16,6 +16,8 @@ std::span<const Command> commands() {
       Command{"leases", "lists the leases, and what they have used", &leases_command},
       Command{"drain", "gives a node back: its leases end soon, and it gets no new ones",
               &drain_command},
+      Command{"release", "ends a lease, whoever has it", &release_command},
+      Command{"forget", "removes a lost node from the list", &forget_command},
       Command{"functions", "lists the functions that a library exports", &functions_command},
       Command{"devices", "lists this node's RDMA devices", &devices_command},
       Command{"doctor", "says which transport calls would take here, and why", &doctor_command},

@@ -79,26 +79,25 @@ Result<void> serve(const Values& values) {
   const auto file = AddressFile::write(values, (*started)->offer().addresses);
   if (!file) return tl::unexpected<Error>(file.error());
   manager::ExecutorManager& node = **started;
-  using Order = manager::ExecutorManager::DrainOrder;
-  auto by_signal = daemon.stop_signal().then([&](const std::string& signal) {
+  using Origin = manager::NodeDrain::Origin;
+  auto by_signal = daemon.stop_signal().then([&](const std::string& signal) -> kj::Promise<void> {
+    if (node.leaving()) {
+      base::log().info("ending at once on a second signal, {}", signal);
+      return kj::READY_NOW;
+    }
     base::log().info("draining on {}", signal);
-    return Order{"node " + node.offer().name + " is being given back", *drain_time};
+    node.drain("node " + node.offer().name + " is being given back", *drain_time, Origin::kHere);
+    return daemon.stop_signal().then([](const std::string& second) {
+      base::log().info("ending at once on a second signal, {}", second);
+    });
   });
   std::string refusal;
-  auto unwanted = node.refused().then([&refusal](const std::string& why) {
-    refusal = why;
-    return Order{"the resource manager refuses its node", manager::milliseconds(0)};
-  });
-  const Order order = node.drain_order()
-                          .exclusiveJoin(kj::mv(by_signal))
-                          .exclusiveJoin(kj::mv(unwanted))
-                          .wait(daemon.wait_scope());
-  node.drain(order.reason, order.limit)
-      .exclusiveJoin(daemon.stop_signal().then([](const std::string& signal) {
-        base::log().info("ending at once on a second signal, {}", signal);
-      }))
+  auto unwanted = node.refused().then([&refusal](const std::string& why) { refusal = why; });
+  node.drained()
+      .exclusiveJoin(kj::mv(by_signal))
+      .exclusiveJoin(kj::mv(unwanted))
       .wait(daemon.wait_scope());
-  node.stop(order.reason).wait(daemon.wait_scope());
+  node.stop("the resource manager refuses its node").wait(daemon.wait_scope());
   if (!refusal.empty()) {
     return fail(ErrorKind::kInvalid, "the resource manager refuses this node: " + refusal);
   }

@@ -10,6 +10,7 @@ inline constexpr int kExitFailure = 1;
 inline constexpr int kExitUsage = 2;        ///< An option, argument or configuration is wrong.
 inline constexpr int kExitUnreachable = 3;  ///< No manager answered.
 inline constexpr int kExitRefused = 4;      ///< A manager answered, and said no.
+inline constexpr int kExitNotDone = 5;      ///< What was ordered and waited for did not come about.
 
 /// For an error in talking to a manager.
 constexpr int exit_code(ErrorKind kind) noexcept {

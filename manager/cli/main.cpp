@@ -33,7 +33,8 @@ void print_help() {
       "  1  failed; stderr says why\n"
       "  2  an option, an argument or a configuration file is wrong\n"
       "  3  no manager answered\n"
-      "  4  a manager answered and refused");
+      "  4  a manager answered and refused\n"
+      "  5  a node that was to be drained has not left in order");
 }
 
 int run(int argc, char** argv) {

@@ -210,6 +210,7 @@ Result<void> run_managers(const Values& values, const base::Fd& lifeline,
   auto options = node_options(values);
   if (!options) return tl::unexpected<Error>(options.error());
   options->shares_cores = true;
+  options->takes_orders_to_leave = false;
   const mode_t applications = ::umask(077);
   auto place = take_place(values["job"].as<std::string>());
   ::umask(applications);

@@ -18,8 +18,8 @@ int complain(std::string_view command, std::string_view text, int exit_code) {
   return exit_code;
 }
 
-int run_command(const CommandLine& line, const std::vector<std::string>& words,
-                const std::function<Result<void>(const Values&)>& body) {
+int run_command_for_code(const CommandLine& line, const std::vector<std::string>& words,
+                         const std::function<Result<int>(const Values&)>& body) {
   const auto tell = [&line](const Error& error) {
     return complain(line.name, error.what(), exit_code(error.kind()));
   };
@@ -31,7 +31,16 @@ int run_command(const CommandLine& line, const std::vector<std::string>& words,
   }
   base::init_log(line.name, line.logs_info ? spdlog::level::info : spdlog::level::warn);
   const auto done = body(*values);
-  return done ? kExitOk : tell(done.error());
+  return done ? *done : tell(done.error());
+}
+
+int run_command(const CommandLine& line, const std::vector<std::string>& words,
+                const std::function<Result<void>(const Values&)>& body) {
+  return run_command_for_code(line, words, [&body](const Values& values) -> Result<int> {
+    const auto done = body(values);
+    if (!done) return tl::unexpected<Error>(done.error());
+    return kExitOk;
+  });
 }
 
 int list_command(CommandLine line, const std::vector<std::string>& words,

@@ -21,6 +21,10 @@ using Values = boost::program_options::variables_map;
 int run_command(const CommandLine& line, const std::vector<std::string>& words,
                 const std::function<Result<void>(const Values&)>& body);
 
+/// As run_command, for a body that chooses the exit code.
+int run_command_for_code(const CommandLine& line, const std::vector<std::string>& words,
+                         const std::function<Result<int>(const Values&)>& body);
+
 /// What a command that lists something found: for people and for programs.
 struct Listing {
   std::string table;

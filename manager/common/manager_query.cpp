@@ -1,6 +1,7 @@
 #include <common/async.hpp>
 #include <common/manager_query.hpp>
 #include <common/rpc_connection.hpp>
+#include <wire/limits.hpp>
 
 #include <thread>
 
@@ -59,7 +60,54 @@ Result<void> order_drain(const wire::ManagerLocation& location, const std::strin
                          std::chrono::milliseconds drain_limit, const std::string& reason,
                          std::chrono::milliseconds limit) {
   return query<void>(location, limit, [&](wire::ResourceManager::Client manager) {
-    return wire::ask_drain(kj::mv(manager), node, drain_limit, reason);
+    return wire::ask_drain(kj::mv(manager), node, drain_limit, reason, false)
+        .then([](Result<std::vector<wire::DrainReport>>&& told) -> Result<void> {
+          if (!told) return tl::unexpected<Error>(told.error());
+          return {};
+        });
+  });
+}
+
+Result<std::vector<wire::DrainReport>> await_drain(const wire::ManagerLocation& location,
+                                                   const std::string& node,
+                                                   std::chrono::milliseconds drain_limit,
+                                                   const std::string& reason,
+                                                   std::chrono::milliseconds limit) {
+  using Answer = Result<std::vector<wire::DrainReport>>;
+  return query<std::vector<wire::DrainReport>>(
+      location, drain_limit + wire::kDrainMargin + limit,
+      [&](wire::ResourceManager::Client manager) {
+        return wire::ask_drain(kj::mv(manager), node, drain_limit, reason, true)
+            .catch_([&](kj::Exception&& exception) {
+              return Answer(fail(ErrorKind::kDisconnected,
+                                 "what became of node " + node +
+                                     " is not known, the resource manager went away meanwhile (" +
+                                     text_of(exception) +
+                                     "); the node drains on if it has been told; `sublet nodes` "
+                                     "lists those that have not left"));
+            });
+      });
+}
+
+Result<void> cancel_drain(const wire::ManagerLocation& location, const std::string& node,
+                          std::chrono::milliseconds limit) {
+  return query<void>(location, limit, [&](wire::ResourceManager::Client manager) {
+    return wire::ask_cancel_drain(kj::mv(manager), node);
+  });
+}
+
+Result<void> release_lease(const wire::ManagerLocation& location, std::uint64_t lease_id,
+                           const std::string& reason, std::chrono::milliseconds limit) {
+  return query<void>(location, limit + wire::kRevokeCall,
+                     [&](wire::ResourceManager::Client manager) {
+                       return wire::ask_release(kj::mv(manager), lease_id, reason);
+                     });
+}
+
+Result<wire::Forgotten> forget_node(const wire::ManagerLocation& location, const std::string& node,
+                                    std::chrono::milliseconds limit) {
+  return query<wire::Forgotten>(location, limit, [&](wire::ResourceManager::Client manager) {
+    return wire::ask_forget(kj::mv(manager), node);
   });
 }
 

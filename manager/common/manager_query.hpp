@@ -23,6 +23,21 @@ Result<std::vector<LeaseInfo>> query_leases(const wire::ManagerLocation& locatio
 Result<void> order_drain(const wire::ManagerLocation& location, const std::string& node,
                          std::chrono::milliseconds drain_limit, const std::string& reason,
                          std::chrono::milliseconds limit);
+/// As order_drain, and waits until it is known what became of the nodes of that name: for
+/// `drain_limit`, wire::kDrainMargin and `limit`. Empty: the manager is of a version that cannot
+/// tell.
+Result<std::vector<wire::DrainReport>> await_drain(const wire::ManagerLocation& location,
+                                                   const std::string& node,
+                                                   std::chrono::milliseconds drain_limit,
+                                                   const std::string& reason,
+                                                   std::chrono::milliseconds limit);
+Result<void> cancel_drain(const wire::ManagerLocation& location, const std::string& node,
+                          std::chrono::milliseconds limit);
+/// Within wire::kRevokeCall more: executors have to end.
+Result<void> release_lease(const wire::ManagerLocation& location, std::uint64_t lease_id,
+                           const std::string& reason, std::chrono::milliseconds limit);
+Result<wire::Forgotten> forget_node(const wire::ManagerLocation& location, const std::string& node,
+                                    std::chrono::milliseconds limit);
 Result<wire::ConnectionCounts> query_connections(const wire::ManagerLocation& location,
                                                  std::chrono::milliseconds limit);
 Result<std::string> query_version(const wire::ManagerLocation& location,

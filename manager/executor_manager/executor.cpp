@@ -262,12 +262,17 @@ void Executor::end(std::string fate) {
     pending.fulfiller->fulfill(fail(ErrorKind::kDisconnected, "the executor ended: " + fate));
   }
   listens_.clear();
-  ended_fulfiller_->fulfill(ExecutorFate{std::move(fate), last_started()});
+  ended_fulfiller_->fulfill(make_fate(std::move(fate)));
 }
 
 void Executor::drain() {
   if (over_) return;
   if (auto asked = control_->send(wire::MessageType::kDrain); !asked) kill();
+}
+
+void Executor::resume() {
+  if (over_) return;
+  if (auto asked = control_->send(wire::MessageType::kResume); !asked) kill();
 }
 
 void Executor::stop() {
@@ -296,16 +301,30 @@ void Executor::kill() noexcept {
   if (!done) services_.zygote.kill(pid_);
 }
 
-std::vector<std::uint32_t> Executor::last_started() const {
+wire::WorkerCounters Executor::counters(std::uint32_t worker) const {
+  wire::WorkerCounters counters;
+  std::memcpy(&counters, accounting_.data() + worker * sizeof(counters), sizeof(counters));
+  return counters;
+}
+
+ExecutorFate Executor::make_fate(std::string text) const {
   // Foreign code can write here, too: it harms its own client alone.
-  std::vector<std::uint32_t> numbers;
+  ExecutorFate fate;
+  fate.text = std::move(text);
+  bool drained = true;
   for (std::uint32_t i = 0; i < order_.spawn.workers; ++i) {
-    wire::WorkerCounters counters;
-    std::memcpy(&counters, accounting_.data() + i * sizeof(counters), sizeof(counters));
-    if (counters.drained != 1) return {};
-    numbers.push_back(counters.last_started);
+    const wire::WorkerCounters said = counters(i);
+    drained &= said.drained == 1;
+    fate.last_started.push_back(said.last_started);
+    if (said.stopped == wire::WorkerCounters::kStoppedInCall) {
+      ++fate.in_call;
+    } else if (said.stopped != wire::WorkerCounters::kStoppedIdle) {
+      ++fate.unknown;
+    }
   }
-  return numbers;
+  if (!drained) fate.last_started.clear();
+  if (drained) fate.unknown = 0;
+  return fate;
 }
 
 Usage Executor::usage() const {
@@ -317,17 +336,15 @@ Usage Executor::usage() const {
   const auto most = static_cast<double>(elapsed.count());
   Usage sum;
   for (std::uint32_t i = 0; i < order_.spawn.workers; ++i) {
-    wire::WorkerCounters counters;
-    std::memcpy(&counters, accounting_.data() + i * sizeof(counters), sizeof(counters));
-    const double compute =
-        std::min(static_cast<double>(counters.compute_ticks) * ns_per_tick, most);
+    const wire::WorkerCounters said = counters(i);
+    const double compute = std::min(static_cast<double>(said.compute_ticks) * ns_per_tick, most);
     const double hot =
-        std::min(static_cast<double>(counters.hot_poll_ticks) * ns_per_tick, most - compute);
-    sum.invocations += counters.invocations;
+        std::min(static_cast<double>(said.hot_poll_ticks) * ns_per_tick, most - compute);
+    sum.invocations += said.invocations;
     sum.compute_ns += static_cast<std::uint64_t>(compute);
     sum.hot_poll_ns += static_cast<std::uint64_t>(hot);
-    sum.bytes_in += counters.bytes_in;
-    sum.bytes_out += counters.bytes_out;
+    sum.bytes_in += said.bytes_in;
+    sum.bytes_out += said.bytes_out;
   }
   return sum;
 }

@@ -42,6 +42,10 @@ struct ExecutorFate {
   /// When it has drained: for each worker the number, in its channel, of the last call it has
   /// begun. Empty: nobody knows.
   std::vector<std::uint32_t> last_started;
+  /// When it was stopped: of its workers, those that were in a call, and those of which nobody
+  /// knows because it had to be killed.
+  std::uint32_t in_call = 0;
+  std::uint32_t unknown = 0;
 };
 
 /// One executor process, from the order to start it until it has been reaped.
@@ -74,6 +78,8 @@ class Executor : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   /// Asks it to end by itself once no call is under way. What is under way may take any time: the
   /// caller bounds it with stop().
   void drain();
+  /// Takes drain() back. It may end all the same: then it has begun to already.
+  void resume();
 
   /// Asks it to end, and kills it after wire::kExecutorStop.
   void stop();
@@ -95,7 +101,8 @@ class Executor : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   kj::Promise<void> watch_memory();
   void receive(const wire::ReceivedMessage& message);
   void end(std::string fate);
-  [[nodiscard]] std::vector<std::uint32_t> last_started() const;
+  [[nodiscard]] ExecutorFate make_fate(std::string text) const;
+  [[nodiscard]] wire::WorkerCounters counters(std::uint32_t worker) const;
   void kill() noexcept;
   void taskFailed(kj::Exception&& exception) override;
 

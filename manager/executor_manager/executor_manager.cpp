@@ -4,56 +4,15 @@
 #include <common/side_thread.hpp>
 #include <executor_manager/claim_server.hpp>
 #include <executor_manager/executor_manager.hpp>
-#include <topology/topology.hpp>
+#include <executor_manager/node_setup.hpp>
 
-#include <pwd.h>
 #include <sodium.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 
 namespace sublet::manager {
 namespace {
 
 /// Tokens that are remembered after their grants have ended, to say so to who comes late.
 constexpr std::size_t kMaxEndedTokens = 256;
-
-/// The cores and memory that the options leave of this node, and their names for people.
-Result<CoreInventory::Offer> make_offer(const ExecutorManagerOptions& options,
-                                        std::string& cpuset) {
-  auto topology = topology::Topology::load();
-  if (!topology) return tl::unexpected<Error>(topology.error());
-  if (!options.cpuset.empty()) {
-    if (auto kept = topology->restrict_to(options.cpuset); !kept) {
-      return tl::unexpected<Error>(kept.error());
-    }
-  }
-  if (options.cores != 0) {
-    if (auto kept = topology->restrict_to_first(options.cores); !kept) {
-      return tl::unexpected<Error>(kept.error());
-    }
-  }
-  const std::uint64_t total = topology->total_memory_bytes();
-  if (options.memory_bytes > total) {
-    return fail(ErrorKind::kInvalid, "--memory offers " + std::to_string(options.memory_bytes) +
-                                         " bytes; this node has " + std::to_string(total));
-  }
-  CoreInventory::Offer offer;
-  offer.oversubscribe = options.oversubscribe;
-  offer.memory_bytes = options.memory_bytes != 0 ? options.memory_bytes : total / 10 * 8;
-  const auto avoid = topology::Cpuset::parse(options.avoid);
-  if (!options.avoid.empty() && !avoid) return tl::unexpected<Error>(avoid.error());
-  for (const bool last : {false, true}) {
-    for (const topology::Core& core : topology->cores()) {
-      if ((avoid && core.cpuset.intersects(*avoid)) != last) continue;
-      offer.cpusets.push_back(core.cpuset.to_list());
-    }
-  }
-  cpuset = topology->cpuset().to_list();
-  offer.all = cpuset;
-  return offer;
-}
 
 std::unique_ptr<CoreLocks> make_locks(const ExecutorManagerOptions& options) {
   if (!options.shares_cores) return nullptr;
@@ -73,36 +32,6 @@ std::string local_address() {
   std::array<char, 2 * bytes.size() + 1> hex{};
   sodium_bin2hex(hex.data(), hex.size(), bytes.data(), bytes.size());
   return std::string("unix:@sublet-executor-manager-") + hex.data();
-}
-
-struct User {
-  std::uint32_t uid = ~std::uint32_t{0};
-  std::uint32_t gid = ~std::uint32_t{0};
-};
-
-Result<User> find_user(const std::string& configured) {
-  const bool root = ::geteuid() == 0;
-  if (configured.empty() && !root) return User{};
-  const std::string name = configured.empty() ? "nobody" : configured;
-  std::vector<char> buffer(16384);
-  passwd entry{};
-  passwd* found = nullptr;
-  if (::getpwnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found) != 0 ||
-      found == nullptr) {
-    return fail(ErrorKind::kInvalid, "executors are to run as '" + name +
-                                         "', and there is no such user; see --executor-user");
-  }
-  if (root && found->pw_uid == 0) {
-    return fail(ErrorKind::kInvalid,
-                "--executor-user is '" + name +
-                    "': functions would have all of root's rights; name a user "
-                    "without them, or leave it out (nobody)");
-  }
-  if (!root && found->pw_uid != ::geteuid()) {
-    return fail(ErrorKind::kDenied, "only root can run executors as another user ('" + name + "')");
-  }
-  if (!root) return User{};
-  return User{found->pw_uid, found->pw_gid};
 }
 
 }  // namespace
@@ -164,11 +93,8 @@ ExecutorManager::ExecutorManager(kj::AsyncIoContext& io, ZygoteProcess zygote,
       inventory_(std::move(offer), exclusion_by(core_locks_.get())),
       zygote_(io.unixEventPort, std::move(zygote)),
       services_{{io.unixEventPort, io.provider->getTimer(), zygote_}, libraries_, clock_},
-      drain_order_(nullptr),
+      takes_orders_to_leave_(options.takes_orders_to_leave),
       tasks_(*this) {
-  auto paf = kj::newPromiseAndFulfiller<DrainOrder>();
-  drain_order_ = kj::mv(paf.promise);
-  drain_ordered_ = kj::mv(paf.fulfiller);
   if (!options.cgroup) return;
   std::string why;
   auto parent = MemoryCgroupParent::find(why);
@@ -208,7 +134,9 @@ Result<void> ExecutorManager::listen(kj::AsyncIoContext& io,
 }
 
 Result<void> ExecutorManager::grant(GrantTerms terms) {
-  if (!stopping_.empty()) return fail(ErrorKind::kOverloaded, "the node is leaving: " + stopping_);
+  if (leaving()) {
+    return fail(ErrorKind::kOverloaded, "the node is leaving: " + drain_.reason());
+  }
   const Key key{terms.key.lease, terms.key.part};
   if (grants_.contains(key)) {
     return fail(ErrorKind::kInvalid, "the node holds a grant of this lease and part already");
@@ -293,6 +221,7 @@ std::vector<HeldGrant*> ExecutorManager::held() {
 
 void ExecutorManager::grant_ended(HeldGrant& grant, const std::string& reason) {
   if (link_) link_->ended(grant, reason);
+  drain_.note(grant);
   const Key key{grant.terms().key.lease, grant.terms().key.part};
   ended_.emplace_back(grant.terms().token, reason);
   if (ended_.size() > kMaxEndedTokens) ended_.pop_front();
@@ -300,6 +229,7 @@ void ExecutorManager::grant_ended(HeldGrant& grant, const std::string& reason) {
   tasks_.add(kj::evalLater([this, key] {
     grants_.erase(key);
     if (!grants_.empty()) return;
+    drain_.note_empty();
     for (auto& fulfiller : all_gone_) fulfiller->fulfill();
     all_gone_.clear();
   }));
@@ -312,16 +242,35 @@ kj::Promise<void> ExecutorManager::until_empty() {
   return kj::mv(paf.promise);
 }
 
-kj::Promise<void> ExecutorManager::drain(const std::string& reason, milliseconds limit) {
-  stopping_ = reason;
+void ExecutorManager::drain(const std::string& reason, milliseconds limit,
+                            NodeDrain::Origin origin) {
+  if (!drain_.begin(reason, origin)) return;
   link_->draining();
   for (auto& [key, grant] : grants_) grant->drain(reason, limit);
-  return until_empty();
+  if (grants_.empty()) drain_.note_empty();
+}
+
+Result<void> ExecutorManager::order_drain(const std::string& reason, milliseconds limit) {
+  if (!takes_orders_to_leave_) {
+    return fail(ErrorKind::kUnsupported,
+                "it belongs to a private manager, which ends with its application");
+  }
+  base::log().info("draining on the resource manager's word: {}", reason);
+  drain(reason, limit, NodeDrain::Origin::kOrder);
+  return {};
+}
+
+Result<bool> ExecutorManager::cancel_drain() {
+  auto cancelled = drain_.cancel();
+  if (!cancelled || !*cancelled) return cancelled;
+  base::log().info("the drain is cancelled: the node stays");
+  for (auto& [key, grant] : grants_) grant->resume();
+  return cancelled;
 }
 
 kj::Promise<void> ExecutorManager::stop(const std::string& reason) {
-  stopping_ = reason;
-  for (auto& [key, grant] : grants_) grant->end(reason, true);
+  drain_.leave(reason);
+  for (auto& [key, grant] : grants_) grant->cut_off(drain_.reason());
   return until_empty().then([this] { return link_->leave(); });
 }
 

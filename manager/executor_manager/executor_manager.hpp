@@ -4,6 +4,7 @@
 #include <common/rpc_listener.hpp>
 #include <executor_manager/core_locks.hpp>
 #include <executor_manager/held_grant.hpp>
+#include <executor_manager/node_drain.hpp>
 #include <executor_manager/resource_manager_link.hpp>
 #include <executor_manager/zygote_process.hpp>
 #include <wire/manager_address.hpp>
@@ -42,7 +43,8 @@ struct ExecutorManagerOptions {
   /// How long a resource manager may refuse the node; a node that takes another's place may have to
   /// wait until that one counts as lost.
   milliseconds refused_limit = 2 * wire::kNodeLostAfter;
-  bool cgroup = true;  ///< Memory cgroups for executors where they are delegated.
+  bool cgroup = true;                 ///< Memory cgroups for executors where they are delegated.
+  bool takes_orders_to_leave = true;  ///< From the resource manager; else it ends with its owner.
 };
 
 /// One node's part of Sublet: offers its cores to the resource manager, keeps an executor for every
@@ -67,18 +69,14 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
   kj::Promise<std::string> refused() { return link_->refused(); }
 
   /// Gives the node back: takes no new lease, lets calls under way end and ends the leases, at the
-  /// latest after `limit`. Resolves when none is left.
-  kj::Promise<void> drain(const std::string& reason, milliseconds limit);
+  /// latest after `limit`. Nothing when it drains already.
+  void drain(const std::string& reason, milliseconds limit, NodeDrain::Origin origin);
+  /// Resolves when it has drained, on whoever's word: whoever owns this then stops it. Call it
+  /// once.
+  kj::Promise<void> drained() { return drain_.drained(); }
 
-  struct DrainOrder {
-    std::string reason;
-    milliseconds limit{0};
-  };
-  /// Resolves when the resource manager wants the node drained: whoever owns this then does that,
-  /// and ends.
-  kj::Promise<DrainOrder> drain_order() { return kj::mv(drain_order_); }
-
-  /// Ends all leases, telling their clients `reason`, and resolves once all executors are gone.
+  /// Ends all leases, telling their clients `reason` or that of the drain under way, and resolves
+  /// once all executors are gone.
   kj::Promise<void> stop(const std::string& reason);
 
   [[nodiscard]] const NodeOffer& offer() const noexcept { return offer_; }
@@ -95,11 +93,15 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
   kj::Promise<bool> revoke(LeaseId lease, std::uint32_t part, const std::string& reason,
                            bool unclaimed_only);
   Result<void> extend(LeaseId lease, std::uint32_t part, Time expires);
-  void order_drain(DrainOrder order) { drain_ordered_->fulfill(std::move(order)); }
+  /// Drains on the resource manager's word. kUnsupported: it ends with its owner alone.
+  Result<void> order_drain(const std::string& reason, milliseconds limit);
+  /// As NodeDrain::cancel: the leases that are left go on.
+  Result<bool> cancel_drain();
+  [[nodiscard]] std::optional<wire::DrainCounts> drain_counts() const { return drain_.counts(); }
   [[nodiscard]] const std::vector<std::string>& advertised_hosts() const noexcept {
     return advertise_;
   }
-  [[nodiscard]] bool leaving() const noexcept { return !stopping_.empty(); }
+  [[nodiscard]] bool leaving() const noexcept { return drain_.under_way(); }
   [[nodiscard]] std::vector<HeldGrant*> held();
   LibraryCache& libraries() noexcept { return libraries_; }
 
@@ -124,10 +126,9 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
   std::vector<std::string> advertise_;
   std::map<Key, kj::Own<HeldGrant>> grants_;
   std::deque<std::pair<Token, std::string>> ended_;  ///< Tokens of late, and why they ended.
-  std::string stopping_;  ///< Why no grant is taken any more; empty while they are.
+  const bool takes_orders_to_leave_;
+  NodeDrain drain_;
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> all_gone_;
-  kj::Promise<DrainOrder> drain_order_;
-  kj::Own<kj::PromiseFulfiller<DrainOrder>> drain_ordered_;
   std::unique_ptr<ResourceManagerLink> link_;
   kj::TaskSet tasks_;
   std::vector<kj::Own<RpcListener>> listeners_;

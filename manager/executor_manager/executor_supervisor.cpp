@@ -167,6 +167,15 @@ void ExecutorSupervisor::let_end_when_idle() {
   }
 }
 
+void ExecutorSupervisor::resume() {
+  if (state_ != State::kDraining) return;
+  state_ = State::kRunning;
+  reason_.clear();
+  KJ_IF_MAYBE (executor, executor_) {
+    (*executor)->resume();
+  }
+}
+
 void ExecutorSupervisor::stop(const std::string& reason) {
   if (over()) return;
   state_ = State::kStopping;

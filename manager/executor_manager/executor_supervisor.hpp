@@ -4,6 +4,7 @@
 // STATES  of the executor of a grant:
 //           running  -> draining  drain(): it is not replaced any more
 //           running  -> stopping  stop(), or it could not be replaced
+//           draining -> running   resume()
 //           draining -> stopping  stop(), or it has ended
 //           stopping -> gone      its process is gone
 //         An executor that dies while running is replaced on the same cores, and the functions
@@ -66,6 +67,10 @@ class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
 
   /// Resolves once the newest executor is up and newer than `generation`, or none will be.
   kj::Promise<Result<void>> replacement(std::uint32_t generation);
+  /// Of the newest executor that has ended, if one has.
+  [[nodiscard]] const ExecutorFate* last_fate() const noexcept {
+    return fates_.empty() ? nullptr : &fates_.rbegin()->second;
+  }
   /// Resolves with how the executor of `generation` ended.
   kj::Promise<ExecutorFate> fate(std::uint32_t generation);
 
@@ -73,6 +78,8 @@ class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
   void drain(const std::string& reason);
   /// Asks it to end by itself once no call is under way.
   void let_end_when_idle();
+  /// Takes drain() back: an executor that ends is replaced again, one that is about to as well.
+  void resume();
   /// Idempotent. `reason` is what waiting clients are told.
   void stop(const std::string& reason);
   /// Kills the executor and forgets it: the manager goes.

@@ -88,21 +88,59 @@ kj::Promise<void> HeldGrant::tell_ending(milliseconds left, const std::string& r
 
 void HeldGrant::drain(const std::string& reason, milliseconds left) {
   if (over() || draining_) return;
-  if (state_ == State::kGranted || left.count() <= 0) {
+  calls_before_drain_ = executors_.usage().invocations;
+  if (state_ == State::kGranted) {
     end(reason, true);
+    return;
+  }
+  if (left.count() <= 0) {
+    cut_off(reason);
     return;
   }
   draining_ = true;
   executors_.drain(reason);
   base::log().info("{} drains: {}", name_of(terms_.key), reason);
   kj::Timer& timer = services_.executors.timer;
-  tasks_.add(tell_ending(left, reason, true)
-                 .catch_([this](kj::Exception&& exception) { taskFailed(kj::mv(exception)); })
-                 .exclusiveJoin(timer.afterDelay(to_kj(wire::kDrainTold)))
-                 .then([this] { executors_.let_end_when_idle(); }));
-  tasks_.add(timer.afterDelay(to_kj(left)).then([this, reason] {
-    end(reason + "; its time to drain is over", true);
-  }));
+  const auto failed = [this](kj::Exception&& exception) { taskFailed(kj::mv(exception)); };
+  auto told = tell_ending(left, reason, true)
+                  .catch_(failed)
+                  .exclusiveJoin(timer.afterDelay(to_kj(wire::kDrainTold)))
+                  .then([this] { executors_.let_end_when_idle(); });
+  auto late = timer.afterDelay(to_kj(left)).then([this, reason] {
+    cut_off(reason + "; its time to drain is over");
+  });
+  drain_told_ = told.eagerlyEvaluate(failed);
+  drain_time_ = late.eagerlyEvaluate(failed);
+}
+
+void HeldGrant::resume() {
+  if (over() || !draining_) return;
+  draining_ = false;
+  drain_told_ = nullptr;
+  drain_time_ = nullptr;
+  executors_.resume();
+  base::log().info("{} goes on: its node stays", name_of(terms_.key));
+  KJ_IF_MAYBE (notices, notices_) {
+    tasks_.add(notices->staysRequest().send().ignoreResult());
+  }
+}
+
+void HeldGrant::cut_off(const std::string& reason) {
+  cut_off_ = !over() && state_ == State::kClaimed;
+  end(reason, true);
+}
+
+HeldGrant::DrainEnd HeldGrant::drain_end() const {
+  if (cut_off_) return DrainEnd::kCutOff;
+  if (!terms_.claimed) return DrainEnd::kUnclaimed;
+  const ExecutorFate* const fate = executors_.last_fate();
+  const bool orderly = fate == nullptr || !fate->last_started.empty() || fate->unknown == 0;
+  return orderly ? DrainEnd::kInOrder : DrainEnd::kBroken;
+}
+
+std::uint64_t HeldGrant::calls_since_drain() const {
+  // Functions can write into the counters.
+  return std::max(usage().invocations, calls_before_drain_) - calls_before_drain_;
 }
 
 void HeldGrant::end(const std::string& reason, bool tell_client) {

@@ -8,7 +8,8 @@
 //                        expired, was revoked, its executor could not be kept alive, or the node
 //                        ends
 //   (draining)           of either: the node is being given back. Unclaimed it ends at once; else
-//                        its client is told, its executor ends once it is idle, and it with it
+//                        its client is told, its executor ends once it is idle, and it with it.
+//                        Until then it can be taken back
 //   ending  -> ended     the executor's process is gone: only then are cores and memory free again
 // What happens to executors meanwhile: executor_supervisor.hpp.
 // clang-format on
@@ -31,6 +32,14 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
  public:
   enum class State : std::uint8_t { kGranted, kClaimed, kEnding, kEnded };
 
+  /// What a drain of its node did to it; the later is the worse for its client.
+  enum class DrainEnd : std::uint8_t {
+    kInOrder,    ///< It ended before the time was over.
+    kUnclaimed,  ///< No client had it.
+    kBroken,     ///< Its executor ended by itself without having drained.
+    kCutOff,     ///< The time was over.
+  };
+
   /// Called once, when the state has become kEnded; must not destroy the grant before it returns.
   using OnEnded = std::function<void(HeldGrant&, const std::string& reason)>;
 
@@ -47,6 +56,7 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   [[nodiscard]] const std::string& end_reason() const noexcept { return end_reason_; }
   [[nodiscard]] Usage usage() const;
   [[nodiscard]] ExecutorSupervisor& executors() noexcept { return executors_; }
+  [[nodiscard]] const ExecutorSupervisor& executors() const noexcept { return executors_; }
 
   void claim(wire::LeaseNotices::Client notices);
   [[nodiscard]] Result<void> extend(Time expires);
@@ -57,6 +67,15 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   /// The node leaves: tells the client that it has `left`, lets calls under way end, then ends; at
   /// the latest after `left`.
   void drain(const std::string& reason, milliseconds left);
+  /// Takes drain() back, and tells the client. Nothing when it does not drain or is over.
+  void resume();
+  /// As end(), for a node whose time to drain is over, or that ends at once.
+  void cut_off(const std::string& reason);
+
+  /// Once it has ended.
+  [[nodiscard]] DrainEnd drain_end() const;
+  /// Calls that have ended since drain().
+  [[nodiscard]] std::uint64_t calls_since_drain() const;
 
   /// Ends it. The client is told unless it is the one who wants it. Idempotent.
   void end(const std::string& reason, bool tell_client);
@@ -77,6 +96,8 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   OnEnded on_ended_;
   State state_ = State::kGranted;
   bool draining_ = false;
+  bool cut_off_ = false;
+  std::uint64_t calls_before_drain_ = 0;
   Time held_since_;
   std::string end_reason_;
   Usage final_usage_;  ///< Once kEnded.
@@ -86,6 +107,9 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   ExecutorSupervisor executors_;
   kj::TaskSet tasks_;
   kj::Promise<void> expiry_ = nullptr;  ///< The one timer of its end; an extension replaces it.
+  // While it drains: what follows once the client has been told, and when the time is over.
+  kj::Promise<void> drain_told_ = nullptr;
+  kj::Promise<void> drain_time_ = nullptr;
 };
 
 }  // namespace sublet::manager

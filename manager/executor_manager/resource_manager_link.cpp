@@ -54,8 +54,20 @@ class NodeControlServer final : public wire::NodeControl::Server {
     const auto params = context.getParams();
     const auto limit = std::min<std::uint64_t>(
         params.getLimitMs(), static_cast<std::uint64_t>(milliseconds(wire::kDrainMax).count()));
-    node_.order_drain({wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText),
-                       milliseconds(static_cast<std::int64_t>(limit))});
+    const auto ordered =
+        node_.order_drain(wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText),
+                          milliseconds(static_cast<std::int64_t>(limit)));
+    if (!ordered) wire::write(context.getResults().initFailure(), ordered.error());
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> cancelDrain(CancelDrainContext context) override {
+    const auto cancelled = node_.cancel_drain();
+    if (cancelled) {
+      context.getResults().setDrained(*cancelled);
+    } else {
+      wire::write(context.getResults().initFailure(), cancelled.error());
+    }
     return kj::READY_NOW;
   }
 
@@ -217,7 +229,9 @@ void ResourceManagerLink::ended(const HeldGrant& grant, const std::string& reaso
 kj::Promise<void> ResourceManagerLink::leave() {
   KJ_IF_MAYBE (registration, registration_) {
     // Answered after all that was said before: the ends of the grants.
-    auto heard = registration->leaveRequest().send().ignoreResult();
+    auto goodbye = registration->leaveRequest();
+    if (const auto counts = node_.drain_counts()) wire::write(goodbye.initTally(), *counts);
+    auto heard = goodbye.send().ignoreResult();
     registration_ = nullptr;
     return within(timer_, kGoodbyeLimit, kj::mv(heard), "leaving")
         .catch_([this](kj::Exception&& exception) { taskFailed(kj::mv(exception)); })

@@ -121,6 +121,24 @@ std::vector<Revocation> GrantTable::handle_dropped(LeaseId id, Time now) {
   return revocations;
 }
 
+Result<std::vector<Revocation>> GrantTable::release(LeaseId id, const std::string& reason,
+                                                    Time now) {
+  const auto lease = leases_.find(id);
+  if (lease == leases_.end() || lease->second.withdrawn) {
+    return fail(ErrorKind::kInvalid, "no lease has the number " + std::to_string(number(id)) +
+                                         ": there was none, or it ended long ago; "
+                                         "`sublet leases` lists them");
+  }
+  if (lease->second.grants.empty()) {
+    return fail(ErrorKind::kInvalid, "lease " + std::to_string(number(id)) + " has ended already");
+  }
+  std::vector<Revocation> revocations;
+  for (auto& [place, grant] : lease->second.grants) {
+    revocations.push_back(revoke(grant, GrantState::kEnding, reason, now));
+  }
+  return revocations;
+}
+
 Result<GrantTable::Extension> GrantTable::extend(LeaseId id, std::span<const std::byte> token,
                                                  milliseconds duration, Time now) {
   const auto lease = leases_.find(id);

@@ -91,6 +91,9 @@ class GrantTable {
   /// The client's handle is gone: ends the grants that nobody has claimed.
   std::vector<Revocation> handle_dropped(LeaseId lease, Time now);
 
+  /// Ends all grants of a lease. kInvalid: there is none of that number, or it has ended.
+  Result<std::vector<Revocation>> release(LeaseId lease, const std::string& reason, Time now);
+
   struct Extension {
     Time expires{};
     std::vector<GrantKey> grants;  ///< Whose nodes must be told.

@@ -111,6 +111,13 @@ void LeaseBook::node_left(NodeNumber number) {
   nodes_.forget(number);
 }
 
+std::optional<std::size_t> LeaseBook::forget_lost(NodeNumber number) {
+  if (nodes_.offer(number) == nullptr || nodes_.is_up(number)) return std::nullopt;
+  const std::size_t leases = remove_all(number, GrantEnd::kNodeLost);
+  nodes_.forget(number);
+  return leases;
+}
+
 void LeaseBook::excuse_silence(milliseconds time) {
   nodes_.excuse_silence(time);
 }
@@ -121,7 +128,7 @@ LeaseBook::Due LeaseBook::tick(Time now) {
     due.notes.push_back("node " + nodes_.offer(silent.node)->name + " has been silent for " +
                         std::to_string(silent.silence.count()) + " ms: it is lost, with " +
                         std::to_string(nodes_.grants(silent.node).size()) + " grants");
-    remove_all(silent.node, GrantEnd::kNodeLost);
+    due.lost.push_back({silent.node, remove_all(silent.node, GrantEnd::kNodeLost)});
   }
   nodes_.forget_lost(now);
   due.revocations = grants_.review(now, [this](NodeNumber node) { return nodes_.is_up(node); });
@@ -210,9 +217,14 @@ void LeaseBook::remove(const GrantKey& key, GrantEnd how, const std::string& rea
   observer_->ended(on_node(grant.terms), grant.usage, how, reason.empty() ? grant.reason : reason);
 }
 
-void LeaseBook::remove_all(NodeNumber node, GrantEnd how) {
+std::size_t LeaseBook::remove_all(NodeNumber node, GrantEnd how) {
   const std::set<GrantKey> grants = nodes_.grants(node);
-  for (const GrantKey& key : grants) remove(key, how);
+  std::set<LeaseId> leases;
+  for (const GrantKey& key : grants) {
+    leases.insert(key.lease);
+    remove(key, how);
+  }
+  return leases.size();
 }
 
 void LeaseBook::note_held(GrantRecord& grant) {

@@ -60,6 +60,9 @@ class LeaseBook {
   void node_disconnected(NodeNumber node, Time now) { nodes_.disconnect(node, now); }
   /// The node said goodbye: its grants are gone.
   void node_left(NodeNumber node);
+  /// Removes a lost node; its grants end as those of a silent node, and may return with it. How
+  /// many leases they were of. Nothing when the node is not known or is up.
+  std::optional<std::size_t> forget_lost(NodeNumber node);
   /// A draining node gets no new grants. It is over when the node leaves or registers again.
   void set_draining(NodeNumber node, bool draining) { nodes_.set_draining(node, draining); }
 
@@ -86,8 +89,18 @@ class LeaseBook {
     return grants_.extend(lease, token, duration, now);
   }
 
+  /// Somebody who may ends a lease.
+  Result<std::vector<Revocation>> release(LeaseId lease, const std::string& reason, Time now) {
+    return grants_.release(lease, reason, now);
+  }
+
+  struct Lost {
+    NodeNumber node{};
+    std::size_t leases = 0;  ///< That had a grant there.
+  };
   struct Due {
     std::vector<Revocation> revocations;
+    std::vector<Lost> lost;          ///< Nodes, just now.
     std::vector<std::string> notes;  ///< For the log.
   };
   /// What is due: silent nodes, overdue and unclaimed grants. Call it a few times a second.
@@ -107,7 +120,8 @@ class LeaseBook {
   [[nodiscard]] std::optional<std::string> why_not_adopt(const GrantTerms& terms, Time now) const;
   GrantRecord& insert(const GrantTerms& terms, GrantState state, Time now);
   void remove(const GrantKey& key, GrantEnd how, const std::string& reason = {});
-  void remove_all(NodeNumber node, GrantEnd how);
+  /// How many leases the grants were of.
+  std::size_t remove_all(NodeNumber node, GrantEnd how);
   void note_held(GrantRecord& grant);
   void note_claimed(GrantRecord& grant);
   [[nodiscard]] GrantOnNode on_node(const GrantTerms& terms) const;

@@ -169,6 +169,11 @@ bool NodeTable::is_up(NodeNumber number) const {
   return node != nullptr && node->connected;
 }
 
+bool NodeTable::is_draining(NodeNumber number) const {
+  const Node* const node = known(number);
+  return node != nullptr && node->draining;
+}
+
 Capacity NodeTable::free(NodeNumber number) const {
   const Node* const node = known(number);
   if (node == nullptr) return {number, 0, 0};

@@ -4,7 +4,7 @@
 // STATES  node:  up -> lost (connection gone, or silent too long) -> up when it registers again.
 //                Its grants are kept until it has been silent for `lost_after`: then it is written
 //                off. A draining node keeps its grants and gets no new ones. A node that leaves is
-//                forgotten at once, a lost one after `forget_after`.
+//                forgotten at once, a lost one on demand, or after `forget_after`.
 // LIMITS  NodeTable::Limits.
 // clang-format on
 
@@ -73,6 +73,7 @@ class NodeTable {
   [[nodiscard]] std::optional<NodeNumber> find(const std::string& node_id) const;
   [[nodiscard]] const NodeOffer* offer(NodeNumber node) const;
   [[nodiscard]] bool is_up(NodeNumber node) const;
+  [[nodiscard]] bool is_draining(NodeNumber node) const;
   [[nodiscard]] Capacity free(NodeNumber node) const;
   /// Of nodes that may get a grant and are not in `excluded`.
   [[nodiscard]] std::vector<Capacity> available(const std::set<NodeNumber>& excluded) const;

@@ -2,6 +2,7 @@
 #include <common/async.hpp>
 #include <common/auth/authorize.hpp>
 #include <common/messages.hpp>
+#include <resource_manager/node_registration_server.hpp>
 #include <resource_manager/resource_manager_server.hpp>
 #include <sublet/version.hpp>
 #include <wire/convert.hpp>
@@ -29,59 +30,6 @@ class LeaseHandleServer final : public wire::LeaseHandle::Server {
  private:
   kj::Own<Service> service_;
   LeaseId lease_;
-  std::shared_ptr<void> place_;
-};
-
-class NodeRegistrationServer final : public wire::NodeRegistration::Server {
- public:
-  NodeRegistrationServer(kj::Own<Service> service, const RegistrationId& id,
-                         const std::shared_ptr<Peer>& peer)
-      : service_(kj::mv(service)), id_(id), place_(hold_place(peer)) {}
-  ~NodeRegistrationServer() noexcept(false) { service_->registration_dropped(id_); }
-  KJ_DISALLOW_COPY(NodeRegistrationServer);
-
- protected:
-  kj::Promise<void> heartbeat(HeartbeatContext) override {
-    if (!service_->heartbeat(id_)) {
-      return KJ_EXCEPTION(DISCONNECTED, "this registration is void; register again");
-    }
-    return kj::READY_NOW;
-  }
-
-  kj::Promise<void> claimed(ClaimedContext context) override {
-    const auto params = context.getParams();
-    service_->claimed(id_, LeaseId{params.getLeaseId()}, params.getPart());
-    return kj::READY_NOW;
-  }
-
-  kj::Promise<void> ended(EndedContext context) override {
-    const auto params = context.getParams();
-    const std::string reason = wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText);
-    service_->ended(id_, LeaseId{params.getLeaseId()}, params.getPart(), reason,
-                    wire::read(params.getUsage()));
-    return kj::READY_NOW;
-  }
-
-  kj::Promise<void> draining(DrainingContext) override {
-    service_->draining(id_);
-    return kj::READY_NOW;
-  }
-
-  kj::Promise<void> leave(LeaveContext) override {
-    service_->left(id_);
-    return kj::READY_NOW;
-  }
-
-  kj::Promise<void> usage(UsageContext context) override {
-    const auto params = context.getParams();
-    service_->usage(id_, LeaseId{params.getLeaseId()}, params.getPart(),
-                    wire::read(params.getUsage()));
-    return kj::READY_NOW;
-  }
-
- private:
-  kj::Own<Service> service_;
-  RegistrationId id_;
   std::shared_ptr<void> place_;
 };
 
@@ -183,7 +131,7 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
       return kj::READY_NOW;
     }
     auto results = context.getResults();
-    results.setRegistration(kj::heap<NodeRegistrationServer>(kj::addRef(*service_), *id, peer_));
+    results.setRegistration(make_node_registration(kj::addRef(*service_), *id, peer_));
     results.setHeartbeatMs(static_cast<std::uint32_t>(milliseconds(wire::kHeartbeat).count()));
     return kj::READY_NOW;
   }
@@ -193,14 +141,54 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
     const auto params = context.getParams();
     const auto limit = std::min<std::uint64_t>(
         params.getLimitMs(), static_cast<std::uint64_t>(milliseconds(wire::kDrainMax).count()));
+    // A caller that goes away waits no more; the node drains on.
+    if (params.getWait()) context.allowCancellation();
     return service_
-        ->drain({wire::cut_text(wire::to_string(params.getNode()), kMaxName),
-                 milliseconds(static_cast<std::int64_t>(limit)),
-                 wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText)},
-                caller_)
+        ->drain(
+            {read_node(params), milliseconds(static_cast<std::int64_t>(limit)),
+             wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText), params.getWait()},
+            caller_)
+        .then([context](Result<Service::DrainReports>&& reports) mutable {
+          if (!reports) {
+            wire::write(context.getResults().initFailure(), reports.error());
+            return;
+          }
+          auto drained = context.getResults().initDrained(static_cast<unsigned>(reports->size()));
+          for (unsigned i = 0; i < drained.size(); ++i) wire::write(drained[i], (*reports)[i]);
+        });
+  }
+
+  kj::Promise<void> cancelDrain(CancelDrainContext context) override {
+    if (refused(context, Right::kDrain)) return kj::READY_NOW;
+    return service_->cancel_drain(read_node(context.getParams()), caller_)
         .then([context](Result<void>&& done) mutable {
           if (!done) wire::write(context.getResults().initFailure(), done.error());
         });
+  }
+
+  kj::Promise<void> release(ReleaseContext context) override {
+    if (refused(context, Right::kRelease)) return kj::READY_NOW;
+    const auto params = context.getParams();
+    return service_
+        ->release(LeaseId{params.getLeaseId()},
+                  wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText), caller_)
+        .then([context](Result<void>&& done) mutable {
+          if (!done) wire::write(context.getResults().initFailure(), done.error());
+        });
+  }
+
+  kj::Promise<void> forget(ForgetContext context) override {
+    if (refused(context, Right::kForget)) return kj::READY_NOW;
+    const auto forgotten = service_->forget(read_node(context.getParams()), caller_);
+    auto results = context.getResults();
+    if (!forgotten) {
+      wire::write(results.initFailure(), forgotten.error());
+      return kj::READY_NOW;
+    }
+    results.setForgotten(forgotten->nodes);
+    results.setLeases(forgotten->leases);
+    results.setUp(forgotten->up);
+    return kj::READY_NOW;
   }
 
   kj::Promise<void> connections(ConnectionsContext context) override {
@@ -221,6 +209,11 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
   }
 
  private:
+  template <class Params>
+  static std::string read_node(const Params& params) {
+    return wire::cut_text(wire::to_string(params.getNode()), kMaxName);
+  }
+
   /// True when the caller has no such right: then the answer says so.
   template <class Context>
   bool refused(Context& context, Right right) {

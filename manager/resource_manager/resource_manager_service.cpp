@@ -229,39 +229,6 @@ kj::Promise<Result<Time>> ResourceManagerService::extend(LeaseId lease, Token to
       });
 }
 
-kj::Promise<Result<void>> ResourceManagerService::drain(DrainOrder order, const Caller& caller) {
-  const auto named = book_.nodes().named(order.node);
-  if (!named) return Result<void>(tl::unexpected<Error>(named.error()));
-  auto failures = std::make_shared<std::string>();
-  auto told = kj::heapArrayBuilder<kj::Promise<void>>(named->size());
-  for (const NodeNumber number : *named) {
-    book_.set_draining(number, true);
-    const auto link = links_.find(number);
-    if (link == links_.end()) {
-      *failures += "; it is not connected";
-      told.add(kj::READY_NOW);
-      continue;
-    }
-    auto request = link->second.control.drainRequest();
-    request.setLimitMs(static_cast<std::uint64_t>(std::max<std::int64_t>(0, order.limit.count())));
-    request.setReason(order.reason);
-    told.add(within(timer_, wire::kManagerCall, request.send().ignoreResult(), "the order")
-                 .catch_([failures](kj::Exception&& exception) {
-                   *failures += "; " + text_of(exception);
-                 }));
-  }
-  base::log().info("{} drains node {} within {} ms: {}", to_string(caller), order.node,
-                   order.limit.count(), order.reason);
-  return kj::joinPromises(told.finish())
-      .then([failures, node = std::move(order.node)]() -> Result<void> {
-        if (failures->empty()) return {};
-        return fail(ErrorKind::kDisconnected, "node " + node +
-                                                  " gets no new leases, but could not be told to "
-                                                  "end those it has" +
-                                                  *failures);
-      });
-}
-
 // ---- nodes ----
 
 Result<RegistrationId> ResourceManagerService::register_node(const NodeOffer& offer,
@@ -298,7 +265,12 @@ bool ResourceManagerService::is_current(const RegistrationId& registration) cons
 }
 
 bool ResourceManagerService::heartbeat(const RegistrationId& registration) {
-  return is_current(registration) && book_.heartbeat(registration.node, now());
+  if (!is_current(registration) || !book_.heartbeat(registration.node, now())) return false;
+  // One that drains says so right after it has registered.
+  if (drain_waits_.any(registration.node) && !book_.nodes().is_draining(registration.node)) {
+    settle(registration.node, wire::DrainEnd::RETURNED);
+  }
+  return true;
 }
 
 void ResourceManagerService::claimed(const RegistrationId& registration, LeaseId lease,
@@ -326,10 +298,12 @@ void ResourceManagerService::draining(const RegistrationId& registration) {
   book_.set_draining(registration.node, true);
 }
 
-void ResourceManagerService::left(const RegistrationId& registration) {
+void ResourceManagerService::left(const RegistrationId& registration,
+                                  std::optional<wire::DrainCounts> counts) {
   if (!is_current(registration)) return;
   base::log().info("node {} left", name_of(registration.node));
   links_.erase(registration.node);
+  settle(registration.node, wire::DrainEnd::LEFT, 0, counts);
   book_.node_left(registration.node);
 }
 
@@ -355,6 +329,9 @@ void ResourceManagerService::tick() {
   if (last_tick_ - last > kStopped) book_.excuse_silence(last_tick_ - last);
   const LeaseBook::Due due = book_.tick(now());
   for (const std::string& note : due.notes) base::log().warn("{}", note);
+  for (const LeaseBook::Lost& lost : due.lost) {
+    settle(lost.node, wire::DrainEnd::LOST, lost.leases);
+  }
   for (auto link = links_.begin(); link != links_.end();) {
     link = book_.nodes().is_up(link->first) ? std::next(link) : links_.erase(link);
   }
@@ -366,9 +343,17 @@ void ResourceManagerService::send(const std::vector<Revocation>& revocations) {
 }
 
 void ResourceManagerService::send(const Revocation& revocation) {
+  tasks_.add(revoke(revocation).then([this, key = revocation.key](const std::string& failure) {
+    if (failure.empty() || !links_.contains(key.node)) return;  // the book tells it when it returns
+    base::log().warn("revoking {} on node {}: {}", manager::name_of(key), name_of(key.node),
+                     failure);
+  }));
+}
+
+kj::Promise<std::string> ResourceManagerService::revoke(const Revocation& revocation) {
   const GrantKey key = revocation.key;
   const auto link = links_.find(key.node);
-  if (link == links_.end()) return;  // the book tells the node when it returns
+  if (link == links_.end()) return std::string("it is not connected");
   auto request = link->second.control.revokeRequest(kSmallCall);
   request.setLeaseId(number(key.lease));
   request.setPart(key.part);
@@ -376,18 +361,15 @@ void ResourceManagerService::send(const Revocation& revocation) {
   request.setUnclaimedOnly(revocation.unclaimed_only);
   const RegistrationId registration{key.node, link->second.serial};
   auto sent = request.send().then([](auto&& response) { return response.getHeld(); });
-  tasks_.add(within(timer_, wire::kRevokeCall, kj::mv(sent), "the revocation")
-                 .then(
-                     [this, key, registration](bool held) {
-                       if (!is_current(registration)) return;
-                       // `ended` came before this answer when there was something to end.
-                       held ? book_.claimed(key) : book_.refused(key);
-                     },
-                     [this, key](kj::Exception&& exception) {
-                       base::log().warn("revoking lease {} part {} on node {}: {}",
-                                        number(key.lease), key.part, name_of(key.node),
-                                        text_of(exception));
-                     }));
+  return within(timer_, wire::kRevokeCall, kj::mv(sent), "the revocation")
+      .then(
+          [this, key, registration](bool held) {
+            if (!is_current(registration)) return std::string();
+            // `ended` came before this answer when there was something to end.
+            held ? book_.claimed(key) : book_.refused(key);
+            return std::string();
+          },
+          [](kj::Exception&& exception) { return text_of(exception); });
 }
 
 }  // namespace sublet::manager

@@ -2,6 +2,7 @@
 
 #include <common/manager_clock.hpp>
 #include <common/peer.hpp>
+#include <resource_manager/drain_waits.hpp>
 #include <resource_manager/lease_book.hpp>
 #include <wire/control.capnp.h>
 
@@ -11,6 +12,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -45,13 +47,33 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   kj::Promise<Result<std::vector<GrantTerms>>> lease(LeaseRequest request, Requester requester);
   kj::Promise<Result<Time>> extend(LeaseId lease, Token token, milliseconds duration);
   void handle_dropped(LeaseId lease);
+
+  // ---- for operators: resource_manager_orders.cpp ----
+
   struct DrainOrder {
     std::string node;  ///< Its name.
     milliseconds limit{0};
     std::string reason;
+    bool wait = false;
   };
+  using DrainReports = std::vector<wire::DrainReport>;
   /// Tells the executor managers of that name to end their leases within `limit`, and to leave.
-  kj::Promise<Result<void>> drain(DrainOrder order, const Caller& caller);
+  /// With `wait` it answers when it is known what became of each.
+  kj::Promise<Result<DrainReports>> drain(DrainOrder order, const Caller& caller);
+  /// Takes that back.
+  kj::Promise<Result<void>> cancel_drain(const std::string& node, const Caller& caller);
+  /// Ends a lease, and answers once its cores are free.
+  kj::Promise<Result<void>> release(LeaseId lease, const std::string& reason, const Caller& caller);
+  struct Forgotten {
+    std::uint32_t nodes = 0;
+    std::uint32_t leases = 0;
+    std::uint32_t up = 0;  ///< Nodes of that name that stay.
+  };
+  /// Removes the lost nodes of that name. kInvalid: there is none.
+  Result<Forgotten> forget(const std::string& node, const Caller& caller);
+
+  // ---- for looking at ----
+
   [[nodiscard]] const LeaseBook& book() const { return book_; }
   /// `observer` outlives this; null: nobody is told.
   void set_observer(LeaseObserver* observer) { book_.set_observer(observer); }
@@ -73,8 +95,8 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   void usage(const RegistrationId& registration, LeaseId lease, std::uint32_t part,
              const Usage& usage);
   void draining(const RegistrationId& registration);
-  /// The node says goodbye.
-  void left(const RegistrationId& registration);
+  /// The node says goodbye, and what became of its leases when it has drained.
+  void left(const RegistrationId& registration, std::optional<wire::DrainCounts> counts);
   /// The node may come back.
   void registration_dropped(const RegistrationId& registration);
 
@@ -95,6 +117,15 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   void tick();
   void send(const std::vector<Revocation>& revocations);
   void send(const Revocation& revocation);
+  /// Sends it. What went wrong; empty: the grant is gone, or stays as it may.
+  kj::Promise<std::string> revoke(const Revocation& revocation);
+  [[nodiscard]] Result<std::vector<NodeNumber>> connected(const std::string& name) const;
+  kj::Promise<std::optional<Error>> tell_drain(NodeNumber node, const DrainOrder& order);
+  kj::Promise<std::optional<Error>> tell_cancel(NodeNumber node);
+  kj::Promise<Result<DrainReports>> await_drains(const std::vector<NodeNumber>& nodes,
+                                                 milliseconds limit, DrainWaits::Place place);
+  void settle(NodeNumber node, wire::DrainEnd end, std::size_t leases_lost = 0,
+              std::optional<wire::DrainCounts> counts = {});
   [[nodiscard]] bool is_current(const RegistrationId& registration) const;
   [[nodiscard]] std::string name_of(NodeNumber node) const;
   void taskFailed(kj::Exception&& exception) override;
@@ -104,6 +135,7 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   Time last_tick_{};
   LeaseBook book_;
   std::map<NodeNumber, Link> links_;
+  DrainWaits drain_waits_;
   std::uint64_t next_serial_ = 1;
   std::string instance_;
   kj::TaskSet tasks_;

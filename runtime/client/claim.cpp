@@ -25,6 +25,11 @@ class NoticeServer final : public wire::LeaseNotices::Server {
     return kj::READY_NOW;
   }
 
+  kj::Promise<void> stays(StaysContext) override {
+    state_->stays();
+    return kj::READY_NOW;
+  }
+
   kj::Promise<void> lost(LostContext context) override {
     state_->lose(wire::to_string(context.getParams().getReason()));
     return kj::READY_NOW;

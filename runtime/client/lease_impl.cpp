@@ -279,6 +279,9 @@ void LeaseImpl::forget_nodes() {
           return link->share() == node->share() && !(link->down() && node->state().departed());
         });
     if (used) continue;
+    const bool left = std::any_of(workers_.links().begin(), workers_.links().end(),
+                                  [&](const auto& link) { return link->share() == node->share(); });
+    if (left && !node->state().gone() && !node->state().give_back()) continue;
     base::log().info("lease {}: giving node {} back", id_, node->grant().node_name);
     std::shared_ptr<NodeLink> gone = std::move(node);
     const bool later = background_.run([gone, past = past_]() {

@@ -33,10 +33,23 @@ void NodeState::release() {
 
 void NodeState::ending(const EndingNotice& notice) {
   if (notice.leaving) {
-    leaving_.store(true, std::memory_order_release);
+    Stay stays = Stay::kStays;
+    stay_.compare_exchange_strong(stays, Stay::kLeaves, std::memory_order_acq_rel);
     events_->call_attention();
   }
   events_->ending(notice);
+}
+
+void NodeState::stays() {
+  Stay leaves = Stay::kLeaves;
+  stay_.compare_exchange_strong(leaves, Stay::kStays, std::memory_order_acq_rel);
+  events_->call_attention();
+}
+
+bool NodeState::give_back() noexcept {
+  Stay leaves = Stay::kLeaves;
+  return stay_.compare_exchange_strong(leaves, Stay::kGivenBack, std::memory_order_acq_rel) ||
+         leaves == Stay::kGivenBack;
 }
 
 void NodeState::executor_ended(std::uint32_t generation, ExecutorFate fate) {

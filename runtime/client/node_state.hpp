@@ -28,8 +28,9 @@ struct ExecutorFate {
 /// helper thread, which calls the lease's attention to what changes; any thread reads. Nothing here
 /// waits for anybody.
 ///
-/// STATES  of the share: ours -> leaving (the node is being given back) -> lost. Of its executors,
-///         counted by generation: running -> ended (its process is gone) -> the next one runs.
+/// STATES  of the share: ours -> leaving (the node is being given back) -> lost, or ours again when
+///         it stays. Of its executors, counted by generation: running -> ended (its process is
+///         gone) -> the next one runs.
 class NodeState {
  public:
   explicit NodeState(std::shared_ptr<LeaseEvents> events) : events_(std::move(events)) {}
@@ -42,15 +43,25 @@ class NodeState {
   /// As lose, when we gave it back ourselves: nobody is told.
   void release();
   void ending(const EndingNotice& notice);
+  /// The node does not leave after all.
+  void stays();
   /// The process of the executor of `generation` is gone, and so are those before it.
   void executor_ended(std::uint32_t generation, ExecutorFate fate);
   /// A newer executor takes connections.
   void executor_started(const transport::Endpoint& endpoint);
 
+  // ---- For the lease's thread ----
+
+  /// We give our share of a node that leaves back: it cannot stay for us any more. False when it
+  /// does not leave after all.
+  [[nodiscard]] bool give_back() noexcept;
+
   // ---- For all ----
 
   /// The node is being given back.
-  [[nodiscard]] bool leaving() const noexcept { return leaving_.load(std::memory_order_acquire); }
+  [[nodiscard]] bool leaving() const noexcept {
+    return stay_.load(std::memory_order_acquire) != Stay::kStays;
+  }
   /// It leaves, or is gone: other nodes may stand in for it.
   [[nodiscard]] bool departed() const noexcept { return leaving() || gone(); }
   /// The node does not exist any more: nobody will tell how its executors ended.
@@ -76,12 +87,14 @@ class NodeState {
   /// How many executors' fates are kept: more are not asked for, one channel breaks at a time.
   static constexpr std::size_t kMaxFates = 8;
 
+  enum class Stay : std::uint8_t { kStays, kLeaves, kGivenBack };
+
   bool mark(const std::string& reason);
 
   std::shared_ptr<LeaseEvents> events_;
   std::atomic<bool> lost_{false};
   std::atomic<base::Ticks> lost_at_{0};
-  std::atomic<bool> leaving_{false};
+  std::atomic<Stay> stay_{Stay::kStays};
   std::atomic<bool> node_gone_{false};
   std::atomic<std::uint32_t> generation_{0};
   std::atomic<std::uint32_t> ended_generation_{0};

@@ -35,8 +35,8 @@ void Recovery::step(Workers& workers, base::Ticks now) {
   std::map<const NodeShare*, std::vector<Attempt>> nodes;
   for (const auto& link : workers.links()) {
     const NodeState& state = *link->share()->state;
-    if (!link->down() || state.departed() || state.lost() || under_way(*link)) continue;
-    if (state.generation() <= link->generation() || state.ended(state.generation())) continue;
+    if (state.departed() || state.lost() || under_way(*link)) continue;
+    if (!link->may_return_to(state.generation()) || state.ended(state.generation())) continue;
     auto route = route_to(*link->share(), link->worker_on_node(), timeouts_);
     if (!route) {
       not_connected(workers, now, route.error().what());

@@ -73,6 +73,7 @@ void WorkerLink::take(transport::AnyClientChannel channel, const Route& route) {
   kind_ = route.target.kind;
   channel_.emplace(std::move(channel));
   generation_ = route.generation;
+  left_ = false;
   mask_ = channel_->slots() - 1;
   slots_.assign(channel_->slots(), nullptr);
   next_sequence_ = 1;

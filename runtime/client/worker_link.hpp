@@ -46,7 +46,7 @@ class CallSink {
 /// The client's link to one worker. Owner: the lease's workers; used by the lease's thread.
 ///
 /// STATES  down -> up (take: connected to the node's executor of one generation)
-///         -> retiring (its node is being given back: takes no more calls)
+///         -> retiring (its node is being given back: takes no more calls; up again when it is not)
 ///         -> ending (its executor is dead or dying: what is under way waits until the process is
 ///         gone) -> down. A link never changes its state inside of submit, poll or wait.
 class WorkerLink {
@@ -96,6 +96,15 @@ class WorkerLink {
   void retire() noexcept {
     if (phase_ == Phase::kUp) phase_ = Phase::kRetiring;
   }
+  /// Takes retire() back. One that is down by now is connected again.
+  void stay() noexcept {
+    if (phase_ == Phase::kRetiring) phase_ = Phase::kUp;
+  }
+  /// Retired, with no call left: closes the channel to an executor that may run on.
+  void leave() noexcept {
+    left_ = true;
+    (void)close("its node has left", true);
+  }
   /// Its executor is dead or dying.
   void begin_ending() noexcept;
   /// Ends what is under way on an ending link, once nothing can write to its memory any more and
@@ -116,6 +125,11 @@ class WorkerLink {
   /// Has a channel that takes calls or has some under way.
   [[nodiscard]] bool listening() const noexcept {
     return phase_ == Phase::kUp || phase_ == Phase::kRetiring;
+  }
+  /// Down, and the newest executor of its node, of that generation, can be connected to: it is
+  /// newer than the last one, or was left while it ran.
+  [[nodiscard]] bool may_return_to(std::uint32_t newest) const noexcept {
+    return down() && (newest > generation_ || (newest == generation_ && left_));
   }
   /// Down, and its place is to be taken by a worker of another node.
   [[nodiscard]] bool to_be_replaced() const noexcept { return down() && share_->state->departed(); }
@@ -163,6 +177,7 @@ class WorkerLink {
   Phase phase_ = Phase::kDown;
   transport::Kind kind_{};
   std::uint32_t generation_ = 0;
+  bool left_ = false;  ///< Its channel was closed by leave().
   std::optional<transport::AnyClientChannel> channel_;
   std::optional<transport::AnyClientChannel> parents_channel_;  ///< In a forked child.
   Staging& staging_;

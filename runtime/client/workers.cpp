@@ -236,11 +236,14 @@ void Workers::notice_ends(base::Ticks now) noexcept {
   }
   for (const auto& link : links_) {
     if (link->ending()) (void)link->settle(now);
-    if (!link->share()->state->departed()) continue;
+    if (!link->share()->state->departed()) {
+      link->stay();
+      continue;
+    }
     link->retire();
     if (!link->retiring()) continue;
     link->progress();
-    if (link->retiring() && !link->busy()) (void)link->close("its node has left", true);
+    if (link->retiring() && !link->busy()) link->leave();
   }
 }
 

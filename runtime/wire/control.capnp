@@ -91,6 +91,33 @@ struct LeaseStatus {
   usage @6 :Usage;
 }
 
+# What a node says, as it leaves, of the leases that it had when it began to drain.
+struct DrainTally {
+  inOrder @0 :UInt32;      # leases that ended before the time was over
+  cutOff @1 :UInt32;       # that ended because it was over, or the node was told to end at once
+  unclaimed @2 :UInt32;    # that no client had claimed
+  broken @3 :UInt32;       # whose executor ended by itself without having drained
+  callsFinished @4 :UInt64;  # since the node began to drain
+  callsCutOff @5 :UInt64;    # of leases cut off: calls that were running
+  workersUnknown @6 :UInt64; # of leases cut off: workers whose executor had to be killed, so that
+                             # nobody knows whether a call was running
+}
+
+enum DrainEnd {
+  left @0;       # it has said goodbye
+  lost @1;       # it was silent for too long, or was forgotten
+  returned @2;   # its executor manager ended without goodbye, and runs again
+  cancelled @3;
+  draining @4;   # the wait is over, and it still drains
+}
+
+struct DrainedNode {
+  nodeId @0 :Text;
+  end @1 :DrainEnd;
+  tally @2 :DrainTally;    # null: the node did not say
+  leasesLost @3 :UInt32;   # that were on a node that was lost
+}
+
 interface ResourceManager {
   # Reserves cores and tells the executor managers before it answers. All parts or nothing.
   # Dropping `handle` ends the grants that nobody has claimed; claimed ones do not notice.
@@ -110,11 +137,22 @@ interface ResourceManager {
   # `instance` differs from one run of a manager to the next: see wire/manager_address.hpp.
   version @5 () -> (version :Text, instance :Text);
   # Gives the node called `node` back: no new leases on it, and its executor manager is told to end
-  # those that it has within `limitMs`, and then itself. Answers once it has been told.
-  drain @6 (node :Text, limitMs :UInt64, reason :Text) -> (failure :Failure);
+  # those that it has within `limitMs`, and then itself. Answers once it has been told, or with
+  # `wait` when it is known what became of it: of each node of that name, in `drained`. The wait ends
+  # some seconds after `limitMs`. kOverloaded: the caller waits for too many already.
+  drain @6 (node :Text, limitMs :UInt64, reason :Text, wait :Bool)
+      -> (failure :Failure, drained :List(DrainedNode));
   # Of this manager, over all its sockets. `closed` and `refused`, since its start: for others, when
   # there were as many as there may be.
   connections @7 () -> (now :UInt64, limit :UInt64, closed :UInt64, refused :UInt64);
+  # Takes a drain back: the node gets leases again. kInvalid: it does not drain, or cannot go back.
+  cancelDrain @8 (node :Text) -> (failure :Failure);
+  # Ends a lease; its client is told who did, and `reason`. Answers once its cores are free.
+  release @9 (leaseId :UInt64, reason :Text) -> (failure :Failure);
+  # Removes the lost nodes of that name, and ends the `leases` on them as lost. `up`: nodes of that
+  # name that are connected, and stay. kInvalid: none is lost.
+  forget @10 (node :Text)
+      -> (failure :Failure, forgotten :UInt32, leases :UInt32, up :UInt32);
 }
 
 interface LeaseHandle {}
@@ -130,7 +168,8 @@ interface NodeRegistration {
   # The node takes no new grants: it will end those it has, and leave.
   draining @4 ();
   # The node leaves for good, and its grants have ended. Answers after all that was said before.
-  leave @5 ();
+  # `tally` when it has drained.
+  leave @5 (tally :DrainTally);
 }
 
 # What the resource manager tells an executor manager.
@@ -141,8 +180,12 @@ interface NodeControl {
   # claimed it: then it stays.
   revoke @1 (leaseId :UInt64, part :UInt32, reason :Text, unclaimedOnly :Bool) -> (held :Bool);
   extend @2 (leaseId :UInt64, part :UInt32, expiresUnixMs :Int64) -> (failure :Failure);
-  # Ends its grants within `limitMs`, tells their clients so first, then leaves and ends.
-  drain @3 (limitMs :UInt64, reason :Text);
+  # Ends its grants within `limitMs`, tells their clients so first, then leaves and ends. One that
+  # drains already goes on as it was told before.
+  drain @3 (limitMs :UInt64, reason :Text) -> (failure :Failure);
+  # Goes on as if it had not been told to drain. kInvalid: its last grant has ended and it leaves, or
+  # it drains because of a signal. `drained`: it did drain.
+  cancelDrain @4 () -> (failure :Failure, drained :Bool);
 }
 
 struct WorkerDescription {
@@ -200,4 +243,6 @@ interface LeaseNotices {
   # submitted to it; once nothing is under way there its executor ends, at the latest after `leftMs`.
   ending @0 (leftMs :UInt64, reason :Text, leaving :Bool);
   lost @1 (reason :Text);
+  # The node does not leave after all: what `ending` said of it with `leaving` is taken back.
+  stays @2 ();
 }

@@ -9,7 +9,8 @@
 // STATES    zygote: starts -> kZygoteReady -> any number of kSpawn / kSpawned / kKill / kExited. When the
 //           manager's end of the socket closes it kills its executors and exits.
 //           executor: forked -> kReady -> any number of kOpen / kOpened and kListen / kListening
-//           -> kStop, idle for a while after kDrain, or the socket closes -> exits 0.
+//           -> kStop, idle for a while after kDrain, or the socket closes -> exits 0. kResume
+//           takes kDrain back while workers still take calls.
 // LIMITS    limits.hpp; texts are cut to kMaxText and always zero-terminated.
 // clang-format on
 
@@ -37,6 +38,7 @@ enum class MessageType : std::uint32_t {
   kStop,             ///< manager -> executor: no body
   kDrain,            ///< manager -> executor: no body; end once all workers are idle
   kKill,             ///< manager -> zygote: Kill; where the manager has no pidfd that works
+  kResume,           ///< manager -> executor: no body; takes kDrain back, unless it is ending
 };
 
 struct MessageHeader {
@@ -135,6 +137,11 @@ struct alignas(128) WorkerCounters {
   // Written by the main thread of an executor that has drained, just before it ends.
   std::uint32_t drained;       ///< 1: the worker has stopped between two calls.
   std::uint32_t last_started;  ///< Then the number, in its channel, of the last call it has begun.
+  // Written by the main thread of an executor that was told to stop, just before it ends.
+  std::uint32_t stopped;  ///< kStoppedIdle or kStoppedInCall; else it did not get there.
+
+  static constexpr std::uint32_t kStoppedIdle = 1;
+  static constexpr std::uint32_t kStoppedInCall = 2;  ///< A call was running.
 };
 static_assert(sizeof(WorkerCounters) == 128);
 

@@ -48,6 +48,10 @@ inline constexpr auto kHeartbeat = 1s;      ///< Executor manager to resource ma
 inline constexpr auto kNodeLostAfter = 5s;  ///< Without a heartbeat.
 inline constexpr auto kDrainTold = 500ms;   ///< For clients to hear of it before executors may end.
 inline constexpr auto kDrainMax = 24h;
+/// After a drain's time is over: executors are stopped, and a node that says nothing more is lost.
+inline constexpr auto kDrainMargin = 10s;
+inline constexpr std::size_t kMaxDrainWaits = 16;       ///< That one caller waits for, at one time.
+inline constexpr std::size_t kMaxAllDrainWaits = 1024;  ///< That all callers wait for.
 inline constexpr auto kEndingNotice = 5s;    ///< A client is told this long before expiry.
 inline constexpr auto kReconnectMin = 50ms;  ///< Executor manager's back-off to a lost manager.
 inline constexpr auto kReconnectMax = 2s;

@@ -89,13 +89,44 @@ kj::Promise<Result<std::vector<LeaseInfo>>> ask_leases(ResourceManager::Client m
   });
 }
 
-kj::Promise<Result<void>> ask_drain(ResourceManager::Client manager, const std::string& node,
-                                    std::chrono::milliseconds limit, const std::string& reason) {
+kj::Promise<Result<std::vector<DrainReport>>> ask_drain(ResourceManager::Client manager,
+                                                        const std::string& node,
+                                                        std::chrono::milliseconds limit,
+                                                        const std::string& reason, bool wait) {
   auto request = manager.drainRequest();
   request.setNode(node);
   request.setLimitMs(count_of(limit));
   request.setReason(reason);
+  request.setWait(wait);
+  return answer<std::vector<DrainReport>>(request, [](auto& results) {
+    std::vector<DrainReport> reports;
+    for (const auto drained : results.getDrained()) reports.push_back(read(drained));
+    return reports;
+  });
+}
+
+kj::Promise<Result<void>> ask_cancel_drain(ResourceManager::Client manager,
+                                           const std::string& node) {
+  auto request = manager.cancelDrainRequest();
+  request.setNode(node);
   return answer<void>(request, [](auto&) -> Result<void> { return {}; });
+}
+
+kj::Promise<Result<void>> ask_release(ResourceManager::Client manager, std::uint64_t lease_id,
+                                      const std::string& reason) {
+  auto request = manager.releaseRequest();
+  request.setLeaseId(lease_id);
+  request.setReason(reason);
+  return answer<void>(request, [](auto&) -> Result<void> { return {}; });
+}
+
+kj::Promise<Result<Forgotten>> ask_forget(ResourceManager::Client manager,
+                                          const std::string& node) {
+  auto request = manager.forgetRequest();
+  request.setNode(node);
+  return answer<Forgotten>(request, [](auto& results) -> Forgotten {
+    return {results.getForgotten(), results.getLeases(), results.getUp()};
+  });
 }
 
 kj::Promise<Result<ConnectionCounts>> ask_connections(ResourceManager::Client manager) {

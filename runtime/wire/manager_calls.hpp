@@ -8,6 +8,7 @@
 #include <sublet/result.hpp>
 #include <sublet/session.hpp>
 #include <wire/control.capnp.h>
+#include <wire/drain_report.hpp>
 #include <wire/manager_address.hpp>
 
 #include <kj/async.h>
@@ -37,8 +38,23 @@ kj::Promise<Result<std::int64_t>> ask_extension(ResourceManager::Client manager,
 kj::Promise<Result<std::vector<NodeInfo>>> ask_nodes(ResourceManager::Client manager);
 kj::Promise<Result<std::vector<LeaseInfo>>> ask_leases(ResourceManager::Client manager,
                                                        bool include_ended);
-kj::Promise<Result<void>> ask_drain(ResourceManager::Client manager, const std::string& node,
-                                    std::chrono::milliseconds limit, const std::string& reason);
+/// With `wait` it answers when it is known what became of each node of that name. Empty: it does
+/// not wait, or the manager is of a version that cannot.
+kj::Promise<Result<std::vector<DrainReport>>> ask_drain(ResourceManager::Client manager,
+                                                        const std::string& node,
+                                                        std::chrono::milliseconds limit,
+                                                        const std::string& reason, bool wait);
+kj::Promise<Result<void>> ask_cancel_drain(ResourceManager::Client manager,
+                                           const std::string& node);
+/// Answers once the cores are free.
+kj::Promise<Result<void>> ask_release(ResourceManager::Client manager, std::uint64_t lease_id,
+                                      const std::string& reason);
+struct Forgotten {
+  std::uint32_t nodes = 0;
+  std::uint32_t leases = 0;  ///< That were on them.
+  std::uint32_t up = 0;      ///< Nodes of that name that are connected: they stay.
+};
+kj::Promise<Result<Forgotten>> ask_forget(ResourceManager::Client manager, const std::string& node);
 struct ConnectionCounts {
   std::uint64_t now = 0;
   std::uint64_t limit = 0;

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -38,15 +39,13 @@ class CommandTest : public testing::Test {
     return run_program(words, std::move(environment));
   }
 
-  /// Any program, its path first.
+  /// Any program, its path first. Several may run at one time.
   Ended run_program(const std::vector<std::string>& words,
                     std::vector<std::string> environment = {}) {
     environment.push_back("XDG_RUNTIME_DIR=" + directory_);
     ChildProcess::Options options;
     options.environment = std::move(environment);
-    options.output = directory_ + "/output";
-    std::error_code ignored;
-    std::filesystem::remove(options.output, ignored);
+    options.output = directory_ + "/output-" + std::to_string(++runs_);
     ChildProcess process(words, options);
     const auto status = process.wait(std::chrono::seconds(20));
     Ended ended;
@@ -57,6 +56,7 @@ class CommandTest : public testing::Test {
   }
 
   std::string directory_;
+  std::atomic<int> runs_{0};
 };
 
 inline void expect_contains(const std::string& text, const std::string& part) {

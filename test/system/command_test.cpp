@@ -25,15 +25,17 @@ namespace fs = std::filesystem;
 TEST_F(CommandTest, ExplainsItselfAndItsExitCodes) {
   const Ended help = run({"--help"});
   EXPECT_EQ(help.code, 0);
-  for (const char* part : {"resource-manager", "executor-manager", "nodes", "leases", "functions",
-                           "bench", "exit codes", "no manager answered"}) {
+  for (const char* part :
+       {"resource-manager", "executor-manager", "nodes", "leases", "drain", "release", "forget",
+        "functions", "bench", "exit codes", "no manager answered"}) {
     expect_contains(help.output, part);
   }
   EXPECT_EQ(help.output.find("private-manager"), std::string::npos);
   EXPECT_EQ(run({}).code, 2);
   expect_contains(run({"--version"}).output, "sublet ");
-  for (const char* command : {"resource-manager", "executor-manager", "private-manager", "nodes",
-                              "leases", "functions", "slurm", "bench"}) {
+  for (const char* command :
+       {"resource-manager", "executor-manager", "private-manager", "nodes", "leases", "drain",
+        "release", "forget", "functions", "slurm", "bench"}) {
     const Ended each = run({command, "--help"});
     EXPECT_EQ(each.code, 0) << command;
     expect_contains(each.output, std::string("sage: sublet ") + command);
@@ -66,6 +68,9 @@ TEST_F(CommandTest, WhatWasTypedIsNamedWhenItIsWrong) {
   refused({"functions"}, "LIBRARY is missing");
   refused({"functions", SYSTEM_SAMPLE, "twice"}, "what is 'twice'?");
   refused({"drain"}, "NODE is missing");
+  refused({"forget"}, "NODE is missing");
+  refused({"release"}, "LEASE is missing");
+  refused({"release", "17x"}, "LEASE is '17x'; it must be a number");
   refused({"nodes", "n1"}, "what is 'n1'?");
   refused({"bench", "speed"}, "sublet bench: 'speed' is none of");
   refused({"executor-manager", "--config", directory_},
@@ -117,6 +122,10 @@ TEST_F(CommandTest, AManagerThatIsNotThereIsCodeThree) {
   EXPECT_EQ(ended.code, 3);
   expect_contains(ended.output, directory_ + "/sublet/manager.sock");
   EXPECT_EQ(run({"leases", "--manager", "unix:" + directory_ + "/none"}).code, 3);
+  EXPECT_EQ(run({"drain", "n1"}).code, 3);
+  EXPECT_EQ(run({"drain", "n1", "--cancel"}).code, 3);
+  EXPECT_EQ(run({"release", "17"}).code, 3);
+  EXPECT_EQ(run({"forget", "n1"}).code, 3);
 }
 
 TEST_F(CommandTest, ListsNodesAndLeases) {
@@ -262,6 +271,18 @@ TEST_F(PrivateManagerTest, IsReadyWhenItHasWrittenItsAddressAndEndsWithItsLifeli
   ASSERT_TRUE(status);
   EXPECT_TRUE(WIFEXITED(*status) && WEXITSTATUS(*status) == 0);
   EXPECT_TRUE(private_files(directory_).empty());
+}
+
+TEST_F(PrivateManagerTest, RefusesToBeDrained) {
+  start();
+  const Ended nodes = run({"nodes", "--manager", address_, "--output", "json"});
+  const auto parsed = nlohmann::json::parse(nodes.output, nullptr, false);
+  ASSERT_TRUE(parsed.is_object()) << nodes.output;
+  const std::string node = parsed["nodes"][0]["name"];
+  const Ended drained = run({"drain", node, "--manager", address_});
+  EXPECT_EQ(drained.code, 1);
+  expect_contains(drained.output, "it belongs to a private manager");
+  expect_contains(run({"nodes", "--manager", address_}).output, " up ");
 }
 
 TEST_F(PrivateManagerTest, LeavesNothingThatTheNextOneDoesNotRemove) {

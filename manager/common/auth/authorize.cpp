@@ -9,6 +9,8 @@ Proof needed_for(Right right) {
     case Right::kLease:
       return Proof::kNone;
     case Right::kDrain:
+    case Right::kRelease:
+    case Right::kForget:
     case Right::kViewNodes:
     case Right::kViewLeases:
       return needed_for(Right::kLease);
@@ -22,6 +24,10 @@ const char* name_of(Right right) {
       return "lease cores";
     case Right::kDrain:
       return "drain a node";
+    case Right::kRelease:
+      return "end a lease";
+    case Right::kForget:
+      return "forget a node";
     case Right::kViewNodes:
       return "see the nodes";
     case Right::kViewLeases:

@@ -62,7 +62,8 @@ TEST(Authorize, WhoeverMayLeaseMayDrainAndLook) {
   for (const Caller& caller : {network, local, this_process()}) {
     const bool may_lease = authorize(caller, Right::kLease).has_value();
     EXPECT_TRUE(may_lease) << to_string(caller);
-    for (const Right right : {Right::kDrain, Right::kViewNodes, Right::kViewLeases}) {
+    for (const Right right :
+         {Right::kDrain, Right::kRelease, Right::kForget, Right::kViewNodes, Right::kViewLeases}) {
       EXPECT_EQ(authorize(caller, right).has_value(), may_lease) << to_string(caller);
     }
   }

@@ -9,6 +9,8 @@
 #include <gtest/gtest.h>
 #include <kj/debug.h>
 
+#include <functional>
+
 namespace sublet::manager {
 namespace {
 
@@ -17,6 +19,7 @@ using namespace std::chrono_literals;
 struct Heard {
   std::vector<std::string> ending;
   std::vector<std::string> lost;
+  int stays = 0;
 };
 
 class Notices final : public wire::LeaseNotices::Server {
@@ -32,6 +35,10 @@ class Notices final : public wire::LeaseNotices::Server {
     heard_.lost.push_back(wire::to_string(context.getParams().getReason()));
     return kj::READY_NOW;
   }
+  kj::Promise<void> stays(StaysContext) override {
+    ++heard_.stays;
+    return kj::READY_NOW;
+  }
 
  private:
   Heard& heard_;
@@ -40,14 +47,17 @@ class Notices final : public wire::LeaseNotices::Server {
 class HeldGrantTest : public testing::Test {
  protected:
   HeldGrantTest()
-      : inventory_({SupervisedNode::cpusets(), 1, std::uint64_t{1} << 30}),
-        grant_(kj::refcounted<HeldGrant>(
-            node_.services(), SupervisedNode::terms(),
-            inventory_.reserve(1, std::uint64_t{1} << 20).value_or_throw(),
-            SupervisedNode::cpusets(),
-            [this](HeldGrant&, const std::string& reason) { ended_.push_back(reason); })) {}
+      : inventory_({SupervisedNode::cpusets(), 1, std::uint64_t{1} << 30}), grant_(make_grant()) {}
   ~HeldGrantTest() noexcept override = default;
 
+  kj::Own<HeldGrant> make_grant() {
+    return kj::refcounted<HeldGrant>(
+        node_.services(), SupervisedNode::terms(),
+        inventory_.reserve(1, std::uint64_t{1} << 20).value_or_throw(), SupervisedNode::cpusets(),
+        [this](HeldGrant&, const std::string& reason) { ended_.push_back(reason); });
+  }
+  /// Another grant in place of one that has ended.
+  void renew() { grant_ = make_grant(); }
   /// Its executor is up, and every timer but that of its end has fired.
   void start_and_claim() {
     ASSERT_TRUE(grant_->start());
@@ -107,6 +117,84 @@ TEST_F(HeldGrantTest, EndsWithAnExecutorThatEndsWhileTheNodeDrains) {
   node_.turn();
   EXPECT_EQ(ended_, std::vector<std::string>{"the node leaves"});
   EXPECT_EQ(heard_.lost, std::vector<std::string>{"the node leaves"});
+}
+
+TEST_F(HeldGrantTest, GoesOnWhenTheDrainIsTakenBack) {
+  start_and_claim();
+  grant_->drain("the node leaves", 60s);
+  node_.turn();
+  grant_->resume();
+  node_.turn();
+  EXPECT_EQ(heard_.stays, 1);
+  node_.advance(61s);
+  EXPECT_EQ(grant_->state(), HeldGrant::State::kClaimed);
+  grant_->resume();
+  node_.turn();
+  EXPECT_EQ(heard_.stays, 1) << "it does not drain";
+  // Executors are replaced as before, and the next drain ends it.
+  node_.kill_executor();
+  ASSERT_TRUE(node_.wait(grant_->executors().replacement(1)));
+  auto gone = grant_->gone();
+  grant_->drain("the node leaves again", 60s);
+  node_.advance(1s);
+  node_.wait(kj::mv(gone));
+  EXPECT_EQ(ended_, std::vector<std::string>{"the node leaves again"});
+}
+
+// It has heard that it may end, and is taken back before or after it has: then another follows.
+TEST_F(HeldGrantTest, KeepsAnExecutorWhenTheDrainIsTakenBackLate) {
+  start_and_claim();
+  grant_->drain("the node leaves", 60s);
+  node_.turn();
+  node_.advance(600ms);
+  grant_->resume();
+  EXPECT_FALSE(grant_->over());
+  node_.kill_executor();
+  ASSERT_TRUE(node_.wait(grant_->executors().replacement(1)));
+}
+
+TEST_F(HeldGrantTest, SaysWhatADrainDidToIt) {
+  const auto end_of = [this](const std::function<void()>& drain) {
+    auto gone = grant_->gone();
+    drain();
+    node_.wait(kj::mv(gone));
+    return grant_->drain_end();
+  };
+  using End = HeldGrant::DrainEnd;
+  ASSERT_TRUE(grant_->start());
+  EXPECT_EQ(end_of([this] { grant_->drain("unclaimed", 60s); }), End::kUnclaimed);
+  renew();
+  start_and_claim();
+  EXPECT_EQ(end_of([this] { grant_->drain("at once", 0s); }), End::kCutOff);
+  renew();
+  start_and_claim();
+  EXPECT_EQ(end_of([this] {
+              grant_->drain("idle", 60s);
+              node_.turn();
+              node_.advance(600ms);
+            }),
+            End::kInOrder);
+  renew();
+  start_and_claim();
+  EXPECT_EQ(end_of([this] {
+              grant_->drain("it dies", 60s);
+              node_.kill_executor();
+            }),
+            End::kBroken);
+  renew();
+  start_and_claim();
+  EXPECT_EQ(end_of([this] {
+              grant_->drain("given back", 60s);
+              grant_->end("its client released it", false);
+            }),
+            End::kInOrder);
+  renew();
+  start_and_claim();
+  EXPECT_EQ(end_of([this] {
+              grant_->drain("too long", 100ms);
+              node_.advance(200ms);
+            }),
+            End::kCutOff);
 }
 
 TEST_F(HeldGrantTest, KeepsItsUsageAfterItsEnd) {

@@ -1,135 +1,13 @@
-// The resource manager's service against executor managers and clients of this test, on one event
-// loop and a timer that the test moves.
+// The resource manager's service: leases on nodes that answer, refuse, are silent or come and go.
 
-#include <common/async.hpp>
-#include <common/messages.hpp>
-#include <resource_manager/resource_manager_server.hpp>
-#include <wire/convert.hpp>
-#include <wire/limits.hpp>
-
-#include <gtest/gtest.h>
-#include <kj/async.h>
-#include <kj/timer.h>
+#include "resource_manager_fixture.hpp"
 
 #include <cstring>
-#include <map>
-#include <string>
-#include <vector>
 
 namespace sublet::manager {
 namespace {
 
 using namespace std::chrono_literals;
-
-/// What an executor manager of this test does when it is told of a grant.
-enum class Mood { kAccept, kRefuse, kSilent };
-
-struct FakeNode {
-  explicit FakeNode(Mood its_mood = Mood::kAccept) : mood(its_mood) {}
-
-  Mood mood;
-  std::size_t heard = 0;  ///< Grants that it was told of.
-  std::vector<GrantTerms> granted;
-  std::vector<GrantKey> revoked;
-  std::vector<bool> revoked_unclaimed_only;
-  bool holds_on = false;  ///< Answers a conditional revocation with `held`.
-  std::map<std::uint64_t, std::int64_t> extended;
-};
-
-class FakeControl final : public wire::NodeControl::Server {
- public:
-  explicit FakeControl(FakeNode& node) : node_(node) {}
-
- protected:
-  kj::Promise<void> grant(GrantContext context) override {
-    auto terms = read_terms(context.getParams().getGrant());
-    EXPECT_TRUE(terms) << terms.error().what();
-    ++node_.heard;
-    if (node_.mood == Mood::kSilent) return kj::NEVER_DONE;
-    if (node_.mood == Mood::kRefuse) {
-      wire::write(context.getResults().initFailure(),
-                  Error(ErrorKind::kOverloaded, "my cores are busy"));
-      return kj::READY_NOW;
-    }
-    node_.granted.push_back(*terms);
-    return kj::READY_NOW;
-  }
-  kj::Promise<void> revoke(RevokeContext context) override {
-    const auto params = context.getParams();
-    node_.revoked.push_back({LeaseId{params.getLeaseId()}, params.getPart(), NodeNumber{}});
-    node_.revoked_unclaimed_only.push_back(params.getUnclaimedOnly());
-    context.getResults().setHeld(params.getUnclaimedOnly() && node_.holds_on);
-    return kj::READY_NOW;
-  }
-  kj::Promise<void> extend(ExtendContext context) override {
-    const auto params = context.getParams();
-    node_.extended[params.getLeaseId()] = params.getExpiresUnixMs();
-    return kj::READY_NOW;
-  }
-
- private:
-  FakeNode& node_;
-};
-
-class ResourceManagerTest : public testing::Test {
- protected:
-  ResourceManagerTest()
-      : timer_(kj::origin<kj::TimePoint>()),
-        scope_(loop_),
-        service_(kj::refcounted<ResourceManagerService>(timer_, [this] { return now_; })),
-        manager_(make_resource_manager(kj::addRef(*service_), nullptr)) {}
-  ~ResourceManagerTest() noexcept override {}
-
-  wire::NodeRegistration::Client join(FakeNode& node, const std::string& name, std::uint32_t cores,
-                                      std::vector<GrantTerms> held = {}) {
-    const NodeOffer offer{name, "boot/" + name, cores, 1u << 30, "0", {"unix:@" + name}};
-    auto request = manager_.registerRequest();
-    write(request.initNode(), offer);
-    auto list = request.initHeld(static_cast<unsigned>(held.size()));
-    for (unsigned i = 0; i < list.size(); ++i) write(list[i], held[i]);
-    request.setControl(kj::heap<FakeControl>(node));
-    auto response = request.send().wait(scope_);
-    EXPECT_FALSE(wire::failure_of(response)) << wire::failure_of(response)->what();
-    EXPECT_EQ(response.getHeartbeatMs(), 1000u);
-    return response.getRegistration();
-  }
-
-  auto ask(std::uint32_t cores, std::uint32_t parts = 1) {
-    auto request = manager_.leaseRequest();
-    sublet::LeaseRequest wanted;
-    wanted.cores = cores;
-    wanted.parts = parts;
-    wanted.memory_bytes = 0;
-    wanted.placement = Placement::kPack;
-    wire::write(request.initRequest(), wanted, "boot/me", "someone@here");
-    return request.send();
-  }
-
-  /// Lets time pass and everything that is due happen.
-  void pass(milliseconds time) {
-    for (milliseconds done{0}; done < time; done += 100ms) {
-      now_ += 100ms;
-      elapsed_ += 100ms;
-      timer_.advanceTo(kj::origin<kj::TimePoint>() + to_kj(elapsed_));
-      turn();
-    }
-  }
-  void turn() { scope_.poll(); }
-
-  std::uint32_t free_cores() {
-    std::uint32_t free = 0;
-    for (const NodeInfo& node : service_->book().nodes().views(now_)) free += node.free_cores;
-    return free;
-  }
-
-  Time now_{1'800'000'000'000ms};
-  milliseconds elapsed_{0};
-  kj::TimerImpl timer_;  // outlives what waits for it on the loop
-  kj::EventLoop loop_;
-  kj::WaitScope scope_;
-  kj::Own<ResourceManagerService> service_;
-  wire::ResourceManager::Client manager_;
-};
 
 TEST_F(ResourceManagerTest, TellsTheNodesBeforeItAnswersTheClient) {
   FakeNode node;

@@ -64,6 +64,30 @@ class ScriptedManager final : public ResourceManager::Server {
     if (refused(context)) return kj::READY_NOW;
     script_.asked = to_string(context.getParams().getNode());
     script_.limit_ms = context.getParams().getLimitMs();
+    if (!context.getParams().getWait()) return kj::READY_NOW;
+    auto drained = context.getResults().initDrained(2);
+    write(drained[0], DrainReport{"boot/c1", DrainEnd::LEFT, DrainCounts{1, 2, 3, 4, 5, 6, 7}, 0});
+    write(drained[1], DrainReport{"boot/c2\x1B", static_cast<DrainEnd>(99), {}, 8});
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> cancelDrain(CancelDrainContext context) override {
+    if (refused(context)) return kj::READY_NOW;
+    script_.asked = to_string(context.getParams().getNode());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> release(ReleaseContext context) override {
+    if (refused(context)) return kj::READY_NOW;
+    script_.asked = std::to_string(context.getParams().getLeaseId()) +
+                    to_string(context.getParams().getReason());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> forget(ForgetContext context) override {
+    if (refused(context)) return kj::READY_NOW;
+    script_.asked = to_string(context.getParams().getNode());
+    auto results = context.getResults();
+    results.setForgotten(1);
+    results.setLeases(2);
+    results.setUp(3);
     return kj::READY_NOW;
   }
   kj::Promise<void> version(VersionContext context) override {
@@ -110,10 +134,34 @@ TEST_F(ManagerCallsTest, GiveWhatTheManagerAnswers) {
   EXPECT_EQ(leases->at(0).nodes, (std::vector<std::string>{"c1", "c2"}));
   EXPECT_EQ(leases->at(0).usage.bytes_out, 5u);
   EXPECT_DOUBLE_EQ(leases->at(0).usage.core_seconds, 6.5);
-  EXPECT_TRUE(ask_drain(manager_, "c1", 5s, "wanted").wait(scope_));
+  EXPECT_TRUE(ask_drain(manager_, "c1", 5s, "wanted", false).wait(scope_));
   EXPECT_EQ(script_.asked, "c1");
   EXPECT_EQ(script_.limit_ms, 5000u);
   EXPECT_EQ(ask_version(manager_).wait(scope_), "1.2.3");
+}
+
+TEST_F(ManagerCallsTest, GiveWhatBecameOfNodesAndLeases) {
+  const auto drained = ask_drain(manager_, "c1", 5s, "wanted", true).wait(scope_);
+  ASSERT_TRUE(drained && drained->size() == 2);
+  EXPECT_EQ(drained->at(0).node_id, "boot/c1");
+  EXPECT_EQ(drained->at(0).end, DrainEnd::LEFT);
+  ASSERT_TRUE(drained->at(0).counts);
+  EXPECT_EQ(drained->at(0).counts->unclaimed, 3u);
+  EXPECT_EQ(drained->at(0).counts->workers_unknown, 7u);
+  EXPECT_EQ(drained->at(1).node_id, "boot/c2?");
+  EXPECT_STREQ(to_string(drained->at(1).end), "unknown");
+  EXPECT_FALSE(drained->at(1).counts);
+  EXPECT_EQ(drained->at(1).leases_lost, 8u);
+  EXPECT_TRUE(ask_cancel_drain(manager_, "c3").wait(scope_));
+  EXPECT_EQ(script_.asked, "c3");
+  EXPECT_TRUE(ask_release(manager_, 17, " done").wait(scope_));
+  EXPECT_EQ(script_.asked, "17 done");
+  const auto forgotten = ask_forget(manager_, "c4").wait(scope_);
+  ASSERT_TRUE(forgotten);
+  EXPECT_EQ(script_.asked, "c4");
+  EXPECT_EQ(forgotten->nodes, 1u);
+  EXPECT_EQ(forgotten->leases, 2u);
+  EXPECT_EQ(forgotten->up, 3u);
 }
 
 TEST_F(ManagerCallsTest, GiveTheManagersRefusal) {
@@ -126,11 +174,14 @@ TEST_F(ManagerCallsTest, GiveTheManagersRefusal) {
   EXPECT_TRUE(denied(ask_extension(manager_, sublet::Grant{}, 1s).wait(scope_)));
   EXPECT_TRUE(denied(ask_nodes(manager_).wait(scope_)));
   EXPECT_TRUE(denied(ask_leases(manager_, false).wait(scope_)));
-  EXPECT_TRUE(denied(ask_drain(manager_, "c1", 1s, "").wait(scope_)));
+  EXPECT_TRUE(denied(ask_drain(manager_, "c1", 1s, "", true).wait(scope_)));
+  EXPECT_TRUE(denied(ask_cancel_drain(manager_, "c1").wait(scope_)));
+  EXPECT_TRUE(denied(ask_release(manager_, 1, "").wait(scope_)));
+  EXPECT_TRUE(denied(ask_forget(manager_, "c1").wait(scope_)));
 }
 
 TEST_F(ManagerCallsTest, ANegativeTimeIsNone) {
-  EXPECT_TRUE(ask_drain(manager_, "c1", -5s, "").wait(scope_));
+  EXPECT_TRUE(ask_drain(manager_, "c1", -5s, "", false).wait(scope_));
   EXPECT_EQ(script_.limit_ms, 0u);
 }
 

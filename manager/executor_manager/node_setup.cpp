@@ -1,0 +1,71 @@
+#include <executor_manager/node_setup.hpp>
+#include <topology/topology.hpp>
+
+#include <pwd.h>
+#include <unistd.h>
+
+#include <vector>
+
+namespace sublet::manager {
+
+Result<CoreInventory::Offer> make_offer(const ExecutorManagerOptions& options,
+                                        std::string& cpuset) {
+  auto topology = topology::Topology::load();
+  if (!topology) return tl::unexpected<Error>(topology.error());
+  if (!options.cpuset.empty()) {
+    if (auto kept = topology->restrict_to(options.cpuset); !kept) {
+      return tl::unexpected<Error>(kept.error());
+    }
+  }
+  if (options.cores != 0) {
+    if (auto kept = topology->restrict_to_first(options.cores); !kept) {
+      return tl::unexpected<Error>(kept.error());
+    }
+  }
+  const std::uint64_t total = topology->total_memory_bytes();
+  if (options.memory_bytes > total) {
+    return fail(ErrorKind::kInvalid, "--memory offers " + std::to_string(options.memory_bytes) +
+                                         " bytes; this node has " + std::to_string(total));
+  }
+  CoreInventory::Offer offer;
+  offer.oversubscribe = options.oversubscribe;
+  offer.memory_bytes = options.memory_bytes != 0 ? options.memory_bytes : total / 10 * 8;
+  const auto avoid = topology::Cpuset::parse(options.avoid);
+  if (!options.avoid.empty() && !avoid) return tl::unexpected<Error>(avoid.error());
+  for (const bool last : {false, true}) {
+    for (const topology::Core& core : topology->cores()) {
+      if ((avoid && core.cpuset.intersects(*avoid)) != last) continue;
+      offer.cpusets.push_back(core.cpuset.to_list());
+    }
+  }
+  cpuset = topology->cpuset().to_list();
+  offer.all = cpuset;
+  return offer;
+}
+
+Result<ExecutorUser> find_user(const std::string& configured) {
+  const bool root = ::geteuid() == 0;
+  if (configured.empty() && !root) return ExecutorUser{};
+  const std::string name = configured.empty() ? "nobody" : configured;
+  std::vector<char> buffer(16384);
+  passwd entry{};
+  passwd* found = nullptr;
+  if (::getpwnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found) != 0 ||
+      found == nullptr) {
+    return fail(ErrorKind::kInvalid, "executors are to run as '" + name +
+                                         "', and there is no such user; see --executor-user");
+  }
+  if (root && found->pw_uid == 0) {
+    return fail(ErrorKind::kInvalid,
+                "--executor-user is '" + name +
+                    "': functions would have all of root's rights; name a user "
+                    "without them, or leave it out (nobody)");
+  }
+  if (!root && found->pw_uid != ::geteuid()) {
+    return fail(ErrorKind::kDenied, "only root can run executors as another user ('" + name + "')");
+  }
+  if (!root) return ExecutorUser{};
+  return ExecutorUser{found->pw_uid, found->pw_gid};
+}
+
+}  // namespace sublet::manager
