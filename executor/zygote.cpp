@@ -3,6 +3,8 @@
 #include <base/clock.hpp>
 #include <base/descriptors.hpp>
 #include <base/system_text.hpp>
+#include <executor/backtrace.hpp>
+#include <executor/core_file.hpp>
 #include <executor/executor_process.hpp>
 #include <executor/fatal.hpp>
 #include <executor/sandbox.hpp>
@@ -116,6 +118,7 @@ Result<std::unique_ptr<Zygote>> Zygote::prepare(base::Fd& manager) {
   // Processes that the functions of a dead executor have left become the zygote's, which ends them.
   ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   install_fatal_handlers();
+  note_loaded_libraries("sublet-executor");
   auto signals = open_signals();
   if (!signals) return tl::unexpected<Error>(signals.error());
   auto topology = topology::Topology::load();
@@ -238,6 +241,7 @@ void Zygote::become_executor(const wire::Spawn& order, const std::vector<topolog
     die_before_start(changed.error().what());
   }
   if (!die_with_parent(zygote)) ::_exit(0);
+  choose_core_directory(wire::text_of(order.core_directory));
   settle(order, cores);
   // While there is one thread: later, registering takes the kernel milliseconds.
   if (order.hot_timeout_ms != 0) base::register_asymmetric_fence();
