@@ -1,3 +1,4 @@
+#include <base/unforked_memory.hpp>
 #include <executor/backtrace.hpp>
 #include <executor/core_file.hpp>
 #include <executor/fatal.hpp>
@@ -14,6 +15,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <span>
 
 namespace sublet::executor {
@@ -29,6 +31,9 @@ pid_t g_main_thread = -1;
 /// The executor. A child that a function starts runs this code too, in a copy of the memory (fork)
 /// or in the memory itself (vfork, before its exec), and its end is no end of the executor.
 pid_t g_executor = -1;
+/// False in a copy of the memory. A static place where there is no page to be had.
+std::atomic<bool> g_no_page{true};
+std::atomic<bool>* g_memory_is_executors = &g_no_page;
 thread_local constinit WorkerState* t_worker = nullptr;
 thread_local constinit const char* t_loading = nullptr;
 thread_local sigset_t t_before_fork;
@@ -70,7 +75,8 @@ void become_child_of_function() noexcept {
 /// For a child that ends by exit() as a program does: what this handler does is to be done for the
 /// executor alone.
 void end_exit_of_child(int code) noexcept {
-  if (g_control < 0) return;  // forked: the rest of exit() is about the child's own copy
+  // Forked: the rest of exit() is about the child's own copy.
+  if (g_control < 0 || !g_memory_is_executors->load(std::memory_order_relaxed)) return;
   // A vfork whose exec failed. The handlers that would follow, and this one, are the executor's.
   register_exit_handlers();
   ::_exit(code);
@@ -230,6 +236,14 @@ void on_other_signal(int number, siginfo_t* info, void* context) noexcept {
   die_of_signal(number, text.view(), context);
 }
 
+/// Ends the child of a function, as in any program, and nothing else. A fork's child has no
+/// handler.
+void on_managers_signal(int number) noexcept {
+  if (g_executor < 0 || is_executor()) return;
+  ::signal(number, SIG_DFL);
+  ::raise(number);
+}
+
 void on_exit_called(int code, void*) noexcept {
   if (!is_executor()) {
     end_exit_of_child(code);
@@ -270,7 +284,7 @@ void install_fatal_handlers() {
   // Caught, not ignored: what a function starts would inherit that, and heed no SIGTERM. The main
   // thread takes them, so that no function's system call is interrupted.
   struct sigaction heard {};
-  heard.sa_handler = [](int) {};
+  heard.sa_handler = &on_managers_signal;
   heard.sa_flags = SA_RESTART;
   for (const int number : kManagersSignals) ::sigaction(number, &heard, nullptr);
   const stack_t stack{g_main_handler_stack.data(), 0, g_main_handler_stack.size()};
@@ -297,6 +311,9 @@ void arm_fatal_reports(int control_socket) noexcept {
   g_main_thread = ::gettid();
   g_executor = ::getpid();
   g_control = control_socket;
+  if (void* page = base::map_unforked(sizeof(std::atomic<bool>)); page != nullptr) {
+    g_memory_is_executors = new (page) std::atomic<bool>(true);
+  }
   ::pthread_atfork(&before_fork, &after_fork_in_executor, &become_child_of_function);
 }
 

@@ -47,6 +47,20 @@ TEST(ChildOfFunction, EndsWhereTheFunctionWouldReturn) {
   EXPECT_EQ(functions.ask<std::uint64_t>("child_throws"), 1u);
 }
 
+/// A child that the handlers of pthread_atfork do not see.
+TEST(ChildOfFunction, MadeByCloneEndsAsAnyOther) {
+  Functions functions;
+  for (const auto& [name, outcome] : std::vector<std::pair<std::string, std::uint64_t>>{
+           {"cloned_child_returns", 1},
+           {"cloned_child_throws", 1},
+           {"cloned_child_crashes", 1000 + SIGSEGV},
+           {"cloned_child_runs_exit_handlers", 7},
+           {"terminates_cloned_child", 1000 + SIGTERM}}) {
+    EXPECT_EQ(functions.ask<std::uint64_t>(name), outcome) << name;
+  }
+  EXPECT_FALSE(ended_within(functions.executor().pidfd.get(), std::chrono::milliseconds(0)));
+}
+
 TEST(ChildOfFunction, LeavesTheExecutorItsReports) {
   Functions functions;
   EXPECT_EQ(functions.ask<std::uint64_t>("vforked_child_execs_in_vain"), 126u);
