@@ -7,6 +7,7 @@
 #include <executor/core_file.hpp>
 #include <executor/executor_process.hpp>
 #include <executor/fatal.hpp>
+#include <executor/pinning.hpp>
 #include <executor/sandbox.hpp>
 #include <executor/surroundings.hpp>
 #include <executor/zygote.hpp>
@@ -220,7 +221,7 @@ void Zygote::settle(const wire::Spawn& order, const std::vector<topology::Cpuset
   adapt_to_cores(fewest);
   // Libraries are loaded on this thread: what they count, and what they start, are the lease's
   // cores.
-  if (auto bound = topology_.bind_this_thread(all); !bound) die_before_start(bound.error().what());
+  pin_this_thread(topology_, all);
 }
 
 void Zygote::become_executor(const wire::Spawn& order, const std::vector<topology::Cpuset>& cores,
