@@ -277,6 +277,25 @@ TEST_F(Surroundings, IdempotentCallThatKillsItsExecutorsIsNotRunAgainAndAgain) {
   }
 }
 
+// ---- what a crash leaves ----
+
+TEST_F(Surroundings, CrashIsToldToTheCallerAndItsBacktraceToStandardError) {
+  const Ended ended = run_program(client("crash"), {"SUBLET_MANAGER", "SUBLET_MANAGER_DIR"});
+  EXPECT_EQ(ended.code, 1) << ended.output;
+  expect_contains(ended.output, "call: crashed function 'crash' raised SIGSEGV");
+  expect_contains(ended.output, ", in libsurrounded_functions.so+0x");
+  expect_contains(ended.output, "; backtrace:");
+  expect_contains(ended.output, "(crash+0x");
+}
+
+TEST_F(Surroundings, PrivateManagerLeavesCoreFilesNowhereButInADirectory) {
+  const Ended refused =
+      run_program(client(), {"SUBLET_MANAGER", "SUBLET_MANAGER_DIR",
+                             "SUBLET_PRIVATE_MANAGER_CORE_DIRECTORY=" + directory_ + "/none"});
+  EXPECT_EQ(refused.code, 1) << refused.output;
+  expect_contains(refused.output, "/none', which is no directory");
+}
+
 // ---- what private managers read ----
 
 TEST_F(Surroundings, PrivateManagerReadsItsOptionsFromTheEnvironment) {

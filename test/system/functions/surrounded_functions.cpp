@@ -10,6 +10,10 @@ SUBLET_FUNCTION(next, const std::uint64_t& in, std::uint64_t& out) {
   out = in + 1;
 }
 
+SUBLET_FUNCTION(crash, const std::uint64_t&, std::uint64_t&) {
+  *reinterpret_cast<volatile int*>(0x1234) = 1;
+}
+
 // Leaves a process with a session and a parent of its own; its number.
 SUBLET_FUNCTION(leave_process, const std::uint64_t&, std::uint64_t& out) {
   int ends[2];
