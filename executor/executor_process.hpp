@@ -2,6 +2,7 @@
 
 #include <base/fd.hpp>
 #include <base/shared_memory.hpp>
+#include <base/unforked_memory.hpp>
 #include <executor/function_table.hpp>
 #include <executor/library_loader.hpp>
 #include <executor/watchdog.hpp>
@@ -80,7 +81,8 @@ class ExecutorProcess {
   const int control_;
   base::SharedMemory accounting_;
   std::vector<std::unique_ptr<transport::AnyListener>> listeners_;
-  std::vector<WorkerState> states_;
+  /// A child that a function has made, however, finds no call in them: the call is its parent's.
+  std::vector<WorkerState, base::UnforkedAllocator<WorkerState>> states_;
   Watchdog watchdog_;
   std::deque<Worker> workers_;
   std::vector<Client> clients_;

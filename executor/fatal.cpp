@@ -1,5 +1,8 @@
+#include <base/unforked_memory.hpp>
+#include <executor/backtrace.hpp>
+#include <executor/core_file.hpp>
 #include <executor/fatal.hpp>
-#include <executor/signal_safe_text.hpp>
+#include <executor/signal_text.hpp>
 #include <wire/executor_packets.hpp>
 
 #include <pthread.h>
@@ -12,6 +15,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <span>
 
 namespace sublet::executor {
@@ -27,6 +31,9 @@ pid_t g_main_thread = -1;
 /// The executor. A child that a function starts runs this code too, in a copy of the memory (fork)
 /// or in the memory itself (vfork, before its exec), and its end is no end of the executor.
 pid_t g_executor = -1;
+/// False in a copy of the memory. A static place where there is no page to be had.
+std::atomic<bool> g_no_page{true};
+std::atomic<bool>* g_memory_is_executors = &g_no_page;
 thread_local constinit WorkerState* t_worker = nullptr;
 thread_local constinit const char* t_loading = nullptr;
 thread_local sigset_t t_before_fork;
@@ -36,38 +43,10 @@ thread_local sigset_t t_before_fork;
 /// them, when their calls have: by its word, its death or SIGKILL.
 constexpr std::array kManagersSignals{SIGTERM, SIGINT, SIGHUP};
 
-struct SignalText {
-  int number;
-  std::string_view name;
-  std::string_view meaning;
-};
-constexpr std::array<SignalText, 6> kSignals{{
-    {SIGSEGV, "SIGSEGV", "invalid memory reference"},
-    {SIGBUS, "SIGBUS", "memory that cannot be reached"},
-    {SIGFPE, "SIGFPE", "arithmetic error"},
-    {SIGILL, "SIGILL", "illegal instruction"},
-    {SIGABRT, "SIGABRT", "abort"},
-    {SIGSYS, "SIGSYS", "forbidden system call"},
-}};
-
-/// Signals that end a process too, without being a fault of an instruction.
-constexpr std::array<SignalText, 13> kOtherSignals{{
-    {SIGXFSZ, "SIGXFSZ", "the file size limit, ulimit -f"},
-    {SIGXCPU, "SIGXCPU", "the limit of processor time, ulimit -t"},
-    {SIGPIPE, "SIGPIPE", "writing to a pipe or socket that nobody reads"},
-    {SIGALRM, "SIGALRM", "alarm clock"},
-    {SIGVTALRM, "SIGVTALRM", "timer of processor time"},
-    {SIGPROF, "SIGPROF", "timer of a profiler"},
-    {SIGTRAP, "SIGTRAP", "trap of a debugger"},
-    {SIGUSR1, "SIGUSR1", "user's signal"},
-    {SIGUSR2, "SIGUSR2", "user's signal"},
-    {SIGQUIT, "SIGQUIT", "quit"},
-    {SIGIO, "SIGIO", "input or output is possible"},
-    {SIGSTKFLT, "SIGSTKFLT", "stack fault"},
-    {SIGPWR, "SIGPWR", "power failure"},
-}};
-
 std::span<WorkerState> g_workers;
+
+/// A thread writes down what a crash leaves.
+std::atomic<bool> g_crashing{false};
 
 bool is_executor() noexcept {
   return g_control >= 0 && g_executor == ::getpid();
@@ -96,7 +75,8 @@ void become_child_of_function() noexcept {
 /// For a child that ends by exit() as a program does: what this handler does is to be done for the
 /// executor alone.
 void end_exit_of_child(int code) noexcept {
-  if (g_control < 0) return;  // forked: the rest of exit() is about the child's own copy
+  // Forked: the rest of exit() is about the child's own copy.
+  if (g_control < 0 || !g_memory_is_executors->load(std::memory_order_relaxed)) return;
   // A vfork whose exec failed. The handlers that would follow, and this one, are the executor's.
   register_exit_handlers();
   ::_exit(code);
@@ -113,15 +93,14 @@ void report(Status status, std::string_view text) noexcept {
   (void)::send(g_control, packet.data(), packet.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-[[noreturn]] void end_call(WorkerState& worker, Status status, std::string_view text,
-                           int exit_code) noexcept {
+/// Tells the client of the call that runs on `worker`, and the manager.
+void tell(const WorkerState& worker, Status status, std::string_view text) noexcept {
   void* channel = worker.channel.load(std::memory_order_relaxed);
   const DyingCall dying = worker.dying.load(std::memory_order_relaxed);
   if (channel != nullptr && dying != nullptr) {
     dying(channel, worker.sequence.load(std::memory_order_relaxed), status, text);
   }
   report(status, text);
-  ::_exit(exit_code);
 }
 
 /// Who is to blame for what happens on this thread now.
@@ -135,40 +114,42 @@ const FunctionEntry* running_function() noexcept {
   return t_worker == nullptr ? nullptr : t_worker->running.load(std::memory_order_relaxed);
 }
 
-/// Ends the process, and the call that runs on this thread if one does.
-[[noreturn]] void die(Status status, std::string_view text, int exit_code) noexcept {
+/// Ends the call that runs on this thread, if one does; the process is to end next.
+void tell_all(Status status, std::string_view text) noexcept {
   const FunctionEntry* function = running_function();
-  if (function != nullptr) {
-    if (function->timeout != 0 && !t_worker->take_back()) wait_for_the_end();
-    end_call(*t_worker, status, text, exit_code);
+  if (function == nullptr) {
+    report(status, text);
+    return;
   }
-  report(status, text);
+  if (function->timeout != 0 && !t_worker->take_back()) wait_for_the_end();
+  tell(*t_worker, status, text);
+}
+
+[[noreturn]] void die(Status status, std::string_view text, int exit_code) noexcept {
+  tell_all(status, text);
   ::_exit(exit_code);
 }
 
-SignalSafeText& add_signal(SignalSafeText& text, int number) noexcept {
-  const auto add_known = [&](const auto& list) {
-    for (const SignalText& known : list) {
-      if (known.number != number) continue;
-      text.add(known.name).add(" (").add(known.meaning).add(")");
-      return true;
-    }
-    return false;
-  };
-  if (!add_known(kSignals) && !add_known(kOtherSignals)) {
-    text.add("signal ").add_number(std::int64_t{number});
-  }
-  return text;
+/// Everybody is told before the stack is looked at: that may take its time, or fail.
+[[noreturn]] void die_of_signal(int number, std::string_view text, const void* context) noexcept {
+  g_crashing.store(true, std::memory_order_relaxed);
+  tell_all(Status::kCrashed, text);
+  write_backtrace(text, context);
+  end_with_core_file(number);
+  ::_exit(128 + number);
 }
 
-void add_cause(SignalSafeText& text, int number, const siginfo_t& info) noexcept {
+void add_cause(SignalSafeText& text, int number, const siginfo_t& info,
+               const void* context) noexcept {
   add_signal(text.add(" raised "), number);
   const auto address = reinterpret_cast<std::uintptr_t>(info.si_addr);
   if (info.si_code <= 0) {
     if (info.si_pid != ::getpid()) {
       text.add(", sent by process ").add_number(std::int64_t{info.si_pid});
     }
-  } else if (number == SIGSEGV || number == SIGBUS) {
+    return;
+  }
+  if (number == SIGSEGV || number == SIGBUS) {
     text.add(" at address ").add_address(address);
     if (t_worker != nullptr && t_worker->in_stack_guard(info.si_addr)) {
       text.add(": its stack is full");
@@ -177,9 +158,11 @@ void add_cause(SignalSafeText& text, int number, const siginfo_t& info) noexcept
     text.add(info.si_code == FPE_INTDIV && number == SIGFPE ? ": integer division by zero" : "");
     text.add(" at instruction ").add_address(address);
   }
+  SignalSafeText place;
+  if (add_place(place, stopped_at(context))) text.add(", in ").add(place.view());
 }
 
-void on_fatal_signal(int number, siginfo_t* info, void*) noexcept {
+void on_fatal_signal(int number, siginfo_t* info, void* context) noexcept {
   // In the zygote, in a function's child and in the executor's own code, a fatal signal ends the
   // process as it would without this handler, so that it is seen as what it is.
   const bool executor = is_executor();
@@ -188,12 +171,14 @@ void on_fatal_signal(int number, siginfo_t* info, void*) noexcept {
       !executor || (own_thread && running_function() == nullptr && t_loading == nullptr);
   SignalSafeText text;
   if (!own_fault) {
-    add_cause(add_culprit(text, running_function()), number, *info);
-    die(Status::kCrashed, text.view(), 128 + number);
+    add_cause(add_culprit(text, running_function()), number, *info, context);
+    die_of_signal(number, text.view(), context);
   }
   if (executor) {
-    add_cause(text.add("the executor itself"), number, *info);
+    add_cause(text.add("the executor itself"), number, *info, context);
     report(Status::kCrashed, text.view());
+    write_backtrace(text.view(), context);
+    end_with_core_file(number);
   }
   ::signal(number, SIG_DFL);
   ::raise(number);
@@ -206,7 +191,7 @@ bool is_this_threads(int number, const siginfo_t& info) noexcept {
 
 /// A signal to the whole process comes on any thread, the main one first. It is put down to the one
 /// function that runs; where several do nobody can say whose it is, and their calls are lost.
-void on_other_signal(int number, siginfo_t* info, void*) noexcept {
+void on_other_signal(int number, siginfo_t* info, void* context) noexcept {
   if (!is_executor()) {
     ::signal(number, SIG_DFL);
     ::raise(number);
@@ -237,9 +222,9 @@ void on_other_signal(int number, siginfo_t* info, void*) noexcept {
     ::_exit(128 + number);
   }
   if (running_function() != nullptr && (this_threads || count == 1)) {
-    add_cause(add_culprit(text, running_function()), number, *info);
+    add_cause(add_culprit(text, running_function()), number, *info, context);
   } else if (this_threads && (t_loading != nullptr || other_thread)) {
-    add_cause(add_culprit(text, nullptr), number, *info);
+    add_cause(add_culprit(text, nullptr), number, *info, context);
   } else {
     add_signal(text, number)
         .add(" came while ")
@@ -248,7 +233,15 @@ void on_other_signal(int number, siginfo_t* info, void*) noexcept {
     report(Status::kCrashed, text.view());
     ::_exit(128 + number);
   }
-  die(Status::kCrashed, text.view(), 128 + number);
+  die_of_signal(number, text.view(), context);
+}
+
+/// Ends the child of a function, as in any program, and nothing else. A fork's child has no
+/// handler.
+void on_managers_signal(int number) noexcept {
+  if (g_executor < 0 || is_executor()) return;
+  ::signal(number, SIG_DFL);
+  ::raise(number);
 }
 
 void on_exit_called(int code, void*) noexcept {
@@ -283,11 +276,15 @@ void flush_output() noexcept {
   ::funlockfile(stdout);
 }
 
+void leave_the_end_to_a_crash() noexcept {
+  if (g_crashing.load(std::memory_order_relaxed)) wait_for_the_end();
+}
+
 void install_fatal_handlers() {
   // Caught, not ignored: what a function starts would inherit that, and heed no SIGTERM. The main
   // thread takes them, so that no function's system call is interrupted.
   struct sigaction heard {};
-  heard.sa_handler = [](int) {};
+  heard.sa_handler = &on_managers_signal;
   heard.sa_flags = SA_RESTART;
   for (const int number : kManagersSignals) ::sigaction(number, &heard, nullptr);
   const stack_t stack{g_main_handler_stack.data(), 0, g_main_handler_stack.size()};
@@ -296,8 +293,8 @@ void install_fatal_handlers() {
   action.sa_sigaction = &on_fatal_signal;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   sigemptyset(&action.sa_mask);
-  for (const SignalText& known : kSignals) sigaddset(&action.sa_mask, known.number);
-  for (const SignalText& known : kSignals) ::sigaction(known.number, &action, nullptr);
+  for (const SignalText& known : kFaultSignals) sigaddset(&action.sa_mask, known.number);
+  for (const SignalText& known : kFaultSignals) ::sigaction(known.number, &action, nullptr);
   action.sa_sigaction = &on_other_signal;
   action.sa_flags |= SA_RESTART;
   for (const SignalText& known : kOtherSignals) ::sigaction(known.number, &action, nullptr);
@@ -314,6 +311,9 @@ void arm_fatal_reports(int control_socket) noexcept {
   g_main_thread = ::gettid();
   g_executor = ::getpid();
   g_control = control_socket;
+  if (void* page = base::map_unforked(sizeof(std::atomic<bool>)); page != nullptr) {
+    g_memory_is_executors = new (page) std::atomic<bool>(true);
+  }
   ::pthread_atfork(&before_fork, &after_fork_in_executor, &become_child_of_function);
 }
 
@@ -354,7 +354,8 @@ void die_by_timeout(WorkerState& worker, const FunctionEntry& function) noexcept
       .add(" ran longer than its timeout of ")
       .add_number(function.timeout_ms)
       .add(" ms");
-  end_call(worker, Status::kTimedOut, text.view(), EXIT_FAILURE);
+  tell(worker, Status::kTimedOut, text.view());
+  ::_exit(EXIT_FAILURE);
 }
 
 void wait_for_the_end() noexcept {

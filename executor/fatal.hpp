@@ -18,6 +18,10 @@
 
 namespace sublet::executor {
 
+/// Does not return when another thread has crashed and ends the process: its backtrace and core
+/// file are not cut short. A manager that has no time kills the process.
+void leave_the_end_to_a_crash() noexcept;
+
 /// Installs the handlers. Once, in the zygote: executors inherit them. Before arm_fatal_reports
 /// they leave every signal to its default. SIGTERM, SIGINT and SIGHUP do nothing from now on.
 void install_fatal_handlers();

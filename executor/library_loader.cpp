@@ -1,5 +1,6 @@
 #include <base/shared_memory.hpp>
 #include <base/system_text.hpp>
+#include <executor/backtrace.hpp>
 #include <executor/fatal.hpp>
 #include <executor/library/elf_functions.hpp>
 #include <executor/library_loader.hpp>
@@ -292,6 +293,7 @@ Result<const LibraryLoader::Library*> LibraryLoader::load(base::Fd memory, const
     handle = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     floats = watch.changed();
   }
+  note_loaded_libraries(library);
   // The library may have registered exit handlers of its own; ours come first again.
   register_exit_handlers();
   if (handle == nullptr) {

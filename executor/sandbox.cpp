@@ -47,8 +47,10 @@ Result<std::uint64_t> data_pages() {
 }  // namespace
 
 Result<void> confine_zygote() {
-  const rlimit none{0, 0};
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::setrlimit(RLIMIT_CORE, &none) != 0) {
+  rlimit core{};
+  ::getrlimit(RLIMIT_CORE, &core);
+  core.rlim_cur = 0;  // executors decide about the rest
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::setrlimit(RLIMIT_CORE, &core) != 0) {
     return system_error(ErrorKind::kInternal, "giving up privileges (prctl, setrlimit)");
   }
   ::setsid();  // fails for the leader of a group, which is by itself already

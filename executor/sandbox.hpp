@@ -12,8 +12,9 @@ namespace sublet::executor {
 
 inline constexpr std::uint32_t kKeepId = ~std::uint32_t{0};
 
-/// In the zygote, inherited by executors: no new privileges by exec, no core dumps (they would hold
-/// a client's data), a session of its own (a terminal's Ctrl-C is for the manager to handle).
+/// In the zygote, inherited by executors: no new privileges by exec, no core files unless an
+/// executor chooses to leave them (core_file.hpp), a session of its own (a terminal's Ctrl-C is for
+/// the manager to handle).
 Result<void> confine_zygote();
 
 /// In a fresh child: SIGKILL it when its parent, the zygote `parent`, dies. False when that has

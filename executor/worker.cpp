@@ -1,5 +1,6 @@
 #include <base/system_text.hpp>
 #include <executor/fatal.hpp>
+#include <executor/pinning.hpp>
 #include <executor/worker.hpp>
 #include <executor/worker_datapath.hpp>
 
@@ -60,9 +61,7 @@ void Worker::run() noexcept {
   ::sigaltstack(&stack, nullptr);
   state_.thread.store(::gettid(), std::memory_order_relaxed);
   set_this_worker(&state_);
-  if (const auto bound = topology_->bind_this_thread(*cores_); !bound) {
-    die_before_start(bound.error().what());
-  }
+  pin_this_thread(*topology_, *cores_);
   for (;;) {
     const transport::AnyServerChannel channel = next_channel();
     std::visit(

@@ -3,8 +3,11 @@
 #include <base/clock.hpp>
 #include <base/descriptors.hpp>
 #include <base/system_text.hpp>
+#include <executor/backtrace.hpp>
+#include <executor/core_file.hpp>
 #include <executor/executor_process.hpp>
 #include <executor/fatal.hpp>
+#include <executor/pinning.hpp>
 #include <executor/sandbox.hpp>
 #include <executor/surroundings.hpp>
 #include <executor/zygote.hpp>
@@ -116,6 +119,7 @@ Result<std::unique_ptr<Zygote>> Zygote::prepare(base::Fd& manager) {
   // Processes that the functions of a dead executor have left become the zygote's, which ends them.
   ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   install_fatal_handlers();
+  note_loaded_libraries("sublet-executor");
   auto signals = open_signals();
   if (!signals) return tl::unexpected<Error>(signals.error());
   auto topology = topology::Topology::load();
@@ -217,7 +221,7 @@ void Zygote::settle(const wire::Spawn& order, const std::vector<topology::Cpuset
   adapt_to_cores(fewest);
   // Libraries are loaded on this thread: what they count, and what they start, are the lease's
   // cores.
-  if (auto bound = topology_.bind_this_thread(all); !bound) die_before_start(bound.error().what());
+  pin_this_thread(topology_, all);
 }
 
 void Zygote::become_executor(const wire::Spawn& order, const std::vector<topology::Cpuset>& cores,
@@ -238,6 +242,7 @@ void Zygote::become_executor(const wire::Spawn& order, const std::vector<topolog
     die_before_start(changed.error().what());
   }
   if (!die_with_parent(zygote)) ::_exit(0);
+  choose_core_directory(wire::text_of(order.core_directory));
   settle(order, cores);
   // While there is one thread: later, registering takes the kernel milliseconds.
   if (order.hot_timeout_ms != 0) base::register_asymmetric_fence();

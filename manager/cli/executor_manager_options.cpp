@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <filesystem>
 
 namespace sublet::cli {
 
@@ -33,6 +34,10 @@ void add_node_options(CommandLine& line) {
       "name of this node (default: $SLURMD_NODENAME, else the host name)")(
       "stack-size", po::value<std::string>()->default_value("0"),
       "stack of each worker, for instance 64MiB (0: as `ulimit -s` says, at most 1GiB)")(
+      "core-directory", po::value<std::string>()->default_value(""),
+      "leave a core file of each executor that crashes in this directory, which the executors' "
+      "user "
+      "can write to (default: none)")(
       "executor-user", po::value<std::string>()->default_value(""),
       "run executors as this user (default: nobody when this is root, else unchanged)")(
       "cgroup", po::value<std::string>()->default_value("auto"),
@@ -71,12 +76,18 @@ Result<std::string> rdma_host(const po::variables_map& values) {
   return host;
 }
 
+Result<std::uint64_t> size_option(const po::variables_map& values, const char* option) {
+  const auto size = parse_size(values[option].as<std::string>());
+  if (size) return size;
+  return fail(ErrorKind::kInvalid, std::string("--") + option + ": " + size.error().what());
+}
+
 /// A function runs with what its author has for the main thread of a program, whatever that is.
-Result<std::uint64_t> stack_size(const std::string& text) {
+Result<std::uint64_t> stack_size(const po::variables_map& values) {
   constexpr std::uint64_t kLeast = std::uint64_t{256} << 10;
   constexpr std::uint64_t kMost = std::uint64_t{64} << 30;
   constexpr std::uint64_t kMostByItself = std::uint64_t{1} << 30;
-  const auto size = parse_size(text);
+  const auto size = size_option(values, "stack-size");
   if (!size) return size;
   if (*size == 0) {
     rlimit limit{};
@@ -84,10 +95,25 @@ Result<std::uint64_t> stack_size(const std::string& text) {
     return std::clamp<std::uint64_t>(limit.rlim_cur, kLeast, kMostByItself);
   }
   if (*size < kLeast || *size > kMost) {
-    return fail(ErrorKind::kInvalid,
-                "--stack-size is '" + text + "'; allowed are 256KiB to 64GiB, and 0");
+    return fail(ErrorKind::kInvalid, "--stack-size is '" + values["stack-size"].as<std::string>() +
+                                         "'; allowed are 256KiB to 64GiB, and 0");
   }
   return size;
+}
+
+/// Absolute: executors may work in another directory.
+Result<std::string> core_directory(const std::string& text) {
+  if (text.empty()) return text;
+  std::error_code error;
+  std::string path = std::filesystem::absolute(text, error).string();
+  if (error || !std::filesystem::is_directory(path, error)) {
+    return fail(ErrorKind::kInvalid, "--core-directory is '" + text + "', which is no directory");
+  }
+  if (path.size() > wire::kMaxDirectory) {
+    return fail(ErrorKind::kInvalid, "--core-directory has more than " +
+                                         std::to_string(wire::kMaxDirectory) + " characters");
+  }
+  return path;
 }
 
 }  // namespace
@@ -98,12 +124,15 @@ Result<manager::ExecutorManagerOptions> node_options(const po::variables_map& va
   options.cores = values["cores"].as<std::uint32_t>();
   options.cpuset = values["cpuset"].as<std::string>();
   options.avoid = values["avoid"].as<std::string>();
-  const auto memory = parse_size(values["memory"].as<std::string>());
+  const auto memory = size_option(values, "memory");
   if (!memory) return tl::unexpected<Error>(memory.error());
   options.memory_bytes = *memory;
-  const auto stack = stack_size(values["stack-size"].as<std::string>());
+  const auto stack = stack_size(values);
   if (!stack) return tl::unexpected<Error>(stack.error());
   options.stack_bytes = *stack;
+  auto cores = core_directory(values["core-directory"].as<std::string>());
+  if (!cores) return tl::unexpected<Error>(cores.error());
+  options.core_directory = std::move(*cores);
   options.oversubscribe = values["oversubscribe"].as<std::uint32_t>();
   if (options.oversubscribe == 0 || options.oversubscribe > kMaxOversubscribe) {
     return fail(ErrorKind::kInvalid, "--oversubscribe is " + std::to_string(options.oversubscribe) +

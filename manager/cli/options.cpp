@@ -94,7 +94,7 @@ Result<po::parsed_options> from_environment(const CommandLine& line) {
       add_value(parsed, option, value, is_list(line, option));
     }
   }
-  if (!line.configurable) return parsed;
+  if (!line.configurable && !line.reads_environment) return parsed;
   const std::string prefix = variable_prefix(line.name);
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string text = *entry;

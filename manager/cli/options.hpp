@@ -28,6 +28,8 @@ struct CommandLine {
   bool logs_info = false;  ///< Tells what it does, not only what goes wrong.
   /// Daemons read the file and SUBLET_<NAME>_<OPTION>; other commands only flags and `aliases`.
   bool configurable = false;
+  /// Reads SUBLET_<NAME>_<OPTION>, and no file.
+  bool reads_environment = false;
   /// Environment variables with names of their own, and the options they set.
   std::vector<std::pair<std::string, std::string>> aliases;
 };

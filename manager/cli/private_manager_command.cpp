@@ -66,6 +66,7 @@ CommandLine command_line() {
       "job", po::value<std::string>()->default_value(""),
       "share the manager with all who give this name (default: with nobody)");
   add_node_options(line);
+  line.reads_environment = true;  // who starts an application cannot give it flags
   return line;
 }
 

@@ -32,9 +32,10 @@ struct ExecutorManagerOptions {
   std::uint64_t stack_bytes = 0;    ///< Of each worker. 0: 8 MiB.
   /// Hosts by which others reach this node, in place of "every interface". Empty: as found.
   std::vector<std::string> advertise;
-  std::string data_host;  ///< For network connections. Empty: all addresses.
-  std::string rdma_host;  ///< Device or address for RDMA. Empty: all active ports.
-  std::string node_name;  ///< Empty: base::node_identity decides.
+  std::string data_host;       ///< For network connections. Empty: all addresses.
+  std::string rdma_host;       ///< Device or address for RDMA. Empty: all active ports.
+  std::string node_name;       ///< Empty: base::node_identity decides.
+  std::string core_directory;  ///< Where executors that crash leave core files. Empty: none.
   /// Whom executors run as. Empty: nobody when this process is root, else whom it runs as.
   std::string executor_user;
   /// Others like this one offer the same cores (private managers of several jobs): theirs come

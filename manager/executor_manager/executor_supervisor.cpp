@@ -71,6 +71,7 @@ Result<ExecutorOrder> ExecutorSupervisor::make_order() const {
   spawn.max_arena_bytes = sum_or_most(terms_.arena_bytes, std::uint64_t{2} << 20);
   spawn.hot_timeout_ms = terms_.hot_timeout_ms;
   spawn.stack_bytes = services_.stack_bytes;
+  wire::set_text(spawn.core_directory, services_.core_directory);
   spawn.uid = services_.uid;
   spawn.gid = services_.gid;
   spawn.token = terms_.token;

@@ -17,6 +17,7 @@ struct NodeServices {
   std::uint32_t uid = ~std::uint32_t{0};  ///< For executors; ~0: as this process.
   std::uint32_t gid = ~std::uint32_t{0};
   std::uint64_t stack_bytes = 0;  ///< Of each worker; 0: the executor decides.
+  std::string core_directory{};   ///< For core files of executors; empty: none.
   std::string rdma_host{};  ///< Device or address for RDMA connections; empty: all active ports.
   std::string data_host{};  ///< Where executors take network connections; empty: all addresses.
 };

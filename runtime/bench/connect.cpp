@@ -1,8 +1,8 @@
 #include "connect.hpp"
 
-#include "helper_process.hpp"
 #include "statistics.hpp"
 #include <base/clock.hpp>
+#include <base/helper_process.hpp>
 #include <sublet/lease.hpp>
 #include <transport/any/any_channel.hpp>
 #include <transport/any/any_listener.hpp>
@@ -70,7 +70,7 @@ void take_connections(transport::AnyListener& listener, std::uint32_t workers, i
   }
 }
 
-void serve(HelperLink& client) {
+void serve(base::HelperLink& client) {
   for (;;) {
     const auto order = client.hear<Order>(-1ms);
     if (!order) return;  // the benchmark is over
@@ -110,7 +110,7 @@ Channels open_one_by_one(const Targets& targets, const std::shared_ptr<transport
 using Open = Channels (*)(const Targets&, const std::shared_ptr<transport::Arena>&);
 
 /// One worker each of a listener that was just opened.
-Result<Targets> listen_anew(HelperLink& executor, const Order& order) {
+Result<Targets> listen_anew(base::HelperLink& executor, const Order& order) {
   if (auto told = executor.tell(order); !told) return tl::unexpected<Error>(told.error());
   const auto address = executor.hear<Address>(kHelperLimit);
   if (!address) return tl::unexpected<Error>(address.error());
@@ -125,7 +125,7 @@ Result<Targets> listen_anew(HelperLink& executor, const Order& order) {
 }
 
 /// Opens channels to all workers of a new listener, in microseconds.
-Result<double> time_once(HelperLink& executor, const Order& order, Open open) {
+Result<double> time_once(base::HelperLink& executor, const Order& order, Open open) {
   auto targets = listen_anew(executor, order);
   if (!targets) return tl::unexpected<Error>(std::move(targets.error()));
   auto arena = transport::Arena::create(LeaseRequest{}.arena_bytes);
@@ -148,7 +148,7 @@ Result<double> time_once(HelperLink& executor, const Order& order, Open open) {
   return static_cast<double>(base::TickRate::get().to_ns(end - start)) / 1000;
 }
 
-Result<ConnectRow> measure_count(HelperLink& executor, const ConnectOptions& options,
+Result<ConnectRow> measure_count(base::HelperLink& executor, const ConnectOptions& options,
                                  std::uint32_t connections, Progress& progress) {
   ConnectRow row;
   row.connections = connections;
@@ -182,7 +182,7 @@ Result<ConnectRow> measure_count(HelperLink& executor, const ConnectOptions& opt
 }  // namespace
 
 Result<ConnectReport> measure_connect(const ConnectOptions& options, Progress& progress) {
-  auto executor = HelperProcess::start(serve);
+  auto executor = base::HelperProcess::start(serve);
   if (!executor) return tl::unexpected<Error>(std::move(executor.error()));
   if (auto pinned = pin(executor->pid(), options.cpus.worker); !pinned) {
     return tl::unexpected<Error>(std::move(pinned.error()));

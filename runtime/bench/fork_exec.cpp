@@ -40,7 +40,7 @@ std::uint64_t time_one() {
   return std::max<std::uint64_t>(base::TickRate::get().to_ns(base::ticks() - start), 1);
 }
 
-void serve(HelperLink& benchmark) {
+void serve(base::HelperLink& benchmark) {
   for (;;) {
     const auto count = benchmark.hear<std::uint32_t>(-1ms);
     if (!count) return;  // the benchmark is over
@@ -54,7 +54,7 @@ void serve(HelperLink& benchmark) {
 }  // namespace
 
 Result<ForkExecTimer> ForkExecTimer::start() {
-  auto helper = HelperProcess::start(serve);
+  auto helper = base::HelperProcess::start(serve);
   if (!helper) return tl::unexpected<Error>(std::move(helper.error()));
   ForkExecTimer timer;
   timer.helper_ = std::move(*helper);

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "helper_process.hpp"
+#include <base/helper_process.hpp>
 #include <sublet/result.hpp>
 
 #include <vector>
@@ -19,7 +19,7 @@ class ForkExecTimer {
   Result<std::vector<double>> run(unsigned count);
 
  private:
-  HelperProcess helper_;
+  base::HelperProcess helper_;
 };
 
 inline constexpr unsigned kMaxForkExecs = 64;

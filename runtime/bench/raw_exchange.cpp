@@ -35,7 +35,8 @@ Result<void> RawExchange::launch(std::size_t max_size) {
   new (memory_.data()) RawControl{};
   max_size_ = std::max<std::size_t>(max_size, 1);
   if (auto prepared = prepare(); !prepared) return prepared;
-  auto process = HelperProcess::start([this](HelperLink& client) { run_server(client); });
+  auto process =
+      base::HelperProcess::start([this](base::HelperLink& client) { run_server(client); });
   if (!process) return tl::unexpected<Error>(std::move(process.error()));
   server_ = std::move(*process);
   if (auto opened = open_client(server_.link()); !opened) return opened;
@@ -45,7 +46,7 @@ Result<void> RawExchange::launch(std::size_t max_size) {
   return {};
 }
 
-void RawExchange::run_server(HelperLink& client) {
+void RawExchange::run_server(base::HelperLink& client) {
   const auto opened = open_server(client);
   // Fails only when the client has ended, and this process with it.
   (void)(opened ? client.tell(Ready{}) : client.tell_failure(opened.error()));

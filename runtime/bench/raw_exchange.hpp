@@ -11,9 +11,9 @@
 //           not answer for kRawExchangeLimit; the server ends with the client (PR_SET_PDEATHSIG).
 
 #include "batch.hpp"
-#include "helper_process.hpp"
 #include "payload.hpp"
 #include <base/clock.hpp>
+#include <base/helper_process.hpp>
 #include <base/shared_memory.hpp>
 #include <sublet/result.hpp>
 
@@ -94,8 +94,8 @@ class RawExchange {
   /// Before the fork: what both processes inherit.
   virtual Result<void> prepare() { return {}; }
   /// The server's end, in the server.
-  virtual Result<void> open_server(HelperLink& other) = 0;
-  virtual Result<void> open_client(HelperLink& other) = 0;
+  virtual Result<void> open_server(base::HelperLink& other) = 0;
+  virtual Result<void> open_client(base::HelperLink& other) = 0;
   /// In the server: exchanges of `size` bytes until stop() was called in the client. False when the
   /// connection is broken; the server then ends.
   virtual bool serve(RawKind kind, std::size_t size) = 0;
@@ -136,12 +136,12 @@ class RawExchange {
   [[nodiscard]] tl::unexpected<Error> server_gone() const;
 
  private:
-  [[noreturn]] void run_server(HelperLink& client);
+  [[noreturn]] void run_server(base::HelperLink& client);
   [[nodiscard]] bool server_is_there() noexcept;
   Result<void> await_state(std::uint32_t state);
 
   base::SharedMemory memory_;  ///< RawControl.
-  HelperProcess server_;
+  base::HelperProcess server_;
   std::size_t max_size_ = 0;
   std::size_t size_ = 0;
   std::uint32_t commands_ = 0;

@@ -30,7 +30,7 @@ void LeaseEvents::lost(const std::string& reason) {
 }
 
 void LeaseEvents::call_attention() noexcept {
-  attention_.store(true, std::memory_order_release);
+  quiet_.front().store(false, std::memory_order_release);
   {
     const std::lock_guard lock(news_mutex_);
     ++calls_;

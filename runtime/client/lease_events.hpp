@@ -1,6 +1,7 @@
 #pragma once
 
 #include <base/fork_guard.hpp>
+#include <base/unforked_memory.hpp>
 #include <sublet/lease.hpp>
 
 #include <atomic>
@@ -9,6 +10,7 @@
 #include <functional>
 #include <mutex>
 #include <string>
+#include <vector>
 
 namespace sublet::client {
 
@@ -16,6 +18,7 @@ namespace sublet::client {
 /// thread that uses the lease should look at. Shared by the lease and those who tell; any thread.
 class LeaseEvents {
  public:
+  LeaseEvents() { take_attention(); }
   void set_on_ending(std::function<void(const EndingNotice&)> callback);
   void set_on_lost(std::function<void(const std::string&)> callback);
   void ending(const EndingNotice& notice);
@@ -23,20 +26,22 @@ class LeaseEvents {
 
   /// HOT PATH: true when the lease's thread should look after its workers.
   [[nodiscard]] bool attention() const noexcept {
-    return attention_.load(std::memory_order_relaxed);
+    return !quiet_.front().load(std::memory_order_relaxed);
   }
   /// Pairs with the acquire in take_attention: what the caller wrote before is seen there.
   void call_attention() noexcept;
   /// Before looking: what happens from now on calls again. For the lease's thread.
-  void take_attention() noexcept { attention_.exchange(false, std::memory_order_acq_rel); }
+  void take_attention() noexcept { quiet_.front().exchange(true, std::memory_order_acq_rel); }
   /// For the lease's thread: it wants to look again without having been called.
-  void stay_attentive() noexcept { attention_.store(true, std::memory_order_relaxed); }
+  void stay_attentive() noexcept { quiet_.front().store(false, std::memory_order_relaxed); }
   /// Sleeps until somebody calls for attention, at most for `limit`.
   void wait(std::chrono::nanoseconds limit) noexcept;
 
  private:
-  std::atomic<bool> attention_{false};
-  base::ForkGuard in_child_{attention_};  ///< The lease's calls end there.
+  using Flags = std::vector<std::atomic<bool>, base::UnforkedAllocator<std::atomic<bool>>>;
+  /// One: nobody calls for attention. In a child it is false, so that the lease's calls end there.
+  Flags quiet_ = Flags(1);
+  base::ForkGuard in_child_{quiet_.front()};
   std::mutex news_mutex_;
   std::condition_variable news_;
   std::uint64_t calls_ = 0;     ///< For attention, by other threads.

@@ -1,3 +1,4 @@
+#include <base/system_text.hpp>
 #include <topology/bitmap.hpp>
 #include <topology/topology.hpp>
 
@@ -185,7 +186,9 @@ Result<void> Topology::bind_thread(pthread_t thread, const Cpuset& cpuset) const
                 what + ": not all of them are cores of this machine that may be used");
   }
   if (hwloc_set_thread_cpubind(handle_->value, thread, cpuset.bits_->value, 0) != 0) {
-    return hwloc_error(ErrorKind::kInvalid, what);
+    const int number = errno;
+    return fail(ErrorKind::kInvalid, what + ": " + base::call_text("sched_setaffinity", number),
+                number);
   }
   return {};
 }

@@ -51,6 +51,7 @@ struct ZygoteReady {
 };
 
 inline constexpr std::size_t kMaxCpusetText = 1024;
+inline constexpr std::size_t kMaxDirectory = 1023;  ///< Bytes of a path.
 
 struct Spawn {
   std::uint64_t request;  ///< Echoed in Spawned.
@@ -66,6 +67,7 @@ struct Spawn {
   std::uint32_t uid;          ///< To run as; ~0: unchanged.
   std::uint32_t gid;
   base::Token token;
+  std::array<char, kMaxDirectory + 1> core_directory;  ///< For core files; empty: none.
   /// One hwloc list per worker, separated by ';', zero-terminated: "0;1;2-3".
   std::array<char, 8 * kMaxCpusetText> cpusets;
 };

@@ -1,9 +1,6 @@
 #include "process.hpp"
 
-#include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,8 +19,6 @@
 #include <vector>
 
 namespace sublet::conformance {
-
-using std::chrono::steady_clock;
 
 bool long_run() {
   const char* value = std::getenv("SUBLET_TEST_LONG");
@@ -99,76 +94,46 @@ std::size_t mappings_named(std::string_view part_of_name) {
   return count;
 }
 
-Child::Child(const std::function<void(Child&)>& body) {
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
-    throw std::system_error(errno, std::generic_category(), "pipe2");
-  }
-  base::Fd read_end(ends[0]);
-  base::Fd write_end(ends[1]);
-  const pid_t parent = ::getpid();
-  const pid_t child = ::fork();
-  if (child < 0) throw std::system_error(errno, std::generic_category(), "fork");
-  if (child > 0) {
-    pid_ = child;
-    pipe_ = std::move(read_end);
-    return;
-  }
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != parent) ::_exit(3);  // it died before the line above
-  pipe_ = std::move(write_end);
-  read_end.reset();
-  try {
-    body(*this);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "in a child of the test: %s\n", error.what());
-    ::_exit(2);
-  }
-  ::_exit(0);
-}
+namespace {
 
-void Child::say(const std::string& line) {
-  const std::string text = line + '\n';
-  if (::write(pipe_.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
-    throw std::runtime_error("the parent does not listen");
-  }
+using Line = std::array<char, 512>;
+
+}  // namespace
+
+Child::Child(const std::function<void(Child&)>& body)
+    : helper_(base::HelperProcess::start([&](base::HelperLink& parent) {
+                parent_ = &parent;
+                try {
+                  body(*this);
+                } catch (const std::exception& error) {
+                  std::fprintf(stderr, "in a child of the test: %s\n", error.what());
+                  ::_exit(2);
+                }
+              }).value_or_throw()) {}
+
+void Child::say(const std::string& text) {
+  Line line{};
+  text.copy(line.data(), line.size() - 1);
+  parent_->tell(line).value_or_throw();
 }
 
 std::string Child::hear() {
-  const auto end = steady_clock::now() + kPatience;
-  std::string line;
-  for (char c = 0;;) {
-    const auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(end - steady_clock::now()).count();
-    pollfd entry{pipe_.get(), POLLIN, 0};
-    if (left <= 0 || ::poll(&entry, 1, static_cast<int>(left)) <= 0) return {};
-    if (::read(pipe_.get(), &c, 1) != 1) return {};
-    if (c == '\n') return line;
-    line += c;
-  }
+  const auto line = helper_.link().hear<Line>(kPatience);
+  return line ? line->data() : "";
 }
 
 void Child::stop() {
-  if (::kill(pid_, SIGSTOP) != 0) {
+  if (::kill(pid(), SIGSTOP) != 0) {
     throw std::system_error(errno, std::generic_category(), "stopping a child");
   }
   int status = 0;
-  while (::waitpid(pid_, &status, WUNTRACED) < 0 && errno == EINTR) {
+  while (::waitpid(pid(), &status, WUNTRACED) < 0 && errno == EINTR) {
   }
   if (!WIFSTOPPED(status)) throw std::runtime_error("a child that was to stop has ended");
 }
 
 void Child::go_on() {
-  if (pid_ > 0) ::kill(pid_, SIGCONT);
-}
-
-void Child::kill() {
-  if (pid_ > 0) {
-    ::kill(pid_, SIGKILL);
-    while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
-    }
-    pid_ = -1;
-  }
+  if (pid() > 0) ::kill(pid(), SIGCONT);
 }
 
 }  // namespace sublet::conformance

@@ -2,7 +2,7 @@
 
 #include "support/eventually.hpp"
 #include <base/clock.hpp>
-#include <base/fd.hpp>
+#include <base/helper_process.hpp>
 
 #include <sys/types.h>
 
@@ -53,12 +53,12 @@ class Child {
   explicit Child(const std::function<void(Child&)>& body);
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
-  ~Child() { kill(); }
 
-  [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+  [[nodiscard]] pid_t pid() const noexcept { return helper_.pid(); }
 
-  /// In the child: a line for the parent. In the parent: the next line, empty when none came.
-  void say(const std::string& line);
+  /// In the child: a line for the parent, at most 511 characters. In the parent: the next line,
+  /// empty when none came.
+  void say(const std::string& text);
   std::string hear();
 
   /// SIGSTOP, and until it has stopped; SIGCONT. Any thread.
@@ -66,11 +66,11 @@ class Child {
   void go_on();
 
   /// SIGKILL, and the end is waited for.
-  void kill();
+  void kill() noexcept { helper_.kill(); }
 
  private:
-  pid_t pid_ = -1;
-  base::Fd pipe_;
+  base::HelperLink* parent_ = nullptr;  ///< In the child.
+  base::HelperProcess helper_;
 };
 
 }  // namespace sublet::conformance

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # kill_frees_cores.sh SUBLET MPIEXEC [ARGS] VICTIM
 #
-# With managers that outlive the job: killing one of its ranks without warning gives all its cores back.
+# With managers that outlive the job: killing one of its ranks without warning, or sending it another
+# signal ($SUBLET_TEST_SIGNAL; SIGUSR1 makes it call MPI_Abort), gives all its cores back.
 # Run by run_clean.sh, which says where, and sees to it that nothing is left.
 set -euo pipefail
 
@@ -38,7 +39,7 @@ mapfile -t ranks < <(timeout 60 cat "$room/ready")
 ((${#ranks[@]} > 1)) || fail "the application did not start"
 await_free $((cores - ${#ranks[@]}))
 
-kill -KILL "${ranks[1]}"
+kill -"${SUBLET_TEST_SIGNAL:-KILL}" "${ranks[1]}"
 timeout 30 tail --pid="$mpirun" --sleep-interval=0.02 -f /dev/null || fail "mpirun does not end"
 if wait "$mpirun"; then fail "mpirun reports success though a rank was killed"; fi
 await_free "$cores"

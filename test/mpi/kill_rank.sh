@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # kill_rank.sh RANK MPIEXEC [ARGS] VICTIM
 #
-# Kills one rank of a running, offloading MPI application without warning. The job has to end, and
+# Kills one rank of a running, offloading MPI application without warning, or sends it another signal
+# ($SUBLET_TEST_SIGNAL; SIGUSR1 makes it call MPI_Abort). The job has to end, and
 # with it every executor and manager, every abstract socket and every memfd they had. Run by
 # run_clean.sh, which says where.
 set -euo pipefail
@@ -47,7 +48,7 @@ executors=$(for pid in "${all[@]}"; do cat "/proc/$pid/comm" 2>/dev/null || true
 [[ $executors == *sublet* ]] || fail "no manager or executor runs, so there is nothing to look at"
 ((${#sockets[@]} > 0)) || fail "the executors listen nowhere, so there is nothing to look at"
 
-kill -KILL "${ranks[victim]}"
+kill -"${SUBLET_TEST_SIGNAL:-KILL}" "${ranks[victim]}"
 
 timeout 30 tail --pid="$mpirun" --sleep-interval=0.02 -f /dev/null || fail "mpirun does not end"
 if wait "$mpirun"; then fail "mpirun reports success though rank $victim was killed"; fi

@@ -1,16 +1,20 @@
-// Offloads until it is killed: for kill_rank.sh, which reads the ranks' process ids from the FIFO
-// that is the only argument.
+// Offloads until it is killed, or told by SIGUSR1 to abort the job: for kill_rank.sh, which reads
+// the ranks' process ids from the FIFO that is the only argument.
 
 #include <sublet/mpi.hpp>
 
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
+#include <csignal>
 #include <fstream>
 #include <iostream>
 #include <vector>
 
 namespace {
+
+std::atomic<bool> g_abort{false};
 
 /// The net under a test that fails to kill us.
 constexpr auto kLongest = std::chrono::seconds(60);
@@ -39,6 +43,7 @@ void offload(const char* fifo) {
   const auto end = std::chrono::steady_clock::now() + kLongest;
   while (std::chrono::steady_clock::now() < end) {
     (void)twice(1).value_or_throw();
+    if (g_abort) MPI_Abort(MPI_COMM_WORLD, 3);
     MPI_Barrier(MPI_COMM_WORLD);
   }
 }
@@ -47,6 +52,7 @@ void offload(const char* fifo) {
 
 int main(int argc, char** argv) {
   MPI_Init(&argc, &argv);
+  std::signal(SIGUSR1, [](int) { g_abort = true; });
   try {
     if (argc != 2) throw std::runtime_error("usage: victim FIFO");
     offload(argv[1]);

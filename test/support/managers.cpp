@@ -225,17 +225,29 @@ std::vector<pid_t> TestManagers::processes() const {
   return found;
 }
 
+namespace {
+
+bool is_executor_program(pid_t pid) {
+  return command_line(pid).find("sublet-executor") != std::string::npos;
+}
+
+}  // namespace
+
 std::vector<pid_t> TestManagers::executors() const {
   std::vector<pid_t> found;
   for (const pid_t pid : processes()) {
-    const auto is_executor_program = [](pid_t of) {
-      return command_line(of).find("sublet-executor") != std::string::npos;
-    };
     if (is_executor_program(pid) && is_executor_program(state_and_parent(pid).second)) {
       found.push_back(pid);
     }
   }
   return found;
+}
+
+pid_t TestManagers::zygote() const {
+  for (const pid_t pid : processes()) {
+    if (is_executor_program(pid) && !is_executor_program(state_and_parent(pid).second)) return pid;
+  }
+  return -1;
 }
 
 }  // namespace sublet::test

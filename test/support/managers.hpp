@@ -70,6 +70,8 @@ class TestManagers {
   [[nodiscard]] std::vector<pid_t> processes() const;
   /// Of these, the executors: children of a zygote.
   [[nodiscard]] std::vector<pid_t> executors() const;
+  /// The zygote of the only node: their parent, a child of the executor manager. -1: there is none.
+  [[nodiscard]] pid_t zygote() const;
 
   /// What all of them have written so far.
   [[nodiscard]] std::string output() const;

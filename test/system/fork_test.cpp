@@ -4,6 +4,7 @@
 #include <sublet/sublet.hpp>
 
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,9 +23,19 @@ using test::TestNode;
 /// A child that hangs is ended by this signal, and seen by it.
 constexpr unsigned kChildLimit = 20;
 
+struct Way {
+  const char* name;
+  pid_t (*make)();
+};
+constexpr Way kFork{"Fork", [] { return ::fork(); }};
+/// The handlers of pthread_atfork do not run.
+constexpr Way kClone{
+    "Clone",
+    [] { return static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, 0)); }};
+
 /// What `child` returns, in a child of this process; 1000 and more: it was killed.
-int in_child(const std::function<int()>& child) {
-  const pid_t pid = ::fork();
+int in_child(const std::function<int()>& child, const Way& way = kFork) {
+  const pid_t pid = way.make();
   if (pid == 0) {
     ::alarm(kChildLimit);
     ::_exit(child());
@@ -62,7 +73,18 @@ class Fork : public ::testing::Test {
   Function spin_;
 };
 
-TEST_F(Fork, ChildsCallsEndAtOnceAndTheParentsAreRight) {
+void PrintTo(const Way& way, std::ostream* out) {
+  *out << way.name;
+}
+
+class ForkBy : public Fork, public ::testing::WithParamInterface<Way> {
+ protected:
+  int in_child(const std::function<int()>& child) { return sublet::in_child(child, GetParam()); }
+};
+INSTANTIATE_TEST_SUITE_P(Ways, ForkBy, ::testing::Values(kFork, kClone),
+                         [](const auto& test) { return test.param.name; });
+
+TEST_P(ForkBy, ChildsCallsEndAtOnceAndTheParentsAreRight) {
   EXPECT_EQ(in_child([&] {
               for (int i = 0; i < 3; ++i) {
                 const auto product = multiply_(Pair{2, 3});
@@ -80,7 +102,7 @@ TEST_F(Fork, ChildsCallsEndAtOnceAndTheParentsAreRight) {
   expect_calls_to_be_right();
 }
 
-TEST_F(Fork, CallsUnderWayAreTheParents) {
+TEST_P(ForkBy, CallsUnderWayAreTheParents) {
   const std::uint32_t ms = 300;
   std::uint32_t done = 0;
   Call call = spin_.async(&ms, sizeof(ms), &done, sizeof(done));
@@ -94,7 +116,7 @@ TEST_F(Fork, CallsUnderWayAreTheParents) {
   expect_calls_to_be_right();
 }
 
-TEST_F(Fork, ChildCanAskForNothingWithItsParentsSession) {
+TEST_P(ForkBy, ChildCanAskForNothingWithItsParentsSession) {
   EXPECT_EQ(in_child([&] {
               const auto lease = session_.lease({.cores = 1});
               if (lease || std::string(lease.error().what()).find("forked") == std::string::npos) {
@@ -124,7 +146,7 @@ TEST_F(Fork, ChildMayOpenASessionOfItsOwn) {
   expect_calls_to_be_right();
 }
 
-TEST_F(Fork, HandlesThatEndInTheChildLeaveTheParentsLease) {
+TEST_P(ForkBy, HandlesThatEndInTheChildLeaveTheParentsLease) {
   EXPECT_EQ(in_child([&] {
               spin_ = {};
               multiply_ = {};

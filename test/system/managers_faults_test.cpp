@@ -9,7 +9,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <csignal>
 #include <filesystem>
 
@@ -20,16 +19,6 @@ using namespace std::chrono_literals;
 
 class ManagersFaults : public testing::Test {
  protected:
-  /// The zygote: the parent of an executor, a child of the executor manager.
-  pid_t zygote() {
-    const auto executors = managers_.executors();
-    for (const pid_t pid : managers_.processes()) {
-      if (pid == managers_.resource_manager().pid() || pid == managers_.node(0).pid()) continue;
-      if (std::find(executors.begin(), executors.end(), pid) == executors.end()) return pid;
-    }
-    return -1;
-  }
-
   void expect_nothing_left() {
     managers_.wait_for_free_cores(4);
     EXPECT_TRUE(eventually([&] { return managers_.executors().empty(); }));
@@ -184,7 +173,7 @@ TEST_F(ManagersFaults, AKilledZygoteIsStartedAgainAndItsExecutorsReplaced) {
   {
     auto claim = client.claim(lease.grants[0]).value_or_throw();
     ASSERT_TRUE(client.open(claim, 0, SYSTEM_SAMPLE, "twice"));
-    const pid_t killed = zygote();
+    const pid_t killed = managers_.zygote();
     ASSERT_GT(killed, 0);
     ::kill(killed, SIGKILL);
     EXPECT_EQ(client.replacement(claim, 1).value_or_throw(), 2u);

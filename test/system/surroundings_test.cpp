@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -133,6 +134,8 @@ const Refusal kOfManagers[] = {
     {"PidfdSignalDenied", EPERM, {SYS_pidfd_send_signal}, nullptr},
     {"MembarrierUnknown", ENOSYS, {SYS_membarrier}, nullptr},
     {"CloseRangeDenied", EPERM, {SYS_close_range}, nullptr},
+    {"SchedSetaffinityDenied", EPERM, {SYS_sched_setaffinity}, nullptr},
+    {"SchedSetaffinityUnknown", ENOSYS, {SYS_sched_setaffinity}, nullptr},
     {"All",
      ENOSYS,
      {SYS_pidfd_open, SYS_pidfd_send_signal, SYS_membarrier, SYS_close_range},
@@ -182,6 +185,13 @@ TEST_P(SurroundingsWithout, ClientAndPrivateManagerWorkOrNameTheCall) {
 INSTANTIATE_TEST_SUITE_P(Calls, SurroundingsWithout, testing::ValuesIn(kOfManagers),
                          [](const auto& test) { return test.param.name; });
 
+TEST_F(Surroundings, WorkersThatCannotBePinnedAreToldOfInTheLog) {
+  const TestManagers managers({TestNode{.before = refusing(EPERM, {SYS_sched_setaffinity})}});
+  expect_ok(run_with(managers, {}));
+  expect_contains(managers.output(), "sched_setaffinity: Operation not permitted");
+  expect_contains(managers.output(), "going on with workers that are not pinned");
+}
+
 TEST_F(Surroundings, ClientWithoutThreadsSaysSo) {
 #ifdef SYS_clone3
   const TestManagers managers;
@@ -210,6 +220,28 @@ TEST_F(Surroundings, CallsGoOnAfterALibraryThatEndsItsExecutor) {
       EXPECT_EQ(out, 42u);
     }
   }
+}
+
+TEST_F(Surroundings, WhatAFunctionHasLeftEndsWhenTheZygoteIsKilled) {
+  const TestManagers managers;
+  auto session = Session::open(managers.session_options()).value_or_throw();
+  auto lease = session.lease({.cores = 1, .arena_bytes = 1u << 20}).value_or_throw();
+  auto leave = lease.function<std::uint64_t(std::uint64_t)>(SURROUNDED_FUNCTIONS, "leave_process")
+                   .value_or_throw();
+  const auto pid = static_cast<pid_t>(leave(0).value_or_throw());
+  const base::Fd left(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  ASSERT_TRUE(left.valid()) << pid;
+  const pid_t zygote = managers.zygote();
+  ASSERT_GT(zygote, 0);
+  ASSERT_EQ(::kill(zygote, SIGKILL), 0);
+  pollfd ended{left.get(), POLLIN, 0};
+  EXPECT_EQ(::poll(&ended, 1, 20'000), 1) << "process " << pid << " lives on";
+  // The lease goes on with another zygote, and ends as any.
+  const auto again = leave(0);
+  EXPECT_TRUE(again || leave(0)) << again.error().what();
+  lease.release();
+  managers.wait_for_free_cores(4);
+  EXPECT_TRUE(eventually([&] { return managers.executors().empty(); }, 20s));
 }
 
 struct Killing {
@@ -243,6 +275,64 @@ TEST_F(Surroundings, IdempotentCallThatKillsItsExecutorsIsNotRunAgainAndAgain) {
     EXPECT_EQ(status, Status::kLost) << number;
     EXPECT_EQ(count, 2u) << number;
   }
+}
+
+// ---- what a crash leaves ----
+
+TEST_F(Surroundings, CrashIsToldToTheCallerAndItsBacktraceToStandardError) {
+  const Ended ended = run_program(client("crash"), {"SUBLET_MANAGER", "SUBLET_MANAGER_DIR"});
+  EXPECT_EQ(ended.code, 1) << ended.output;
+  expect_contains(ended.output, "call: crashed function 'crash' raised SIGSEGV");
+  expect_contains(ended.output, ", in libsurrounded_functions.so+0x");
+  expect_contains(ended.output, "; backtrace:");
+  expect_contains(ended.output, "(crash+0x");
+}
+
+TEST_F(Surroundings, PrivateManagerLeavesCoreFilesNowhereButInADirectory) {
+  const Ended refused =
+      run_program(client(), {"SUBLET_MANAGER", "SUBLET_MANAGER_DIR",
+                             "SUBLET_PRIVATE_MANAGER_CORE_DIRECTORY=" + directory_ + "/none"});
+  EXPECT_EQ(refused.code, 1) << refused.output;
+  expect_contains(refused.output, "/none', which is no directory");
+}
+
+// ---- what private managers read ----
+
+TEST_F(Surroundings, PrivateManagerReadsItsOptionsFromTheEnvironment) {
+  const auto run_with_variable = [this](const std::string& variable) {
+    return run_program(client(), {"SUBLET_MANAGER", "SUBLET_MANAGER_DIR", variable});
+  };
+  expect_ok(run_with_variable("SUBLET_PRIVATE_MANAGER_STACK_SIZE=16MiB"));
+  for (const auto& [variable, text] : std::vector<std::pair<std::string, std::string>>{
+           {"SUBLET_PRIVATE_MANAGER_STACK_SIZE=1", "--stack-size is '1'"},
+           {"SUBLET_PRIVATE_MANAGER_CORES=many", "--cores is 'many'"},
+           {"SUBLET_PRIVATE_MANAGER_CORE=1", "sets SUBLET_PRIVATE_MANAGER_CORE, but"}}) {
+    const Ended refused = run_with_variable(variable);
+    EXPECT_EQ(refused.code, 1) << refused.output;
+    expect_contains(refused.output, text);
+  }
+  // An executor manager's are not its own.
+  expect_ok(run_with_variable("SUBLET_EXECUTOR_MANAGER_STACK_SIZE=1"));
+}
+
+TEST_F(Surroundings, PrivateManagerStartsUnderAnyUmask) {
+  std::size_t inodes = 0;
+  for (const char* umask : {"0777", "0", "0277"}) {
+    const Ended ended =
+        run_private({"/bin/bash", "-c", std::string("umask ") + umask + "; exec \"$@\"", "masked"});
+    expect_ok(ended);
+    const auto mode = [](const std::filesystem::path& path) {
+      return std::filesystem::status(path).permissions() & std::filesystem::perms::mask;
+    };
+    EXPECT_EQ(mode(directory_ + "/sublet"), std::filesystem::perms::owner_all) << umask;
+    for (const auto& entry : std::filesystem::directory_iterator(directory_ + "/sublet")) {
+      ++inodes;
+      EXPECT_EQ(mode(entry.path()) & std::filesystem::perms(077), std::filesystem::perms::none)
+          << umask << ": " << entry.path();
+    }
+    std::filesystem::remove_all(directory_ + "/sublet");
+  }
+  EXPECT_EQ(inodes, 3u) << "the file of locks, once for each";
 }
 
 // ---- directories ----

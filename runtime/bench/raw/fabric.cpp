@@ -241,7 +241,7 @@ class RawFabric final : public RawCompletions<RawFabric, FabricEnd> {
   }
 
   /// Listens, tells where, takes one connection.
-  Result<void> open_server(HelperLink& other) override {
+  Result<void> open_server(base::HelperLink& other) override {
     auto events = open_events(provider_->fabric.get());
     if (!events) return tl::unexpected<Error>(std::move(events.error()));
     fid_pep* made = nullptr;
@@ -268,7 +268,7 @@ class RawFabric final : public RawCompletions<RawFabric, FabricEnd> {
     return {};
   }
 
-  Result<void> open_client(HelperLink& other) override {
+  Result<void> open_client(base::HelperLink& other) override {
     auto theirs = other.hear<Greeting>(kOpenLimit);
     if (!theirs) return tl::unexpected<Error>(std::move(theirs.error()));
     if (auto done = this_end().prepare(*provider_, max_size()); !done) return done;

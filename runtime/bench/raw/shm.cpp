@@ -70,8 +70,8 @@ class RawShm final : public RawExchangeOf<RawShm> {
 
  private:
   Result<void> prepare() override;
-  Result<void> open_server(HelperLink&) override { return {}; }
-  Result<void> open_client(HelperLink&) override { return {}; }
+  Result<void> open_server(base::HelperLink&) override { return {}; }
+  Result<void> open_client(base::HelperLink&) override { return {}; }
   bool serve(RawKind kind, std::size_t size) override;
   void serve_line();
   template <bool kSleeps>

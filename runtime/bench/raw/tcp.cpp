@@ -128,12 +128,12 @@ class RawTcp final : public RawExchangeOf<RawTcp> {
     servers_ = std::move(ends->second);
     return {};
   }
-  Result<void> open_server(HelperLink&) override {
+  Result<void> open_server(base::HelperLink&) override {
     data_ = std::move(servers_);  // the client's end closes here, else it would hold itself open
     allocate();
     return {};
   }
-  Result<void> open_client(HelperLink&) override {
+  Result<void> open_client(base::HelperLink&) override {
     servers_.reset();
     allocate();
     return {};

@@ -264,9 +264,9 @@ Result<void> VerbsEnd::connect(const Card& other) {
 class RawVerbs final : public RawCompletions<RawVerbs, VerbsEnd> {
  private:
   // Both ends open the device after the fork: a context must not be used by two processes.
-  Result<void> open_server(HelperLink& other) override { return open(other); }
-  Result<void> open_client(HelperLink& other) override { return open(other); }
-  Result<void> open(HelperLink& other) {
+  Result<void> open_server(base::HelperLink& other) override { return open(other); }
+  Result<void> open_client(base::HelperLink& other) override { return open(other); }
+  Result<void> open(base::HelperLink& other) {
     if (auto opened = this_end().open(max_size()); !opened) return opened;
     if (auto told = other.tell(this_end().card()); !told) return told;
     auto theirs = other.hear<Card>(kOpenLimit);

@@ -10,6 +10,29 @@ SUBLET_FUNCTION(next, const std::uint64_t& in, std::uint64_t& out) {
   out = in + 1;
 }
 
+SUBLET_FUNCTION(crash, const std::uint64_t&, std::uint64_t&) {
+  *reinterpret_cast<volatile int*>(0x1234) = 1;
+}
+
+// Leaves a process with a session and a parent of its own; its number.
+SUBLET_FUNCTION(leave_process, const std::uint64_t&, std::uint64_t& out) {
+  int ends[2];
+  if (::pipe(ends) != 0) return;
+  const pid_t middle = ::fork();
+  if (middle == 0) {
+    ::setsid();
+    const std::uint64_t pid = static_cast<std::uint64_t>(::fork());
+    if (pid == 0) {
+      for (;;) ::pause();
+    }
+    (void)!::write(ends[1], &pid, sizeof(pid));
+    ::_exit(0);
+  }
+  (void)!::read(ends[0], &out, sizeof(out));
+  ::close(ends[0]);
+  ::close(ends[1]);
+}
+
 struct Killing {
   int signal;  ///< 0: _exit.
   char log[248];

@@ -108,15 +108,17 @@ class FatalCall : public testing::Test {
 TEST_F(FatalCall, SaysThatTheStackIsFull) {
   auto channel = start({"crash_stack"});
   const CallResult result = call(channel, 0, nullptr, 0);
-  EXPECT_TRUE(result.error.ends_with(": its stack is full")) << result.error;
+  EXPECT_NE(result.error.find(": its stack is full"), std::string::npos) << result.error;
 }
 
 TEST_F(FatalCall, BlamesAThreadThatAFunctionStarted) {
   auto channel = start({"crash_in_thread"});
   EXPECT_EQ(call(channel, 0, nullptr, 0).status, Status::kLost);
-  EXPECT_EQ(wire::text_of(executor_.dying().text),
-            "a thread that a function started raised SIGSEGV (invalid memory reference) at address "
-            "0x5678");
+  const wire::Dying dying = executor_.dying();
+  EXPECT_TRUE(wire::text_of(dying.text)
+                  .starts_with("a thread that a function started raised SIGSEGV (invalid memory "
+                               "reference) at address 0x5678, in libtest.so+0x"))
+      << dying.text.data();
   EXPECT_EQ(WEXITSTATUS(zygote_.exit_of(executor_.pid)), 128 + SIGSEGV);
 }
 

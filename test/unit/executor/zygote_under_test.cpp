@@ -161,6 +161,7 @@ ExecutorUnderTest ZygoteUnderTest::order(const SpawnOptions& options, std::uint6
   spawn.max_arena_bytes = std::uint64_t{1} << 30;
   spawn.hot_timeout_ms = options.hot_timeout_ms;
   spawn.stack_bytes = options.stack_bytes;
+  wire::set_text(spawn.core_directory, options.core_directory);
   spawn.uid = options.uid;
   spawn.gid = options.gid;
   spawn.token = executor.token;

@@ -71,6 +71,7 @@ struct SpawnOptions {
   std::uint32_t gid = ~std::uint32_t{0};
   std::size_t accounting_bytes = 0;  ///< 0: as many as the workers need.
   std::uint64_t stack_bytes = 0;
+  std::string core_directory{};
   std::string cpusets{};  ///< Empty: each worker any of this process's cores.
 };
 

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <spawn.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,6 +42,11 @@ std::uint64_t outcome(pid_t pid) {
                                                       : 1000 + WTERMSIG(status));
 }
 
+/// As fork(), without what the C library does for one.
+pid_t clone_process() {
+  return static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
+}
+
 template <class Child>
 std::uint64_t in_child(Child child) {
   const pid_t pid = ::fork();
@@ -48,9 +54,15 @@ std::uint64_t in_child(Child child) {
   return outcome(pid);
 }
 
+bool g_in_cloned_child = false;
+
 std::uint64_t g_affinity_of_loader;
 std::uint64_t g_affinity_of_loaders_thread;
 __attribute__((constructor)) void start_a_thread() {
+  // Older than the executor's own handler, so it runs after that one.
+  std::atexit([] {
+    if (g_in_cloned_child) ::_exit(7);
+  });
   g_affinity_of_loader = affinity();
   std::thread([] { g_affinity_of_loaders_thread = affinity(); }).join();
 }
@@ -114,6 +126,40 @@ SUBLET_FUNCTION(interrupts_forked_child, const std::uint8_t&, std::uint64_t& out
     for (;;) ::pause();
   }
   ::kill(pid, SIGINT);
+  out = outcome(pid);
+}
+SUBLET_FUNCTION(cloned_child_returns, const std::uint8_t&, std::uint64_t& out) {
+  const pid_t pid = clone_process();
+  if (pid == 0) {
+    out = 4711;
+    return;
+  }
+  out = outcome(pid);
+}
+SUBLET_FUNCTION(cloned_child_throws, const std::uint8_t&, std::uint64_t& out) {
+  const pid_t pid = clone_process();
+  if (pid == 0) throw std::runtime_error("in the child");
+  out = outcome(pid);
+}
+SUBLET_FUNCTION(cloned_child_crashes, const std::uint8_t&, std::uint64_t& out) {
+  const pid_t pid = clone_process();
+  if (pid == 0) *reinterpret_cast<volatile int*>(0x1234) = 1;
+  out = outcome(pid);
+}
+SUBLET_FUNCTION(cloned_child_runs_exit_handlers, const std::uint8_t&, std::uint64_t& out) {
+  const pid_t pid = clone_process();
+  if (pid == 0) {
+    g_in_cloned_child = true;
+    std::exit(5);
+  }
+  out = outcome(pid);
+}
+SUBLET_FUNCTION(terminates_cloned_child, const std::uint8_t&, std::uint64_t& out) {
+  const pid_t pid = clone_process();
+  if (pid == 0) {
+    for (;;) ::pause();
+  }
+  ::kill(pid, SIGTERM);
   out = outcome(pid);
 }
 SUBLET_FUNCTION(exits, const std::int32_t& code, std::uint8_t&) {

@@ -184,6 +184,13 @@ RFAAS(crash_fpe) {
   return static_cast<std::uint32_t>(result);
 }
 
+RFAAS(crash_without_stack) {
+#if defined(__x86_64__)
+  asm volatile("xor %%esp, %%esp\n\tpush %%rax" ::: "memory");
+#endif
+  return 0;
+}
+
 RFAAS(crash_abort) {
   std::abort();
 }

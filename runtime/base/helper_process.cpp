@@ -1,6 +1,6 @@
-#include "helper_process.hpp"
-
 #include <base/clock.hpp>
+#include <base/helper_process.hpp>
+#include <base/system_text.hpp>
 #include <base/unix_socket.hpp>
 
 #include <poll.h>
@@ -12,12 +12,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
 
-namespace sublet::bench {
+namespace sublet::base {
 namespace {
 
 /// The first byte of a message.
@@ -34,29 +33,29 @@ std::vector<std::byte> message_of(std::byte kind, std::span<const std::byte> byt
 }  // namespace
 
 Result<void> HelperLink::send(std::span<const std::byte> bytes) {
-  return base::send_packet(socket_.get(), message_of(kValue, bytes));
+  return send_packet(socket_.get(), message_of(kValue, bytes));
 }
 
 Result<void> HelperLink::tell_failure(const Error& error) {
   const std::string_view text = std::string_view(error.what()).substr(0, kMaxMessage - 1);
-  return base::send_packet(socket_.get(), message_of(kFailure, std::as_bytes(std::span(text))));
+  return send_packet(socket_.get(), message_of(kFailure, std::as_bytes(std::span(text))));
 }
 
 Result<void> HelperLink::receive(std::span<std::byte> bytes, std::chrono::milliseconds limit) {
   std::array<std::byte, kMaxMessage> message;
-  const auto received = base::receive_packet(socket_.get(), message, limit);
+  const auto received = receive_packet(socket_.get(), message, limit);
   if (!received) return tl::unexpected<Error>(received.error());
   if (received->size == 0) {
-    return fail(ErrorKind::kDisconnected, "the benchmark's other process has ended");
+    return fail(ErrorKind::kDisconnected, "the other process has ended");
   }
   const auto content = std::span(message).first(received->size).subspan(1);
   if (message[0] == kFailure) {
     return fail(ErrorKind::kUnsupported,
-                "in the benchmark's other process: " +
+                "in the other process: " +
                     std::string(reinterpret_cast<const char*>(content.data()), content.size()));
   }
   if (content.size() != bytes.size()) {
-    return fail(ErrorKind::kInternal, "the benchmark's two processes do not understand each other");
+    return fail(ErrorKind::kInternal, "the two processes do not understand each other");
   }
   std::copy(content.begin(), content.end(), bytes.begin());
   return {};
@@ -68,23 +67,22 @@ bool HelperLink::other_has_ended() const noexcept {
   return ::poll(&entry, 1, kLimitMs) > 0;
 }
 
-HelperProcess::~HelperProcess() {
+void HelperProcess::kill() noexcept {
   if (pid_ <= 0) return;
   ::kill(pid_, SIGKILL);
   while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
   }
+  pid_ = -1;
 }
 
 Result<HelperProcess> HelperProcess::start(const std::function<void(HelperLink& parent)>& body) {
-  auto sockets = base::make_socketpair();
+  auto sockets = make_socketpair();
   if (!sockets) return tl::unexpected<Error>(std::move(sockets.error()));
-  base::TickRate::get();  // measured here once, not in each helper
+  TickRate::get();  // measured here once, not in each helper
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
   if (pid < 0) {
-    return fail(ErrorKind::kOverloaded,
-                std::string("starting a helper process of the benchmark: ") + std::strerror(errno),
-                errno);
+    return fail(ErrorKind::kOverloaded, "starting a helper process: " + start_text(errno), errno);
   }
   if (pid == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -107,4 +105,4 @@ bool HelperProcess::alive() const noexcept {
          info.si_pid == 0;
 }
 
-}  // namespace sublet::bench
+}  // namespace sublet::base

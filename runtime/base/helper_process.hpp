@@ -12,16 +12,16 @@
 #include <type_traits>
 #include <utility>
 
-namespace sublet::bench {
+namespace sublet::base {
 
-/// One end of the messages between a benchmark and its helper process: plain values, at most
+/// One end of the messages between a process and its helper: plain values, at most
 /// kMaxMessage bytes each.
 class HelperLink {
  public:
   static constexpr std::size_t kMaxMessage = 1024;
 
   HelperLink() = default;
-  explicit HelperLink(base::Fd socket) : socket_(std::move(socket)) {}
+  explicit HelperLink(Fd socket) : socket_(std::move(socket)) {}
 
   template <class T>
   Result<void> tell(const T& what) {
@@ -51,10 +51,10 @@ class HelperLink {
  private:
   Result<void> send(std::span<const std::byte> bytes);
   Result<void> receive(std::span<std::byte> bytes, std::chrono::milliseconds limit);
-  base::Fd socket_;
+  Fd socket_;
 };
 
-/// A child that runs `body` without exec: the other end of a baseline.
+/// A child that runs `body` without exec: the other end of a baseline or of a test.
 ///
 /// Start it before the process has a second thread. Owner: whoever holds it; killed and reaped on
 /// destruction, and killed by the kernel when the thread that started it dies first.
@@ -70,7 +70,7 @@ class HelperProcess {
   }
   HelperProcess(const HelperProcess&) = delete;
   HelperProcess& operator=(const HelperProcess&) = delete;
-  ~HelperProcess();
+  ~HelperProcess() { kill(); }
 
   /// `body` gets its end of the link.
   static Result<HelperProcess> start(const std::function<void(HelperLink& parent)>& body);
@@ -78,6 +78,8 @@ class HelperProcess {
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
   [[nodiscard]] HelperLink& link() noexcept { return link_; }
   [[nodiscard]] const HelperLink& link() const noexcept { return link_; }
+  /// SIGKILL, and its end is waited for.
+  void kill() noexcept;
   /// One system call; does not reap.
   [[nodiscard]] bool alive() const noexcept;
 
@@ -86,4 +88,4 @@ class HelperProcess {
   HelperLink link_;
 };
 
-}  // namespace sublet::bench
+}  // namespace sublet::base
