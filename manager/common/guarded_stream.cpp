@@ -101,9 +101,8 @@ kj::Promise<std::size_t> GuardedStream::first_bytes() {
   auto read = peer_->stream().tryRead(table_.data(), 1, sizeof(word));
   if (place_.was_heard()) return read;
   // Thousands that came together and say nothing are not closed together.
-  static unsigned spread = 0;
-  const auto limit = wire::kFirstMessage + std::chrono::seconds(spread++ % kSpreadSeconds);
-  return in_time(timer_, limit, kj::mv(read), "the first message");
+  const std::chrono::seconds more(budgets_.newcomers++ % kSpreadSeconds);
+  return in_time(timer_, wire::kFirstMessage + more, kj::mv(read), "the first message");
 }
 
 kj::Promise<void> GuardedStream::read_all(void* to, std::size_t bytes) {

@@ -28,6 +28,7 @@ class GuardedStream final : public capnp::MessageStream {
     MessageBudget strangers{wire::kStrangersMessages};
     MessageBudget holders{wire::kHoldersMessages};
     MessageLane lane;
+    unsigned newcomers = 0;
   };
 
   /// `peer` has a place. Its stream must not be used by others.
