@@ -43,7 +43,8 @@ class GuardedStream final : public capnp::MessageStream {
   kj::Promise<void> writeMessages(
       kj::ArrayPtr<kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>>> messages) override;
   kj::Maybe<int> getSendBufferSize() override { return stream_.getSendBufferSize(); }
-  kj::Promise<void> end() override { return stream_.end(); }
+  /// The listener closes the connection: see there when.
+  kj::Promise<void> end() override { return kj::READY_NOW; }
 
  private:
   using Message = kj::Maybe<capnp::MessageReaderAndFds>;

@@ -17,6 +17,10 @@ constexpr auto kTellAgain = std::chrono::seconds(10);
 /// One at a time, who comes honestly would wait behind all who come again and again.
 constexpr unsigned kNewcomersAtATime = 16;
 
+/// A peer that has made no sense is told so, and then left alone for this long: it would only come
+/// again.
+constexpr kj::Duration kBeforeClosing = 1 * kj::SECONDS;
+
 /// How often a socket's file is looked for.
 constexpr kj::Duration kLookForFile = 2 * kj::SECONDS;
 
@@ -102,10 +106,12 @@ void RpcListener::serve(kj::Own<kj::AsyncIoStream> stream) {
   tell_limit();
   if (peer->place() == nullptr) return;
   auto bootstrap = bootstrap_(peer);
-  auto connection =
-      kj::heap<Connection>(std::move(peer), kj::mv(bootstrap), timer_, connections_->budgets);
-  auto gone = connection->network.onDisconnect().exclusiveJoin(kj::mv(paf.promise));
-  tasks_.add(gone.attach(kj::mv(connection)));
+  auto connection = kj::heap<Connection>(peer, kj::mv(bootstrap), timer_, connections_->budgets);
+  auto gone = connection->network.onDisconnect().then([this, peer]() -> kj::Promise<void> {
+    if (peer->has_closed()) return kj::READY_NOW;
+    return timer_.afterDelay(kBeforeClosing);
+  });
+  tasks_.add(gone.exclusiveJoin(kj::mv(paf.promise)).attach(kj::mv(connection)));
 }
 
 /// Says at most now and then that there are more connections than places.
