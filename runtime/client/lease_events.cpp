@@ -1,21 +1,39 @@
 #include <client/last_handle.hpp>
 #include <client/lease_events.hpp>
 
+#include <utility>
+
 namespace sublet::client {
 
 void LeaseEvents::set_on_ending(std::function<void(const EndingNotice&)> callback) {
   const std::lock_guard lock(mutex_);
   on_ending_ = std::move(callback);
+  if (!on_ending_ || !untold_ending_) return;
+  Untold untold = std::move(*std::exchange(untold_ending_, std::nullopt));
+  untold.notice.left = std::chrono::duration_cast<std::chrono::milliseconds>(
+      untold.end - std::chrono::steady_clock::now());
+  if (untold.notice.left.count() > 0) ending(untold.notice);
 }
 
 void LeaseEvents::set_on_lost(std::function<void(const std::string&)> callback) {
   const std::lock_guard lock(mutex_);
   on_lost_ = std::move(callback);
+  if (!on_lost_ || !untold_loss_) return;
+  const std::string reason = std::move(*std::exchange(untold_loss_, std::nullopt));
+  lost(reason);
+}
+
+void LeaseEvents::extended() {
+  const std::lock_guard lock(mutex_);
+  if (untold_ending_ && !untold_ending_->notice.leaving) untold_ending_.reset();
 }
 
 void LeaseEvents::ending(const EndingNotice& notice) {
   const std::lock_guard lock(mutex_);
-  if (!on_ending_) return;
+  if (!on_ending_) {
+    untold_ending_ = {notice, std::chrono::steady_clock::now() + notice.left};
+    return;
+  }
   notice_exit();
   const auto callback = on_ending_;
   callback(notice);
@@ -23,7 +41,10 @@ void LeaseEvents::ending(const EndingNotice& notice) {
 
 void LeaseEvents::lost(const std::string& reason) {
   const std::lock_guard lock(mutex_);
-  if (!on_lost_) return;
+  if (!on_lost_) {
+    untold_loss_ = reason;
+    return;
+  }
   notice_exit();
   const auto callback = on_lost_;
   callback(reason);

@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,10 +20,13 @@ namespace sublet::client {
 class LeaseEvents {
  public:
   LeaseEvents() { take_attention(); }
+  /// These two tell `callback` at once what came before anybody wanted to hear it.
   void set_on_ending(std::function<void(const EndingNotice&)> callback);
   void set_on_lost(std::function<void(const std::string&)> callback);
   void ending(const EndingNotice& notice);
   void lost(const std::string& reason);
+  /// The lease has more time than the last notice said.
+  void extended();
 
   /// HOT PATH: true when the lease's thread should look after its workers.
   [[nodiscard]] bool attention() const noexcept {
@@ -49,6 +53,12 @@ class LeaseEvents {
   std::recursive_mutex mutex_;  ///< Guards the callbacks, which may change themselves.
   std::function<void(const EndingNotice&)> on_ending_;
   std::function<void(const std::string&)> on_lost_;
+  struct Untold {
+    EndingNotice notice;
+    std::chrono::steady_clock::time_point end;
+  };
+  std::optional<Untold> untold_ending_;
+  std::optional<std::string> untold_loss_;
 };
 
 }  // namespace sublet::client

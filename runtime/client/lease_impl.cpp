@@ -323,6 +323,7 @@ Result<void> LeaseImpl::extend(std::chrono::seconds duration) {
     return fail(ErrorKind::kDisconnected, "all nodes of the lease have left or are lost");
   }
   expires_unix_ms_ = earliest;
+  events_->extended();
   return {};
 }
 

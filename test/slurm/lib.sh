@@ -40,8 +40,11 @@ await() {
 
 # ---- The daemons ----------------------------------------------------------------------------------
 
-# alive FILE: whether the process named in the pid file lives.
-alive() { [[ -s $1 ]] && kill -0 "$(<"$1")" 2>/dev/null; }
+# alive FILE: whether the process named in the pid file lives. The file may go at any moment.
+alive() {
+  local pid
+  pid=$(cat "$1" 2>/dev/null) && [[ -n $pid ]] && kill -0 "$pid" 2>/dev/null
+}
 gone() { ! alive "$1"; }
 
 cluster_address() { echo "10.77.0.$1"; } # of node number $1

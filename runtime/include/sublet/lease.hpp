@@ -160,6 +160,7 @@ class SUBLET_API Lease {
 
   /// Told when the lease is about to end, or has been lost. Run on the session's helper thread:
   /// keep them short and do not call back into the lease. They may drop its handles, or exit().
+  /// What has come before is told at once, by the thread that sets the callback.
   void on_ending(std::function<void(const EndingNotice&)> callback);
   void on_lost(std::function<void(const std::string& reason)> callback);
 
