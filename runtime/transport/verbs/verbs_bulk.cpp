@@ -1,6 +1,7 @@
 #include <base/log.hpp>
 #include <transport/verbs/verbs_bulk.hpp>
 #include <transport/verbs/verbs_tuning.hpp>
+#include <transport/verbs/verbs_wire.hpp>
 
 #include <algorithm>
 #include <bit>
