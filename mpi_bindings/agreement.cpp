@@ -46,6 +46,10 @@ Error mpi_error(int code, const std::string& attempted) {
   return Error(ErrorKind::kInternal, attempted + " failed: " + reason);
 }
 
+Error with_context(const std::string& context, const Error& error) {
+  return Error(error.kind(), context + ": " + error.what(), error.system_errno());
+}
+
 Result<void> Outcome::agree(MPI_Comm comm) const {
   int rank = 0;
   int size = 0;

@@ -14,6 +14,9 @@ namespace sublet::mpi {
 /// An MPI error code as an Error: what was attempted and MPI's own text for the code.
 [[nodiscard]] Error mpi_error(int code, const std::string& attempted);
 
+/// `error` with what it happened to before its text.
+[[nodiscard]] Error with_context(const std::string& context, const Error& error);
+
 /// What one rank has to say about a collective operation: nothing, or the first thing that went
 /// wrong there. After a failure the rank still takes part in every message of the operation, so
 /// that no other rank waits for it; this class is what makes that easy to write.

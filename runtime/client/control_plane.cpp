@@ -75,7 +75,7 @@ bool ControlPlane::cores_may_return(std::uint64_t cores) {
   const base::Ticks released = released_at_.load(std::memory_order_relaxed);
   if (released != 0 && now - released < moment) return true;
   if (now - opened_at_ >= moment) return false;
-  // More than there are never return.
+  // More cores than there are will never be free.
   const auto all = nodes();
   if (!all) return false;
   std::uint64_t there = 0;

@@ -14,7 +14,7 @@ std::string variable(const char* name) {
   return value == nullptr ? std::string() : std::string(value);
 }
 
-/// A number that the system uses again is another process: its start time tells them apart.
+/// The system uses process numbers again: the start time tells two processes of one number apart.
 std::string process_name(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
   const std::string stat{std::istreambuf_iterator<char>(file), {}};

@@ -11,13 +11,13 @@
 namespace sublet::client {
 namespace {
 
-/// Of the cores that are leased in place of others.
+/// The shortest time for which cores are leased in place of others.
 constexpr std::chrono::seconds kShortestLease{1};
 
-/// How an executor ended is told so soon.
+/// Within this time its manager says how an executor ended.
 constexpr std::chrono::milliseconds kFateTold{500};
 
-/// While a node is waited for.
+/// The pause between two looks for a node that is waited for.
 constexpr std::chrono::milliseconds kNodeLook{5};
 
 std::int64_t now_unix_ms() {
@@ -28,52 +28,6 @@ std::int64_t now_unix_ms() {
 
 std::string place_of(const NodeShare& share, std::uint32_t worker) {
   return share.grant.node_name + " cpu " + share.cpusets[worker];
-}
-
-Error not_connected(const NodeShare& share, std::uint32_t worker_on_node, const Route& route,
-                    const Error& error) {
-  std::string why = error.what();
-  // An executor that ended while we connected has left word of how.
-  std::string fate = share.state->fate(route.generation).text;
-  if (fate.empty() && share.state->lost()) fate = share.state->reason();
-  if (!fate.empty()) why += " (" + fate + ")";
-  return Error(error.kind(), "connecting to worker " + std::to_string(worker_on_node) +
-                                 " on node " + share.grant.node_name + " by " +
-                                 to_string(route.target.kind) + ": " + why);
-}
-
-/// Opens all functions on the nodes of `found` and connects to `most` workers there.
-Result<Standins> prepare(Standins found, std::size_t most, const Functions& functions,
-                         const Timeouts& timeouts, const std::shared_ptr<transport::Arena>& arena) {
-  std::size_t opened = 0;
-  for (const auto& node : found.nodes) {
-    auto count = functions.open_all(*node, found.functions);
-    if (!count) return tl::unexpected<Error>(count.error());
-    opened = *count;
-  }
-  found.functions = opened;
-  if (!found.workers.empty()) return found;  // connected already
-  std::vector<transport::Target> targets;
-  for (std::size_t n = 0; n < found.nodes.size(); ++n) {
-    const auto& share = found.nodes[n]->share();
-    for (std::uint32_t i = 0; i < share->cpusets.size() && targets.size() < most; ++i) {
-      auto route = route_to(*share, i, timeouts);
-      if (!route) return tl::unexpected<Error>(route.error());
-      targets.push_back(route->target);
-      found.workers.push_back({n, i, std::move(*route), std::nullopt});
-    }
-  }
-  auto channels = transport::connect(targets, arena);
-  for (std::size_t i = 0; i < channels.size(); ++i) {
-    Standins::Worker& worker = found.workers[i];
-    if (!channels[i]) {
-      return tl::unexpected<Error>(not_connected(*found.nodes[worker.node]->share(),
-                                                 worker.worker_on_node, worker.route,
-                                                 channels[i].error()));
-    }
-    worker.channel.emplace(std::move(*channels[i]));
-  }
-  return found;
 }
 
 }  // namespace

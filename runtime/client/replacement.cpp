@@ -61,7 +61,7 @@ void Replacement::abandon() {
 
 void Replacement::not_found(Workers& workers, std::size_t places, base::Ticks now,
                             const std::string& why) {
-  // Said once for each spell of want.
+  // Logged once, until a worker has been found.
   if (pause_ == 0) base::log().info("no workers yet in place of {}: {}", places, why);
   const base::TickRate& rate = base::TickRate::get();
   pause_ = std::clamp(2 * pause_, rate.from(kPauseMin), rate.from(kPauseMax));

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <client/background.hpp>
-#include <client/functions.hpp>
+#include <client/standins.hpp>
 #include <client/workers.hpp>
 
 #include <cstdint>
@@ -13,19 +13,6 @@
 #include <vector>
 
 namespace sublet::client {
-
-/// Cores of other nodes, with everything that calls need there.
-struct Standins {
-  std::vector<std::unique_ptr<NodeLink>> nodes;
-  std::size_t functions = 0;  ///< So many are open there.
-  struct Worker {
-    std::size_t node = 0;
-    std::uint32_t worker_on_node = 0;
-    Route route;
-    std::optional<transport::AnyClientChannel> channel;
-  };
-  std::vector<Worker> workers;
-};
 
 /// Puts workers of other nodes into the places of those whose node has left or died. They are asked
 /// for, and made ready, in the background; step() picks up what has come of it.

@@ -11,11 +11,12 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// An executor that is dying is gone within some milliseconds; one that is not, although it said
-/// so, is waited for so long.
+/// How long an executor that said that it is dying is waited for. Most are gone within some
+/// milliseconds.
 constexpr auto kProcessEnd = 3s;
 
-/// How an executor ended is told by its manager some milliseconds later, if that still runs.
+/// How long its manager is waited for, which says some milliseconds later how the executor ended,
+/// if it still runs.
 constexpr auto kFateTold = 1s;
 
 bool waited(base::Ticks since, base::Ticks now, std::chrono::nanoseconds limit) noexcept {
@@ -48,6 +49,18 @@ Result<Route> route_to(const NodeShare& share, std::uint32_t worker_on_node,
     return held->ended(generation) || held->lost_for(grace);
   };
   return route;
+}
+
+Error not_connected(const NodeShare& share, std::uint32_t worker_on_node, const Route& route,
+                    const Error& error) {
+  std::string why = error.what();
+  // An executor that ended while we connected has left word of how.
+  std::string fate = share.state->fate(route.generation).text;
+  if (fate.empty() && share.state->lost()) fate = share.state->reason();
+  if (!fate.empty()) why += " (" + fate + ")";
+  return Error(error.kind(), "connecting to worker " + std::to_string(worker_on_node) +
+                                 " on node " + share.grant.node_name + " by " +
+                                 to_string(route.target.kind) + ": " + why);
 }
 
 WorkerLink::WorkerLink(std::shared_ptr<const NodeShare> share, std::uint32_t index,

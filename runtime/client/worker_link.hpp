@@ -28,6 +28,9 @@ struct Route {
 /// How to reach worker `worker_on_node` in the newest executor of that share.
 Result<Route> route_to(const NodeShare& share, std::uint32_t worker_on_node,
                        const Timeouts& timeouts);
+/// `error` of connecting by `route`, with where that led and how the executor ended, if it did.
+Error not_connected(const NodeShare& share, std::uint32_t worker_on_node, const Route& route,
+                    const Error& error);
 
 /// Who decides what becomes of calls. Off the hot path. Must not come back to the link.
 class CallSink {

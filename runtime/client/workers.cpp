@@ -17,16 +17,16 @@ using namespace std::chrono_literals;
 /// itself be what ends executors, and each end costs the calls that run beside it.
 constexpr std::uint8_t kMostLosses = 2 * PendingCall::kLostWhileFirst;
 
-/// A lease whose workers are not all settled is looked after so often, when it is used.
+/// How often a lease whose workers are not all settled is looked after while it is used.
 constexpr auto kAttendAgain = 100us;
 
-/// A call that has to wait for other calls looks at all of them after so long, and less and less
-/// often while nothing happens.
+/// The first and the longest time after which a call that waits for other calls looks at all of
+/// them: less and less often while nothing happens.
 constexpr auto kFirstSlice = 20us;
 constexpr auto kLastSlice = 5ms;
 
-/// Executors of a lease that is released are stopped by their manager, or killed after
-/// wire::kExecutorStop; for so long their end is waited for.
+/// How long the end of a released lease's executors is waited for: their manager stops them, or
+/// kills them after wire::kExecutorStop.
 constexpr auto kCloseMost = 3s;
 constexpr auto kCloseLook = 200us;
 

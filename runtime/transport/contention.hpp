@@ -11,8 +11,8 @@ namespace sublet::transport {
 /// Notices that cores are short. A spin loop that was away for longer than an interrupt takes lost
 /// its core to somebody else; spinning on would then keep the very thread away that it waits for.
 ///
-/// Finding it out costs a scheduler's slice, in which nobody who waits for this core gets on. So it
-/// is remembered, for twice as long each time it is found out again soon after.
+/// Finding out costs a scheduler's slice, in which no thread that waits for this core makes
+/// progress. So it is remembered, for twice as long each time it is found out again soon after.
 ///
 /// Owner and user: one spinning thread.
 class Contention {
@@ -34,9 +34,9 @@ class Contention {
     return now < short_until_;
   }
 
-  /// What the thread waited for came at `now`, after it had slept since `slept_since`. Spinning in
-  /// vain and then being served at once means that the spinning kept the server away: it must not
-  /// have been short already, or giving up early would be its own reason.
+  /// What the thread waited for came at `now`, after the thread had slept since `slept_since`. If
+  /// it came just after the spinning ended, the spinning kept the other side from its core. That
+  /// counts only while cores were not taken to be short: a spin that was cut short proves nothing.
   void served_asleep(base::Ticks slept_since, base::Ticks now) noexcept {
     if (slept_since >= short_until_ && now - slept_since < gap_) found_out(now);
   }
@@ -48,7 +48,7 @@ class Contention {
     short_until_ = now + memory_;
   }
 
-  /// Soon: within so many times the last memory after its end.
+  /// "Soon" is within this many times the last memory, counted from its end.
   static constexpr base::Ticks kSoon = 4;
 
   base::Ticks last_ = 0;

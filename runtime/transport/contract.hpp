@@ -51,9 +51,9 @@ struct Request {
 
 /// How a client waits. Chosen when its channel is made; the defaults suit a core of its own.
 struct WaitPolicy {
-  /// It spins for so long (less when cores are short), then it sleeps until the reply comes.
+  /// How long it spins (less when cores are short) before it sleeps until the reply comes.
   std::chrono::nanoseconds spin = tuning::kClientSpin;
-  /// It sleeps for so long before it asks whether its peer is alive.
+  /// How long it sleeps before it asks whether its peer is alive.
   std::chrono::nanoseconds sleep_slice = tuning::kPeerCheck;
 };
 
@@ -153,8 +153,8 @@ concept ServerChannel = requires(S s, const S& cs, Invocation& invocation,
 };
 // clang-format on
 
-/// With short cores a worker spins for so long before it sleeps: what being woken costs, which a
-/// transport says when it is more than usual.
+/// How long a worker spins before it sleeps while cores are short: about what being woken costs. A
+/// transport for which that is more than usual has a kContendedSpin of its own.
 template <class Channel>
 [[nodiscard]] constexpr std::chrono::nanoseconds contended_spin() noexcept {
   if constexpr (requires { Channel::kContendedSpin; }) {

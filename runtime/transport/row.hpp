@@ -6,15 +6,11 @@
 #include <transport/contract.hpp>
 #include <transport/setup.hpp>
 
-#include <chrono>
 #include <concepts>
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
-#include <utility>
-#include <vector>
 
 namespace sublet::transport {
 
@@ -40,15 +36,15 @@ struct Finding {
 /// A transport: a struct with static members only.
 // clang-format off
 template <class T>
-concept Transport = requires(std::span<const ConnectOptions> options,
-                             const std::shared_ptr<Arena>& arena, const ListenPlaces& places) {
+concept Transport = requires(const ConnectOptions& options, const std::shared_ptr<Arena>& arena,
+                             const ListenPlaces& places) {
   requires ClientChannel<typename T::Client>;
   requires ServerChannel<typename T::Server>;
   requires ChannelListener<typename T::Listener, typename T::Server>;
-  /// As it is written and said, everywhere.
+  /// Its name in options, messages and documents.
   { T::kName } -> std::convertible_to<std::string_view>;
   { T::kReach } -> std::convertible_to<Reach>;
-  /// Registers memory, which locks it: the limit on that concerns it.
+  /// True when it registers memory, which locks it: the limit on locked memory then applies.
   { T::kLocksMemory } -> std::convertible_to<bool>;
   /// Whether this node can use it, and what it would use or why not. May take some tenths of a
   /// second.
@@ -58,30 +54,11 @@ concept Transport = requires(std::span<const ConnectOptions> options,
   { T::recommended() } -> std::same_as<Finding>;
   /// What its listener is opened with.
   { T::listen_at(places) } -> std::same_as<std::string>;
-  /// Opens a channel for each of the options, in their order, side by side where there are round
-  /// trips to overlap. Blocks; each until its deadline.
-  { T::connect(options, arena) } -> std::same_as<std::vector<Result<typename T::Client>>>;
+  /// Opens a channel to one worker. kDenied with the executor's reason when it refuses,
+  /// kDisconnected when it is not there or does not answer in time. Blocks. A transport whose
+  /// set-ups have round trips to overlap also has connect_many(), for several, in their order.
+  { T::connect(options, arena) } -> std::same_as<Result<typename T::Client>>;
 };
 // clang-format on
-
-/// Connects one after the other: for a transport whose set-up is a matter of microseconds. An
-/// attempt that has taken longer than it may, because this process was stopped meanwhile, is made
-/// once more: what it waited for may have come during the stop, or come now.
-template <class Channel>
-[[nodiscard]] std::vector<Result<Channel>> connect_in_turn(
-    std::span<const ConnectOptions> options, const std::shared_ptr<Arena>& arena,
-    Result<Channel> (*connect)(const ConnectOptions&, std::shared_ptr<Arena>)) {
-  std::vector<Result<Channel>> channels;
-  channels.reserve(options.size());
-  for (const ConnectOptions& one : options) {
-    const auto start = std::chrono::steady_clock::now();
-    auto channel = connect(one, arena);
-    const auto taken = std::chrono::steady_clock::now() - start;
-    const bool late = !channel && channel.error().kind() == ErrorKind::kDisconnected &&
-                      taken > one.timeout + std::chrono::milliseconds(100);
-    channels.push_back(late ? connect(one, arena) : std::move(channel));
-  }
-  return channels;
-}
 
 }  // namespace sublet::transport

@@ -34,7 +34,7 @@ struct ConnectOptions {
   std::uint32_t slots = tuning::kDefaultSlots;
   std::chrono::milliseconds timeout{5000};  ///< Of the whole set-up.
   WaitPolicy wait{};
-  /// A peer that does not answer at all for so long is dead: its link was cut, or its power off.
+  /// A peer that answers nothing for this long is dead: its link was cut, or it has lost power.
   std::chrono::milliseconds peer_timeout = tuning::kPeerTimeout;
   /// True once another connection to the same node is known to be dead: the channel then ends with
   /// kLost at its next check_peer(). Any thread; never called on the hot path; may be empty.

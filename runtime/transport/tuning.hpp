@@ -13,21 +13,21 @@ using namespace std::chrono_literals;
 /// 70 ns alone, measured on shm) and fits a request ring into one page.
 inline constexpr std::uint32_t kDefaultSlots = 16;
 
-/// A spin loop that was away for so long was descheduled: an interrupt takes less, a scheduler's
-/// slice more.
+/// A gap of this length in a spin loop means that the thread was descheduled: an interrupt takes
+/// less, a scheduler's slice more.
 inline constexpr auto kDescheduledGap = 200us;
 
-/// For so long after being descheduled a thread regards cores as short. Long enough to meet the
+/// How long a thread that was descheduled assumes that cores are short: long enough to meet the
 /// next slice, short enough to notice that a neighbour has gone.
 inline constexpr auto kContentionMemory = 20ms;
 
-/// And no longer than this when it happens again and again: finding it out costs a slice (some ms),
-/// which is then below one per cent. Four spinning workers and two clients on two cores: 5 to 10
-/// times the calls of a memory of always 20 ms.
+/// The upper limit of that time, which doubles while it happens again and again. Finding out costs
+/// a slice (some ms), which is less than one per cent of this. Four spinning workers and two
+/// clients on two cores make 5 to 10 times as many calls as with 20 ms each time.
 inline constexpr auto kContentionMemoryMax = 1s;
 
-/// With short cores a thread spins (yielding) for so long before it sleeps: about what being woken
-/// costs, so that waiting never costs more than twice the best choice.
+/// How long a thread spins (yielding) before it sleeps while cores are short: about what being
+/// woken costs, so that waiting never costs more than twice the best choice.
 inline constexpr auto kContendedSpin = 20us;
 
 /// A client that waits longer than this for a reply sleeps until it comes: its wake-up then costs
@@ -41,10 +41,10 @@ inline constexpr auto kPeerCheck = 20ms;
 /// a hostile or dying peer never sends; between honest peers it is never needed.
 inline constexpr auto kSleepSlice = 100ms;
 
-/// A peer whose host has answered nothing for so long, although asked, is taken for dead: its
-/// network was cut or its machine lost power (the death of a process alone is told by its system at
-/// once). Long enough for a link that renegotiates or a route that changes (1 to 3 s), short enough
-/// that a step of an application can be run again elsewhere.
+/// A peer counts as dead when its host has left questions unanswered for this long: its network was
+/// cut or its machine lost power. (When only the process dies, its system says so at once.) Long
+/// enough for a link that renegotiates or a route that changes (1 to 3 s), short enough that a step
+/// of an application can be run again elsewhere.
 inline constexpr auto kPeerTimeout = 5s;
 
 /// How often an executor looks whether the hosts of its clients still answer.

@@ -1,10 +1,10 @@
 #include "bench_run.hpp"
+#include "support/temp_directory.hpp"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <sched.h>
 #include <signal.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
@@ -27,12 +27,6 @@ class SubletBench : public testing::Test {
     cpu_set_t allowed;
     ASSERT_EQ(::sched_getaffinity(0, sizeof(allowed), &allowed), 0);
     if (CPU_COUNT(&allowed) < 2) GTEST_SKIP() << "benchmarks need two cores";
-    std::string pattern = (fs::temp_directory_path() / "sublet-bench-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-  }
-  void TearDown() override {
-    if (!folder_.empty()) fs::remove_all(folder_);
   }
 
   /// The command line, in an environment where nobody else's manager is found.
@@ -63,7 +57,8 @@ class SubletBench : public testing::Test {
     return bench.errors();
   }
 
-  fs::path folder_;
+  const TempDirectory temporary_;
+  const fs::path folder_ = temporary_.path();
 };
 
 void expect_plausible(const json& row) {

@@ -1,6 +1,7 @@
+#include "support/temp_directory.hpp"
+
 #include <bench/report.hpp>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
@@ -13,13 +14,6 @@ namespace fs = std::filesystem;
 
 class JsonFileTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "sublet-json-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   [[nodiscard]] std::string path() const { return (folder_ / "out.json").string(); }
   [[nodiscard]] std::string content() const {
     std::ostringstream text;
@@ -27,7 +21,8 @@ class JsonFileTest : public testing::Test {
     return text.str();
   }
 
-  fs::path folder_;
+  const test::TempDirectory temporary_;
+  const fs::path folder_ = temporary_.path();
 };
 
 TEST_F(JsonFileTest, ReplacesWhatWasThere) {

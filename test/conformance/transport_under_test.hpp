@@ -115,8 +115,7 @@ class TransportOf {
   }
   static Result<Client> connect(const std::string& address, const ClientOptions& options,
                                 const std::shared_ptr<transport::Arena>& arena) {
-    const auto one = connect_options(address, options);
-    return std::move(Row::connect({&one, 1}, arena).front());
+    return Row::connect(connect_options(address, options), arena);
   }
   static std::shared_ptr<void> connect_silently(const std::string& address) {
     const auto to = transport::HostPort::parse(address).value_or_throw();

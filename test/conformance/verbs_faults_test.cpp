@@ -218,7 +218,7 @@ TEST_F(Verbs, ManyChannelsOpenTogether) {
     if (worker == 3) mine.token[0] ^= 1;
     wishes.push_back(connect_options(executor_->address(), mine));
   }
-  auto channels = transport::verbs::connect_many(wishes, arena());
+  auto channels = transport::verbs::Transport::connect_many(wishes, arena());
   ASSERT_EQ(channels.size(), kMaxWorkers);
   for (std::uint32_t worker = 0; worker < kMaxWorkers; ++worker) {
     if (worker == 3) {

@@ -1,12 +1,12 @@
 // What nodes advertise can be reached by those who are told.
 
 #include "support/managers.hpp"
+#include "support/temp_directory.hpp"
 #include "support/two_hosts.hpp"
 #include <sublet/sublet.hpp>
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -23,16 +23,6 @@ using namespace std::chrono_literals;
 /// Managers on the first host, which know of no name but the machine's: both hosts have that.
 class Addresses : public testing::Test {
  protected:
-  Addresses() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "sublet-test-XXXXXX").string();
-    directory_ = ::mkdtemp(pattern.data());
-  }
-  ~Addresses() override {
-    processes_.clear();
-    std::error_code ignored;
-    std::filesystem::remove_all(directory_, ignored);
-  }
-
   void SetUp() override {
     hosts_ = TwoHosts::make(why_not_);
     if (!hosts_) GTEST_SKIP() << why_not_;
@@ -94,7 +84,8 @@ class Addresses : public testing::Test {
 
   std::string why_not_;
   std::unique_ptr<TwoHosts> hosts_;
-  std::string directory_;
+  const TempDirectory temporary_;
+  const std::string& directory_ = temporary_.path();
   std::vector<std::unique_ptr<ChildProcess>> processes_;
   int clients_ = 0;
 };

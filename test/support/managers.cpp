@@ -66,9 +66,6 @@ TestManagers::TestManagers(const TwoHosts& hosts, const std::vector<TestNode>& n
 }
 
 void TestManagers::start(const std::vector<TestNode>& nodes) {
-  std::string pattern = (fs::temp_directory_path() / "sublet-test-XXXXXX").string();
-  if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary directory");
-  directory_ = pattern;
   static std::atomic<unsigned> count{0};
   mark_ = kMarkVariable + std::to_string(::getpid()) + "-" + std::to_string(count++);
   start_resource_manager();
@@ -84,8 +81,6 @@ TestManagers::~TestManagers() {
     for (const pid_t pid : processes()) ::kill(pid, SIGKILL);
   }
   if (testing::Test::HasFailure()) std::cerr << output();
-  std::error_code ignored;
-  fs::remove_all(directory_, ignored);
 }
 
 void TestManagers::give_up(const std::string& what) const {

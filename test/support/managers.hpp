@@ -1,6 +1,7 @@
 #pragma once
 
 #include "child_process.hpp"
+#include "temp_directory.hpp"
 #include "two_hosts.hpp"
 #include <sublet/session.hpp>
 
@@ -81,7 +82,8 @@ class TestManagers {
   [[nodiscard]] std::unique_ptr<ChildProcess> launch(const TestNode& node) const;
   [[noreturn]] void give_up(const std::string& what) const;
 
-  std::string directory_;
+  const TempDirectory temporary_;
+  const std::string& directory_ = temporary_.path();
   std::string mark_;
   const TwoHosts* hosts_ = nullptr;
   bool tcp_;

@@ -1,14 +1,13 @@
 #pragma once
 
 #include "support/child_process.hpp"
+#include "support/temp_directory.hpp"
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -20,15 +19,6 @@ namespace sublet::test {
 /// Runs the command of this build, with a directory of its own in which it finds no manager.
 class CommandTest : public testing::Test {
  protected:
-  CommandTest() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "sublet-test-XXXXXX").string();
-    directory_ = ::mkdtemp(pattern.data());
-  }
-  ~CommandTest() override {
-    std::error_code ignored;
-    std::filesystem::remove_all(directory_, ignored);
-  }
-
   struct Ended {
     int code = -1;
     std::string output;
@@ -55,7 +45,8 @@ class CommandTest : public testing::Test {
     return ended;
   }
 
-  std::string directory_;
+  const TempDirectory temporary_;
+  const std::string& directory_ = temporary_.path();
   std::atomic<int> runs_{0};
 };
 

@@ -1,13 +1,13 @@
 // How managers and clients find each other by an address file in a shared directory.
 
 #include "support/child_process.hpp"
+#include "support/temp_directory.hpp"
 #include <common/manager_query.hpp>
 #include <sublet/sublet.hpp>
 
 #include <gtest/gtest.h>
 
 #include <csignal>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -16,23 +16,13 @@ namespace sublet::test {
 namespace {
 
 using namespace std::chrono_literals;
-namespace fs = std::filesystem;
-
 class Discovery : public testing::Test {
  protected:
   Discovery() {
-    std::string pattern = (fs::temp_directory_path() / "sublet-test-XXXXXX").string();
-    directory_ = ::mkdtemp(pattern.data());
     options_.manager_directory = directory_;
     options_.allow_private = false;
     options_.node_name = "client";
     options_.transport = "tcp";
-  }
-  ~Discovery() override {
-    node_.reset();
-    manager_.reset();
-    std::error_code ignored;
-    fs::remove_all(directory_, ignored);
   }
 
   std::unique_ptr<ChildProcess> start(std::vector<std::string> words, const std::string& log) {
@@ -68,7 +58,8 @@ class Discovery : public testing::Test {
     return {std::istreambuf_iterator<char>(file), {}};
   }
 
-  std::string directory_;
+  const TempDirectory temporary_;
+  const std::string& directory_ = temporary_.path();
   SessionOptions options_;
   std::unique_ptr<ChildProcess> manager_;
   std::unique_ptr<ChildProcess> node_;

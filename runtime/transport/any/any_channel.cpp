@@ -1,5 +1,6 @@
 #include <transport/any/any_channel.hpp>
 
+#include <chrono>
 #include <optional>
 
 namespace sublet::transport {
@@ -25,6 +26,36 @@ Status AnyClientChannel::wait_remote(Ticket ticket, ReplyView& reply,
   return visit(*this, [&](auto& c) { return c.wait(ticket, reply, deadline); });
 }
 
+namespace {
+
+/// An attempt that has taken longer than it may, because this process was stopped meanwhile, is
+/// made once more: what it waited for may have come during the stop, or come now.
+template <class Row>
+Result<typename Row::Client> connect_one(const ConnectOptions& options,
+                                         const std::shared_ptr<Arena>& arena) {
+  const auto start = std::chrono::steady_clock::now();
+  auto channel = Row::connect(options, arena);
+  const auto taken = std::chrono::steady_clock::now() - start;
+  const bool late = !channel && channel.error().kind() == ErrorKind::kDisconnected &&
+                    taken > options.timeout + std::chrono::milliseconds(100);
+  return late ? Row::connect(options, arena) : std::move(channel);
+}
+
+template <class Row>
+std::vector<Result<typename Row::Client>> connect_all(const std::vector<ConnectOptions>& options,
+                                                      const std::shared_ptr<Arena>& arena) {
+  if constexpr (requires { Row::connect_many(options, arena); }) {
+    return Row::connect_many(options, arena);
+  } else {
+    std::vector<Result<typename Row::Client>> channels;
+    channels.reserve(options.size());
+    for (const ConnectOptions& one : options) channels.push_back(connect_one<Row>(one, arena));
+    return channels;
+  }
+}
+
+}  // namespace
+
 std::vector<Result<AnyClientChannel>> connect(const std::vector<Target>& targets,
                                               const std::shared_ptr<Arena>& arena) {
   std::vector<std::optional<Result<AnyClientChannel>>> channels(targets.size());
@@ -37,7 +68,7 @@ std::vector<Result<AnyClientChannel>> connect(const std::vector<Target>& targets
       places.push_back(i);
     }
     if (wanted.empty()) return;
-    auto connected = Row::connect(wanted, arena);
+    auto connected = connect_all<Row>(wanted, arena);
     for (std::size_t i = 0; i < places.size(); ++i) {
       auto& place = channels[places[i]];
       if (connected[i]) {

@@ -11,7 +11,7 @@ namespace sublet::transport {
 struct TransportState {
   Kind kind{};
   bool usable = false;
-  bool locks_memory = false;  ///< The limit on locked memory concerns it.
+  bool locks_memory = false;  ///< The limit on locked memory applies to it.
   std::string text;           ///< What it would use, or why it cannot.
 };
 

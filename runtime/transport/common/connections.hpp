@@ -22,7 +22,7 @@ class Connections {
  public:
   using Ended = std::function<void(std::uint32_t worker)>;
 
-  /// With `peer_timeout` a client whose host has answered nothing for so long counts as dead; for
+  /// With `peer_timeout` a client whose host has answered nothing for that long counts as dead; for
   /// connections that carry the calls. An idle one is watched by the system.
   explicit Connections(std::optional<std::chrono::milliseconds> peer_timeout)
       : peer_timeout_(peer_timeout) {}

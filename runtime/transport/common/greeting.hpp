@@ -94,7 +94,7 @@ void refuse(int socket, Status status, const std::string& text);
 
 // ---- the client's side ----
 
-/// kInvalid when no channel can have so many slots.
+/// kInvalid when no channel can have that number of slots.
 Result<void> check_slots(std::uint32_t slots);
 
 /// What a client says first.

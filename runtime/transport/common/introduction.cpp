@@ -19,7 +19,7 @@ Result<base::Fd> introduce_once(const ConnectOptions& options, const HostPort& a
     received = receive_all(socket->get(), welcome.first(sizeof(answer)), end);
   }
   std::memcpy(&answer, welcome.data(), received);
-  // Another program need not say so much before it waits for us.
+  // Another program may say less than an Answer and then wait for us.
   const bool speaks_otherwise = received >= sizeof(answer.magic) && answer.magic != kAnswerMagic;
   if (received == sizeof(answer) || speaks_otherwise) {
     if (auto error = error_in(options, answer)) return tl::unexpected<Error>(std::move(*error));

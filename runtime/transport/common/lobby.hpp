@@ -16,16 +16,16 @@
 
 namespace sublet::transport {
 
-/// How long a connection may take to say who it is, and how many may be about to. On a busy machine
-/// an honest client may be kept from the processor for more than a second. There is room for the
-/// ranks of a whole job that connect at once; each costs a descriptor.
+/// How long a connection may take to say who it is, and how many may not have said so yet. On a
+/// busy machine an honest client may be kept from the processor for more than a second. There is
+/// room for the ranks of a whole job that connect at once; each costs a descriptor.
 inline constexpr auto kHelloTimeout = std::chrono::seconds(5);
 inline constexpr std::size_t kMaxPending = 256;
 
-/// At most so many connections are accepted before the listener's owner turns to its other work.
+/// How many connections are accepted, at most, before the listener's owner does its other work.
 inline constexpr std::size_t kAcceptsPerTurn = 64;
 
-/// For so long no connection is accepted after one could not be for want of descriptors or memory.
+/// How long no connection is accepted after accepting one failed for want of descriptors or memory.
 inline constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 
 /// The connections of a listening socket that have not said who they are.
@@ -44,7 +44,7 @@ class Lobby {
     std::uint32_t magic = 0;
     std::uint32_t version = 0;
     std::size_t size = 0;  ///< Of the Greeting and what follows it.
-    /// It is one packet, with so many descriptors beside it; else a piece of a stream.
+    /// It is one packet, with this many descriptors beside it; else a piece of a stream.
     bool is_packet = false;
     std::size_t descriptors = 0;
   };
@@ -64,7 +64,7 @@ class Lobby {
         std::chrono::milliseconds hello_timeout = kHelloTimeout);
 
   void append_poll_fds(std::vector<pollfd>& fds) const;
-  /// When service() has something to do that no descriptor tells of; TimePoint::max(): never.
+  /// When service() must be called although no descriptor is ready; TimePoint::max(): never.
   [[nodiscard]] TimePoint next_deadline() const;
   /// Accepts who is there, hears what was said, refuses who may not come in.
   void service(const MayTake& may_take, const Admit& admit);

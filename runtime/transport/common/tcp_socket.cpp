@@ -22,8 +22,8 @@ namespace {
 
 using Addresses = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 
-/// At most so many connections wait for the executor's main thread, if the system allows it: what
-/// comes at once when all ranks of a large job connect, or when somebody floods the port.
+/// How many connections may wait for the executor's main thread, if the system allows it: as many
+/// as come at once when all ranks of a large job connect, or when somebody floods the port.
 constexpr int kBacklog = 4096;
 
 tl::unexpected<Error> system_error(ErrorKind kind, const std::string& attempted, int number) {

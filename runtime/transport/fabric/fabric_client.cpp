@@ -20,10 +20,10 @@ static_assert(transport::ClientChannel<ClientChannel>);
 
 namespace {
 
-/// When the link has ended, so many looks in vain say that nothing more has come before it.
+/// After the end of the link: this many looks that find nothing mean that nothing else had come.
 constexpr int kLastLooks = 64;
 
-/// For so long a client whose endpoint broke waits for the end of the link.
+/// How long a client whose endpoint broke waits for the end of the link.
 constexpr auto kLastWords = std::chrono::milliseconds(100);
 
 /// How long a sleep may be where the provider cannot wake a sleeper.

@@ -1,5 +1,5 @@
 #include <transport/common/introduction.hpp>
-#include <transport/fabric/fabric_setup.hpp>
+#include <transport/fabric/fabric_transport.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -45,7 +45,8 @@ Result<void> reach_peer(Endpoint& endpoint, const Welcome& welcome, const Connec
 
 }  // namespace
 
-Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Arena> arena) {
+Result<ClientChannel> Transport::connect(const ConnectOptions& options,
+                                         const std::shared_ptr<Arena>& arena) {
   if (auto good = check_slots(options.slots); !good) return tl::unexpected<Error>(good.error());
   const TimePoint end = std::chrono::steady_clock::now() + options.timeout;
   const Hello hello = greeting_for(kMagic, kVersion, options, arena->size());
@@ -84,7 +85,7 @@ Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Are
                 "worker " + std::to_string(options.worker) + " at '" + options.address +
                     "' could not be connected: " + reached.error().what());
   }
-  return ClientChannel(std::move(side), std::move(arena), options.wait, options.peer_gone);
+  return ClientChannel(std::move(side), arena, options.wait, options.peer_gone);
 }
 
 }  // namespace sublet::transport::fabric

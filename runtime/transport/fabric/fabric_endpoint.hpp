@@ -22,7 +22,7 @@ namespace sublet::transport::fabric {
 /// the same one.
 class Endpoint : public Transfers {
  public:
-  /// The domain and its queues, for so many slots. The endpoint itself comes with connect_to or
+  /// The domain and its queues, for that many slots. The endpoint itself comes with connect_to or
   /// accept.
   static Result<std::unique_ptr<Endpoint>> open(std::shared_ptr<const Provider> provider,
                                                 std::uint32_t slots);
@@ -36,7 +36,7 @@ class Endpoint : public Transfers {
   /// kConnected: starts to connect, presenting `nonce`.
   Result<void> connect_to(std::span<const std::byte> address, const Nonce& nonce);
   Result<void> accept();
-  /// kConnected: true once the connection is there; waits at most for so long.
+  /// kConnected: true once the connection is there; waits at most that long.
   Result<bool> connected(std::chrono::milliseconds limit);
   /// Readable when connected() has something to find out; -1 when there is none.
   [[nodiscard]] int event_fd() const noexcept { return event_fd_; }

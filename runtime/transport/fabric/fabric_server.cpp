@@ -19,7 +19,7 @@ namespace {
 /// How long a sleep may be where the provider cannot wake a sleeper.
 constexpr auto kUnwokenSleep = std::chrono::microseconds(100);
 
-/// A sleep begins after so many looks at most that each found something done.
+/// How many looks that each found something done may delay a sleep.
 constexpr int kLooksBeforeSleep = 16;
 
 }  // namespace

@@ -28,13 +28,8 @@
 
 namespace sublet::transport::fabric {
 
-/// Opens a channel to one worker; its address is "HOST:PORT". The executor names the provider.
-/// kDenied with the executor's reason when it refuses, kDisconnected when it is not there or does
-/// not answer in time, kUnsupported when this node lacks the executor's provider.
-Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Arena> arena);
-
-/// For so long a client that was welcomed may take to connect its endpoint and to send its Keys. It
-/// has shown the lease's token, and holds no more than its own worker; and it may have to load
+/// How long a client that was welcomed may take to connect its endpoint and to send its Keys. It
+/// has shown the lease's token and keeps only its own worker waiting; and it may have to load
 /// libfabric first, which takes seconds on a node whose cores are busy.
 inline constexpr auto kKeysTimeout = std::chrono::seconds(10);
 

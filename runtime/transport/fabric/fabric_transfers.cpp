@@ -12,6 +12,25 @@ namespace sublet::transport::fabric {
 
 static_assert(offsetof(Operation, context) == 0);
 
+namespace {
+
+/// One piece of memory here and one there. It keeps the addresses of its arguments.
+[[gnu::always_inline]] inline fi_msg_rma one_piece(const iovec& local, void*& descriptor,
+                                                   fi_addr_t peer, const fi_rma_iov& remote,
+                                                   void* context) noexcept {
+  fi_msg_rma message{};
+  message.msg_iov = &local;
+  message.desc = &descriptor;
+  message.iov_count = 1;
+  message.addr = peer;
+  message.rma_iov = &remote;
+  message.rma_iov_count = 1;
+  message.context = context;
+  return message;
+}
+
+}  // namespace
+
 Transfers::Transfers(const Provider& provider) : fabric_(provider.fabric.get()) {
   const fi_info& info = *provider.info;
   inject_size_ = info.tx_attr->inject_size;
@@ -55,14 +74,7 @@ int Transfers::post_head(const Message& message, bool tell, std::uint64_t flags)
   const iovec local{const_cast<void*>(message.head), message.head_size};
   void* descriptor = message.head_descriptor;
   const fi_rma_iov remote{message.head_address, message.head_size, message.head_key};
-  fi_msg_rma write{};
-  write.msg_iov = &local;
-  write.desc = &descriptor;
-  write.iov_count = 1;
-  write.addr = peer_;
-  write.rma_iov = &remote;
-  write.rma_iov_count = 1;
-  write.context = &message.operations->head;
+  fi_msg_rma write = one_piece(local, descriptor, peer_, remote, &message.operations->head);
   write.data = message.number;
   const ssize_t result =
       fi_writemsg(handle_, &write, FI_REMOTE_CQ_DATA | flags | (tell ? FI_COMPLETION : 0));
@@ -74,14 +86,8 @@ int Transfers::write_payload(const Message& message, std::uint64_t flags) noexce
   const iovec local{const_cast<void*>(message.payload), message.payload_size};
   void* descriptor = message.payload_descriptor;
   const fi_rma_iov remote{message.payload_address, message.payload_size, message.payload_key};
-  fi_msg_rma write{};
-  write.msg_iov = &local;
-  write.desc = &descriptor;
-  write.iov_count = 1;
-  write.addr = peer_;
-  write.rma_iov = &remote;
-  write.rma_iov_count = 1;
-  write.context = &message.operations->payload;
+  const fi_msg_rma write =
+      one_piece(local, descriptor, peer_, remote, &message.operations->payload);
   return static_cast<int>(fi_writemsg(handle_, &write, flags));
 }
 
@@ -123,14 +129,7 @@ int Transfers::read(void* to, std::size_t size, void* descriptor, std::uint64_t 
                     std::uint64_t key, Operation& operation) noexcept {
   const iovec local{to, size};
   const fi_rma_iov remote{address, size, key};
-  fi_msg_rma request{};
-  request.msg_iov = &local;
-  request.desc = &descriptor;
-  request.iov_count = 1;
-  request.addr = peer_;
-  request.rma_iov = &remote;
-  request.rma_iov_count = 1;
-  request.context = &operation.context;
+  const fi_msg_rma request = one_piece(local, descriptor, peer_, remote, &operation.context);
   const ssize_t result = fi_readmsg(handle_, &request, FI_COMPLETION);
   if (result == 0) operation.under_way = true;
   return static_cast<int>(result);

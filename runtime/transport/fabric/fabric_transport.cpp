@@ -31,9 +31,4 @@ std::string Transport::listen_at(const ListenPlaces& places) {
   return places.host.empty() ? places.client_network : places.host;
 }
 
-std::vector<Result<ClientChannel>> Transport::connect(std::span<const ConnectOptions> options,
-                                                      const std::shared_ptr<Arena>& arena) {
-  return connect_in_turn(options, arena, &fabric::connect);
-}
-
 }  // namespace sublet::transport::fabric

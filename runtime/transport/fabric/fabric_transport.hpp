@@ -17,8 +17,9 @@ struct Transport {
   static Finding state();
   static Finding recommended();
   static std::string listen_at(const ListenPlaces& places);
-  static std::vector<Result<Client>> connect(std::span<const ConnectOptions> options,
-                                             const std::shared_ptr<Arena>& arena);
+  /// The address is "HOST:PORT"; the executor names the provider. kUnsupported when this node lacks
+  /// that provider.
+  static Result<Client> connect(const ConnectOptions& options, const std::shared_ptr<Arena>& arena);
 };
 
 }  // namespace sublet::transport::fabric

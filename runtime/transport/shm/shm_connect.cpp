@@ -2,7 +2,7 @@
 
 #include <base/asymmetric_fence.hpp>
 #include <base/unix_socket.hpp>
-#include <transport/shm/shm_setup.hpp>
+#include <transport/shm/shm_transport.hpp>
 
 #include <utility>
 
@@ -33,7 +33,8 @@ Result<base::Packet> introduce(int socket, const ConnectOptions& options, const 
 
 }  // namespace
 
-Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Arena> arena) {
+Result<ClientChannel> Transport::connect(const ConnectOptions& options,
+                                         const std::shared_ptr<Arena>& arena) {
   if (auto good = check_slots(options.slots); !good) return tl::unexpected<Error>(good.error());
   const TimePoint end = std::chrono::steady_clock::now() + options.timeout;
   auto socket = base::connect_abstract(options.address, options.timeout);
@@ -49,8 +50,7 @@ Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Are
   if (!memory) return tl::unexpected<Error>(memory.error());
   const FenceMode fences = welcome.asymmetric != 0 ? FenceMode::kAsymmetric : FenceMode::kSymmetric;
   return ClientChannel(std::move(*socket), std::make_shared<base::SharedMemory>(std::move(*memory)),
-                       std::move(arena), Terms{options.slots, fences}, options.wait,
-                       options.peer_gone);
+                       arena, Terms{options.slots, fences}, options.wait, options.peer_gone);
 }
 
 }  // namespace sublet::transport::shm

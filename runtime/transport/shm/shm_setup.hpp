@@ -24,11 +24,6 @@
 
 namespace sublet::transport::shm {
 
-/// Opens a channel to one worker; its address is an abstract socket name, without the leading zero
-/// byte. kDenied with the executor's reason when it refuses, kDisconnected
-/// when it is not there or does not answer in time. Blocks.
-Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Arena> arena);
-
 /// The executor's side: see ChannelListener for who calls what, when.
 class Listener : public SocketListener<ServerChannel> {
  public:

@@ -20,9 +20,4 @@ std::string Transport::listen_at(const ListenPlaces&) {
   return {};
 }
 
-std::vector<Result<ClientChannel>> Transport::connect(std::span<const ConnectOptions> options,
-                                                      const std::shared_ptr<Arena>& arena) {
-  return connect_in_turn(options, arena, &shm::connect);
-}
-
 }  // namespace sublet::transport::shm

@@ -17,8 +17,8 @@ struct Transport {
   static Finding state();
   static Finding recommended();
   static std::string listen_at(const ListenPlaces& places);
-  static std::vector<Result<Client>> connect(std::span<const ConnectOptions> options,
-                                             const std::shared_ptr<Arena>& arena);
+  /// The address is an abstract socket name, without the leading zero byte.
+  static Result<Client> connect(const ConnectOptions& options, const std::shared_ptr<Arena>& arena);
 };
 
 }  // namespace sublet::transport::shm

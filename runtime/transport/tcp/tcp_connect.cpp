@@ -1,13 +1,14 @@
 // The client's side of set-up.
 
 #include <transport/common/introduction.hpp>
-#include <transport/tcp/tcp_setup.hpp>
+#include <transport/tcp/tcp_transport.hpp>
 
 #include <utility>
 
 namespace sublet::transport::tcp {
 
-Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Arena> arena) {
+Result<ClientChannel> Transport::connect(const ConnectOptions& options,
+                                         const std::shared_ptr<Arena>& arena) {
   if (auto good = check_slots(options.slots); !good) return tl::unexpected<Error>(good.error());
   const TimePoint end = std::chrono::steady_clock::now() + options.timeout;
   const Hello hello = greeting_for(kMagic, kVersion, options, arena->size());
@@ -20,7 +21,7 @@ Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Are
   terms.wait = options.wait;
   terms.peer_gone = options.peer_gone;
   terms.peer_timeout = options.peer_timeout;
-  return ClientChannel(Stream(std::move(*socket)), std::move(arena), std::move(terms));
+  return ClientChannel(Stream(std::move(*socket)), arena, std::move(terms));
 }
 
 }  // namespace sublet::transport::tcp

@@ -78,7 +78,7 @@ class ServerChannel {
     if (inbox_.size() < sizeof(RequestHeader)) return false;
     RequestHeader header;
     std::memcpy(&header, inbox_.data(), sizeof(header));
-    // Of one that breaks the rules no more is waited for.
+    // For one that breaks the rules the rest is not waited for.
     return inbox_.size() >= header_span<RequestHeader>(header.in_size) || header.in_size > limit_;
   }
   [[nodiscard]] bool take_header() noexcept;

@@ -20,11 +20,6 @@
 
 namespace sublet::transport::tcp {
 
-/// Opens a channel to one worker; its address is "HOST:PORT" or "[IPV6]:PORT". kDenied with the
-/// executor's reason when it refuses, kDisconnected when it is not there or does not answer in
-/// time, kInvalid for an address that is none or where something else listens. Blocks.
-Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Arena> arena);
-
 /// The executor's side: see ChannelListener for who calls what, when.
 class Listener : public SocketListener<ServerChannel> {
  public:

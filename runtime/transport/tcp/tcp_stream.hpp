@@ -59,8 +59,8 @@ template <class Header>
   return header_span<Header>(payload) + payload;
 }
 
-/// Up to so many bytes of payload are copied behind their header and sent from there: cheaper than
-/// making the kernel gather two pieces (about 45 ns a call), and less than copying more costs.
+/// A payload of up to this many bytes is copied behind its header and sent from there: that is
+/// cheaper than making the kernel gather two pieces (about 45 ns a call). Copying more is not.
 inline constexpr std::size_t kPackedBytes = 1024;
 static_assert(kPackedBytes <= kPaddedAbove);
 

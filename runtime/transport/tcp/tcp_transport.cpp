@@ -16,9 +16,4 @@ std::string Transport::listen_at(const ListenPlaces& places) {
   return places.host;
 }
 
-std::vector<Result<ClientChannel>> Transport::connect(std::span<const ConnectOptions> options,
-                                                      const std::shared_ptr<Arena>& arena) {
-  return connect_in_turn(options, arena, &tcp::connect);
-}
-
 }  // namespace sublet::transport::tcp

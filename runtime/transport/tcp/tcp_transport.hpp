@@ -17,8 +17,9 @@ struct Transport {
   static Finding state();
   static Finding recommended();
   static std::string listen_at(const ListenPlaces& places);
-  static std::vector<Result<Client>> connect(std::span<const ConnectOptions> options,
-                                             const std::shared_ptr<Arena>& arena);
+  /// The address is "HOST:PORT" or "[IPV6]:PORT". kInvalid when it is none, or something else
+  /// listens there.
+  static Result<Client> connect(const ConnectOptions& options, const std::shared_ptr<Arena>& arena);
 };
 
 }  // namespace sublet::transport::tcp

@@ -54,7 +54,7 @@ struct RequestHeader {
   std::uint32_t sequence;
   std::uint16_t function;
   std::uint16_t flags;
-  std::uint64_t in_size;  ///< So many bytes follow.
+  std::uint64_t in_size;  ///< This many bytes follow.
   std::uint64_t out_capacity;
 };
 static_assert(sizeof(RequestHeader) == 24);
@@ -63,8 +63,8 @@ struct ReplyHeader {
   std::uint32_t sequence;
   std::uint8_t status;
   std::uint8_t unused;
-  std::uint16_t error_size;  ///< So many bytes follow when status is not kOk; else 0.
-  std::uint64_t size;        ///< So many bytes follow when status is kOk.
+  std::uint16_t error_size;  ///< This many bytes follow when status is not kOk; else 0.
+  std::uint64_t size;        ///< This many bytes follow when status is kOk.
   std::uint64_t exec_ns;
 };
 static_assert(sizeof(ReplyHeader) == 24);

@@ -216,7 +216,7 @@ void ClientLink::read_events() noexcept {
   }
 }
 
-/// A way that is cut says nothing by itself; a write along it fails after some retries.
+/// A cut link says nothing by itself; a write over it fails after some retries.
 void ClientLink::keep_alive() noexcept {
   const base::Ticks now = base::ticks();
   if (in_flight_ == 0 || now - last_keep_alive_ < base::TickRate::get().from(kKeepAlive)) return;

@@ -2,7 +2,7 @@
 
 #include <transport/common/tcp_socket.hpp>
 #include <transport/verbs/verbs_devices.hpp>
-#include <transport/verbs/verbs_setup.hpp>
+#include <transport/verbs/verbs_transport.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -236,8 +236,8 @@ class Connecting {
 
 }  // namespace
 
-std::vector<Result<ClientChannel>> connect_many(std::span<const ConnectOptions> options,
-                                                const std::shared_ptr<Arena>& arena) {
+std::vector<Result<ClientChannel>> Transport::connect_many(std::span<const ConnectOptions> options,
+                                                           const std::shared_ptr<Arena>& arena) {
   std::deque<Connecting> all;  // at places that stay
   for (const ConnectOptions& one : options) all.emplace_back(one, arena).start();
   std::vector<pollfd> fds;
@@ -265,9 +265,9 @@ std::vector<Result<ClientChannel>> connect_many(std::span<const ConnectOptions> 
   return results;
 }
 
-Result<ClientChannel> connect(const ConnectOptions& options, const std::shared_ptr<Arena>& arena) {
-  auto results = connect_many({&options, 1}, arena);
-  return std::move(results.front());
+Result<ClientChannel> Transport::connect(const ConnectOptions& options,
+                                         const std::shared_ptr<Arena>& arena) {
+  return std::move(connect_many({&options, 1}, arena).front());
 }
 
 }  // namespace sublet::transport::verbs

@@ -6,9 +6,7 @@
 
 #include <sys/eventfd.h>
 
-#include <bit>
 #include <cerrno>
-#include <exception>
 #include <utility>
 
 namespace sublet::transport::verbs {
@@ -17,10 +15,10 @@ static_assert(transport::ServerChannel<ServerChannel>);
 
 namespace {
 
-/// The replies that are on their way when an executor ends a channel get so long to arrive.
+/// How long replies may take to arrive that are on their way when an executor ends a channel.
 constexpr auto kDrain = std::chrono::milliseconds(100);
 
-/// And the reply of a call that takes its executor with it: an acknowledgement takes microseconds.
+/// The same for the reply of a call that kills its executor: an acknowledgement takes microseconds.
 constexpr auto kDyingReply = std::chrono::milliseconds(10);
 
 /// In wr_id, beside the count of sends: the work was a piece of an RDMA read.
@@ -147,47 +145,6 @@ void ServerChannel::collect_completions() noexcept {
 
 // ---- large payloads ----
 
-bool ServerChannel::map(Bulk& bulk, std::uint64_t size) noexcept {
-  if (bulk.memory.size() >= size) return true;
-  try {
-    bulk.region.reset();
-    bulk.registered = 0;
-    const std::uint64_t wanted = std::min(std::max<std::uint64_t>(std::bit_ceil(size), kFirstBulk),
-                                          std::max(whole_pages(arena_size_), kFirstBulk));
-    auto memory =
-        base::SharedMemory::create("sublet-verbs-bulk", wanted, base::SharedMemory::Pages::kHuge);
-    if (memory) {
-      bulk.memory = std::move(*memory);
-      return true;
-    }
-    base::log().error("a worker's buffer for a large payload: {}", memory.error().what());
-  } catch (const std::exception& error) {
-    base::log().error("a worker's buffer for a large payload: {}", error.what());
-  }
-  return false;
-}
-
-bool ServerChannel::enroll(Bulk& bulk, std::uint64_t size) noexcept {
-  if (size <= bulk.registered) return true;
-  try {
-    bulk.region.reset();
-    bulk.registered = 0;
-    const std::uint64_t wanted = std::min<std::uint64_t>(
-        std::max<std::uint64_t>(std::bit_ceil(size), kFirstBulk), bulk.memory.size());
-    auto region = register_memory(parts_.connection->domain.get(), bulk.memory.data(), wanted,
-                                  IBV_ACCESS_LOCAL_WRITE);
-    if (region) {
-      bulk.region = std::move(*region);
-      bulk.registered = wanted;
-      return true;
-    }
-    base::log().error("a worker's buffer for a large payload: {}", region.error().what());
-  } catch (const std::exception& error) {
-    base::log().error("a worker's buffer for a large payload: {}", error.what());
-  }
-  return false;
-}
-
 bool ServerChannel::take_bulk(Invocation& invocation) noexcept {
   const bool large_output = !invocation.out_is_inline && invocation.out_capacity > kSlotOutput;
   if (invocation.in_size > arena_size_ ||
@@ -205,7 +162,8 @@ bool ServerChannel::take_bulk(Invocation& invocation) noexcept {
 }
 
 bool ServerChannel::start_reading() noexcept {
-  if (!map(input_bulk_, input_place_.size) || !enroll(input_bulk_, input_place_.size)) return false;
+  if (!input_bulk_.map(input_place_.size, arena_size_) || !enroll(input_bulk_, input_place_.size))
+    return false;
   std::uint64_t done = 0;
   while (done < input_place_.size && !broken_) {
     const std::uint64_t size = std::min(input_place_.size - done, kMessageBytes);
@@ -234,7 +192,7 @@ bool ServerChannel::go_on(Invocation& invocation) noexcept {
   if (waiting_ == Waiting::kOutputBuffer) {
     if (output_bulk_ != nullptr && !waiting_for_.out_is_inline) {
       if (!sends_have_ended(output_bulk_->busy_until)) return false;
-      if (!map(*output_bulk_, waiting_for_.out_capacity)) {
+      if (!output_bulk_->map(waiting_for_.out_capacity, arena_size_)) {
         refuse(waiting_for_);
       } else {
         waiting_for_.out = output_bulk_->memory.data();

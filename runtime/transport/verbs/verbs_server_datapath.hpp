@@ -7,11 +7,11 @@
 // the slow path: memory is found and registered for them when they first come, an input is fetched,
 // and the reply's end is awaited before its buffer is used again.
 
-#include <base/fd.hpp>
 #include <transport/common/inline_copy.hpp>
 #include <transport/common/request_check.hpp>
 #include <transport/contract.hpp>
-#include <transport/verbs/verbs_objects.hpp>
+#include <transport/verbs/verbs_bulk.hpp>
+#include <transport/verbs/verbs_server_parts.hpp>
 #include <transport/verbs/verbs_tuning.hpp>
 #include <transport/verbs/verbs_wire.hpp>
 
@@ -21,52 +21,9 @@
 #include <array>
 #include <atomic>
 #include <cstring>
-#include <memory>
 #include <vector>
 
 namespace sublet::transport::verbs {
-
-/// What a listener and its channels share: the connection manager's events, and a way for a worker
-/// to tell the main thread.
-struct ServerHub {
-  EventChannel events;
-  base::Fd kick;  ///< An eventfd.
-};
-
-/// A client's connection. Owner: the listener and the channel, shared.
-struct ServerConnection {
-  std::shared_ptr<ServerHub> hub;
-  /// Has no queue pair: that is the channel's. Before the domain, so that it ends after it: the
-  /// connection manager closes a device that was removed with the last identifier.
-  ConnectionId id;
-  std::shared_ptr<ibv_pd> domain;
-  std::atomic<bool> broken{false};     ///< The channel has found its queue pair failed.
-  std::atomic<bool> peer_gone{false};  ///< The client has disconnected.
-  std::atomic<bool> channel_gone{false};
-
-  /// Tells the client that the channel has ended, or that we know. Any thread.
-  void disconnect() noexcept { rdma_disconnect(id.get()); }
-};
-
-struct ServerParts {
-  std::shared_ptr<ServerConnection> connection;
-  base::SharedMemory memory;  ///< Of ServerLayout.
-  std::size_t slot_payload = 0;
-  Region local;  ///< Outputs and staging: the client has no key to it.
-  /// The requests' ring and not a byte more: Soft-RoCE (Linux 6.1) checks the key and the queue
-  /// pair of a window, but of its bounds only those of the region below.
-  Region ring;
-  WakeChannel wake;
-  Queue queue;
-  QueuePair pair;
-  Window window;  ///< On the requests' ring; none where the device has no windows.
-  base::Fd interrupt;
-  std::uint32_t inline_bytes = 0;
-  std::uint32_t slots = 0;
-  std::uint64_t arena_size = 0;
-  std::uint64_t replies_address = 0;
-  std::uint32_t replies_rkey = 0;
-};
 
 /// The worker's end of a channel. Owner: the executor; used by one worker thread, interrupt() and
 /// retire() by any. It stays open until it is interrupted: when the queue pair fails it tells the
@@ -91,22 +48,15 @@ class ServerChannel {
   [[nodiscard]] bool is_open() const noexcept { return open_.load(std::memory_order_relaxed); }
 
  private:
-  /// Memory for one large payload: mapped for its whole size (untouched pages cost nothing),
-  /// registered as far as it has been needed.
-  struct Bulk {
-    base::SharedMemory memory;
-    Region region;
-    std::uint64_t registered = 0;
-    std::uint32_t busy_until = 0;  ///< Free once so many sends have ended.
-  };
   enum class Waiting : std::uint8_t { kNothing, kOutputBuffer, kInput };
 
   [[nodiscard]] bool take(const ibv_wc& receive, Invocation& invocation) noexcept;
   [[nodiscard]] bool take_bulk(Invocation& invocation) noexcept;
   [[nodiscard]] bool go_on(Invocation& invocation) noexcept;
   [[nodiscard]] bool start_reading() noexcept;
-  [[nodiscard]] bool map(Bulk& bulk, std::uint64_t size) noexcept;
-  [[nodiscard]] bool enroll(Bulk& bulk, std::uint64_t size) noexcept;
+  [[nodiscard]] bool enroll(Bulk& bulk, std::uint64_t size) noexcept {
+    return bulk.enroll(parts_.connection->domain.get(), size);
+  }
   void other(const ibv_wc& completion) noexcept;
   void collect_completions() noexcept;
   void refill() noexcept;

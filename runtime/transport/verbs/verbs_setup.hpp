@@ -31,17 +31,6 @@
 
 namespace sublet::transport::verbs {
 
-/// Opens a channel to one worker; `options.address` is what Listener::address() gave: "IP:PORT",
-/// several separated by commas, tried in turn. kDenied with the executor's reason when it refuses,
-/// kDisconnected when it is not there or does not answer in time, kUnsupported when no RDMA device
-/// here leads there.
-Result<ClientChannel> connect(const ConnectOptions& options, const std::shared_ptr<Arena>& arena);
-
-/// Opens all of them at the same time: none waits for the handshake of another. In the order of
-/// `options`.
-std::vector<Result<ClientChannel>> connect_many(std::span<const ConnectOptions> options,
-                                                const std::shared_ptr<Arena>& arena);
-
 /// The executor's side. Owner and user: the executor's main thread, see transport::ChannelListener.
 class Listener {
  public:

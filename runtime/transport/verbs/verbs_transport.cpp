@@ -23,9 +23,4 @@ std::string Transport::listen_at(const ListenPlaces& places) {
   return places.device.empty() ? places.host : places.device;
 }
 
-std::vector<Result<ClientChannel>> Transport::connect(std::span<const ConnectOptions> options,
-                                                      const std::shared_ptr<Arena>& arena) {
-  return connect_many(options, arena);
-}
-
 }  // namespace sublet::transport::verbs

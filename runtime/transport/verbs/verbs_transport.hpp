@@ -17,8 +17,11 @@ struct Transport {
   static Finding state();
   static Finding recommended();
   static std::string listen_at(const ListenPlaces& places);
-  static std::vector<Result<Client>> connect(std::span<const ConnectOptions> options,
-                                             const std::shared_ptr<Arena>& arena);
+  /// The address is "IP:PORT", several separated by commas, tried in turn. kUnsupported when no
+  /// RDMA device here leads there.
+  static Result<Client> connect(const ConnectOptions& options, const std::shared_ptr<Arena>& arena);
+  static std::vector<Result<Client>> connect_many(std::span<const ConnectOptions> options,
+                                                  const std::shared_ptr<Arena>& arena);
 };
 
 }  // namespace sublet::transport::verbs

@@ -11,13 +11,12 @@ namespace sublet::transport::verbs {
 
 using namespace std::chrono_literals;
 
-/// A message that is not acknowledged in time is sent again, so many times.
+/// How many times a message that is not acknowledged in time is sent again.
 inline constexpr std::uint8_t kRetries = 7;
 
 /// The time of one try, as a queue pair takes it: 4.096 µs * 2^n. Devices may take up to four times
-/// as long, so that half of `peer_timeout` divided among the tries makes a cut link noticed after
-/// a quarter of it to twice it (5 s: 2 to 9 s), while a switch that converges anew within a second
-/// costs nobody his calls.
+/// as long. The tries share half of `peer_timeout`: a cut link is noticed after a quarter of that
+/// to twice that (5 s: 2 to 9 s), and a switch that converges anew within a second costs no calls.
 [[nodiscard]] constexpr std::uint8_t ack_timeout_for(
     std::chrono::milliseconds peer_timeout) noexcept {
   constexpr std::int64_t kShortest = 10;
@@ -30,20 +29,20 @@ inline constexpr std::uint8_t kRetries = 7;
 }
 static_assert(ack_timeout_for(5s) == 16);
 
-/// Receives are always posted in time; a client that sends more than its slots allow is told to
-/// wait so many times and then loses its queue pair.
+/// How many times a client that sends more than its slots allow is told to wait before it loses its
+/// queue pair. For all others the receives are posted in time.
 inline constexpr std::uint8_t kReceiverNotReadyRetries = 3;
 
 /// RDMA reads under way on one queue pair: large inputs come one after the other, in pieces.
 inline constexpr std::uint8_t kReadsUnderWay = 4;
 
-/// What queue pairs ask for, if the device grants so much: covers every request and reply of a
+/// What queue pairs ask for, if the device grants it: covers every request and reply of a
 /// small call. More makes each entry of the send queue larger, and copying it no cheaper than
 /// fetching it.
 inline constexpr std::uint32_t kInlineWanted = 256;
 
-/// A client that waits for a reply asks so often, with an empty write, whether the way is still
-/// there.
+/// How often a client that waits for a reply checks, with an empty write, that its peer can still
+/// be reached.
 inline constexpr auto kKeepAlive = 1s;
 
 /// The first part of an arena that is registered; it is doubled when a payload lies beyond. Small
@@ -53,7 +52,7 @@ inline constexpr std::size_t kFirstRegistration = std::size_t{2} << 20;
 /// The first size of a worker's buffer for large payloads.
 inline constexpr std::size_t kFirstBulk = std::size_t{256} << 10;
 
-/// A client thread's completion queue has room for so many channels like its first.
+/// How many channels like its first a client thread's completion queue has room for.
 inline constexpr std::uint32_t kChannelsPerQueue = 64;
 inline constexpr std::uint32_t kMaxCompletions = 16384;
 
@@ -61,16 +60,17 @@ inline constexpr std::uint32_t kMaxCompletions = 16384;
 /// hardware.
 inline constexpr std::uint32_t kPollsBeforeClock = 64;
 
-/// With short cores a client spins (yielding) for so long before it sleeps. What being woken costs
-/// decides (see tuning::kContendedSpin): through a completion channel that is an interrupt, an
-/// event and two system calls. An exchange of 4 KiB over Soft-RoCE on emulated processors takes 200
-/// µs: a worker that gives up before it is woken for every call (1.97 times the bare exchange).
+/// How long a client or worker spins (yielding) before it sleeps while cores are short: about what
+/// being woken costs (see tuning::kContendedSpin), which through a completion channel is an
+/// interrupt, an event and two system calls. An exchange of 4 KiB over Soft-RoCE on emulated
+/// processors takes 200 µs: a worker that spins for less has to be woken for every call (1.97 times
+/// the bare exchange).
 inline constexpr auto kContendedSpin = 500us;
 
 /// Completions taken off a queue at a time.
 inline constexpr int kCompletionsPerPoll = 8;
 
-/// Events of a completion channel are acknowledged (a lock) so many at a time.
+/// How many events of a completion channel are acknowledged together: doing it takes a lock.
 inline constexpr unsigned kEventsPerAck = 64;
 
 /// Connection requests that wait for the executor's main thread.

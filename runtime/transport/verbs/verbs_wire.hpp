@@ -52,10 +52,10 @@ namespace sublet::transport::verbs {
 inline constexpr std::uint32_t kMagic = 0x5342'5642;
 inline constexpr std::uint32_t kVersion = 3;
 
-/// Inputs up to this length travel with their request: as much as the executor has memory for,
-/// which is pinned, but no more than kMostSlotPayload, beside whose time on the network the trip
-/// that asks for it is small (64 KiB with such a trip: 1.5 times the bare exchange), and a page at
-/// least.
+/// The bounds of Welcome::slot_payload, the length up to which inputs travel with their request.
+/// The worker's slots are pinned memory, so it is what the executor can afford. A longer input
+/// costs one more trip, which is short beside its own time on the network (64 KiB with such a
+/// trip: 1.5 times the bare exchange).
 inline constexpr std::size_t kLeastSlotPayload = 4096;
 inline constexpr std::size_t kMostSlotPayload = std::size_t{64} << 10;
 
@@ -239,9 +239,9 @@ struct ServerLayout {
 /// How the queues of one queue pair are sized and filled.
 struct QueueDepths {
   std::uint32_t receives;        ///< Posted at any time, less a batch: at least one for each slot.
-  std::uint32_t receives_batch;  ///< So many are posted together when so many have been used.
+  std::uint32_t receives_batch;  ///< Posted together, once as many have been used.
   std::uint32_t sends;
-  std::uint32_t signal_every;  ///< So many sends after the last signalled one the next is.
+  std::uint32_t signal_every;  ///< One send in this many is signalled.
 
   [[nodiscard]] static constexpr QueueDepths of(std::uint32_t slots) noexcept {
     return {2 * slots, std::max(slots / 2, 1u), 2 * slots + 16, std::max(slots / 2, 1u)};

@@ -1,20 +1,15 @@
+#include "support/forbid_membarrier.hpp"
 #include <base/asymmetric_fence.hpp>
 #include <base/clock.hpp>
 
 #include <gtest/gtest.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <atomic>
 #include <cerrno>
-#include <cstddef>
 #include <new>
 
 namespace sublet::base {
@@ -27,24 +22,11 @@ TEST(AsymmetricFence, SaysTheSameEachTime) {
   EXPECT_TRUE(heavy_fence());
 }
 
-/// From here on this process's membarrier calls fail, as under a filter that does not know them.
-bool forbid_membarrier() {
-  std::array<sock_filter, 4> program{{
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  }};
-  sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
-  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
-}
-
 TEST(AsymmetricFence, SaysSoWhenTheSystemRefusesIt) {
   const pid_t child = ::fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
-    if (!forbid_membarrier()) ::_exit(2);
+    if (!test::forbid_membarrier()) ::_exit(2);
     ::_exit(heavy_fence() ? 1 : 0);
   }
   int status = 0;

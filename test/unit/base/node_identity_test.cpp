@@ -1,3 +1,4 @@
+#include "support/temp_directory.hpp"
 #include <base/node_identity.hpp>
 
 #include <gtest/gtest.h>
@@ -108,13 +109,9 @@ TEST(NodeIdentity, NamesTheUser) {
 }
 
 TEST(RuntimeDirectory, LiesInTheUsersOwn) {
-  std::string pattern = "/tmp/sublet-test-XXXXXX";
-  const std::string own = ::mkdtemp(pattern.data());
-  {
-    const Environment set("XDG_RUNTIME_DIR", own.c_str());
-    EXPECT_EQ(runtime_directory(), own + "/sublet");
-  }
-  ::rmdir(own.c_str());
+  const test::TempDirectory own;
+  const Environment set("XDG_RUNTIME_DIR", own.path().c_str());
+  EXPECT_EQ(runtime_directory(), own.path() + "/sublet");
 }
 
 TEST(RuntimeDirectory, IgnoresOneThatIsNotThereOrAnotherUsers) {

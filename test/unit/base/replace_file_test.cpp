@@ -1,3 +1,4 @@
+#include "support/temp_directory.hpp"
 #include <base/replace_file.hpp>
 
 #include <fcntl.h>
@@ -22,14 +23,6 @@ namespace fs = std::filesystem;
 
 class ReplaceFile : public testing::Test {
  protected:
-  ReplaceFile() {
-    std::string pattern = (fs::temp_directory_path() / "sublet-test-XXXXXX").string();
-    directory_ = ::mkdtemp(pattern.data());
-  }
-  ~ReplaceFile() override {
-    std::error_code ignored;
-    fs::remove_all(directory_, ignored);
-  }
   static std::string content(const std::string& path) {
     std::ifstream file(path);
     return {std::istreambuf_iterator<char>(file), {}};
@@ -43,7 +36,8 @@ class ReplaceFile : public testing::Test {
   }
   [[nodiscard]] std::string path() const { return directory_ + "/file"; }
 
-  std::string directory_;
+  const test::TempDirectory temporary_;
+  const std::string& directory_ = temporary_.path();
 };
 
 TEST_F(ReplaceFile, MakesAFileOrReplacesItAndLeavesNothingElse) {

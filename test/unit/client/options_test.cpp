@@ -1,7 +1,7 @@
+#include "support/temp_directory.hpp"
 #include <sublet/session.hpp>
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -16,14 +16,10 @@ namespace {
 class Options : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::string pattern = ::testing::TempDir() + "sublet-options-XXXXXX";
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    directory_ = pattern;
     for (const char* name : kVariables) ::unsetenv(name);
     ::setenv("XDG_CONFIG_HOME", directory_.c_str(), 1);
   }
   void TearDown() override {
-    std::filesystem::remove_all(directory_);
     for (const char* name : kVariables) ::unsetenv(name);
   }
 
@@ -47,7 +43,8 @@ class Options : public ::testing::Test {
   static constexpr const char* kVariables[] = {
       "SUBLET_CONFIG",     "SUBLET_MANAGER", "SUBLET_ALLOW_PRIVATE", "SUBLET_NODE_NAME",
       "SUBLET_TIMEOUT_MS", "SUBLET_TRACE",   "SUBLET_PRIVATE_CPUSET"};
-  std::string directory_;
+  const test::TempDirectory temporary_;
+  const std::string& directory_ = temporary_.path();
   std::vector<std::string> rest_;
 };
 

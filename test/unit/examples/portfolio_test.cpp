@@ -1,7 +1,8 @@
 #include "black_scholes/portfolio.hpp"
 
+#include "support/temp_directory.hpp"
+
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
@@ -17,14 +18,8 @@ namespace {
 /// A directory that goes with the test.
 class PortfolioFile : public testing::Test {
  protected:
-  PortfolioFile() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "portfolio-XXXXXX").string();
-    directory_ = ::mkdtemp(pattern.data());
-  }
-  ~PortfolioFile() override { std::filesystem::remove_all(directory_); }
-
   [[nodiscard]] std::string path(const std::string& name = "portfolio.bin") const {
-    return (directory_ / name).string();
+    return directory_.path() + "/" + name;
   }
 
   [[nodiscard]] std::string bytes_of(const std::string& file) const {
@@ -58,7 +53,7 @@ class PortfolioFile : public testing::Test {
   }
 
  private:
-  std::filesystem::path directory_;
+  const sublet::test::TempDirectory directory_;
 };
 
 TEST_F(PortfolioFile, HasTheSameContentForTheSameSeed) {

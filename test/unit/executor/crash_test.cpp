@@ -2,6 +2,7 @@
 // file where one is asked for.
 
 #include "functions_under_test.hpp"
+#include "support/temp_directory.hpp"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -31,12 +32,6 @@ std::string content(const fs::path& path) {
 
 class Crash : public testing::Test {
  protected:
-  Crash() {
-    std::string pattern = (fs::temp_directory_path() / "sublet-crash-XXXXXX").string();
-    directory_ = ::mkdtemp(pattern.data());
-  }
-  ~Crash() override { fs::remove_all(directory_); }
-
   /// Calls `function` of the test functions, which crashes, in an executor whose standard error
   /// goes to a file.
   CallResult crash(const std::string& function, const SpawnOptions& options = {}) {
@@ -60,7 +55,8 @@ class Crash : public testing::Test {
     return std::count(said_.begin(), said_.end(), '#');
   }
 
-  fs::path directory_;
+  const test::TempDirectory temporary_;
+  const fs::path directory_ = temporary_.path();
   int status_ = 0;
   std::string said_;
 };

@@ -1,6 +1,7 @@
 // What functions find around them, and what becomes of the children that they start.
 
 #include "functions_under_test.hpp"
+#include "support/temp_directory.hpp"
 #include <topology/topology.hpp>
 
 #include <fcntl.h>
@@ -10,7 +11,6 @@
 #include <cfenv>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -145,14 +145,12 @@ TEST(Surroundings, HaveDefaultSignalsWhateverTheParentIgnores) {
 TEST(Surroundings, HaveAWorkingDirectoryThatIsThere) {
   namespace fs = std::filesystem;
   const fs::path here = fs::current_path();
-  std::string pattern = (fs::temp_directory_path() / "sublet-here-XXXXXX").string();
-  ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-  fs::current_path(pattern);
   {
+    const test::TempDirectory directory;
+    fs::current_path(directory.path());
     Functions functions;
-    EXPECT_EQ(functions.text("working_directory"), fs::canonical(pattern).string());
+    EXPECT_EQ(functions.text("working_directory"), fs::canonical(directory.path()).string());
   }
-  fs::remove(pattern);
   Functions functions;
   fs::current_path(here);
   EXPECT_EQ(functions.text("working_directory"), "/");
@@ -162,14 +160,12 @@ TEST(Surroundings, AreThoseOfTheExecutorsUser) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root can become somebody else";
   namespace fs = std::filesystem;
   const fs::path here = fs::current_path();
-  std::string pattern = (fs::temp_directory_path() / "sublet-here-XXXXXX").string();
-  ASSERT_NE(::mkdtemp(pattern.data()), nullptr);  // mode 0700
-  fs::current_path(pattern);
+  const test::TempDirectory directory;  // mode 0700
+  fs::current_path(directory.path());
   Functions functions({"HOME=/root"}, {.uid = 65534, .gid = 65534});
   fs::current_path(here);
   EXPECT_NE(functions.text("variable", "HOME"), "/root");
   EXPECT_EQ(functions.text("working_directory"), "/");
-  fs::remove(pattern);
 }
 
 TEST(Surroundings, HaveNothingToRead) {

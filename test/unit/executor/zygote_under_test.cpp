@@ -96,7 +96,7 @@ wire::Dying ExecutorUnderTest::dying() {
 
 Result<transport::shm::ClientChannel> ExecutorUnderTest::connect(
     std::uint32_t worker, std::shared_ptr<transport::Arena> arena) {
-  return transport::shm::connect(
+  return transport::shm::Transport::connect(
       {.address = socket, .token = token, .worker = worker, .slots = slots, .timeout = kPatience},
       std::move(arena));
 }

@@ -6,7 +6,7 @@
 #include <base/shared_memory.hpp>
 #include <sublet/status.hpp>
 #include <transport/arena.hpp>
-#include <transport/shm/shm_setup.hpp>
+#include <transport/shm/shm_transport.hpp>
 #include <wire/executor_packets.hpp>
 
 #include <sys/types.h>

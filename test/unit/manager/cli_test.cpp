@@ -1,3 +1,4 @@
+#include "support/temp_directory.hpp"
 #include <cli/exit_codes.hpp>
 #include <cli/options.hpp>
 #include <cli/output.hpp>
@@ -25,8 +26,6 @@ namespace fs = std::filesystem;
 class CliTest : public testing::Test {
  protected:
   CliTest() {
-    std::string pattern = (fs::temp_directory_path() / "sublet-test-XXXXXX").string();
-    directory_ = ::mkdtemp(pattern.data());
     set("XDG_CONFIG_HOME", directory_ + "/config");
     set("XDG_RUNTIME_DIR", directory_);
   }
@@ -34,8 +33,6 @@ class CliTest : public testing::Test {
     for (const auto& [name, value] : before_) {
       value ? ::setenv(name.c_str(), value->c_str(), 1) : ::unsetenv(name.c_str());
     }
-    std::error_code ignored;
-    fs::remove_all(directory_, ignored);
   }
 
   void set(const std::string& name, const std::string& value) {
@@ -70,7 +67,8 @@ class CliTest : public testing::Test {
         << values.error().what();
   }
 
-  std::string directory_;
+  const test::TempDirectory temporary_;
+  const std::string& directory_ = temporary_.path();
   std::vector<std::pair<std::string, std::optional<std::string>>> before_;
 };
 

@@ -1,3 +1,4 @@
+#include "support/temp_directory.hpp"
 #include <cli/device_database.hpp>
 #include <cli/executor_manager_options.hpp>
 
@@ -5,27 +6,14 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 
 namespace sublet::cli {
 namespace {
 
-namespace fs = std::filesystem;
-
 /// Files in a directory that goes with the test.
 class DeviceDatabaseTest : public testing::Test {
  protected:
-  DeviceDatabaseTest() {
-    std::string pattern = (fs::temp_directory_path() / "sublet-test-XXXXXX").string();
-    directory_ = ::mkdtemp(pattern.data());
-  }
-  ~DeviceDatabaseTest() override {
-    std::error_code ignored;
-    fs::remove_all(directory_, ignored);
-  }
-
   [[nodiscard]] std::string file(const std::string& content) const {
     const std::string path = directory_ + "/devices.json";
     std::ofstream(path) << content;
@@ -47,7 +35,8 @@ class DeviceDatabaseTest : public testing::Test {
     return text;
   }
 
-  std::string directory_;
+  const test::TempDirectory temporary_;
+  const std::string& directory_ = temporary_.path();
 };
 
 void expect_contains(const std::string& text, const std::string& part) {

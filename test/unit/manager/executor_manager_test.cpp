@@ -1,5 +1,6 @@
 // The parts of the executor manager that need no process.
 
+#include "support/temp_directory.hpp"
 #include <executor_manager/background_thread.hpp>
 #include <executor_manager/library_cache.hpp>
 #include <executor_manager/memory_cgroup.hpp>
@@ -146,15 +147,8 @@ TEST_F(LibraryCacheTest, DoesNotReadWhatItsClientHasTakenAway) {
 
 class MemoryCgroupTest : public testing::Test {
  protected:
-  MemoryCgroupTest() {
-    std::string pattern = (fs::temp_directory_path() / "sublet-test-XXXXXX").string();
-    directory_ = ::mkdtemp(pattern.data());
-  }
-  ~MemoryCgroupTest() override {
-    std::error_code ignored;
-    fs::remove_all(directory_, ignored);
-  }
-  std::string directory_;
+  const test::TempDirectory temporary_;
+  const std::string& directory_ = temporary_.path();
 };
 
 TEST_F(MemoryCgroupTest, IsRefusedWhereTheFilesAreNone) {

@@ -1,3 +1,4 @@
+#include "support/temp_directory.hpp"
 #include <base/fd.hpp>
 #include <common/listening_socket.hpp>
 
@@ -11,7 +12,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -22,15 +22,6 @@ namespace fs = std::filesystem;
 
 class ListeningSocketTest : public testing::Test {
  protected:
-  ListeningSocketTest() {
-    std::string pattern = (fs::temp_directory_path() / "sublet-test-XXXXXX").string();
-    directory_ = ::mkdtemp(pattern.data());
-  }
-  ~ListeningSocketTest() override {
-    std::error_code ignored;
-    fs::remove_all(directory_, ignored);
-  }
-
   [[nodiscard]] std::string path() const { return directory_ + "/manager.sock"; }
   static Result<ListeningSocket> open(const std::string& text) {
     return ListeningSocket::open(*wire::Address::parse(text), "resource manager");
@@ -47,7 +38,8 @@ class ListeningSocketTest : public testing::Test {
     ASSERT_TRUE(fs::exists(path()));
   }
 
-  std::string directory_;
+  const test::TempDirectory temporary_;
+  const std::string& directory_ = temporary_.path();
 };
 
 TEST_F(ListeningSocketTest, RemovesItsFileWhenItGoes) {

@@ -1,3 +1,4 @@
+#include "support/temp_directory.hpp"
 #include <cli/private_directory.hpp>
 
 #include <gtest/gtest.h>
@@ -10,16 +11,9 @@ namespace {
 
 class PrivateDirectoryTest : public testing::Test {
  protected:
-  PrivateDirectoryTest() {
-    std::string pattern = testing::TempDir() + "sublet-private-XXXXXX";
-    parent_ = ::mkdtemp(pattern.data());
-    ::setenv("XDG_RUNTIME_DIR", parent_.c_str(), 1);
-  }
-  ~PrivateDirectoryTest() override {
-    ::unsetenv("XDG_RUNTIME_DIR");
-    std::filesystem::remove_all(parent_);
-  }
-  std::string parent_;
+  PrivateDirectoryTest() { ::setenv("XDG_RUNTIME_DIR", parent_.path().c_str(), 1); }
+  ~PrivateDirectoryTest() override { ::unsetenv("XDG_RUNTIME_DIR"); }
+  const test::TempDirectory parent_;
 };
 
 TEST_F(PrivateDirectoryTest, IsOneForAJob) {

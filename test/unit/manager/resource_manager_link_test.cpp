@@ -1,5 +1,6 @@
 // A real executor manager against a resource manager of this test, on one event loop.
 
+#include "support/temp_directory.hpp"
 #include <common/async.hpp>
 #include <common/rpc_listener.hpp>
 #include <executor_manager/executor_manager.hpp>
@@ -7,9 +8,6 @@
 
 #include <gtest/gtest.h>
 #include <kj/async-io.h>
-
-#include <cstdlib>
-#include <filesystem>
 
 namespace sublet::manager {
 namespace {
@@ -69,8 +67,6 @@ class Manager final : public wire::ResourceManager::Server {
 class ResourceManagerLinkTest : public testing::Test {
  protected:
   ResourceManagerLinkTest() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "sublet-test-XXXXXX").string();
-    directory_ = ::mkdtemp(pattern.data());
     const auto address =
         wire::Address::parse("unix:" + directory_ + "/run/manager.sock").value_or_throw();
     listener_ = kj::heap<RpcListener>(
@@ -91,8 +87,6 @@ class ResourceManagerLinkTest : public testing::Test {
   ~ResourceManagerLinkTest() noexcept override {
     node_ = nullptr;
     listener_ = nullptr;
-    std::error_code ignored;
-    std::filesystem::remove_all(directory_, ignored);
   }
 
   kj::Timer& timer() { return io_.provider->getTimer(); }
@@ -107,7 +101,8 @@ class ResourceManagerLinkTest : public testing::Test {
   }
 
   kj::AsyncIoContext io_ = kj::setupAsyncIo();
-  std::string directory_;
+  const test::TempDirectory temporary_;
+  const std::string& directory_ = temporary_.path();
   Seen seen_;
   std::shared_ptr<ServedConnections> connections_ = std::make_shared<ServedConnections>(50);
   kj::Own<RpcListener> listener_;

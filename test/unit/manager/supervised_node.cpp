@@ -20,12 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string make_directory() {
-  std::string pattern = (fs::temp_directory_path() / "sublet-test-XXXXXX").string();
-  if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary directory");
-  return pattern;
-}
-
 /// Both ends, so that neither opening nor the end of the other side matters.
 base::Fd make_fifo(const std::string& path, const char* variable) {
   if (::mkfifo(path.c_str(), 0600) != 0) throw std::runtime_error("no FIFO can be made");
@@ -49,17 +43,11 @@ pid_t parent_of(const std::string& pid) {
 SupervisedNode::SupervisedNode()
     : io_(kj::setupAsyncIo()),
       timer_(kj::origin<kj::TimePoint>()),
-      directory_(make_directory()),
-      entered_(make_fifo(directory_ + "/entered", "SUBLET_TEST_ENTERED")),
-      let_on_(make_fifo(directory_ + "/let-on", "SUBLET_TEST_LET_ON")),
+      entered_(make_fifo(directory_.path() + "/entered", "SUBLET_TEST_ENTERED")),
+      let_on_(make_fifo(directory_.path() + "/let-on", "SUBLET_TEST_LET_ON")),
       zygote_(io_.unixEventPort, start_zygote().value_or_throw()),
       services_{{io_.unixEventPort, counting_, zygote_}, libraries_, clock_} {
   if (::sodium_init() < 0) throw std::runtime_error("libsodium does not start");
-}
-
-SupervisedNode::~SupervisedNode() noexcept(false) {
-  std::error_code ignored;
-  fs::remove_all(directory_, ignored);
 }
 
 void SupervisedNode::advance(std::chrono::milliseconds time) {

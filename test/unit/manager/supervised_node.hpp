@@ -1,5 +1,6 @@
 #pragma once
 
+#include "support/temp_directory.hpp"
 #include <base/fd.hpp>
 #include <common/async.hpp>
 #include <executor_manager/executor_supervisor.hpp>
@@ -44,7 +45,6 @@ class CountingTimer final : public kj::Timer {
 class SupervisedNode {
  public:
   SupervisedNode();
-  ~SupervisedNode() noexcept(false);
   KJ_DISALLOW_COPY(SupervisedNode);
 
   NodeServices& services() { return services_; }
@@ -82,7 +82,7 @@ class SupervisedNode {
   std::chrono::milliseconds elapsed_{0};
   kj::TimerImpl timer_;
   CountingTimer counting_{timer_};
-  std::string directory_;
+  const test::TempDirectory directory_;
   base::Fd entered_;
   base::Fd let_on_;
   ManagerClock clock_;

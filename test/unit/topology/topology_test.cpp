@@ -1,10 +1,9 @@
+#include "support/temp_directory.hpp"
 #include <topology/topology.hpp>
 
 #include <gtest/gtest.h>
 #include <sched.h>
-#include <unistd.h>
 
-#include <cstdlib>
 #include <fstream>
 #include <thread>
 
@@ -14,15 +13,7 @@ namespace {
 /// A directory for one test, removed with it.
 class TopologyFile : public testing::Test {
  protected:
-  TopologyFile() {
-    std::string pattern = testing::TempDir() + "sublet-topology-XXXXXX";
-    directory_ = ::mkdtemp(pattern.data());
-  }
-  ~TopologyFile() override {
-    ::unlink(path().c_str());
-    ::rmdir(directory_.c_str());
-  }
-  [[nodiscard]] std::string path() const { return directory_ + "/topology.xml"; }
+  [[nodiscard]] std::string path() const { return directory_.path() + "/topology.xml"; }
 
   Topology saved_and_loaded(const std::string& description) {
     const auto saved = Topology::synthetic(description).value_or_throw().save_xml(path());
@@ -31,7 +22,7 @@ class TopologyFile : public testing::Test {
   }
 
  private:
-  std::string directory_;
+  const test::TempDirectory directory_;
 };
 
 TEST_F(TopologyFile, ListsCoresWithTheirThreads) {

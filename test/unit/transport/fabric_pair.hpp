@@ -1,6 +1,6 @@
 #pragma once
 
-#include <transport/fabric/fabric_setup.hpp>
+#include <transport/fabric/fabric_transport.hpp>
 
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -58,7 +58,7 @@ class FabricPair : public ::testing::Test {
     std::atomic<bool> done{false};
     std::thread connecting([&] {
       // Result cannot be assigned: a channel cannot.
-      auto made = fabric::connect(options, arena_);
+      auto made = fabric::Transport::connect(options, arena_);
       new_client_ = std::make_unique<Result<ClientChannel>>(std::move(made));
       done = true;
     });

@@ -1,4 +1,5 @@
 #include "fabric_pair.hpp"
+#include "support/temp_directory.hpp"
 #include <transport/fabric/fabric_devices.hpp>
 
 #include <dlfcn.h>
@@ -61,7 +62,7 @@ TEST_F(FabricSetup, RejectsAnAddressThatIsNone) {
   for (const std::string text : {"", "nowhere", ":77", "host:", unknown.c_str()}) {
     ConnectOptions wrong = options();
     wrong.address = text;
-    const auto client = fabric::connect(wrong, arena_);
+    const auto client = fabric::Transport::connect(wrong, arena_);
     ASSERT_FALSE(client) << text;
     EXPECT_EQ(client.error().kind(),
               text == unknown ? ErrorKind::kDisconnected : ErrorKind::kInvalid)
@@ -105,8 +106,7 @@ TEST(FabricDevices, NameTheOneThatWouldBeUsed) {
 /// Debian's libfabric brings libraries along that write a file when the process ends by a signal.
 TEST(FabricLibrary, IsLoadedWhenUsedAndLeavesTheProcessItsSignals) {
   ASSERT_EQ(::dlopen("libfabric.so.1", RTLD_NOW | RTLD_NOLOAD), nullptr) << "linked";
-  std::string pattern = (std::filesystem::temp_directory_path() / "sublet-test-XXXXXX").string();
-  ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+  const test::TempDirectory directory;
   const std::array<int, 7> numbers{SIGINT, SIGTERM, SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE};
   std::array<struct sigaction, numbers.size()> before{};
   for (std::size_t i = 0; i < numbers.size(); ++i) {
@@ -121,15 +121,14 @@ TEST(FabricLibrary, IsLoadedWhenUsedAndLeavesTheProcessItsSignals) {
   }
   const pid_t child = ::fork();
   if (child == 0) {
-    if (::chdir(pattern.c_str()) != 0) ::_exit(1);
+    if (::chdir(directory.path().c_str()) != 0) ::_exit(1);
     ::raise(SIGTERM);
     ::_exit(1);
   }
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
-  EXPECT_TRUE(std::filesystem::is_empty(pattern)) << "a file was left in " << pattern;
-  std::filesystem::remove_all(pattern);
+  EXPECT_TRUE(std::filesystem::is_empty(directory.path())) << "a file was left";
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 #include <base/unix_socket.hpp>
-#include <transport/shm/shm_setup.hpp>
+#include <transport/shm/shm_transport.hpp>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -94,8 +94,8 @@ class ShmSetup : public ::testing::Test {
   }
 
   Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Arena> arena) {
-    auto channel =
-        std::async(std::launch::async, [&] { return shm::connect(options, std::move(arena)); });
+    auto channel = std::async(std::launch::async,
+                              [&] { return shm::Transport::connect(options, std::move(arena)); });
     EXPECT_TRUE(serve_until([&] { return channel.wait_for(0s) == std::future_status::ready; }));
     return channel.get();
   }
@@ -318,7 +318,7 @@ TEST_F(ShmSetup, WaitsForDescriptorsInsteadOfSpinning) {
 TEST_F(ShmSetup, SaysWhichWorkerDidNotAnswer) {
   auto options = this->options(3);
   options.timeout = 20ms;
-  const auto channel = shm::connect(options, arena_);  // nobody serves
+  const auto channel = shm::Transport::connect(options, arena_);  // nobody serves
   ASSERT_FALSE(channel);
   EXPECT_EQ(channel.error().kind(), ErrorKind::kDisconnected);
   EXPECT_NE(std::string(channel.error().what()).find("worker 3 did not answer"), std::string::npos);
@@ -328,7 +328,7 @@ TEST_F(ShmSetup, RefusesUnusableSlotsBeforeItAsks) {
   for (const std::uint32_t slots : {0u, 3u, 2048u}) {
     auto options = this->options();
     options.slots = slots;
-    const auto channel = shm::connect(options, arena_);
+    const auto channel = shm::Transport::connect(options, arena_);
     ASSERT_FALSE(channel);
     EXPECT_EQ(channel.error().kind(), ErrorKind::kInvalid);
   }
@@ -437,7 +437,7 @@ TEST(ShmConnect, BelievesNoFalseExecutor) {
     options.address = executor.name();
     options.slots = kSlots;
     options.timeout = kPatience;
-    const auto channel = shm::connect(options, arena);
+    const auto channel = shm::Transport::connect(options, arena);
     ASSERT_FALSE(channel) << c.text;
     EXPECT_EQ(channel.error().kind(), c.kind) << channel.error().what();
     EXPECT_NE(std::string(channel.error().what()).find(c.text), std::string::npos)

@@ -3,7 +3,7 @@
 
 #include "process.hpp"
 #include "tcp_pair.hpp"
-#include <transport/tcp/tcp_setup.hpp>
+#include <transport/tcp/tcp_transport.hpp>
 
 #include <net/if.h>
 #include <netinet/in.h>
@@ -76,7 +76,7 @@ ClientChannel connect_to(const std::string& address, const std::shared_ptr<Arena
   ConnectOptions options;
   options.address = address;
   options.peer_timeout = peer_timeout;
-  return connect(options, arena).value_or_throw();
+  return Transport::connect(options, arena).value_or_throw();
 }
 
 TEST(TcpDeath, OfAClientInALargeInputIsSeenWhileTheWorkerIsBusy) {

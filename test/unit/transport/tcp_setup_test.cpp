@@ -1,6 +1,6 @@
 #include "process.hpp"
 #include "tcp_pair.hpp"
-#include <transport/tcp/tcp_setup.hpp>
+#include <transport/tcp/tcp_transport.hpp>
 
 #include <netinet/in.h>
 
@@ -98,12 +98,12 @@ TEST_F(TcpSetup, ListensAtAllAddressesWhenToldNone) {
   ASSERT_EQ(address.substr(0, 2), "*:");
   const std::string port = address.substr(1);
   {
-    const auto client = connect(options("127.0.0.1" + port), arena_);
+    const auto client = Transport::connect(options("127.0.0.1" + port), arena_);
     EXPECT_TRUE(client) << client.error().what();
   }
   ASSERT_TRUE(conformance::await([&] { return ended_ == 1; }));
   {
-    const auto client = connect(options("localhost" + port), arena_);
+    const auto client = Transport::connect(options("localhost" + port), arena_);
     EXPECT_TRUE(client) << client.error().what();
   }
   ASSERT_TRUE(conformance::await([&] { return ended_ == 2; }));
@@ -114,7 +114,7 @@ TEST_F(TcpSetup, ListensAtAllAddressesWhenToldNone) {
   if (!six.valid() || ::bind(six.get(), reinterpret_cast<sockaddr*>(&own), sizeof(own)) != 0) {
     GTEST_SKIP() << "this machine has no IPv6";
   }
-  const auto client = connect(options("[::1]" + port), arena_);
+  const auto client = Transport::connect(options("[::1]" + port), arena_);
   EXPECT_TRUE(client) << client.error().what();
 }
 
@@ -192,7 +192,8 @@ TEST_F(TcpSetup, HoldsNoMoreSilentConnectionsThanItMay) {
   serve();
   std::vector<base::Fd> silent;
   for (std::size_t i = 0; i < 3 * kMaxPending; ++i) silent.push_back(raw_connection());
-  const auto client = connect(options(listener_->address()), arena_);  // after their time
+  const auto client =
+      Transport::connect(options(listener_->address()), arena_);  // after their time
   EXPECT_TRUE(client) << client.error().what();
   EXPECT_LE(most_fds_, kMaxPending + 2);
 }
@@ -207,7 +208,7 @@ TEST_F(TcpSetup, DoesNotTakeAnotherProgramForAnExecutor) {
       (void)receive_exactly(socket.get(), sizeof(Hello));
       if (talks) send_all(socket.get(), "SSH-2.0-somebody", 16);
     });
-    const auto client = connect(options(address), arena_);
+    const auto client = Transport::connect(options(address), arena_);
     other.join();
     ASSERT_FALSE(client);
     EXPECT_EQ(client.error().kind(), talks ? ErrorKind::kInvalid : ErrorKind::kDisconnected)
@@ -219,7 +220,7 @@ TEST_F(TcpSetup, TellsAnEndBeforeItGivesTheWorkerToTheNext) {
   listen("127.0.0.1");
   serve();
   for (int i = 0; i < 50; ++i) {
-    auto client = connect(options(listener_->address()), arena_);
+    auto client = Transport::connect(options(listener_->address()), arena_);
     ASSERT_TRUE(client) << client.error().what();
     client->close();
     ASSERT_TRUE(conformance::await([&] { return ended_ == i + 1; }));

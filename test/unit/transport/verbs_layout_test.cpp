@@ -1,7 +1,7 @@
 // What of the verbs transport needs no device: its words, its layouts, its errors.
 
 #include <transport/verbs/verbs_devices.hpp>
-#include <transport/verbs/verbs_setup.hpp>
+#include <transport/verbs/verbs_transport.hpp>
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -144,7 +144,7 @@ TEST(Devices, MissingAltogetherMakeAnErrorThatSaysSo) {
       << listener.error().what();
   ConnectOptions options;
   options.address = "10.0.2.15:4711";
-  const auto client = connect(options, Arena::create(1 << 20).value_or_throw());
+  const auto client = Transport::connect(options, Arena::create(1 << 20).value_or_throw());
   ASSERT_FALSE(client);
   EXPECT_EQ(client.error().kind(), ErrorKind::kUnsupported);
   EXPECT_TRUE(devices().value_or_throw().empty());

@@ -1,3 +1,4 @@
+#include "support/temp_directory.hpp"
 #include <wire/manager_address.hpp>
 
 #include <gtest/gtest.h>
@@ -13,14 +14,8 @@ namespace {
 class ManagerAddress : public testing::Test {
  protected:
   ManagerAddress() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "sublet-test-XXXXXX").string();
-    directory_ = ::mkdtemp(pattern.data());
     ::unsetenv("SUBLET_MANAGER");
     ::unsetenv("SUBLET_MANAGER_DIR");
-  }
-  ~ManagerAddress() override {
-    std::error_code ignored;
-    std::filesystem::remove_all(directory_, ignored);
   }
   void write(const std::string& text) {
     std::ofstream(directory_ + "/" + kManagerAddressFile) << text;
@@ -30,7 +25,8 @@ class ManagerAddress : public testing::Test {
     return found ? "found " + found->address : found.error().what();
   }
 
-  std::string directory_;
+  const test::TempDirectory temporary_;
+  const std::string& directory_ = temporary_.path();
 };
 
 TEST_F(ManagerAddress, IsReadAsItWasWritten) {

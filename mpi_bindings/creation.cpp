@@ -1,0 +1,243 @@
+#include "creation.hpp"
+
+#include "agreement.hpp"
+#include "grant_parcel.hpp"
+#include "job_cores.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <climits>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace sublet::mpi {
+namespace {
+
+/// One create() under way. Every rank walks through all steps whatever goes wrong on it, because
+/// each is, or is followed by, a message that others wait for.
+class Creation {
+ public:
+  Creation(Attachment& attachment, AllocatorOptions options)
+      : attachment_(attachment),
+        options_(std::move(options)),
+        comm_(attachment.comm()),
+        rank_(attachment.rank()),
+        size_(attachment.size()) {}
+
+  Result<void> run() {
+    outcome_.attempt("reading Sublet's options", [&]() -> Result<void> {
+      auto complete = options_.session.completed();
+      if (!complete) return tl::unexpected<Error>(complete.error());
+      options_.session = std::move(*complete);
+      return {};
+    });
+    attachment_.forget_ended();
+    // Grants lapse when nobody claims them for some seconds: ask once all ranks are here.
+    outcome_.note_mpi(MPI_Barrier(comm_), "waiting for all ranks to ask for workers");
+    job_cores_ = gather_job_cores(comm_, outcome_);
+    for (int attempt = 1;; ++attempt) {
+      if (rank_ == 0) outcome_.attempt("asking for workers", [this] { return request_for_all(); });
+      scatter();
+      if (has_grants_) outcome_.attempt("claiming workers", [this] { return claim(); });
+      auto agreed = outcome_.agree(comm_);
+      if (agreed) return agreed;
+      give_back();
+      if (attempt == kMaxAttempts || !has_lost_a_node(agreed.error())) return agreed;
+      outcome_ = Outcome();
+      std::this_thread::sleep_for(kAskAgain);
+    }
+  }
+
+  Created created;
+
+ private:
+  [[nodiscard]] std::uint64_t workers() const {
+    return std::uint64_t{options_.workers_per_rank} * static_cast<std::uint64_t>(size_);
+  }
+  [[nodiscard]] std::uint64_t oversubscribe() const {
+    return std::max(options_.session.private_oversubscribe, 1u);
+  }
+
+  static constexpr int kMaxAttempts = 8;  ///< As many as for a lease without MPI.
+  static constexpr auto kAskAgain = std::chrono::milliseconds(5);
+
+  /// The same on all ranks: a node left or died between its grant and a rank's claim. Others may
+  /// have room.
+  [[nodiscard]] bool has_lost_a_node(const Error& agreed) const {
+    return has_grants_ &&
+           (agreed.kind() == ErrorKind::kDenied || agreed.kind() == ErrorKind::kDisconnected);
+  }
+
+  void give_back() {
+    if (created.lease.valid()) created.lease.release();
+    created.lease = Lease();
+    created.session.give_back(std::exchange(granted_, {}));
+  }
+
+  /// Rank 0's session. A private manager is to use the cores that no rank is bound to
+  /// first.
+  Result<Session> open_session() {
+    SessionOptions options = options_.session;
+    if (options.private_avoid.empty()) options.private_avoid = job_cores_.ranks;
+    return Session::open(options);
+  }
+
+  /// For all ranks, a part each.
+  [[nodiscard]] LeaseRequest lease_request() const {
+    LeaseRequest request;
+    request.cores = options_.workers_per_rank;
+    request.parts = static_cast<std::uint32_t>(size_);
+    request.memory_bytes = options_.memory_bytes_per_rank;
+    request.duration = options_.duration;
+    request.placement = options_.placement;
+    request.hot_timeout = options_.hot_timeout;
+    request.arena_bytes = options_.arena_bytes;
+    request.worker_wait = options_.worker_wait;
+    return request;
+  }
+
+  Result<void> request_for_all() {
+    if (!is_open_) {
+      auto opened = open_session();
+      if (!opened) return tl::unexpected<Error>(std::move(opened.error()));
+      created.session = std::move(*opened);
+      is_open_ = true;
+    }
+    if (created.session.manager_is_private() && job_cores_.nodes > 1) return no_manager_for_nodes();
+
+    auto grants = created.session.request(lease_request());
+    if (!grants) return tl::unexpected<Error>(refused(grants.error()));
+    granted_ = *grants;
+    return pack(*grants);
+  }
+
+  Error refused(const Error& why) {
+    Error error = with_context("no workers for the communicator of " + std::to_string(size_) +
+                                   (size_ == 1 ? " rank" : " ranks"),
+                               why);
+    if (!created.session.manager_is_private()) return error;
+    std::uint64_t cores = 0;
+    std::uint64_t free = 0;
+    if (const auto nodes = created.session.nodes()) {
+      for (const NodeInfo& node : *nodes) {
+        cores += node.cores;
+        free += node.free_cores;
+      }
+    }
+    if (cores == 0 || free >= workers()) return error;
+    const std::uint64_t wanted = cores - free + workers();
+    return Error(error.kind(),
+                 std::string(error.what()) +
+                     "; to share this node's cores, set SUBLET_PRIVATE_OVERSUBSCRIBE (or "
+                     "SessionOptions::private_oversubscribe) to " +
+                     std::to_string((wanted * oversubscribe() + cores - 1) / cores),
+                 error.system_errno());
+  }
+
+  tl::unexpected<Error> no_manager_for_nodes() const {
+    return fail(ErrorKind::kUnsupported,
+                "no workers for the communicator of " + std::to_string(size_) +
+                    " ranks: they run on " + std::to_string(job_cores_.nodes) +
+                    " nodes, and without a resource manager rank 0 can only lease cores of its "
+                    "own; start `sublet resource-manager` on one node and `sublet "
+                    "executor-manager` on each (`sublet slurm template` has scripts that do), and "
+                    "set SUBLET_MANAGER or SUBLET_MANAGER_DIR");
+  }
+
+  Result<void> pack(std::vector<Grant>& grants) {
+    std::vector<std::vector<Grant>> by_rank(static_cast<std::size_t>(size_));
+    for (Grant& grant : grants) {
+      if (grant.part >= by_rank.size()) {
+        return fail(ErrorKind::kInternal, "the resource manager granted part " +
+                                              std::to_string(grant.part) + " of " +
+                                              std::to_string(size_));
+      }
+      by_rank[grant.part].push_back(std::move(grant));
+    }
+    std::vector<std::byte> all;
+    std::vector<int> sizes;
+    for (std::size_t rank = 0; rank < by_rank.size(); ++rank) {
+      if (by_rank[rank].empty()) {
+        return fail(ErrorKind::kInternal,
+                    "the resource manager granted nothing to rank " + std::to_string(rank));
+      }
+      const auto bytes = to_parcel(by_rank[rank]);
+      all.insert(all.end(), bytes.begin(), bytes.end());
+      if (all.size() > INT_MAX) {
+        return fail(ErrorKind::kUnsupported, "the grants of " + std::to_string(size_) +
+                                                 " ranks are too large for one MPI message");
+      }
+      sizes.push_back(static_cast<int>(bytes.size()));
+    }
+    all_ = std::move(all);
+    sizes_ = std::move(sizes);
+    return {};
+  }
+
+  /// Rank 0 tells each rank how long its parcel is, then sends it: nothing when it has failed.
+  void scatter() {
+    std::vector<int> offsets;
+    if (rank_ == 0) {
+      sizes_.resize(static_cast<std::size_t>(size_));
+      int offset = 0;
+      for (const int bytes : sizes_) {
+        offsets.push_back(offset);
+        offset += bytes;
+      }
+    }
+    int mine = 0;
+    outcome_.note_mpi(MPI_Scatter(sizes_.data(), 1, MPI_INT, &mine, 1, MPI_INT, 0, comm_),
+                      "telling each rank the size of its grants");
+    mine_.resize(static_cast<std::size_t>(mine));
+    outcome_.note_mpi(MPI_Scatterv(all_.data(), sizes_.data(), offsets.data(), MPI_BYTE,
+                                   mine_.data(), mine, MPI_BYTE, 0, comm_),
+                      "sending each rank its grants");
+    has_grants_ = mine > 0;
+  }
+
+  Result<void> claim() {
+    auto grants = from_parcel(mine_);
+    if (!grants) return tl::unexpected<Error>(std::move(grants.error()));
+    const std::string context = "rank " + std::to_string(rank_) + " could not claim its workers";
+    if (!is_open_) {
+      auto opened = Session::open_detached(options_.session);
+      if (!opened) return tl::unexpected<Error>(with_context(context, opened.error()));
+      created.session = std::move(*opened);
+      is_open_ = true;
+    }
+    LeaseRequest request = lease_request();
+    request.parts = 1;
+    auto claimed = created.session.claim(*grants, request);
+    if (!claimed) return tl::unexpected<Error>(with_context(context, claimed.error()));
+    created.lease = std::move(*claimed);
+    return {};
+  }
+
+  Attachment& attachment_;
+  AllocatorOptions options_;
+  MPI_Comm comm_;
+  int rank_;
+  int size_;
+  Outcome outcome_;
+  JobCores job_cores_;          ///< Rank 0.
+  std::vector<Grant> granted_;  ///< Rank 0: of all ranks.
+  std::vector<int> sizes_;      ///< Rank 0: of each rank's grants in bytes.
+  std::vector<std::byte> all_;  ///< Rank 0: the grants of all, one rank after the other.
+  std::vector<std::byte> mine_;
+  bool has_grants_ = false;
+  bool is_open_ = false;  ///< The session of this rank.
+};
+
+}  // namespace
+
+Result<Created> lease_for_ranks(Attachment& attachment, const AllocatorOptions& options) {
+  Creation creation(attachment, options);
+  if (auto done = creation.run(); !done) return tl::unexpected<Error>(std::move(done.error()));
+  return std::move(creation.created);
+}
+
+}  // namespace sublet::mpi
