@@ -11,18 +11,23 @@ if(SUBLET_SANITIZE)
   target_link_options(sublet_flags INTERFACE -fsanitize=${_sanitize})
 endif()
 
-# sublet_hide_names(TARGET [EXPORTS PATTERN...]): of TARGET, or of the shared library that it becomes
-# part of, only what SUBLET_API marks is visible outside. EXPORTS is for the shared library itself:
-# names that fit no pattern stay inside, even where the headers of std or Boost mark them as visible.
+# sublet_hide_names(TARGET [EXPORTS PATTERN... [C_EXPORTS PATTERN...]]): of TARGET, or of the shared
+# library that it becomes part of, only what SUBLET_API or SUBLET_C_API marks is visible outside. EXPORTS
+# is for the shared library itself: names that fit no pattern stay inside, even where the headers of std
+# or Boost mark them as visible. C_EXPORTS are names of C.
 function(sublet_hide_names target)
-  cmake_parse_arguments(arg "" "" "EXPORTS" ${ARGN})
+  cmake_parse_arguments(arg "" "" "EXPORTS;C_EXPORTS" ${ARGN})
   set_target_properties(${target} PROPERTIES
     CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
   if(arg_EXPORTS)
     list(JOIN arg_EXPORTS "; " SUBLET_EXPORT_PATTERNS)
+    set(SUBLET_C_EXPORT_PATTERNS "")
+    foreach(_pattern IN LISTS arg_C_EXPORTS)
+      string(APPEND SUBLET_C_EXPORT_PATTERNS "${_pattern}; ")
+    endforeach()
     set(_script "${CMAKE_CURRENT_BINARY_DIR}/${target}.map")
     file(CONFIGURE OUTPUT "${_script}" CONTENT
-      "{ global: extern \"C++\" { @SUBLET_EXPORT_PATTERNS@; }; local: *; };\n" @ONLY)
+      "{ global: @SUBLET_C_EXPORT_PATTERNS@extern \"C++\" { @SUBLET_EXPORT_PATTERNS@; }; local: *; };\n" @ONLY)
     target_link_options(${target} PRIVATE "LINKER:--version-script=${_script}")
     set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS "${_script}")
   endif()
@@ -38,6 +43,18 @@ function(sublet_module name)
     "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/runtime>"
     "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/runtime/include>")
   target_link_libraries(sublet_${name} PRIVATE sublet_flags PUBLIC ${arg_USES})
+endfunction()
+
+# sublet_fortran(NAME SOURCES... USES...): a static library of Fortran modules, whose .mod files lie in a
+# folder of their own.
+function(sublet_fortran name)
+  cmake_parse_arguments(arg "" "" "SOURCES;USES" ${ARGN})
+  add_library(${name} STATIC ${arg_SOURCES})
+  set(_modules "${CMAKE_CURRENT_BINARY_DIR}/modules")
+  set_target_properties(${name} PROPERTIES Fortran_MODULE_DIRECTORY "${_modules}")
+  target_compile_options(${name} PRIVATE -std=f2018 -Wall -Wextra $<$<BOOL:${SUBLET_WERROR}>:-Werror>)
+  target_include_directories(${name} PUBLIC "$<BUILD_INTERFACE:${_modules}>")
+  target_link_libraries(${name} PUBLIC ${arg_USES})
 endfunction()
 
 # Headers of others that many files of a kind include: parsed once for all of them. Never headers of our
