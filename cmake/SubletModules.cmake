@@ -11,18 +11,23 @@ if(SUBLET_SANITIZE)
   target_link_options(sublet_flags INTERFACE -fsanitize=${_sanitize})
 endif()
 
-# sublet_hide_names(TARGET [EXPORTS PATTERN...]): of TARGET, or of the shared library that it becomes
-# part of, only what SUBLET_API marks is visible outside. EXPORTS is for the shared library itself:
-# names that fit no pattern stay inside, even where the headers of std or Boost mark them as visible.
+# sublet_hide_names(TARGET [EXPORTS PATTERN... [C_EXPORTS PATTERN...]]): of TARGET, or of the shared
+# library that it becomes part of, only what SUBLET_API or SUBLET_C_API marks is visible outside. EXPORTS
+# is for the shared library itself: names that fit no pattern stay inside, even where the headers of std
+# or Boost mark them as visible. C_EXPORTS are names of C.
 function(sublet_hide_names target)
-  cmake_parse_arguments(arg "" "" "EXPORTS" ${ARGN})
+  cmake_parse_arguments(arg "" "" "EXPORTS;C_EXPORTS" ${ARGN})
   set_target_properties(${target} PROPERTIES
     CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
   if(arg_EXPORTS)
     list(JOIN arg_EXPORTS "; " SUBLET_EXPORT_PATTERNS)
+    set(SUBLET_C_EXPORT_PATTERNS "")
+    foreach(_pattern IN LISTS arg_C_EXPORTS)
+      string(APPEND SUBLET_C_EXPORT_PATTERNS "${_pattern}; ")
+    endforeach()
     set(_script "${CMAKE_CURRENT_BINARY_DIR}/${target}.map")
     file(CONFIGURE OUTPUT "${_script}" CONTENT
-      "{ global: extern \"C++\" { @SUBLET_EXPORT_PATTERNS@; }; local: *; };\n" @ONLY)
+      "{ global: @SUBLET_C_EXPORT_PATTERNS@extern \"C++\" { @SUBLET_EXPORT_PATTERNS@; }; local: *; };\n" @ONLY)
     target_link_options(${target} PRIVATE "LINKER:--version-script=${_script}")
     set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS "${_script}")
   endif()

@@ -1,10 +1,12 @@
 // SessionOptions::load: the defaults, then the file, then the environment, then the flags.
 
+#include <client/session_option.hpp>
 #include <sublet/session.hpp>
 #include <transport/any/kind.hpp>
 
 #include <boost/program_options.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <string>
@@ -162,9 +164,7 @@ Result<void> from_flags(SessionOptions& options, int& argc, char** argv) {
     const std::size_t equals = argument.find('=');
     const std::string name = argument.substr(
         kPrefix.size(), equals == std::string::npos ? equals : equals - kPrefix.size());
-    bool known = false;
-    for (const Named& option : kNames) known = known || name == option.name;
-    if (!known) {
+    if (!client::is_session_option(name)) {
       std::string names;
       for (const Named& option : kNames) names += std::string(" --sublet-") + option.name;
       return fail(ErrorKind::kInvalid,
@@ -186,6 +186,15 @@ Result<void> from_flags(SessionOptions& options, int& argc, char** argv) {
 }
 
 }  // namespace
+
+bool client::is_session_option(const std::string& name) {
+  return std::ranges::any_of(kNames, [&](const Named& option) { return name == option.name; });
+}
+
+Result<void> client::set_session_option(SessionOptions& options, const std::string& source,
+                                        const std::string& name, const std::string& value) {
+  return set(options, source, name, value);
+}
 
 Result<SessionOptions> SessionOptions::load(int* argc, char** argv) {
   SessionOptions options;

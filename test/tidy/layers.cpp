@@ -37,6 +37,7 @@ const std::vector<Module>& modules() {
        "runtime/transport/any/",
        {"public", "base", "topology", "wire", "transport", "common", kEachTransport}},
       {"client", "runtime/client/", {"public", "base", "topology", "wire", "transport", "any"}},
+      {"c", "runtime/c/", {"public", "base", "client"}},
       // The benchmarks use the public API and, for what they compare with, the transports'
       // contract; the bare libfabric exchange takes the provider that the transport would.
       {"bench",

@@ -50,7 +50,7 @@ class OutputTooLarge : public std::exception {
 /// One invocation seen from inside a typed function. Valid until the function returns.
 class FunctionCall {
  public:
-  explicit FunctionCall(sublet_call& call) noexcept : call_(call) {}
+  explicit FunctionCall(struct sublet_call& call) noexcept : call_(call) {}
 
   [[nodiscard]] std::size_t input_size() const noexcept { return call_.input_size; }
   [[nodiscard]] std::size_t output_capacity() const noexcept { return call_.output_capacity; }
@@ -80,7 +80,7 @@ class FunctionCall {
   }
 
  private:
-  sublet_call& call_;
+  struct sublet_call& call_;
 };
 
 namespace detail {
@@ -88,7 +88,7 @@ namespace detail {
 /// Runs `body` and turns what it throws of Sublet's own into the C form's return value. Other
 /// exceptions pass through to the executor, which names them.
 template <class Body>
-std::int32_t run_typed(sublet_call* call, Body&& body) {
+std::int32_t run_typed(struct sublet_call* call, Body&& body) {
   try {
     body();
     return 0;
@@ -101,7 +101,7 @@ std::int32_t run_typed(sublet_call* call, Body&& body) {
 }
 
 template <class Parameter, class Out>
-std::int32_t run_fixed(sublet_call* call, void (*body)(Parameter, Out&)) {
+std::int32_t run_fixed(struct sublet_call* call, void (*body)(Parameter, Out&)) {
   using In = std::remove_cvref_t<Parameter>;
   return run_typed(call, [&] {
     if (call->input_size != sizeof(In)) {
@@ -170,8 +170,8 @@ struct FixedSignature<void (*)(Parameter, Out&)> {
   static void sublet_body_##name(__VA_ARGS__);                                                    \
   SUBLET_DETAIL_DESCRIBE(name,                                                                    \
                          ::sublet::detail::FixedSignature<decltype(&sublet_body_##name)>::kInfo); \
-  SUBLET_EXPORT std::int32_t name(sublet_call* call);                                             \
-  std::int32_t name(sublet_call* call) {                                                          \
+  SUBLET_EXPORT std::int32_t name(struct sublet_call* call);                                      \
+  std::int32_t name(struct sublet_call* call) {                                                   \
     return ::sublet::detail::run_fixed(call, &sublet_body_##name);                                \
   }                                                                                               \
   static void sublet_body_##name(__VA_ARGS__)
@@ -181,8 +181,8 @@ struct FixedSignature<void (*)(Parameter, Out&)> {
 #define SUBLET_CALL_FUNCTION(name, parameter)                           \
   static void sublet_body_##name(parameter);                            \
   SUBLET_DETAIL_DESCRIBE(name, {SUBLET_FUNCTION_ABI_VERSION, 0, 0, 0}); \
-  SUBLET_EXPORT std::int32_t name(sublet_call* call);                   \
-  std::int32_t name(sublet_call* call) {                                \
+  SUBLET_EXPORT std::int32_t name(struct sublet_call* call);            \
+  std::int32_t name(struct sublet_call* call) {                         \
     return ::sublet::detail::run_typed(call, [&] {                      \
       ::sublet::FunctionCall wrapped(*call);                            \
       sublet_body_##name(wrapped);                                      \

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <sublet/session.hpp>
+
+#include <string>
+
+namespace sublet::client {
+
+/// True when the configuration file may have an option of this name.
+[[nodiscard]] bool is_session_option(const std::string& name);
+
+/// Sets one of these. `source` says where the value was found, for the error.
+Result<void> set_session_option(SessionOptions& options, const std::string& source,
+                                const std::string& name, const std::string& value);
+
+}  // namespace sublet::client
