@@ -45,6 +45,18 @@ function(sublet_module name)
   target_link_libraries(sublet_${name} PRIVATE sublet_flags PUBLIC ${arg_USES})
 endfunction()
 
+# sublet_fortran(NAME SOURCES... USES...): a static library of Fortran modules, whose .mod files lie in a
+# folder of their own.
+function(sublet_fortran name)
+  cmake_parse_arguments(arg "" "" "SOURCES;USES" ${ARGN})
+  add_library(${name} STATIC ${arg_SOURCES})
+  set(_modules "${CMAKE_CURRENT_BINARY_DIR}/modules")
+  set_target_properties(${name} PROPERTIES Fortran_MODULE_DIRECTORY "${_modules}")
+  target_compile_options(${name} PRIVATE -std=f2018 -Wall -Wextra $<$<BOOL:${SUBLET_WERROR}>:-Werror>)
+  target_include_directories(${name} PUBLIC "$<BUILD_INTERFACE:${_modules}>")
+  target_link_libraries(${name} PUBLIC ${arg_USES})
+endfunction()
+
 # Headers of others that many files of a kind include: parsed once for all of them. Never headers of our
 # own, whose every change would compile everything again.
 set(SUBLET_PRECOMPILED_STD <algorithm> <array> <atomic> <chrono> <filesystem> <fstream> <functional>
