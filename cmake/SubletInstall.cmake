@@ -1,9 +1,11 @@
 # What `cmake --install` puts where, and how other projects find it: find_package(Sublet),
-# find_package(Sublet COMPONENTS mpi), pkg-config sublet, pkg-config sublet-mpi.
+# find_package(Sublet COMPONENTS mpi fortran), pkg-config sublet, sublet-mpi, sublet-f08, sublet-mpi-f08.
 #
-#   include/sublet/           the public headers
+#   include/                  the public headers: sublet.h and sublet_mpi.h for C, sublet/ for C++
+#   include/sublet/fortran/   the Fortran modules, for the version of gfortran that made them
 #   lib/libsublet.so.MAJOR    Sublet::runtime
 #   lib/libsublet_mpi.*       Sublet::mpi
+#   lib/libsublet_f08.a       Sublet::fortran;  lib/libsublet_mpi_f08.a  Sublet::mpi_fortran
 #   bin/sublet                the command
 #   libexec/sublet/           what it starts or loads: sublet-executor, the benchmarks' parts
 #   share/sublet/slurm/       batch scripts for Slurm, which `sublet slurm template` prints as well
@@ -48,6 +50,7 @@ if(TARGET sublet_runtime)
   install(DIRECTORY runtime/include/sublet "${PROJECT_BINARY_DIR}/runtime/include/sublet"
     DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
     FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h")
+  install(FILES runtime/include/sublet.h DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
   install(TARGETS sublet_runtime EXPORT SubletRuntime
     LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
     ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
@@ -71,11 +74,32 @@ if(TARGET sublet_mpi)
   target_compile_definitions(sublet_mpi INTERFACE ${SUBLET_MPI_DEFINITIONS})
   install(DIRECTORY mpi_bindings/include/sublet DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
     FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h")
+  install(FILES mpi_bindings/include/sublet_mpi.h DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
   install(TARGETS sublet_mpi EXPORT SubletMpi
     LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
     ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
   install(EXPORT SubletMpi NAMESPACE Sublet:: DESTINATION "${SUBLET_INSTALL_CMAKEDIR}")
   _sublet_install_pc(sublet-mpi)
+endif()
+
+# A library of Fortran modules with their .mod files, as Sublet::NAME.
+function(_sublet_install_fortran target name export)
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
+  get_target_property(_modules ${target} Fortran_MODULE_DIRECTORY)
+  set(_directory "${CMAKE_INSTALL_INCLUDEDIR}/sublet/fortran")
+  target_include_directories(${target} INTERFACE "$<INSTALL_INTERFACE:${_directory}>")
+  install(DIRECTORY "${_modules}/" DESTINATION "${_directory}" FILES_MATCHING PATTERN "*.mod")
+  install(TARGETS ${target} EXPORT ${export} ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+  install(EXPORT ${export} NAMESPACE Sublet:: DESTINATION "${SUBLET_INSTALL_CMAKEDIR}")
+endfunction()
+
+if(TARGET sublet_f08)
+  _sublet_install_fortran(sublet_f08 fortran SubletFortran)
+  _sublet_install_pc(sublet-f08)
+endif()
+if(TARGET sublet_mpi_f08)
+  _sublet_install_fortran(sublet_mpi_f08 mpi_fortran SubletMpiFortran)
+  _sublet_install_pc(sublet-mpi-f08)
 endif()
 
 _sublet_install_program(sublet "${CMAKE_INSTALL_BINDIR}" "${_from_bin}")

@@ -9,16 +9,20 @@ export PKG_CONFIG_PATH=$prefix/$LIBDIR/pkgconfig
 rm -rf "$work"
 mkdir -p "$work"
 case $consumer in
-  runtime) compiler=$CXX package=sublet ;;
-  mpi) compiler=mpicxx package=sublet-mpi ;;
+  runtime) compiler=$CXX package=sublet source=runtime.cpp standard=c++20 ;;
+  mpi) compiler=mpicxx package=sublet-mpi source=mpi.cpp standard=c++20 ;;
+  c) compiler=gcc package=sublet source=c.c standard=c11 ;;
+  c_mpi) compiler=mpicc package=sublet-mpi source=c_mpi.c standard=c11 ;;
+  fortran) compiler=gfortran package=sublet-f08 source=fortran.f90 standard=f2018 ;;
 esac
 read -ra flags <<<"$(pkg-config --cflags --libs "$package")"
 # As the project's README says.
 rpath=-Wl,-rpath,$(pkg-config --variable=libdir "$package")
-"$compiler" -std=c++20 "$source_dir/$consumer.cpp" -o "$work/$consumer" "${flags[@]}" "$rpath"
+"$compiler" -std="$standard" "$source_dir/$source" -o "$work/$consumer" "${flags[@]}" "$rpath"
 env -u LD_LIBRARY_PATH "$work/$consumer"
 
-if "$compiler" -std=c++17 -fsyntax-only "$source_dir/$consumer.cpp" "${flags[@]}" 2>"$work/errors"; then
+[[ $standard == c++20 ]] || exit 0
+if "$compiler" -std=c++17 -fsyntax-only "$source_dir/$source" "${flags[@]}" 2>"$work/errors"; then
   echo "the headers are compiled as C++17" >&2
   exit 1
 fi
