@@ -1,10 +1,9 @@
-/* A program of somebody else's in C, built against the installed Sublet by a C compiler alone. It asks
- * for a manager that is not there and must be told so. */
-
-#include <sublet.h>
+/* A program of somebody else's in C, built against the installed Sublet by a C compiler alone. It
+ * asks for a manager that is not there and must be told so. */
 
 #include <stdio.h>
 #include <string.h>
+#include <sublet.h>
 
 int main(void) {
   sublet_options* options = NULL;
