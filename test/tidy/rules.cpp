@@ -321,8 +321,8 @@ std::vector<Violation> check_public_headers(const std::vector<SourceFile>& files
                    ? ""
                    : "only " + std::string(*library->second.begin()) + " includes it";
       }
-      const bool standard =
-          name == "stdint.h" || name == "stddef.h" || name == "cxxabi.h" || name.find_first_of("/.") == string_view::npos;
+      const bool standard = name == "stdint.h" || name == "stddef.h" || name == "cxxabi.h" ||
+                            name.find_first_of("/.") == string_view::npos;
       return standard ? "" : "a public header includes what is not installed with it";
     });
   }

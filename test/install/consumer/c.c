@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 /* A program of somebody else's in C, built against the installed Sublet by a C compiler alone. It asks
  * for a manager that is not there and must be told so. */
 
@@ -5,6 +6,14 @@
 
 #include <stdio.h>
 #include <string.h>
+=======
+/* A program of somebody else's in C, built against the installed Sublet by a C compiler alone. It
+ * asks for a manager that is not there and must be told so. */
+
+#include <stdio.h>
+#include <string.h>
+#include <sublet.h>
+>>>>>>> h-capi
 
 int main(void) {
   sublet_options* options = NULL;
