@@ -1,19 +1,9 @@
-<<<<<<< HEAD
-/* A program of somebody else's in C, built against the installed Sublet by a C compiler alone. It asks
- * for a manager that is not there and must be told so. */
-
-#include <sublet.h>
-
-#include <stdio.h>
-#include <string.h>
-=======
 /* A program of somebody else's in C, built against the installed Sublet by a C compiler alone. It
  * asks for a manager that is not there and must be told so. */
 
 #include <stdio.h>
 #include <string.h>
 #include <sublet.h>
->>>>>>> h-capi
 
 int main(void) {
   sublet_options* options = NULL;

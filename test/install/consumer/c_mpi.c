@@ -1,15 +1,8 @@
 /* The same with MPI, run as a single rank. */
 
-<<<<<<< HEAD
-#include <sublet_mpi.h>
-
-#include <stdio.h>
-#include <string.h>
-=======
 #include <stdio.h>
 #include <string.h>
 #include <sublet_mpi.h>
->>>>>>> h-capi
 
 int main(int argc, char** argv) {
   MPI_Init(&argc, &argv);
