@@ -19,14 +19,16 @@ class MessageLane {
   MessageLane() = default;
   KJ_DISALLOW_COPY(MessageLane);
 
-  /// Resolves when it is a message's turn. `timer` outlives the lane.
-  kj::Promise<void> enter(kj::Timer& timer);
+  /// Resolves when it is a message's turn: at once for a connection, `who`, that is busy alone.
+  /// `timer` outlives the lane.
+  kj::Promise<void> enter(kj::Timer& timer, const void* who);
 
  private:
   static constexpr unsigned kAtATime = 4;
   kj::Promise<void> serve(kj::Timer& timer);
 
   std::list<kj::Own<kj::PromiseFulfiller<void>>> waiting_;
+  const void* last_ = nullptr;  ///< Who came last; not looked into.
   bool serving_ = false;
   kj::Promise<void> service_ = nullptr;  ///< Runs while somebody waits, and a moment longer.
 };

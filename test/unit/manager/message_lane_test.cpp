@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <deque>
 #include <vector>
 
 namespace sublet::manager {
@@ -17,22 +18,25 @@ class MessageLaneTest : public testing::Test {
   /// One that has to wait, with all before it served.
   kj::Promise<void> waiting() {
     for (;;) {
-      auto next = lane_.enter(timer_);
+      auto next = enter();
       if (!next.poll(scope_)) return next;
     }
   }
+  /// Another connection each time.
+  kj::Promise<void> enter() { return lane_.enter(timer_, &connections_.emplace_back()); }
   void pass_a_moment() { timer_.advanceTo(timer_.now() + 1 * kj::MILLISECONDS); }
 
   kj::EventLoop loop_;
   kj::WaitScope scope_{loop_};
   kj::TimerImpl timer_{kj::origin<kj::TimePoint>()};
   MessageLane lane_;
+  std::deque<char> connections_;
 };
 
 TEST_F(MessageLaneTest, LetsSoManyInAtATimeAndTheOthersInTheirOrder) {
   auto first = waiting();
   std::vector<kj::Promise<void>> more;
-  for (int i = 0; i < 100; ++i) more.push_back(lane_.enter(timer_));
+  for (int i = 0; i < 100; ++i) more.push_back(enter());
   EXPECT_FALSE(first.poll(scope_));
   pass_a_moment();
   EXPECT_TRUE(first.poll(scope_));
@@ -44,11 +48,16 @@ TEST_F(MessageLaneTest, LetsSoManyInAtATimeAndTheOthersInTheirOrder) {
   EXPECT_TRUE(more.back().poll(scope_));
 }
 
+TEST_F(MessageLaneTest, HoldsUpNobodyWhoIsBusyAlone) {
+  const char connection = 0;
+  for (int i = 0; i < 1000; ++i) EXPECT_TRUE(lane_.enter(timer_, &connection).poll(scope_));
+}
+
 TEST_F(MessageLaneTest, ForgetsWhoHasGoneWhileWaiting) {
   std::vector<kj::Promise<void>> gone;
   gone.push_back(waiting());
-  for (int i = 0; i < 100; ++i) gone.push_back(lane_.enter(timer_));
-  auto next = lane_.enter(timer_);
+  for (int i = 0; i < 100; ++i) gone.push_back(enter());
+  auto next = enter();
   gone.clear();
   pass_a_moment();
   EXPECT_TRUE(next.poll(scope_));
