@@ -140,6 +140,26 @@ int sublet_mpi_call(sublet_allocator* allocator, sublet_function* function, cons
                            reply);
 }
 
+// Types of Fortran can only be looked up while MPI works.
+
+int sublet_mpi_call_fint(sublet_allocator* allocator, sublet_function* function, const void* in,
+                         int64_t in_count, MPI_Fint in_type, void* out, int64_t out_count,
+                         MPI_Fint out_type, sublet_reply* reply) {
+  const int code = sublet::mpi::check_allocator(allocator);
+  if (code != SUBLET_SUCCESS) return finish(MPI_COMM_NULL, code);
+  return sublet_mpi_call_c(allocator, function, in, in_count, MPI_Type_f2c(in_type), out, out_count,
+                           MPI_Type_f2c(out_type), reply);
+}
+
+int sublet_mpi_call_init_fint(sublet_allocator* allocator, sublet_function* function,
+                              const void* in, int64_t in_count, MPI_Fint in_type, void* out,
+                              int64_t out_count, MPI_Fint out_type, sublet_mpi_persistent** call) {
+  const int code = sublet::mpi::check_allocator(allocator);
+  if (code != SUBLET_SUCCESS) return finish(MPI_COMM_NULL, code);
+  return sublet_mpi_call_init_c(allocator, function, in, in_count, MPI_Type_f2c(in_type), out,
+                                out_count, MPI_Type_f2c(out_type), call);
+}
+
 int sublet_mpi_start(sublet_mpi_persistent* call) {
   int code = check_handle(call);
   if (code == SUBLET_SUCCESS) code = start(*call);

@@ -102,6 +102,11 @@ SUBLET_C_API int sublet_mpi_call_c(sublet_allocator* allocator, sublet_function*
                                    void* out, MPI_Count out_count, MPI_Datatype out_type,
                                    sublet_reply* reply);
 
+/* The same for handles of Fortran. */
+SUBLET_C_API int sublet_mpi_call_fint(sublet_allocator* allocator, sublet_function* function,
+                                      const void* in, int64_t in_count, MPI_Fint in_type, void* out,
+                                      int64_t out_count, MPI_Fint out_type, sublet_reply* reply);
+
 /* A call that is set up once and started many times. Data must stay where it is until
  * sublet_mpi_call_free; datatypes may be freed at once. */
 typedef struct sublet_mpi_persistent sublet_mpi_persistent;
@@ -114,6 +119,11 @@ SUBLET_C_API int sublet_mpi_call_init_c(sublet_allocator* allocator, sublet_func
                                         const void* in, MPI_Count in_count, MPI_Datatype in_type,
                                         void* out, MPI_Count out_count, MPI_Datatype out_type,
                                         sublet_mpi_persistent** call);
+
+SUBLET_C_API int sublet_mpi_call_init_fint(sublet_allocator* allocator, sublet_function* function,
+                                           const void* in, int64_t in_count, MPI_Fint in_type,
+                                           void* out, int64_t out_count, MPI_Fint out_type,
+                                           sublet_mpi_persistent** call);
 
 /* Packs the input and starts the function. SUBLET_ERR_UNDER_WAY: the call before has not ended.
  * sublet_mpi_startall stops at the first that fails. */
