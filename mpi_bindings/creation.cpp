@@ -87,7 +87,8 @@ class Creation {
   [[nodiscard]] Result<void> check_shares() const {
     const std::uint32_t shared = options_.workers_per_rank;
     if (threads() > 0 && shared % threads() == 0) return {};
-    return fail(ErrorKind::kInvalid, std::to_string(shared) + " workers per rank cannot be shared by " +
+    return fail(ErrorKind::kInvalid, std::to_string(shared) +
+                                         " workers per rank cannot be shared by " +
                                          std::to_string(threads()) +
                                          " threads per rank: workers_per_rank must be a multiple "
                                          "of threads_per_rank, which must not be 0");
@@ -273,10 +274,10 @@ void note_differences(MPI_Comm comm, const AllocatorOptions& options, Outcome& o
   for (std::size_t i = 0; i < kNames.size(); ++i) {
     const std::int64_t most = -least[i + kNames.size()];
     if (least[i] == most) continue;
-    outcome.note(Error(ErrorKind::kInvalid, std::string(kNames[i]) + " differs between the ranks, from " +
-                                                std::to_string(least[i]) + " to " +
-                                                std::to_string(most) +
-                                                "; all must ask for the same"));
+    outcome.note(
+        Error(ErrorKind::kInvalid, std::string(kNames[i]) + " differs between the ranks, from " +
+                                       std::to_string(least[i]) + " to " + std::to_string(most) +
+                                       "; all must ask for the same"));
   }
 }
 

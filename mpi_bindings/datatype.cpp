@@ -111,16 +111,18 @@ Result<void> Elements::describe(MPI_Comm comm, MPI_Count count, MPI_Datatype typ
 
 Result<void> Elements::pack(MPI_Comm comm, const void* from, std::byte* packed) const {
   const auto* memory = static_cast<const std::byte*>(from);
-  return in_steps(count_, [&](MPI_Count at, std::size_t to, int elements, int bytes) -> Result<void> {
-    int position = 0;
-    const int code =
-        MPI_Pack(memory + at, elements, type_, packed + to, bytes, &position, comm);
-    if (code != MPI_SUCCESS) return tl::unexpected<Error>(mpi_error(code, "packing an input"));
-    if (position == bytes) return {};
-    return fail(ErrorKind::kUnsupported,
-                "packing an input: MPI packed " + std::to_string(bytes) + " bytes of values into " +
-                    std::to_string(position) + ", in a form that functions cannot read");
-  });
+  return in_steps(
+      count_, [&](MPI_Count at, std::size_t to, int elements, int bytes) -> Result<void> {
+        int position = 0;
+        const int code =
+            MPI_Pack(memory + at, elements, type_, packed + to, bytes, &position, comm);
+        if (code != MPI_SUCCESS) return tl::unexpected<Error>(mpi_error(code, "packing an input"));
+        if (position == bytes) return {};
+        return fail(ErrorKind::kUnsupported, "packing an input: MPI packed " +
+                                                 std::to_string(bytes) + " bytes of values into " +
+                                                 std::to_string(position) +
+                                                 ", in a form that functions cannot read");
+      });
 }
 
 Result<void> Elements::unpack(MPI_Comm comm, const std::byte* packed, std::size_t size,
@@ -134,13 +136,14 @@ Result<void> Elements::unpack(MPI_Comm comm, const std::byte* packed, std::size_
   }
   auto* memory = static_cast<std::byte*>(to);
   const auto count = static_cast<MPI_Count>(size / element_bytes_);
-  return in_steps(count, [&](MPI_Count at, std::size_t from, int elements, int bytes) -> Result<void> {
-    int position = 0;
-    const int code =
-        MPI_Unpack(packed + from, bytes, &position, memory + at, elements, type_, comm);
-    if (code == MPI_SUCCESS) return {};
-    return tl::unexpected<Error>(mpi_error(code, "unpacking an output"));
-  });
+  return in_steps(
+      count, [&](MPI_Count at, std::size_t from, int elements, int bytes) -> Result<void> {
+        int position = 0;
+        const int code =
+            MPI_Unpack(packed + from, bytes, &position, memory + at, elements, type_, comm);
+        if (code == MPI_SUCCESS) return {};
+        return tl::unexpected<Error>(mpi_error(code, "unpacking an output"));
+      });
 }
 
 void Elements::release() noexcept {

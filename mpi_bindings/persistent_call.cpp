@@ -70,11 +70,12 @@ void PersistentCall::State::take(const Reply& reply) noexcept {
   reply_ = reply;
   if (!reply.ok() || out_.is_dense()) return;
   try {
-    const auto unpacked = attachment_->is_open()
-                              ? out_.unpack(attachment_->comm(), packed_out_.data(), reply.size, to_)
-                              : fail(ErrorKind::kInvalid,
-                                     "unpacking an output: the communicator of the call has been "
-                                     "freed, or MPI finalised, before it was waited for");
+    const auto unpacked =
+        attachment_->is_open()
+            ? out_.unpack(attachment_->comm(), packed_out_.data(), reply.size, to_)
+            : fail(ErrorKind::kInvalid,
+                   "unpacking an output: the communicator of the call has been "
+                   "freed, or MPI finalised, before it was waited for");
     if (unpacked) return;
     reply_.status = Status::kInvalid;
     error_ = unpacked.error().what();
@@ -122,8 +123,9 @@ void PersistentCall::State::communicator_ends() noexcept {
 
 Result<void> PersistentCall::start() {
   if (state_) return state_->start();
-  return fail(ErrorKind::kInvalid,
-              "starting a persistent call: this one is empty; Allocator::persistent_call() makes one");
+  return fail(
+      ErrorKind::kInvalid,
+      "starting a persistent call: this one is empty; Allocator::persistent_call() makes one");
 }
 
 bool PersistentCall::poll() noexcept {

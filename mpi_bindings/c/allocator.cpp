@@ -1,9 +1,10 @@
 // <sublet_mpi.h> over sublet::mpi::Allocator.
 
-#include "../agreement.hpp"
 #include "allocator.hpp"
-#include "error_classes.hpp"
+
+#include "../agreement.hpp"
 #include "../creation.hpp"
+#include "error_classes.hpp"
 #include "hints.hpp"
 
 #include <sublet_mpi.h>

@@ -28,8 +28,8 @@ struct Scope {
   std::shared_ptr<Watch> watch;
 };
 
-/// SUBLET_SUCCESS where MPI and the communicator are there, and `handle` is one; `null_text` says that
-/// it is not.
+/// SUBLET_SUCCESS where MPI and the communicator are there, and `handle` is one; `null_text` says
+/// that it is not.
 template <class Handle>
 int check_scope(const Handle* handle, const char* null_text) {
   if (handle == nullptr) return sublet_set_last_error(SUBLET_ERR_HANDLE, null_text);
@@ -37,8 +37,8 @@ int check_scope(const Handle* handle, const char* null_text) {
     return sublet_set_last_error(state, "MPI has been finalised, and the lease has ended with it");
   }
   if (!handle->scope.watch->has_ended()) return SUBLET_SUCCESS;
-  return sublet_set_last_error(
-      SUBLET_ERR_COMM_FREED, "the communicator has been freed, and the lease has ended with it");
+  return sublet_set_last_error(SUBLET_ERR_COMM_FREED,
+                               "the communicator has been freed, and the lease has ended with it");
 }
 
 }  // namespace sublet::mpi

@@ -64,15 +64,16 @@ int set_up(sublet_allocator& allocator, sublet_function* function, const Input& 
     return {};
   });
   if (!is_invalid) return code;
-  const bool has_null = (in.data == nullptr && in.count > 0) || (out.data == nullptr && out.count > 0);
+  const bool has_null =
+      (in.data == nullptr && in.count > 0) || (out.data == nullptr && out.count > 0);
   const bool has_types = in.type != MPI_DATATYPE_NULL && out.type != MPI_DATATYPE_NULL;
   return has_null && has_types ? SUBLET_ERR_ARGUMENT : SUBLET_ERR_TYPE;
 }
 
 int start(sublet_mpi_persistent& of) {
   if (!of.call.poll()) {
-    return sublet_set_last_error(SUBLET_ERR_UNDER_WAY,
-                                 "the persistent call is under way already; wait for its end first");
+    return sublet_set_last_error(
+        SUBLET_ERR_UNDER_WAY, "the persistent call is under way already; wait for its end first");
   }
   return sublet::c::guarded("starting a call", [&] { return of.call.start(); });
 }
@@ -102,9 +103,8 @@ int wait_for(sublet_mpi_persistent* call, std::chrono::nanoseconds limit, sublet
 }  // namespace
 
 int sublet_mpi_call_init_c(sublet_allocator* allocator, sublet_function* function, const void* in,
-                           MPI_Count in_count, MPI_Datatype in_type, void* out,
-                           MPI_Count out_count, MPI_Datatype out_type,
-                           sublet_mpi_persistent** call) {
+                           MPI_Count in_count, MPI_Datatype in_type, void* out, MPI_Count out_count,
+                           MPI_Datatype out_type, sublet_mpi_persistent** call) {
   int code = sublet::mpi::check_allocator(allocator);
   if (code != SUBLET_SUCCESS) return finish(MPI_COMM_NULL, code);
   if (call == nullptr) return finish(allocator->scope.comm, null_pointer("call"));
@@ -188,9 +188,9 @@ int sublet_mpi_wait(sublet_mpi_persistent* call, sublet_reply* reply) {
 
 int sublet_mpi_wait_for(sublet_mpi_persistent* call, int64_t limit_ns, sublet_reply* reply) {
   if (limit_ns < -1) return finish(comm_of(call), bad_count("limit_ns", limit_ns));
-  return wait_for(call,
-                  limit_ns < 0 ? std::chrono::nanoseconds::max() : std::chrono::nanoseconds(limit_ns),
-                  reply);
+  return wait_for(
+      call, limit_ns < 0 ? std::chrono::nanoseconds::max() : std::chrono::nanoseconds(limit_ns),
+      reply);
 }
 
 int sublet_mpi_call_free(sublet_mpi_persistent** call) {

@@ -28,8 +28,7 @@ int set_threads(std::string_view value, AllocatorOptions& of_ranks) {
   return sublet_set_last_error(SUBLET_ERR_OPTION, text.c_str());
 }
 
-int set_hint(MPI_Info hints, const char* key, sublet_options* options,
-             AllocatorOptions& of_ranks) {
+int set_hint(MPI_Info hints, const char* key, sublet_options* options, AllocatorOptions& of_ranks) {
   int length = 0;
   int found = 0;
   if (MPI_Info_get_valuelen(hints, key, &length, &found) != MPI_SUCCESS) return no_hints();

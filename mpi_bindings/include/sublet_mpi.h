@@ -47,13 +47,14 @@ typedef struct sublet_allocator sublet_allocator;
  *
  * `hints`, or MPI_INFO_NULL: the options of <sublet.h>, their names preceded by "sublet_", for
  * instance "sublet_memory_bytes"; and "sublet_threads_per_rank": so many threads of each rank get a
- * lease of their own, with an equal part of the rank's workers and memory. Other keys are ignored, as
- * are the options slots and replace and those of functions.
+ * lease of their own, with an equal part of the rank's workers and memory. Other keys are ignored,
+ * as are the options slots and replace and those of functions.
  *
  * SUBLET_ERR_COMM: `comm` is MPI_COMM_NULL or invalid. SUBLET_ERR_INTERCOMM,
  * SUBLET_ERR_NOT_INITIALIZED, SUBLET_ERR_FINALIZED. SUBLET_ERR_COUNT: `workers_per_rank` is not
  * positive. SUBLET_ERR_OPTION: a hint of Sublet's is wrong. SUBLET_ERR_DIFFER: ranks
- * ask for different numbers of workers or threads. SUBLET_ERR_OVERLOADED: so many cores are not free.
+ * ask for different numbers of workers or threads. SUBLET_ERR_OVERLOADED: so many cores are not
+ * free.
  *
  * Calls MPI: with MPI_THREAD_FUNNELED in the main thread only, with MPI_THREAD_SERIALIZED not while
  * another thread does. The first one for a communicator duplicates it. */
@@ -86,14 +87,14 @@ SUBLET_C_API int sublet_mpi_thread_lease(sublet_allocator* allocator, int thread
  * `function` is of a lease of `allocator`. SUBLET_ERR_TYPE: a datatype is null or not committed, or
  * one of its elements has more than 1 GiB and holes. SUBLET_ERR_COUNT: a count is negative.
  * SUBLET_ERR_ARGUMENT: data are at a null pointer. SUBLET_ERR_OVERLOADED: the arena has no room for
- * what is to be packed. SUBLET_ERR_COMM_FREED, SUBLET_ERR_FINALIZED: nothing can be set up or started
- * any more.
+ * what is to be packed. SUBLET_ERR_COMM_FREED, SUBLET_ERR_FINALIZED: nothing can be set up or
+ * started any more.
  *
  * All are local. They call MPI to pack and unpack: as sublet_mpi_open does; one thread at a time
  * uses a lease and what came from it. */
 
-/* Runs the function and waits for its end: returns an error that stands for how it ended. `reply` may
- * be null. The form that ends in _c takes counts beyond 2^31, as those of MPI 4 do. */
+/* Runs the function and waits for its end: returns an error that stands for how it ended. `reply`
+ * may be null. The form that ends in _c takes counts beyond 2^31, as those of MPI 4 do. */
 SUBLET_C_API int sublet_mpi_call(sublet_allocator* allocator, sublet_function* function,
                                  const void* in, int in_count, MPI_Datatype in_type, void* out,
                                  int out_count, MPI_Datatype out_type, sublet_reply* reply);

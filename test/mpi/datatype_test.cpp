@@ -171,13 +171,12 @@ TEST_F(Datatypes, RefuseWhatDescribesNothing) {
 
 TEST_F(Datatypes, RefuseToStartWhatIsUnderWay) {
   auto wait = workers_.lease().function(SUBLET_TEST_FUNCTIONS, "wait_for_byte").value_or_throw();
-  auto flag = workers_.lease().buffer<char>(1).value_or_throw();
+  auto flag = workers_.lease().buffer<char>(64).value_or_throw();  // less would travel by value
   flag[0] = 0;
   char result = 0;
   if (workers_.lease().worker(0).transport != "shm") GTEST_SKIP() << "needs memory to share";
-  auto call =
-      workers_.persistent_call(wait, {flag.data(), 1, MPI_CHAR}, {&result, 1, MPI_CHAR})
-          .value_or_throw();
+  auto call = workers_.persistent_call(wait, {flag.data(), 64, MPI_CHAR}, {&result, 1, MPI_CHAR})
+                  .value_or_throw();
   ASSERT_TRUE(call.start().has_value());
   const auto again = call.start();
   ASSERT_FALSE(again.has_value());

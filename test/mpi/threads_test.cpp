@@ -70,8 +70,7 @@ TEST(Threads, AndWorkersMustBeAsManyOnAllRanks) {
   if (size_of(MPI_COMM_WORLD) < 2) GTEST_SKIP() << "one rank agrees with itself";
   const bool is_last = rank_of(MPI_COMM_WORLD) == size_of(MPI_COMM_WORLD) - 1;
   std::string text = expect_same_failure(
-      MPI_COMM_WORLD,
-      Allocator::create(MPI_COMM_WORLD, options_for_threads(is_last ? 2 : 1)));
+      MPI_COMM_WORLD, Allocator::create(MPI_COMM_WORLD, options_for_threads(is_last ? 2 : 1)));
   EXPECT_NE(text.find("workers_per_rank differs between the ranks, from 1 to 2"), std::string::npos)
       << text;
   auto options = options_for_threads(1);

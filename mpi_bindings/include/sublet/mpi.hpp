@@ -54,8 +54,8 @@ struct AllocatorOptions {
 /// handle may safely outlive MPI. Each rank ends its own part: a private manager ends with the last
 /// rank that uses it.
 ///
-/// Thread rule: as for Lease; with threads_per_rank, thread i uses lease(i). Any thread level of MPI
-/// will do: MPI is only called by the thread that calls create(), write_trace(), usage(),
+/// Thread rule: as for Lease; with threads_per_rank, thread i uses lease(i). Any thread level of
+/// MPI will do: MPI is only called by the thread that calls create(), write_trace(), usage(),
 /// MPI_Comm_free or MPI_Finalize, and by those that use calls with datatypes.
 class SUBLET_API Allocator {
  public:
@@ -67,15 +67,15 @@ class SUBLET_API Allocator {
   static Result<Allocator> create(MPI_Comm comm, const AllocatorOptions& options);
   static Result<Allocator> create(MPI_Comm comm);
 
-  /// The workers of this rank's thread number `thread`. Throws Error when the Allocator is empty, or
-  /// when there is no such thread (AllocatorOptions::threads_per_rank).
+  /// The workers of this rank's thread number `thread`. Throws Error when the Allocator is empty,
+  /// or when there is no such thread (AllocatorOptions::threads_per_rank).
   [[nodiscard]] Lease& lease(std::size_t thread = 0);
   /// This rank's session; rank 0's knows the resource manager, the others' are detached.
   [[nodiscard]] Session& session();
 
   /// A call of `function`, which is of one of these leases, with data that MPI datatypes describe.
-  /// Local. kInvalid: data or datatypes are at fault. kOverloaded: the arena has no room for what is
-  /// to be packed.
+  /// Local. kInvalid: data or datatypes are at fault. kOverloaded: the arena has no room for what
+  /// is to be packed.
   Result<PersistentCall> persistent_call(const Function& function, const Input& in,
                                          const Output& out);
 

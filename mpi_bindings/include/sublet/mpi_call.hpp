@@ -40,11 +40,12 @@ struct Output {
 /// The function sees the values one after the other. Of types with holes, start() packs the input
 /// into the lease's arena, once, and the first wait or poll that finds the call ended unpacks the
 /// output; holes keep what they had. Basic types, and contiguous types of those, are passed as they
-/// lie, like the memory of any other call. An output may be shorter than its room, by whole elements.
+/// lie, like the memory of any other call. An output may be shorter than its room, by whole
+/// elements.
 ///
-/// Data must stay where it is; datatypes may be freed at once. Thread rule: as for the function, and
-/// as MPI's thread level allows. After the communicator was freed, or MPI finalised, nothing can be
-/// started. The destructor waits for a call under way.
+/// Data must stay where it is; datatypes may be freed at once. Thread rule: as for the function,
+/// and as MPI's thread level allows. After the communicator was freed, or MPI finalised, nothing
+/// can be started. The destructor waits for a call under way.
 class SUBLET_API PersistentCall {
  public:
   PersistentCall() = default;
