@@ -34,4 +34,6 @@ module sublet_codes_f08
   integer(c_int), parameter, public :: sublet_err_not_initialized = -83
   integer(c_int), parameter, public :: sublet_err_finalized = -84
   integer(c_int), parameter, public :: sublet_err_other_rank = -85
+  integer(c_int), parameter, public :: sublet_err_other_mpi = -86
+  integer(c_int), parameter, public :: sublet_err_not_cancelled = -87
 end module sublet_codes_f08

@@ -43,5 +43,7 @@
 #define SUBLET_ERR_NOT_INITIALIZED (-83) /* MPI_Init has not been called yet */
 #define SUBLET_ERR_FINALIZED (-84)       /* MPI_Finalize has been called already */
 #define SUBLET_ERR_OTHER_RANK (-85)      /* the arguments of another rank are at fault */
+#define SUBLET_ERR_OTHER_MPI (-86)       /* another MPI runs than the one Sublet's layer is for */
+#define SUBLET_ERR_NOT_CANCELLED (-87)   /* MPI_Cancel: a call that has begun goes on to its end */
 
 #endif /* SUBLET_CODES_H */
