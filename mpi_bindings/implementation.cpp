@@ -14,12 +14,11 @@ namespace {
 // What this library is compiled for. Each launcher tells its ranks how many they are.
 #if defined(OMPI_MAJOR_VERSION)
 #define SUBLET_TEXT_OF(x) #x
-#define SUBLET_VERSION_TEXT(a, b, c) \
-  SUBLET_TEXT_OF(a) "." SUBLET_TEXT_OF(b) "." SUBLET_TEXT_OF(c)
+#define SUBLET_VERSION_TEXT(a, b, c) SUBLET_TEXT_OF(a) "." SUBLET_TEXT_OF(b) "." SUBLET_TEXT_OF(c)
 constexpr bool kIsOpenMpi = true;
 constexpr bool kIsMpich = false;
-constexpr const char* kCompiledFor = "Open MPI " SUBLET_VERSION_TEXT(
-    OMPI_MAJOR_VERSION, OMPI_MINOR_VERSION, OMPI_RELEASE_VERSION);
+constexpr const char* kCompiledFor =
+    "Open MPI " SUBLET_VERSION_TEXT(OMPI_MAJOR_VERSION, OMPI_MINOR_VERSION, OMPI_RELEASE_VERSION);
 #elif defined(MPICH_VERSION)
 constexpr bool kIsOpenMpi = false;
 constexpr bool kIsMpich = true;
@@ -53,8 +52,9 @@ std::string look_at_library() {
   // MPICH's binary interface is also that of others, which may stand in for it.
   const bool fits = kIsOpenMpi ? is_open_mpi : !kIsMpich || !is_open_mpi;
   if (fits) return {};
-  return std::string("Sublet's MPI layer is built for ") + kCompiledFor + ", but this process runs " +
-         found + "; link libsublet_mpi_" + (is_open_mpi ? "openmpi" : "mpich") +
+  return std::string("Sublet's MPI layer is built for ") + kCompiledFor +
+         ", but this process runs " + found + "; link libsublet_mpi_" +
+         (is_open_mpi ? "openmpi" : "mpich") +
          " (Sublet::mpi chooses by MPI_CXX_COMPILER, MPI_C_COMPILER)";
 }
 

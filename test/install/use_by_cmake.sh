@@ -11,5 +11,6 @@ rm -rf "$work"
   -DCMAKE_CXX_COMPILER="$CXX" -DCONSUMER="$consumer" "$@" >"$work.log" 2>&1 || { cat "$work.log"; exit 1; }
 "$CMAKE" --build "$work" >"$work.log" 2>&1 || { cat "$work.log"; exit 1; }
 "$work/$consumer"
+# shellcheck source=test/install/check_libraries.sh
 source "$(dirname "${BASH_SOURCE[0]}")/check_libraries.sh"
 check_libraries "$work/$consumer"

@@ -22,6 +22,7 @@ read -ra flags <<<"$(pkg-config --cflags --libs "$package")"
 rpath=-Wl,-rpath,$(pkg-config --variable=libdir "$package")
 "$compiler" -std="$standard" "$source_dir/$source" -o "$work/$consumer" "${flags[@]}" "$rpath"
 env -u LD_LIBRARY_PATH "$work/$consumer"
+# shellcheck source=test/install/check_libraries.sh
 source "$(dirname "${BASH_SOURCE[0]}")/check_libraries.sh"
 check_libraries "$work/$consumer"
 

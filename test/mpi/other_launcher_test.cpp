@@ -1,4 +1,5 @@
-// A program of one MPI that the launcher of another has started: each process is alone, and learns why.
+// A program of one MPI that the launcher of another has started: each process is alone, and learns
+// why.
 
 #include "world.hpp"
 

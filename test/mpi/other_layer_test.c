@@ -1,4 +1,5 @@
-/* A program of one MPI that links the layer for another: each function says so, and touches nothing. */
+/* A program of one MPI that links the layer for another: each function says so, and touches
+ * nothing. */
 
 #include <stdio.h>
 #include <string.h>
