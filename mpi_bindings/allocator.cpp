@@ -1,6 +1,7 @@
 #include "agreement.hpp"
 #include "attachment.hpp"
 #include "creation.hpp"
+#include "implementation.hpp"
 #include "persistent_call.hpp"
 #include "trace_file.hpp"
 #include <sublet/mpi.hpp>
@@ -38,6 +39,7 @@ struct Allocator::State final : Attached {
 namespace {
 
 Result<void> check_usable(MPI_Comm comm) {
+  if (!wrong_library().empty()) return fail(ErrorKind::kUnsupported, wrong_library());
   int initialized = 0;
   int finalized = 0;
   MPI_Initialized(&initialized);
@@ -50,6 +52,7 @@ Result<void> check_usable(MPI_Comm comm) {
     return fail(ErrorKind::kInvalid,
                 "leasing workers for a communicator: MPI has been finalised already");
   }
+  if (!wrong_launcher().empty()) return fail(ErrorKind::kUnsupported, wrong_launcher());
   if (comm == MPI_COMM_NULL) {
     return fail(ErrorKind::kInvalid,
                 "leasing workers for a communicator: it is MPI_COMM_NULL; ranks that a split left "

@@ -4,6 +4,7 @@
 
 #include "../agreement.hpp"
 #include "../creation.hpp"
+#include "../implementation.hpp"
 #include "error_classes.hpp"
 #include "hints.hpp"
 
@@ -26,9 +27,10 @@ using Options = std::unique_ptr<sublet_options, OptionsDeleter>;
 /// What a rank has to say of a communicator before anything collective can be done on it.
 int check(MPI_Comm comm) {
   if (const int code = mpi_state(); code != SUBLET_SUCCESS) {
-    return sublet_set_last_error(code, code == SUBLET_ERR_FINALIZED
-                                           ? "MPI has been finalised already"
-                                           : "MPI is not initialised; call MPI_Init first");
+    return no_mpi(code, "MPI has been finalised already");
+  }
+  if (!wrong_launcher().empty()) {
+    return sublet_set_last_error(SUBLET_ERR_OTHER_MPI, wrong_launcher().c_str());
   }
   if (comm == MPI_COMM_NULL) {
     return sublet_set_last_error(SUBLET_ERR_COMM,
@@ -237,9 +239,7 @@ int sublet_mpi_error_class(int code, int* error_class) {
                   sublet_set_last_error(SUBLET_ERR_ARGUMENT, "the pointer 'error_class' is null"));
   }
   if (const int state = sublet::mpi::mpi_state(); state != SUBLET_SUCCESS) {
-    return sublet_set_last_error(state,
-                                 "MPI has error classes only between MPI_Init and "
-                                 "MPI_Finalize");
+    return sublet::mpi::no_mpi(state, "MPI has no error classes after MPI_Finalize");
   }
   *error_class = sublet::mpi::error_class_of(code);
   return MPI_SUCCESS;

@@ -34,7 +34,7 @@ template <class Handle>
 int check_scope(const Handle* handle, const char* null_text) {
   if (handle == nullptr) return sublet_set_last_error(SUBLET_ERR_HANDLE, null_text);
   if (const int state = mpi_state(); state != SUBLET_SUCCESS) {
-    return sublet_set_last_error(state, "MPI has been finalised, and the lease has ended with it");
+    return no_mpi(state, "MPI has been finalised, and the lease has ended with it");
   }
   if (!handle->scope.watch->has_ended()) return SUBLET_SUCCESS;
   return sublet_set_last_error(SUBLET_ERR_COMM_FREED,
