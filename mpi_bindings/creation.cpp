@@ -5,6 +5,7 @@
 #include "job_cores.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <climits>
 #include <cstddef>
@@ -38,6 +39,7 @@ class Creation {
     attachment_.forget_ended();
     // Grants lapse when nobody claims them for some seconds: ask once all ranks are here.
     outcome_.note_mpi(MPI_Barrier(comm_), "waiting for all ranks to ask for workers");
+    compare_widths();
     job_cores_ = gather_job_cores(comm_, outcome_);
     for (int attempt = 1;; ++attempt) {
       if (rank_ == 0) outcome_.attempt("asking for workers", [this] { return request_for_all(); });
@@ -55,8 +57,9 @@ class Creation {
   Created created;
 
  private:
-  [[nodiscard]] std::uint64_t workers() const {
-    return std::uint64_t{options_.workers_per_rank} * static_cast<std::uint64_t>(size_);
+  [[nodiscard]] std::uint64_t cores() const {
+    return std::uint64_t{options_.workers_per_rank} * options_.cores_per_worker *
+           static_cast<std::uint64_t>(size_);
   }
   [[nodiscard]] std::uint64_t oversubscribe() const {
     return std::max(options_.session.private_oversubscribe, 1u);
@@ -78,6 +81,21 @@ class Creation {
     created.session.give_back(std::exchange(granted_, {}));
   }
 
+  /// A rank whose workers have another width than it expects would compute something else.
+  void compare_widths() {
+    const std::array<std::int64_t, 2> mine{options_.cores_per_worker,
+                                           -std::int64_t{options_.cores_per_worker}};
+    std::array<std::int64_t, 2> least = mine;
+    outcome_.note_mpi(MPI_Allreduce(mine.data(), least.data(), static_cast<int>(mine.size()),
+                                    MPI_INT64_T, MPI_MIN, comm_),
+                      "comparing the ranks' options");
+    if (!outcome_.ok() || least[0] == -least[1]) return;
+    outcome_.note(Error(ErrorKind::kInvalid,
+                        "cores_per_worker must be the same on all ranks; it is " +
+                            std::to_string(least[0]) + " on one and " +
+                            std::to_string(-least[1]) + " on another"));
+  }
+
   /// Rank 0's session. A private manager is to use the cores that no rank is bound to
   /// first.
   Result<Session> open_session() {
@@ -90,6 +108,7 @@ class Creation {
   [[nodiscard]] LeaseRequest lease_request() const {
     LeaseRequest request;
     request.cores = options_.workers_per_rank;
+    request.cores_per_worker = options_.cores_per_worker;
     request.parts = static_cast<std::uint32_t>(size_);
     request.memory_bytes = options_.memory_bytes_per_rank;
     request.duration = options_.duration;
@@ -120,21 +139,24 @@ class Creation {
                                    (size_ == 1 ? " rank" : " ranks"),
                                why);
     if (!created.session.manager_is_private()) return error;
-    std::uint64_t cores = 0;
+    std::uint64_t offered = 0;
     std::uint64_t free = 0;
+    std::uint32_t widest = 0;
     if (const auto nodes = created.session.nodes()) {
       for (const NodeInfo& node : *nodes) {
-        cores += node.cores;
+        offered += node.cores;
         free += node.free_cores;
+        widest = std::max(widest, node.widest_worker);
       }
     }
-    if (cores == 0 || free >= workers()) return error;
-    const std::uint64_t wanted = cores - free + workers();
+    // More of the same cores do not make a worker wider.
+    if (offered == 0 || free >= cores() || options_.cores_per_worker > widest) return error;
+    const std::uint64_t wanted = offered - free + cores();
     return Error(error.kind(),
                  std::string(error.what()) +
                      "; to share this node's cores, set SUBLET_PRIVATE_OVERSUBSCRIBE (or "
                      "SessionOptions::private_oversubscribe) to " +
-                     std::to_string((wanted * oversubscribe() + cores - 1) / cores),
+                     std::to_string((wanted * oversubscribe() + offered - 1) / offered),
                  error.system_errno());
   }
 
