@@ -1,7 +1,7 @@
 // Workers of several cores, and the functions with threads of their own that they are for.
 
-#include "functions/openmp_view.hpp"
 #include "support/managers.hpp"
+#include "support/openmp_view.hpp"
 #include <sublet/sublet.hpp>
 #include <topology/topology.hpp>
 
@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 namespace sublet {
@@ -148,6 +149,33 @@ TEST_F(WideWorkers, OfOneLeaseKeepToTheirOwnCores) {
     EXPECT_EQ(views[i].max_threads, 2u);
   }
   EXPECT_FALSE(session.lease(wide_lease(1, 1)));
+}
+
+TEST_F(WideWorkers, RunTbbOnTheirOwnCoresAlone) {
+#ifdef TBB_FUNCTIONS
+  const TestManagers managers({TestNode{.cores = 2, .oversubscribe = 2}});
+  auto session = Session::open(managers.session_options()).value_or_throw();
+  struct View {
+    std::uint64_t threads, processors;
+  };
+  // Two workers of one executor see themselves, not the whole lease.
+  for (const auto& [workers, width] : {std::pair{2u, 1u}, {1u, 2u}, {2u, 2u}}) {
+    auto lease = session.lease(wide_lease(workers, width)).value_or_throw();
+    auto look = lease.function(TBB_FUNCTIONS, "look_with_tbb").value_or_throw();
+    for (std::uint32_t i = 0; i < workers; ++i) {
+      const std::uint8_t in = 0;
+      View view{};
+      Call call;
+      ASSERT_EQ(look.try_async(i, &in, sizeof(in), &view, sizeof(view), call), Status::kOk);
+      ASSERT_TRUE(call.wait().ok()) << call.error();
+      const std::uint64_t own = mask_of(lease.worker(i).cpuset);
+      EXPECT_EQ(view.threads, static_cast<std::uint64_t>(std::popcount(own)));
+      EXPECT_EQ(view.processors | own, own);
+    }
+  }
+#else
+  GTEST_SKIP() << "TBB (libtbb-dev) is not installed";
+#endif
 }
 
 TEST_F(WideWorkers, AreRefusedWithWhatTheLargestNodeHas) {

@@ -58,7 +58,7 @@ SUBLET_FUNCTION(look_around, const std::uint8_t&, test::OpenmpView& view) {
   view.bound = bound != nullptr ? 1 : 0;
 }
 
-/// For a while, so that two of them run at the same time.
+// For a while, so that two of them run at the same time.
 SUBLET_FUNCTION(look_around_for_ms, const std::uint32_t& ms, test::OpenmpView& view) {
   const double end = omp_get_wtime() + ms / 1000.0;
   std::uint64_t team = 0;
