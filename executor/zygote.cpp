@@ -85,8 +85,7 @@ Result<std::vector<topology::Cpuset>> check_order(const wire::ReceivedMessage& m
       order.cores_per_worker == 0 || order.cores_per_worker > wire::kMaxCoresPerPart ||
       message.fds.size() != 3) {
     return fail(ErrorKind::kInvalid, "an order for " + std::to_string(order.workers) +
-                                         " workers of " +
-                                         std::to_string(order.cores_per_worker) +
+                                         " workers of " + std::to_string(order.cores_per_worker) +
                                          " cores with " + std::to_string(order.slots) +
                                          " slots and " + std::to_string(message.fds.size()) +
                                          " descriptors is not to be fulfilled");

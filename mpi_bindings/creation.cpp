@@ -90,10 +90,10 @@ class Creation {
                                     MPI_INT64_T, MPI_MIN, comm_),
                       "comparing the ranks' options");
     if (!outcome_.ok() || least[0] == -least[1]) return;
-    outcome_.note(Error(ErrorKind::kInvalid,
-                        "cores_per_worker must be the same on all ranks; it is " +
-                            std::to_string(least[0]) + " on one and " +
-                            std::to_string(-least[1]) + " on another"));
+    outcome_.note(
+        Error(ErrorKind::kInvalid, "cores_per_worker must be the same on all ranks; it is " +
+                                       std::to_string(least[0]) + " on one and " +
+                                       std::to_string(-least[1]) + " on another"));
   }
 
   /// Rank 0's session. A private manager is to use the cores that no rank is bound to

@@ -105,11 +105,10 @@ Result<CoreInventory::Reservation> CoreInventory::reserve(std::uint32_t workers,
   }
   if (taken < workers) {
     const std::string width = " x " + std::to_string(cores_per_worker);
-    return fail(ErrorKind::kOverloaded, "asked for " + std::to_string(workers) + width +
-                                            " different cores of this node; its " +
-                                            std::to_string(widest_worker()) +
-                                            " cores have room for " + std::to_string(taken) +
-                                            width);
+    return fail(ErrorKind::kOverloaded,
+                "asked for " + std::to_string(workers) + width +
+                    " different cores of this node; its " + std::to_string(widest_worker()) +
+                    " cores have room for " + std::to_string(taken) + width);
   }
   if (cores_per_worker == 1) std::sort(reservation.cores_.begin(), reservation.cores_.end());
   return reservation;

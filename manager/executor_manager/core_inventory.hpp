@@ -67,8 +67,8 @@ class CoreInventory {
   Result<Reservation> reserve(std::uint32_t workers, std::uint64_t memory_bytes,
                               std::uint32_t cores_per_worker = 1);
 
-  /// Of each worker, an hwloc list: all cores of the node where somebody else has one of its own, so
-  /// that the system spreads what runs there.
+  /// Of each worker, an hwloc list: all cores of the node where somebody else has one of its own,
+  /// so that the system spreads what runs there.
   [[nodiscard]] std::vector<std::string> cpusets(const Reservation& reservation) const;
   /// True when a core that is reserved is somebody else's too.
   [[nodiscard]] bool shared(std::uint32_t core) const { return shared_.at(core); }

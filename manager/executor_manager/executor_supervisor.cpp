@@ -79,7 +79,8 @@ Result<ExecutorOrder> ExecutorSupervisor::make_order() const {
   std::string cpusets;
   for (const std::string& cpuset : cpusets_) cpusets += (cpusets.empty() ? "" : ";") + cpuset;
   if (cpusets.size() >= spawn.cpusets.size()) {
-    return fail(ErrorKind::kInvalid, "the names of the cores of " + std::to_string(cpusets_.size()) +
+    return fail(ErrorKind::kInvalid, "the names of the cores of " +
+                                         std::to_string(cpusets_.size()) +
                                          " workers do not fit the order for an executor");
   }
   wire::set_text(spawn.cpusets, cpusets);

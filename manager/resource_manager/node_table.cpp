@@ -188,8 +188,7 @@ std::vector<Capacity> NodeTable::available(const std::set<NodeNumber>& excluded)
   std::vector<Capacity> capacities;
   for (const auto& [number, node] : nodes_) {
     if (!node.connected || node.draining || excluded.contains(number)) continue;
-    capacities.push_back(
-        {number, node.free_cores(), node.free_memory(), node.offer.widest_worker});
+    capacities.push_back({number, node.free_cores(), node.free_memory(), node.offer.widest_worker});
   }
   return capacities;
 }

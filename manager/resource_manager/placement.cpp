@@ -33,8 +33,7 @@ std::uint32_t workers_by_memory(std::uint32_t workers, std::uint64_t memory,
 
 /// How many workers the free cores of a node make.
 std::uint32_t workers_by_cores(const LeaseRequest& request, const Capacity& free) {
-  const bool too_wide =
-      free.widest_worker != 0 && request.cores_per_worker > free.widest_worker;
+  const bool too_wide = free.widest_worker != 0 && request.cores_per_worker > free.widest_worker;
   return too_wide ? 0 : free.cores / request.cores_per_worker;
 }
 
@@ -57,9 +56,8 @@ Room room_of(const LeaseRequest& request, const Capacity& free) {
   }
   const std::uint32_t workers_left = workers - room.whole * request.cores;
   const std::uint64_t memory_left = free.memory_bytes - room.whole * request.memory_bytes;
-  room.pieces =
-      std::min(workers_by_memory(workers_left, memory_left, per_worker),
-               wire::kMaxWorkersPerExecutor);
+  room.pieces = std::min(workers_by_memory(workers_left, memory_left, per_worker),
+                         wire::kMaxWorkersPerExecutor);
   return room;
 }
 
@@ -121,8 +119,8 @@ std::vector<Share> fill(const LeaseRequest& request, const std::vector<Room>& ro
   return shares.take();
 }
 
-/// The fewest nodes with room for `wanted` workers: the largest ones, and the last as small as will do, so
-/// that large gaps stay for large leases. `rooms` is sorted by falling room.
+/// The fewest nodes with room for `wanted` workers: the largest ones, and the last as small as will
+/// do, so that large gaps stay for large leases. `rooms` is sorted by falling room.
 std::vector<Room> fewest(const std::vector<Room>& rooms, std::uint64_t wanted,
                          std::uint32_t per_part) {
   std::vector<Room> chosen;
@@ -180,7 +178,7 @@ std::optional<std::vector<Share>> spread_parts(const LeaseRequest& request,
 
 /// One worker on each node in turn, then the parts one after the other over the nodes.
 std::optional<std::vector<Share>> spread_workers(const LeaseRequest& request,
-                                               const std::vector<Room>& rooms) {
+                                                 const std::vector<Room>& rooms) {
   std::vector<std::uint32_t> taken(rooms.size(), 0);
   std::uint64_t left = std::uint64_t{request.cores} * request.parts;
   for (bool any = true; any && left > 0;) {

@@ -123,9 +123,9 @@ po::options_description connect_description() {
 
 po::options_description wide_description() {
   po::options_description options = calls_description();
-  options.add_options()                                                                  //
+  options.add_options()                                                                       //
       ("cores", po::value<std::string>()->value_name("N"), "of the wide worker (default 2)")  //
-      ("options", po::value<std::string>()->value_name("N"),                             //
+      ("options", po::value<std::string>()->value_name("N"),                                  //
        "priced by a call (default 2000000)");
   return options;
 }
@@ -306,7 +306,8 @@ std::string bench_help() {
 
 Result<BenchOptions> parse_bench(const std::vector<std::string>& words) {
   if (words.empty()) {
-    return fail(ErrorKind::kInvalid, "name a benchmark: latency, cold, rate, bandwidth, connect or wide");
+    return fail(ErrorKind::kInvalid,
+                "name a benchmark: latency, cold, rate, bandwidth, connect or wide");
   }
   const std::vector<std::string> arguments(words.begin() + 1, words.end());
   if (words[0] == "latency")

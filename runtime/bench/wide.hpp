@@ -17,7 +17,7 @@ struct WideReport : Setting {
   std::string cpuset;       ///< Where it is.
   Spread wide_us;           ///< Of a call.
   Spread one_core_us;
-  PairSummary pairs;  ///< How many times as fast it is.
+  PairSummary pairs;          ///< How many times as fast it is.
   std::uint64_t options = 0;  ///< Priced by a call.
   std::uint64_t calls = 0;    ///< Of each worker.
 };

@@ -2,10 +2,10 @@
 // configuration file's.
 
 #include <client/session_option.hpp>
+#include <wire/limits.hpp>
 
 #include <c/error.hpp>
 #include <c/handles.hpp>
-#include <wire/limits.hpp>
 
 #include <algorithm>
 #include <bit>

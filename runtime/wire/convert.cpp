@@ -111,8 +111,7 @@ Result<sublet::Grant> read(Grant::Reader from) {
   grant.node_id = to_string(from.getNodeId());
   grant.expires_unix_ms = from.getExpiresUnixMs();
   if (grant.cores == 0 || grant.cores > kMaxWorkersPerExecutor) {
-    return out_of_range("the number of workers in a grant", grant.cores, 1,
-                        kMaxWorkersPerExecutor);
+    return out_of_range("the number of workers in a grant", grant.cores, 1, kMaxWorkersPerExecutor);
   }
   if (auto ok = check_cores("a grant", grant.cores, grant.cores_per_worker); !ok) {
     return tl::unexpected<Error>(ok.error());

@@ -199,7 +199,8 @@ TEST_F(WideWorkers, AreRefusedWhenTheirNumbersAreOutOfRange) {
            {1, 0, "the number of cores per worker is 0; allowed are 1 to 4096"},
            {1, 4097, "the number of cores per worker is 4097; allowed are 1 to 4096"},
            {1, 0xffffffff, "allowed are 1 to 4096"},
-           {4096, 4096, "a part of 4096 workers of 4096 cores has 16777216 cores; allowed are 4096"},
+           {4096, 4096,
+            "a part of 4096 workers of 4096 cores has 16777216 cores; allowed are 4096"},
            {2048, 3, "a part of 2048 workers of 3 cores has 6144 cores"}}) {
     const auto refused = session.lease(wide_lease(workers, width));
     ASSERT_FALSE(refused) << workers << " x " << width;
@@ -226,9 +227,10 @@ TEST_F(WideWorkers, AreReplacedByWorkersAsWide) {
   TestManagers managers({TestNode{.name = "first", .cores = 2, .oversubscribe = 1}});
   auto session = Session::open(managers.session_options("first")).value_or_throw();
   auto lease = session.lease(wide_lease(1, 2)).value_or_throw();
-  auto look = lease.function<OpenmpView(std::uint8_t)>(OPENMP_FUNCTIONS, "look_around",
-                                                       {.idempotent = true})
-                  .value_or_throw();
+  auto look =
+      lease
+          .function<OpenmpView(std::uint8_t)>(OPENMP_FUNCTIONS, "look_around", {.idempotent = true})
+          .value_or_throw();
   ASSERT_TRUE(look(0));
   managers.start_node(TestNode{.name = "narrow", .cores = 1, .oversubscribe = 8});
   managers.start_node(TestNode{.name = "second", .cores = 2, .oversubscribe = 1});

@@ -74,7 +74,7 @@ struct NodeInfo {
 
 struct LeaseInfo {
   std::uint64_t id = 0;
-  std::string state;  ///< "granted", "active", "ending" or "ended".
+  std::string state;        ///< "granted", "active", "ending" or "ended".
   std::string owner;        ///< user@node
   std::uint32_t cores = 0;  ///< Those of all its workers together.
   std::vector<std::string> nodes;

@@ -111,11 +111,10 @@ TEST(CoreChoice, GivesAWorkerDifferentCoresHoweverOftenTheyAreOffered) {
 TEST(CoreChoice, PinsAWorkerNowhereWhenSomebodyElseHasOneOfItsCores) {
   std::set<std::string> ours;
   const std::set<std::string> theirs{"1"};
-  CoreInventory inventory(offer_of("numa:1 core:4 pu:1"),
-                          {[&](const std::string& core) {
-                             return !theirs.contains(core) && ours.insert(core).second;
-                           },
-                           [&](const std::string& core) { ours.erase(core); }});
+  CoreInventory inventory(
+      offer_of("numa:1 core:4 pu:1"),
+      {[&](const std::string& core) { return !theirs.contains(core) && ours.insert(core).second; },
+       [&](const std::string& core) { ours.erase(core); }});
   std::vector<CoreInventory::Reservation> kept;
   EXPECT_EQ(cpusets(inventory, 1, 2, kept), Strings{"0,2"});
   EXPECT_EQ(ours, (std::set<std::string>{"0", "2"}));

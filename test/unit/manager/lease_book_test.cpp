@@ -306,10 +306,11 @@ TEST_F(LeaseBookTest, SaysWhatTheLargestNodeHasForOneWorker) {
   wanted.cores_per_worker = 5;
   const auto refused = book_.reserve(wanted, someone(), now_);
   ASSERT_FALSE(refused);
-  EXPECT_STREQ(refused.error().what(),
-               "asked for 1 worker of 5 cores each and 0 bytes; free are 18 cores on 2 nodes: c1 16 "
-               "cores 1 GiB, c2 2 cores 1 GiB; the cores of a worker are on one node, and no node "
-               "has so many: the largest, c1, has 4; no node is lost");
+  EXPECT_STREQ(
+      refused.error().what(),
+      "asked for 1 worker of 5 cores each and 0 bytes; free are 18 cores on 2 nodes: c1 16 "
+      "cores 1 GiB, c2 2 cores 1 GiB; the cores of a worker are on one node, and no node "
+      "has so many: the largest, c1, has 4; no node is lost");
   wanted.cores_per_worker = 4;
   EXPECT_TRUE(book_.reserve(wanted, someone(), now_));
 }
