@@ -49,7 +49,7 @@ JobCores gather_job_cores(MPI_Comm comm, Outcome& outcome) {
   MPI_Comm_size(comm, &size);
 
   const RankCores mine = this_rank();
-  // Also when something has failed before: the others send theirs all the same.
+  // Needed whatever has failed before: the other ranks send theirs.
   std::vector<RankCores> all(rank == 0 ? static_cast<std::size_t>(size) : 0);
   outcome.note_mpi(
       MPI_Gather(&mine, sizeof mine, MPI_BYTE, all.data(), sizeof mine, MPI_BYTE, 0, comm),

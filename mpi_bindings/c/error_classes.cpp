@@ -11,7 +11,7 @@ namespace sublet::mpi {
 namespace {
 
 constexpr int kMostCodes = 128;  // -code is an index
-static_assert(-SUBLET_ERR_OTHER_RANK < kMostCodes);
+static_assert(-SUBLET_ERR_UNDER_WAY < kMostCodes);
 
 /// MPI's classes are the process's, and so is this. 0: not made yet.
 std::array<std::atomic<int>, kMostCodes>& classes() noexcept {

@@ -71,7 +71,7 @@ Result<std::vector<double>> call_batch(Pricer& pricer, std::uint64_t options, st
   return samples;
 }
 
-void append(std::vector<double>& all, const std::vector<double>& batch) {
+void add_all(std::vector<double>& all, const std::vector<double>& batch) {
   all.insert(all.end(), batch.begin(), batch.end());
 }
 
@@ -118,8 +118,8 @@ Result<WideReport> measure_wide(const WideOptions& options, Progress& progress) 
     pair.ours = percentile(*slow, 0.5);  // the ratio is how many times as fast the wide one is
     pair.baseline = percentile(*fast, 0.5);
     pairs.push_back(pair);
-    append(one_ns, *slow);
-    append(wide_ns, *fast);
+    add_all(one_ns, *slow);
+    add_all(wide_ns, *fast);
     report.calls += count;
     progress.show("wide", report.calls, options.iterations);
   }

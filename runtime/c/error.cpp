@@ -134,6 +134,12 @@ const char* words(int code) noexcept {
       return "MPI has been finalised";
     case SUBLET_ERR_OTHER_RANK:
       return "invalid arguments on another rank";
+    case SUBLET_ERR_DIFFER:
+      return "arguments differ between ranks";
+    case SUBLET_ERR_TYPE:
+      return "unusable datatype";
+    case SUBLET_ERR_UNDER_WAY:
+      return "the call is under way";
     default:
       return kUnknown;
   }

@@ -34,4 +34,7 @@ module sublet_codes_f08
   integer(c_int), parameter, public :: sublet_err_not_initialized = -83
   integer(c_int), parameter, public :: sublet_err_finalized = -84
   integer(c_int), parameter, public :: sublet_err_other_rank = -85
+  integer(c_int), parameter, public :: sublet_err_differ = -86
+  integer(c_int), parameter, public :: sublet_err_type = -87
+  integer(c_int), parameter, public :: sublet_err_under_way = -88
 end module sublet_codes_f08

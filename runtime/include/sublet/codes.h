@@ -43,5 +43,8 @@
 #define SUBLET_ERR_NOT_INITIALIZED (-83) /* MPI_Init has not been called yet */
 #define SUBLET_ERR_FINALIZED (-84)       /* MPI_Finalize has been called already */
 #define SUBLET_ERR_OTHER_RANK (-85)      /* the arguments of another rank are at fault */
+#define SUBLET_ERR_DIFFER (-86)          /* arguments differ between ranks that must not */
+#define SUBLET_ERR_TYPE (-87)            /* the datatype is null, not committed or of no use */
+#define SUBLET_ERR_UNDER_WAY (-88)       /* the persistent call has been started already */
 
 #endif /* SUBLET_CODES_H */
