@@ -126,7 +126,7 @@ po::options_description wide_description() {
   options.add_options()                                                                       //
       ("cores", po::value<std::string>()->value_name("N"), "of the wide worker (default 2)")  //
       ("options", po::value<std::string>()->value_name("N"),                                  //
-       "priced by a call (default 2000000)");
+       "priced by a call (default 4000000)");
   return options;
 }
 

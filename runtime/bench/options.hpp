@@ -70,7 +70,7 @@ struct ConnectOptions : CommonOptions {
 
 struct WideOptions : CommonOptions {
   std::uint32_t cores = 2;            ///< Of the wide worker.
-  std::uint64_t options = 2'000'000;  ///< To be priced by a call: some 100 ms on one core.
+  std::uint64_t options = 4'000'000;  ///< To be priced by a call: some 150 ms on one core.
   std::uint64_t iterations = 30;      ///< Timed calls of each worker.
   std::uint64_t warmup = 1;
 };
