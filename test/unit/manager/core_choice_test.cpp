@@ -94,6 +94,23 @@ TEST(CoreChoice, LeavesTheCoresOfRanksForLast) {
   EXPECT_EQ(cpusets(inventory, 1, 2, kept), Strings{"0,3"});
 }
 
+TEST(CoreChoice, LeavesTheCoreOfARankForLastThoughItIsInTheSmallestGap) {
+  CoreInventory inventory(offer_of("numa:2 core:3 pu:1", 1, {0}));
+  std::vector<CoreInventory::Reservation> kept;
+  EXPECT_EQ(cpusets(inventory, 1, 1, kept), Strings{"1"});
+  EXPECT_EQ(cpusets(inventory, 1, 2, kept), Strings{"3-4"});
+  EXPECT_EQ(cpusets(inventory, 1, 2, kept), Strings{"0,2"});
+}
+
+TEST(CoreChoice, IsNotCloseAtTheCostOfAnotherWorker) {
+  CoreInventory inventory({{"0", "1", "2"}, 2, 0, "0-2", {{0, 0}, {0, 0}, {1, 1}}});
+  std::vector<CoreInventory::Reservation> kept;
+  EXPECT_EQ(cpusets(inventory, 1, 2, kept), Strings{"0-1"});
+  // The same two once more would leave the third one twice, which is no worker.
+  EXPECT_EQ(cpusets(inventory, 2, 2, kept).size(), 2u);
+  EXPECT_EQ(inventory.free_cores(), 0u);
+}
+
 TEST(CoreChoice, GivesAWorkerDifferentCoresHoweverOftenTheyAreOffered) {
   CoreInventory inventory(offer_of("numa:1 core:2 pu:1", 4));
   EXPECT_EQ(inventory.cores(), 8u);
