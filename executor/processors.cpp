@@ -1,7 +1,4 @@
-// How many processors a function has. Thread libraries count those that it may run on
-// (sched_getaffinity), which are its worker's; std::thread::hardware_concurrency, TBB and others
-// ask the C library, which counts those of the machine: then a function would start a thread for
-// each of these on the few cores of its worker.
+#include <executor/processors.hpp>
 
 #include <dlfcn.h>
 #include <sched.h>
@@ -9,12 +6,16 @@
 
 #include <array>
 
+namespace sublet::executor {
 namespace {
 
 using Sysconf = long (*)(int);
 
+/// Written while there is one thread. Not in a zygote: hwloc counts the machine there.
+bool g_own = false;
+
 /// Of the calling thread; 0: the system does not say.
-int own_processors() noexcept {
+long own_processors() noexcept {
   std::array<cpu_set_t, 8> sets{};  // 8192 processors
   if (::sched_getaffinity(0, sizeof(sets), sets.data()) != 0) return 0;
   return CPU_COUNT_S(sizeof(sets), sets.data());
@@ -27,9 +28,16 @@ long system_says(int name) noexcept {
 
 }  // namespace
 
+void count_own_processors() noexcept {
+  g_own = true;
+}
+
+}  // namespace sublet::executor
+
 // The dynamic linker finds these before the C library's, as they are the program's own.
 extern "C" [[gnu::visibility("default")]] long sysconf(int name) noexcept {
-  const int own = name == _SC_NPROCESSORS_ONLN ? own_processors() : 0;
+  using namespace sublet::executor;
+  const long own = g_own && name == _SC_NPROCESSORS_ONLN ? own_processors() : 0;
   return own > 0 ? own : system_says(name);
 }
 

@@ -8,6 +8,7 @@
 #include <executor/executor_process.hpp>
 #include <executor/fatal.hpp>
 #include <executor/pinning.hpp>
+#include <executor/processors.hpp>
 #include <executor/sandbox.hpp>
 #include <executor/surroundings.hpp>
 #include <executor/zygote.hpp>
@@ -216,6 +217,7 @@ void Zygote::settle(const wire::Spawn& order, const std::vector<topology::Cpuset
   topology::Cpuset all;
   for (const topology::Cpuset& worker : cores) all |= worker;
   adapt_to_cores(order.cores_per_worker);
+  count_own_processors();
   // Libraries are loaded on this thread: what they count, and what they start, are the lease's
   // cores.
   pin_this_thread(topology_, all);
