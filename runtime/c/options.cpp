@@ -2,7 +2,6 @@
 // configuration file's.
 
 #include <client/session_option.hpp>
-#include <wire/limits.hpp>
 
 #include <c/error.hpp>
 #include <c/handles.hpp>
@@ -86,7 +85,7 @@ constexpr Row kRows[] = {
               std::has_single_bit(o.lease.slots);
      }},
     {"cores_per_worker", "a positive number of cores, at most 4096", [](sublet_options& o, std::string_view v) {
-       return store(v, 1, wire::kMaxCoresPerPart, [&](auto n) { o.lease.cores_per_worker = static_cast<std::uint32_t>(n); });
+       return store(v, 1, 4096, [&](auto n) { o.lease.cores_per_worker = static_cast<std::uint32_t>(n); });
      }},
     {"replace", "true or false", [](sublet_options& o, std::string_view v) {
        return store_flag(v, o.lease.replace);
