@@ -146,7 +146,7 @@ TEST(WideReport, HasTheKeysThatProgramsReadAsJson) {
   EXPECT_EQ(parsed["rows"][0]["p50_us"], 50);
   EXPECT_EQ(parsed["rows"][0]["one_core_p50_us"], 95);
   EXPECT_EQ(parsed["rows"][0]["ratio"], 1.9);
-  EXPECT_TRUE(mentions(to_table(wide), "1.900"));
+  EXPECT_TRUE(report_mentions(to_table(wide), "1.900"));
 }
 
 TEST(ConnectReport, HasTheKeysThatProgramsReadAsJson) {
