@@ -1,5 +1,6 @@
 #pragma once
 
+#include <sublet/call.hpp>
 #include <sublet/export.hpp>
 #include <sublet/result.hpp>
 #include <sublet/session.hpp>
@@ -16,6 +17,9 @@ namespace sublet::c {
 /// std::bad_alloc.
 [[nodiscard]] SUBLET_API sublet_session* make_handle(Session session);
 [[nodiscard]] SUBLET_API sublet_lease* make_handle(Lease lease);
+
+/// The call of a handle; it may be moved from, and the handle be used again.
+[[nodiscard]] SUBLET_API Call& call_of(sublet_invocation& invocation) noexcept;
 
 /// What file and environment say, with what has been set in `options` in its place. Null: nothing.
 [[nodiscard]] SUBLET_API Result<SessionOptions> session_options(const sublet_options* options);
