@@ -5,6 +5,7 @@
 #include <sublet/c.hpp>
 
 #include <sublet_mpi.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstdio>
@@ -130,7 +131,9 @@ TEST_F(Requests, EndInWaitanyAndWaitsome) {
 TEST_F(Requests, LetMessagesProgressMeanwhile) {
   // The function of rank 0 ends when rank 1 has all of a message that rank 0 is sending.
   if (size_of(MPI_COMM_WORLD) < 2) GTEST_SKIP() << "needs two ranks";
-  std::string file = std::string(std::getenv("XDG_RUNTIME_DIR")) + "/arrived";
+  // Executors run as another user, who does not see into the test's own room.
+  const std::string file =
+      text_of_rank_0(MPI_COMM_WORLD, "/tmp/sublet-test-arrived-" + std::to_string(::getpid()));
   std::vector<char> message(std::size_t{8} << 20, 'x');
   const auto length = static_cast<int>(message.size());
   if (rank_of(MPI_COMM_WORLD) == 0) {
@@ -174,7 +177,12 @@ TEST_F(Requests, MakeTheErrorOfACallAnErrorOfTheWait) {
   std::array<MPI_Status, 2> statuses{};
   EXPECT_EQ(MPI_Waitall(2, both.data(), statuses.data()), MPI_ERR_IN_STATUS);
   EXPECT_EQ(statuses[0].MPI_ERROR, MPI_SUCCESS);
+#ifdef OMPI_MAJOR_VERSION
   EXPECT_EQ(sublet_mpi_code(statuses[1].MPI_ERROR), SUBLET_ERR_EXCEPTION);
+#else  // MPICH 4.0 wraps it into a code of its own here
+  EXPECT_NE(statuses[1].MPI_ERROR, MPI_SUCCESS);
+#endif
+  EXPECT_NE(std::string(sublet_last_error()).find("'fails'"), std::string::npos);
   EXPECT_EQ(out_, 42);
 }
 
