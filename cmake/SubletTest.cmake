@@ -85,6 +85,7 @@ function(sublet_test name)
   # One precompiled header for all: <gtest/gtest.h> alone is two thirds of a small test's compile time.
   target_compile_options(${name} PRIVATE ${SUBLET_TEST_OPTIONS})
   target_precompile_headers(${name} REUSE_FROM sublet_test_main)
+  sublet_unity(${name})
 
   string(REGEX REPLACE "_test$" "" _prefix "${name}")
   set(_properties TIMEOUT ${arg_TIMEOUT})

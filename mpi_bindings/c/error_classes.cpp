@@ -13,7 +13,7 @@ namespace sublet::mpi {
 namespace {
 
 constexpr int kMostCodes = 128;  // -code is an index
-static_assert(-SUBLET_ERR_NOT_CANCELLED < kMostCodes);
+static_assert(-SUBLET_ERR_UNDER_WAY < kMostCodes);
 
 /// MPI's classes are the process's, and so is this. 0: not made yet.
 std::array<std::atomic<int>, kMostCodes>& classes() noexcept {

@@ -40,7 +40,7 @@ std::uint64_t time_one() {
   return std::max<std::uint64_t>(base::TickRate::get().to_ns(base::ticks() - start), 1);
 }
 
-void serve(base::HelperLink& benchmark) {
+void serve_starts(base::HelperLink& benchmark) {
   for (;;) {
     const auto count = benchmark.hear<std::uint32_t>(-1ms);
     if (!count) return;  // the benchmark is over
@@ -54,7 +54,7 @@ void serve(base::HelperLink& benchmark) {
 }  // namespace
 
 Result<ForkExecTimer> ForkExecTimer::start() {
-  auto helper = base::HelperProcess::start(serve);
+  auto helper = base::HelperProcess::start(serve_starts);
   if (!helper) return tl::unexpected<Error>(std::move(helper.error()));
   ForkExecTimer timer;
   timer.helper_ = std::move(*helper);

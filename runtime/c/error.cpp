@@ -138,6 +138,12 @@ const char* words(int code) noexcept {
       return "another MPI runs than the one that Sublet's MPI layer is built for";
     case SUBLET_ERR_NOT_CANCELLED:
       return "a call that has begun cannot be cancelled";
+    case SUBLET_ERR_DIFFER:
+      return "arguments differ between ranks";
+    case SUBLET_ERR_TYPE:
+      return "unusable datatype";
+    case SUBLET_ERR_UNDER_WAY:
+      return "the call is under way";
     default:
       return kUnknown;
   }

@@ -144,6 +144,10 @@ const std::string& Function::name() const {
   return lease_ ? lease_->function_name(index_) : kNoName;
 }
 
+Lease Function::lease() const {
+  return Lease(lease_);
+}
+
 // ---- Lease ----
 
 std::uint64_t Lease::id() const {

@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <stdexcept>
 #include <thread>
@@ -32,4 +33,18 @@ SUBLET_CALL_FUNCTION(await_file, sublet::FunctionCall& call) {
     found[0] = ::access(name.data(), F_OK) == 0 ? 1 : 0;
     std::this_thread::yield();
   } while (found[0] == 0 && std::chrono::steady_clock::now() < end);
+}
+
+SUBLET_CALL_FUNCTION(echo_bytes, sublet::FunctionCall& call) {
+  const auto in = call.input<char>();
+  const auto out = call.output<char>(in.size());
+  std::copy(in.begin(), in.end(), out.begin());
+}
+
+// Runs until somebody else changes the first byte of its input, which must lie in shared memory.
+SUBLET_CALL_FUNCTION(wait_for_byte, sublet::FunctionCall& call) {
+  const char* byte = call.input<char>().data();
+  while (__atomic_load_n(byte, __ATOMIC_ACQUIRE) == 0) {
+  }
+  call.output<char>(1)[0] = 1;
 }

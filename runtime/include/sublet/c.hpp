@@ -20,6 +20,8 @@ namespace sublet::c {
 
 /// The call of a handle; it may be moved from, and the handle be used again.
 [[nodiscard]] SUBLET_API Call& call_of(sublet_invocation& invocation) noexcept;
+/// What a handle for C, which must not be null, stands for.
+[[nodiscard]] SUBLET_API const Function& function_of(const sublet_function* function) noexcept;
 
 /// What file and environment say, with what has been set in `options` in its place. Null: nothing.
 [[nodiscard]] SUBLET_API Result<SessionOptions> session_options(const sublet_options* options);

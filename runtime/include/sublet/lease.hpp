@@ -180,6 +180,7 @@ class SUBLET_API Lease {
   [[nodiscard]] bool valid() const noexcept { return impl_ != nullptr; }
 
  private:
+  friend class Function;
   friend class Session;
   explicit Lease(std::shared_ptr<client::LeaseImpl> impl) : impl_(std::move(impl)) {}
   [[nodiscard]] Error no_room(std::size_t count, std::size_t element_bytes) const;
