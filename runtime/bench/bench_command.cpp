@@ -8,6 +8,7 @@
 #include "progress.hpp"
 #include "rate.hpp"
 #include "report.hpp"
+#include "wide.hpp"
 
 #include <cstdio>
 #include <utility>
@@ -60,6 +61,10 @@ Result<BandwidthReport> measure(const BandwidthOptions& options, Progress& progr
 
 Result<ConnectReport> measure(const ConnectOptions& options, Progress& progress) {
   return measure_connect(options, progress);
+}
+
+Result<WideReport> measure(const WideOptions& options, Progress& progress) {
+  return measure_wide(options, progress);
 }
 
 int run(const HelpText& help) {

@@ -7,7 +7,7 @@ namespace {
 
 using nlohmann::json;
 
-bool mentions(const std::string& text, const std::string& part) {
+bool report_mentions(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
@@ -54,15 +54,15 @@ TEST(LatencyReport, HasOpenMpisFiguresWhenCompared) {
   const json row = json::parse(to_json(report))["rows"][0];
   EXPECT_EQ(row["openmpi_p50_us"], 0.5);
   EXPECT_EQ(row["openmpi_eager32k_p50_us"], 0.25);
-  EXPECT_TRUE(mentions(to_table(report), "OpenMPI (us)"));
-  EXPECT_FALSE(mentions(to_table(sample_report()), "OpenMPI (us)"));
+  EXPECT_TRUE(report_mentions(to_table(report), "OpenMPI (us)"));
+  EXPECT_FALSE(report_mentions(to_table(sample_report()), "OpenMPI (us)"));
 }
 
 TEST(LatencyReport, SaysInTheTableWhenNoPairWasSteady) {
   LatencyReport report = sample_report();
-  EXPECT_FALSE(mentions(to_table(report), "too busy"));
+  EXPECT_FALSE(report_mentions(to_table(report), "too busy"));
   report.rows[0].pairs.unsteady = true;
-  EXPECT_TRUE(mentions(to_table(report), "too busy"));
+  EXPECT_TRUE(report_mentions(to_table(report), "too busy"));
   EXPECT_EQ(json::parse(to_json(report))["rows"][0]["steady"], false);
 }
 
@@ -124,8 +124,29 @@ TEST(BandwidthReport, HasTheKeysThatProgramsReadAsJson) {
   EXPECT_EQ(parsed["rows"][0]["ratio"], 0.95);
   EXPECT_EQ(parsed["rows"][0]["pairs"], 7);
   EXPECT_EQ(parsed["rows"][0]["bytes"], std::uint64_t{7} << 26);
-  EXPECT_TRUE(mentions(to_table(bandwidth), "fi_write"));
-  EXPECT_TRUE(mentions(to_table(bandwidth), "0.950"));
+  EXPECT_TRUE(report_mentions(to_table(bandwidth), "fi_write"));
+  EXPECT_TRUE(report_mentions(to_table(bandwidth), "0.950"));
+}
+
+TEST(WideReport, HasTheKeysThatProgramsReadAsJson) {
+  WideReport wide;
+  wide.cores = 2;
+  wide.cpuset = "0-1";
+  wide.options = 1000;
+  wide.calls = 30;
+  wide.wide_us.p50 = 50;
+  wide.one_core_us.p50 = 95;
+  wide.pairs.ratio = 1.9;
+  wide.pairs.pairs = 10;
+  const json parsed = json::parse(to_json(wide));
+  EXPECT_EQ(parsed["benchmark"], "wide");
+  EXPECT_EQ(parsed["cpuset"], "0-1");
+  ASSERT_EQ(parsed["rows"].size(), 1u);
+  EXPECT_EQ(parsed["rows"][0]["name"], "wide_2cores");
+  EXPECT_EQ(parsed["rows"][0]["p50_us"], 50);
+  EXPECT_EQ(parsed["rows"][0]["one_core_p50_us"], 95);
+  EXPECT_EQ(parsed["rows"][0]["ratio"], 1.9);
+  EXPECT_TRUE(mentions(to_table(wide), "1.900"));
 }
 
 TEST(ConnectReport, HasTheKeysThatProgramsReadAsJson) {
@@ -143,7 +164,7 @@ TEST(ConnectReport, HasTheKeysThatProgramsReadAsJson) {
   EXPECT_EQ(parsed["rows"][0]["ratio_p50"], 0.5);
   EXPECT_EQ(parsed["rows"][0]["together_each_us"], 100);
   EXPECT_EQ(parsed["rows"][0]["rounds"], 20);
-  EXPECT_TRUE(mentions(to_table(connect), "0.500"));
+  EXPECT_TRUE(report_mentions(to_table(connect), "0.500"));
 }
 
 }  // namespace

@@ -70,7 +70,7 @@ class SUBLET_API PersistentCall {
 
  private:
   friend class Allocator;
-  struct State;
+  struct [[gnu::visibility("hidden")]] State;
   explicit PersistentCall(std::shared_ptr<State> state) : state_(std::move(state)) {}
   std::shared_ptr<State> state_;
 };
