@@ -76,19 +76,23 @@ class OpenRequests {
     return requests;
   }
 
+  OpenRequests() = default;
+  OpenRequests(const OpenRequests&) = delete;
+  OpenRequests& operator=(const OpenRequests&) = delete;
+  ~OpenRequests() { stop_helper(); }  // of a program that ends without MPI_Finalize
+
   Result<MPI_Request> open(Call& call, Delivery delivery) {
     const Result<RequestPath>& path = request_path_of_process();
     if (!path) return tl::unexpected<Error>(path.error());
-    path_ = *path;
-    if (!std::exchange(has_classes_, true)) make_classes();
+    std::call_once(prepared_, [&] {
+      path_ = *path;
+      if (!path_.threads) thread_ = &mark_of_thread;
+      make_classes();
+    });
     if (auto watched = Attachment::watch_finalize(); !watched) {
       return tl::unexpected<Error>(std::move(watched.error()));
     }
-    if (path_.threads) {
-      call.share_lease();
-    } else {
-      thread_ = &mark_of_thread;
-    }
+    if (path_.threads) call.share_lease();
     if (path_.kind == Kind::kHelper) start_helper();
 
     auto request = std::make_unique<OpenRequest>();
@@ -315,13 +319,13 @@ class OpenRequests {
 
   static inline thread_local char mark_of_thread = 0;
 
+  std::once_flag prepared_;
   RequestPath path_{};
   const char* thread_ = nullptr;  ///< The one that makes requests, where only one may call MPI.
   std::mutex mutex_;
   OpenRequest* first_ = nullptr;
   OpenRequest* last_ = nullptr;
   bool called_ = false;  ///< progress() is.
-  bool has_classes_ = false;
   std::condition_variable wake_;
   bool stop_ = false;
   std::thread helper_;
