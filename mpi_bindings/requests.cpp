@@ -206,6 +206,7 @@ class OpenRequests {
   /// MPI_Wait for one request does nothing but call polled() in MPICH 4.0: so many calls in vain,
   /// and it looks after messages in MPI's place.
   static constexpr unsigned kPollsPerProbe = 32;
+  static constexpr unsigned kPollsPerYield = 256;
 
   [[maybe_unused]] static int polled(void* state, MPI_Status*) {
     auto& request = *static_cast<OpenRequest*>(state);
@@ -230,7 +231,7 @@ class OpenRequests {
       while (!request.ended) {
         const int code = polled(states[i], status);
         if (code != MPI_SUCCESS) return code;
-        std::this_thread::yield();
+        if (request.polls % kPollsPerYield == 0) std::this_thread::yield();
       }
     }
     return MPI_SUCCESS;

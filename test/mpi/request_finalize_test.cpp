@@ -42,7 +42,7 @@ TEST(RequestFinalize, EndsWhatIsOpen) {
   const auto late = request(std::move(call));
   ASSERT_FALSE(late.has_value());
   EXPECT_NE(std::string(late.error().what()).find("finalised"), std::string::npos);
-  EXPECT_TRUE(call.valid());
+  EXPECT_TRUE(call.valid());  // NOLINT(bugprone-use-after-move): it is kept then
   EXPECT_FALSE(waitall({}, {}).has_value());
   MPI_Request none = MPI_REQUEST_NULL;
   EXPECT_EQ(sublet_mpi_request(nullptr, nullptr, &none), SUBLET_ERR_FINALIZED);
