@@ -1,6 +1,6 @@
 // Runs the code of docs/how-to/wait.md, in C++ and in C, on any number of ranks in a ring.
 
-#include "wait_step.cpp"  // the page's block, made by CMakeLists.txt
+#include "wait_step.hpp"  // the page's block, made by CMakeLists.txt
 #include <sublet/c.hpp>
 
 #include <sublet_mpi.h>
