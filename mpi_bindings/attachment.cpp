@@ -1,6 +1,7 @@
 #include "attachment.hpp"
 
 #include "agreement.hpp"
+#include "requests.hpp"
 
 #include <cstdint>
 #include <map>
@@ -110,6 +111,7 @@ class Registry {
     MPI_Comm_free_keyval(&on_self);
     // In the order of their making, which is the same on all ranks of a communicator.
     for (auto& [id, attachment] : all) attachment->close();
+    close_requests();
   }
 
   /// Never held while MPI is called: MPI has a lock of its own around attributes, and calls back
@@ -154,6 +156,10 @@ Result<std::shared_ptr<Attachment>> Attachment::of(MPI_Comm comm) {
     return tl::unexpected<Error>(std::move(agreed.error()));
   }
   return attachment;
+}
+
+Result<void> Attachment::watch_finalize() {
+  return Registry::instance().prepare();
 }
 
 void Attachment::add(std::weak_ptr<Attached> member) {

@@ -53,6 +53,13 @@ module sublet_mpi_c_f08
       type(c_ptr), intent(inout) :: allocator
       integer(c_int) :: c_free
     end function
+    function c_request(invocation, reply, request) bind(c, name='sublet_mpi_request_fint')
+      import
+      type(c_ptr), value :: invocation
+      type(sublet_reply), intent(inout) :: reply
+      integer(c_int), intent(inout) :: request
+      integer(c_int) :: c_request
+    end function
     function c_error_class(code, error_class) bind(c, name='sublet_mpi_error_class')
       import
       integer(c_int), value :: code
@@ -83,7 +90,7 @@ module sublet_mpi_f08
   private
   public :: sublet_allocator, sublet_mpi_open, sublet_mpi_lease, sublet_mpi_thread_lease, &
     sublet_mpi_session, sublet_mpi_usage, sublet_mpi_write_trace, sublet_mpi_release, &
-    sublet_mpi_free, sublet_mpi_error_class, sublet_mpi_code
+    sublet_mpi_free, sublet_mpi_request, sublet_mpi_error_class, sublet_mpi_code
   public :: sublet_mpi_persistent, sublet_mpi_call, sublet_mpi_call_init, sublet_mpi_start, &
     sublet_mpi_test, sublet_mpi_wait, sublet_mpi_wait_for, sublet_mpi_call_free
 
@@ -143,6 +150,16 @@ contains
     type(sublet_allocator), intent(inout) :: allocator
     integer(c_int) :: error
     error = c_free(allocator%handle)
+  end function
+
+  ! The reply is written when the call ends, so that it must stay until then: give it `target` or
+  ! `asynchronous`, as what the call reads and writes.
+  function sublet_mpi_request(invocation, reply, request) result(error)
+    type(sublet_invocation), intent(in) :: invocation
+    type(sublet_reply), intent(inout), target :: reply
+    integer(c_int), intent(inout) :: request
+    integer(c_int) :: error
+    error = c_request(invocation%handle, reply, request)
   end function
 
   function sublet_mpi_error_class(code, error_class) result(error)

@@ -161,6 +161,41 @@ SUBLET_C_API int sublet_mpi_release(sublet_allocator* allocator);
  * thread level; the lease's thread. */
 SUBLET_C_API int sublet_mpi_free(sublet_allocator** allocator);
 
+/* ---- Calls where MPI waits ---- */
+
+/* Makes of a call under way an MPI request, for MPI_Wait, MPI_Waitall, MPI_Test and their kin,
+ * together with messages. The handle stays, and may be used for the next call or freed at once. The
+ * end of the call is told by `*reply`, which may be null, and must stay valid until then like input
+ * and output; and by MPI's status: MPI_Get_elements with MPI_BYTE is the size of the output. A call
+ * that has ended badly is an error of the wait, of the class that stands for its code;
+ * sublet_last_error() is its text then.
+ *
+ * MPI_Request_free leaves the call running. MPI_Cancel fails with SUBLET_ERR_NOT_CANCELLED. A call
+ * whose lease ends first, with its communicator or in MPI_Finalize, ends with SUBLET_ERR_CLOSED.
+ * SUBLET_ERR_HANDLE: there is no call in the handle. SUBLET_ERR_UNSUPPORTED: neither Open MPI nor
+ * MPICH, and no MPI_THREAD_MULTIPLE; sublet_waitall does without. SUBLET_ERR_NOT_INITIALIZED,
+ * SUBLET_ERR_FINALIZED. docs/how-to/wait.md says what it costs.
+ *
+ * The thread that uses the lease; calls MPI, as sublet_mpi_open does. With MPI_THREAD_SERIALIZED
+ * and above all uses of the lease take a lock from then on, and any thread may wait. */
+SUBLET_C_API int sublet_mpi_request(sublet_invocation* invocation, sublet_reply* reply,
+                                    MPI_Request* request);
+/* The same for handles of Fortran. */
+SUBLET_C_API int sublet_mpi_request_fint(sublet_invocation* invocation, sublet_reply* reply,
+                                         MPI_Fint* request);
+
+/* Waits for calls and for MPI requests at once, with any MPI. Null handles among `invocations` are
+ * passed over; `replies`, which may be null, has room for all of them. `statuses` as for
+ * MPI_Waitall. Returns MPI's error when requests have failed, then calls may be under way; else
+ * the error class of the first call that ended badly, if one has. Calls MPI, as above. */
+SUBLET_C_API int sublet_waitall(int calls, sublet_invocation* const invocations[],
+                                sublet_reply replies[], int requests, MPI_Request mpi_requests[],
+                                MPI_Status statuses[]);
+
+/* How sublet_mpi_request lets MPI know: "progress" (Open MPI), "poll" (MPICH), "helper" (a thread),
+ * "none"; "unknown" without MPI_Init. Lives as long as the program. */
+SUBLET_C_API const char* sublet_mpi_request_path(void);
+
 /* The error class that stands for a code of <sublet/codes.h>, for programs that pass on errors of
  * <sublet.h> through MPI. Local. SUBLET_ERR_NOT_INITIALIZED, SUBLET_ERR_FINALIZED: MPI has no
  * classes then. May call MPI. */

@@ -63,6 +63,11 @@ int prepare(sublet_invocation** invocation) {
 }
 
 }  // namespace
+
+Call& call_of(sublet_invocation& invocation) noexcept {
+  return invocation.call;
+}
+
 }  // namespace sublet::c
 
 using namespace sublet::c;

@@ -47,7 +47,7 @@ Call::~Call() {
 
 void Call::end() noexcept {
   if (call_ == nullptr) return;
-  if (call_->state != client::CallState::kEnded) {
+  if (!lease_->workers().poll(*call_)) {
     (void)lease_->workers().wait(*call_, base::Deadline::none());
   }
   lease_->workers().recycle(std::exchange(call_, nullptr));
@@ -55,6 +55,14 @@ void Call::end() noexcept {
 
 bool Call::poll() noexcept {
   return call_ == nullptr || lease_->workers().poll(*call_);
+}
+
+void Call::share_lease() {
+  if (call_ != nullptr) lease_->workers().share();
+}
+
+bool Call::try_poll() noexcept {
+  return call_ == nullptr || lease_->workers().try_poll(*call_);
 }
 
 Reply Call::wait() noexcept {

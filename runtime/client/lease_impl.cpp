@@ -119,6 +119,7 @@ void LeaseImpl::await_fate(const NodeState& state, std::uint32_t generation) {
 
 Result<std::uint16_t> LeaseImpl::open(const std::string& path, const std::string& name,
                                       const FunctionOptions& options) {
+  const Workers::Turn turn(workers_);
   if (released_) return fail(ErrorKind::kInvalid, "the lease was released");
   if (forked()) return fail(ErrorKind::kInvalid, base::kForkedText);
   auto prepared = functions_->prepare(path, name, options);
@@ -254,6 +255,7 @@ void LeaseImpl::forget_nodes() {
 // ---- What blocks ----
 
 WorkerInfo LeaseImpl::worker_info(std::size_t index) const {
+  const Workers::Turn turn(workers_);
   if (index >= workers_.size()) return {};
   const WorkerLink& link = *workers_.links()[index];
   const NodeShare& share = *link.share();
@@ -261,6 +263,7 @@ WorkerInfo LeaseImpl::worker_info(std::size_t index) const {
 }
 
 Result<void> LeaseImpl::extend(std::chrono::seconds duration) {
+  const Workers::Turn turn(workers_);
   if (released_) return fail(ErrorKind::kInvalid, "the lease was released");
   if (forked()) return fail(ErrorKind::kInvalid, base::kForkedText);
   if (events_->attention()) workers_.attend();
@@ -283,6 +286,7 @@ Result<void> LeaseImpl::extend(std::chrono::seconds duration) {
 }
 
 Result<Usage> LeaseImpl::usage() {
+  const Workers::Turn turn(workers_);
   if (forked()) return fail(ErrorKind::kInvalid, base::kForkedText);
   if (events_->attention()) workers_.attend();
   background_.drain();
@@ -302,7 +306,9 @@ Result<Usage> LeaseImpl::usage() {
 }
 
 void LeaseImpl::release() noexcept {
-  if (released_ || forked()) return;
+  if (forked()) return;
+  const Workers::Turn turn(workers_);
+  if (released_) return;
   released_ = true;
   workers_.stop("the lease was released");
   for (const auto& node : nodes_) node->release();

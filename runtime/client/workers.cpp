@@ -114,6 +114,7 @@ void Workers::note_failure(PendingCall& call) noexcept {
 }
 
 void Workers::hand_over(PendingCall* call, std::function<void(const Reply&)> then) {
+  const Turn turn(*this);
   call->then = std::move(then);
   ++handed_over_;
   if (call->state == CallState::kEnded) continuations_.push_back(call);
@@ -175,6 +176,7 @@ bool Workers::settled() const noexcept {
 }
 
 bool Workers::wait_all(base::Deadline deadline) noexcept {
+  const Turn turn(*this);
   std::chrono::nanoseconds slice = kFirstSlice;
   for (;;) {
     progress();
@@ -201,6 +203,7 @@ void Workers::look_around() noexcept {
 }
 
 void Workers::attend() noexcept {
+  const Turn turn(*this);
   if (base::fork_generation() != generation_) {
     disown();
     return;
@@ -290,6 +293,7 @@ void Workers::disown() noexcept {
 }
 
 void Workers::stop(const std::string& reason) noexcept {
+  const Turn turn(*this);
   if (stopped_) return;
   stopped_ = true;
   stop_reason_ = reason;
@@ -297,6 +301,7 @@ void Workers::stop(const std::string& reason) noexcept {
 }
 
 void Workers::close() noexcept {
+  const Turn turn(*this);
   const auto deadline = base::Deadline::after(kCloseMost);
   for (bool all = false; !all;) {
     all = true;

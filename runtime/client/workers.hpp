@@ -11,6 +11,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -21,13 +22,30 @@ namespace sublet::client {
 /// other threads have found out is picked up by attend(), which every function calls when there is
 /// something.
 ///
-/// Owner: the lease. Thread rule: see Lease.
+/// Owner: the lease. Thread rule: see Lease; any thread once it is shared.
 class Workers final : private CallSink {
  public:
   struct Options {
     bool replace = true;  ///< Others may take the places of workers that are gone.
     /// So long calls wait for a worker when there is none now, but may be one again.
     std::chrono::nanoseconds patience = std::chrono::seconds(30);
+  };
+  /// One use of a lease, from its begin to its end: has the lock of one that is shared.
+  class Turn {
+   public:
+    explicit Turn(const Workers& workers) noexcept : mutex_(workers.turns_.get()) {
+      if (mutex_ != nullptr) [[unlikely]]
+        mutex_->lock();
+    }
+    ~Turn() {
+      if (mutex_ != nullptr) [[unlikely]]
+        mutex_->unlock();
+    }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    std::recursive_mutex* mutex_;
   };
   /// Brings workers back and others in their places, off the hot path, without waiting.
   using Mend = std::function<void(base::Ticks now)>;
@@ -44,6 +62,10 @@ class Workers final : private CallSink {
   void add(std::unique_ptr<WorkerLink> link) { links_.push_back(std::move(link)); }
   /// Puts `link` into the place of one that is down.
   void replace(std::unique_ptr<WorkerLink> link);
+  /// From now on several threads may use this; by the one that has so far.
+  void share() {
+    if (!turns_) turns_ = std::make_unique<std::recursive_mutex>();
+  }
   /// Room for a call in every slot, so that async allocates only beyond that.
   void reserve_calls();
 
@@ -59,6 +81,8 @@ class Workers final : private CallSink {
                    PendingCall*& call) noexcept;
   /// True when the call has ended for good (lost calls of idempotent functions run again).
   bool poll(PendingCall& call) noexcept;
+  /// As poll; false as well when it is another thread's turn.
+  bool try_poll(PendingCall& call) noexcept;
   bool wait(PendingCall& call, base::Deadline deadline) noexcept;
   /// Gives an ended call of async back to the pool.
   void recycle(PendingCall* call) noexcept;
@@ -121,6 +145,7 @@ class Workers final : private CallSink {
   void run_continuations() noexcept;
   PendingCall* take_from_pool() noexcept;
 
+  std::unique_ptr<std::recursive_mutex> turns_;  ///< Null until it is shared.
   std::vector<std::unique_ptr<WorkerLink>> links_;
   std::size_t next_worker_ = 0;
   std::shared_ptr<LeaseEvents> events_;

@@ -1,6 +1,7 @@
 // HOT-PATH BUDGET  call: pick a worker, submit, wait; nothing is kept of a call that ends well.
 // async: a PendingCall from the pool, which grows only when more handles are held than ever before.
-// No lock, system call, log or virtual call while the worker is awake and the call succeeds.
+// No lock, system call, log or virtual call while the worker is awake and the call succeeds. (Only
+// a lease that several threads share has a lock, which each function takes.)
 
 #include <client/worker_link_datapath.hpp>
 #include <client/workers.hpp>
@@ -73,6 +74,7 @@ WorkerLink* Workers::pick_least_busy() noexcept {
 
 Reply Workers::call(std::uint16_t function, bool idempotent, const void* in, std::size_t in_size,
                     void* out, std::size_t out_capacity) noexcept {
+  const Turn turn(*this);
   if (events_->attention()) [[unlikely]]
     attend();
   const transport::Request request{in, in_size, out, out_capacity, function, false};
@@ -129,6 +131,7 @@ void Workers::pump() noexcept {
 }
 
 bool Workers::wait(PendingCall& call, base::Deadline deadline) noexcept {
+  const Turn turn(*this);
   if (events_->attention()) [[unlikely]]
     attend();
   if (call.state == CallState::kSubmitted && queue_.empty() && call.link->listening()) [[likely]] {
@@ -144,6 +147,7 @@ bool Workers::wait(PendingCall& call, base::Deadline deadline) noexcept {
 }
 
 bool Workers::poll(PendingCall& call) noexcept {
+  const Turn turn(*this);
   if (events_->attention()) [[unlikely]]
     attend();
   if (!queue_.empty()) [[unlikely]]
@@ -153,6 +157,12 @@ bool Workers::poll(PendingCall& call) noexcept {
     return false;
   }
   return call.state == CallState::kEnded;
+}
+
+bool Workers::try_poll(PendingCall& call) noexcept {
+  if (!turns_) return poll(call);
+  const std::unique_lock turn(*turns_, std::try_to_lock);
+  return turn.owns_lock() && poll(call);
 }
 
 PendingCall* Workers::take_from_pool() noexcept {
@@ -167,6 +177,7 @@ PendingCall* Workers::take_from_pool() noexcept {
 }
 
 void Workers::recycle(PendingCall* call) noexcept {
+  const Turn turn(*this);
   call->state = CallState::kIdle;
   call->reply = Reply{};
   call->attempts = 0;
@@ -177,6 +188,7 @@ void Workers::recycle(PendingCall* call) noexcept {
 
 PendingCall* Workers::async(std::uint16_t function, bool idempotent, const void* in,
                             std::size_t in_size, void* out, std::size_t out_capacity) noexcept {
+  const Turn turn(*this);
   if (events_->attention()) [[unlikely]]
     attend();
   PendingCall* call = take_from_pool();
@@ -188,6 +200,7 @@ PendingCall* Workers::async(std::uint16_t function, bool idempotent, const void*
 Status Workers::try_async(std::size_t worker, std::uint16_t function, bool idempotent,
                           const void* in, std::size_t in_size, void* out, std::size_t out_capacity,
                           PendingCall*& call) noexcept {
+  const Turn turn(*this);
   call = nullptr;
   if (worker >= links_.size()) return Status::kInvalid;
   if (events_->attention()) [[unlikely]]
@@ -212,6 +225,7 @@ Status Workers::try_async(std::size_t worker, std::uint16_t function, bool idemp
 }
 
 void Workers::progress() noexcept {
+  const Turn turn(*this);
   if (events_->attention()) [[unlikely]]
     attend();
   for (const auto& link : links_) link->progress();

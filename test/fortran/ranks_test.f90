@@ -10,8 +10,10 @@ program ranks_test
   type(sublet_lease) :: lease
   type(sublet_function) :: add_one
   type(sublet_usage) :: usage
-  integer :: rank, ranks, ierror, hints, comm, looks
-  real(c_double) :: x, y
+  type(sublet_invocation) :: invocation
+  type(sublet_reply), target :: reply
+  integer :: rank, ranks, ierror, hints, comm, looks, request
+  real(c_double), target :: x, y
 
   call check_code(sublet_err_not_initialized, &
                   sublet_mpi_open(MPI_COMM_WORLD, 1, MPI_INFO_NULL, workers), 'before MPI_Init')
@@ -40,14 +42,23 @@ program ranks_test
   call check_ok(sublet_function_open(lease, FORTRAN_FUNCTIONS, 'add_one', add_one), 'a function')
   x = rank
   y = 0
+  y = 0
+  call check_ok(sublet_call_async(add_one, x, c_sizeof(x), y, c_sizeof(y), invocation), 'a call begins')
+  call check_ok(sublet_mpi_request(invocation, reply, request), 'it becomes a request')
+  call MPI_Wait(request, MPI_STATUS_IGNORE, ierror)
+  call check(ierror == MPI_SUCCESS .and. reply%code == sublet_success, 'MPI_Wait waits for it')
+  call check(y == x + 1, 'with its result')
+  call check_error(sublet_err_handle, sublet_mpi_request(invocation, reply, request), 'once only')
+  call check_ok(sublet_invocation_free(invocation), 'free')
+  y = 0
   call check_ok(sublet_call(add_one, x, c_sizeof(x), y, c_sizeof(y)), 'a call')
   call check(y == rank + 1, 'the result is this rank''s')
   ! A worker counts a call after it has answered.
   do looks = 1, 1000
     call check_ok(sublet_mpi_usage(workers, usage), 'the usage')
-    if (usage%invocations == ranks) exit
+    if (usage%invocations == 2 * ranks) exit
   end do
-  call check(usage%invocations == ranks, 'the calls of all ranks are counted')
+  call check(usage%invocations == 2 * ranks, 'the calls of all ranks are counted')
   call check_ok(sublet_mpi_write_trace(workers, '/dev/null'), 'a timeline')
 
   call check_datatypes()

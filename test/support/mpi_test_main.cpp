@@ -2,9 +2,11 @@
 #include <mpi.h>
 
 #include <cstdio>
+#include <cstdlib>
 
 // Every rank runs every test. Rank 0 reports all of them, the others only what failed, and the
-// program fails on all ranks when it fails on one.
+// program fails on all ranks when it fails on one. SUBLET_TEST_THREAD_SINGLE: with that thread
+// level.
 
 namespace {
 
@@ -28,7 +30,8 @@ class FailuresOnly : public ::testing::EmptyTestEventListener {
 
 int main(int argc, char** argv) {
   int provided = MPI_THREAD_SINGLE;
-  MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided);
+  const bool single = std::getenv("SUBLET_TEST_THREAD_SINGLE") != nullptr;
+  MPI_Init_thread(&argc, &argv, single ? MPI_THREAD_SINGLE : MPI_THREAD_MULTIPLE, &provided);
   int rank = 0;
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
 

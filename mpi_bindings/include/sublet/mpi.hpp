@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 namespace sublet::mpi {
@@ -103,5 +104,44 @@ class SUBLET_API Allocator {
   [[nodiscard]] Result<void> check_open(const char* attempted) const;
   std::shared_ptr<State> state_;
 };
+
+// ---- Calls where MPI waits ----
+
+/// An MPI request that is complete when `call` has ended, for MPI_Wait, MPI_Waitall, MPI_Test and
+/// their kin, together with messages:
+///
+///   MPI_Request both[2];
+///   MPI_Irecv(halo, n, MPI_DOUBLE, left, 0, comm, &both[0]);
+///   both[1] = sublet::mpi::request(price.async(in, out)).value_or_throw();
+///   MPI_Waitall(2, both, MPI_STATUSES_IGNORE);
+///
+/// `call` is empty afterwards; when this fails, it is as before. The end is told by `*reply`, which
+/// like input and output must stay valid until then, and by MPI's status: MPI_Get_elements with
+/// MPI_BYTE is the size of the output. A call that has ended badly is an error of the wait, of the
+/// class that stands for its status in <sublet_mpi.h>; sublet_last_error() is its text then.
+///
+/// MPI_Request_free leaves the call running. MPI_Cancel fails: calls are not cancelled. A call
+/// whose lease ends first, with its communicator or in MPI_Finalize, completes with
+/// Status::kClosed.
+///
+/// How MPI learns of the end, and what it costs, depends on the MPI: docs/how-to/wait.md. kInvalid
+/// when `call` is empty, before MPI_Init and after MPI_Finalize. kUnsupported with an MPI that is
+/// neither Open MPI nor MPICH and has no MPI_THREAD_MULTIPLE: waitall() does without.
+///
+/// Thread rule: the thread that uses the lease. With MPI_THREAD_SERIALIZED and above the lease is
+/// shared then (Call::share_lease), so that whichever thread is in MPI may complete the request.
+[[nodiscard]] SUBLET_API Result<MPI_Request> request(Call&& call, Reply* reply = nullptr);
+
+/// Waits for calls and for MPI requests at once, whatever MPI it is, at the cost of a native wait
+/// when there are no requests. How calls have ended Call::wait() says, which returns at once then.
+/// Errors are MPI's own, those of the requests; then calls may still be under way. As MPI_Waitall,
+/// `statuses` has room for all requests, or is MPI_STATUSES_IGNORE.
+[[nodiscard]] SUBLET_API Result<void> waitall(std::span<Call* const> calls,
+                                              std::span<MPI_Request> requests,
+                                              MPI_Status* statuses = MPI_STATUSES_IGNORE);
+
+/// How request() lets MPI know: "progress" (Open MPI), "poll" (MPICH), "helper" (a thread), "none";
+/// "unknown" without MPI_Init.
+[[nodiscard]] SUBLET_API const char* request_path();
 
 }  // namespace sublet::mpi

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <sublet/call.hpp>
 #include <sublet/export.hpp>
 #include <sublet/result.hpp>
 #include <sublet/session.hpp>
@@ -17,6 +18,8 @@ namespace sublet::c {
 [[nodiscard]] SUBLET_API sublet_session* make_handle(Session session);
 [[nodiscard]] SUBLET_API sublet_lease* make_handle(Lease lease);
 
+/// The call of a handle; it may be moved from, and the handle be used again.
+[[nodiscard]] SUBLET_API Call& call_of(sublet_invocation& invocation) noexcept;
 /// What a handle for C, which must not be null, stands for.
 [[nodiscard]] SUBLET_API const Function& function_of(const sublet_function* function) noexcept;
 
