@@ -1,0 +1,333 @@
+#pragma once
+
+// Functions of the program itself on workers, from one source:
+//
+//   int main(int argc, char** argv) {
+//     sublet::init(argc, argv);  // first of all, before MPI_Init
+//     auto session = sublet::Session::open().value_or_throw();
+//     auto lease = session.lease().value_or_throw();
+//     const double scale = 2;
+//     double y = lease.call([scale](double x) { return scale * x; }, 21.0).value_or_throw();
+//   }
+//
+// The executors of the lease run this same program, without its main(). What is called (a lambda
+// with its captures, a function object, a free function) and its arguments are copied there, and
+// the result comes back: archive.hpp says what can be. Memory goes as sublet::in(span), which the
+// function takes as std::span<const T>, and sublet::out(span), as std::span<T>; what an output held
+// before does not travel. A reference or a pointer among the captures means nothing there.
+
+#include <sublet/archive.hpp>
+#include <sublet/buffer.hpp>
+#include <sublet/call.hpp>
+#include <sublet/detail/target.hpp>
+#include <sublet/export.hpp>
+#include <sublet/lease.hpp>
+#include <sublet/result.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace sublet {
+
+/// Lets this program's own functions be called on workers. The first line of main(): executors do
+/// without main(), and what comes before is done in the client alone. Throws Error when it comes
+/// too late (after MPI_Init), or two functions of the program have one name.
+SUBLET_API void init(int argc, char** argv);
+
+namespace detail {
+
+/// What the templates below need of a lease.
+class SUBLET_API SingleSource {
+ public:
+  /// Finds the function in the executors of the lease. Blocks the first time.
+  static Result<Function> open(Lease& lease, const sublet_function_record& record,
+                               FunctionOptions options);
+  static std::uint16_t index_of(const Function& function) noexcept { return function.index_; }
+  static Reply call(client::LeaseImpl& lease, std::uint16_t index, const void* in,
+                    std::size_t in_size, void* out, std::size_t out_capacity) noexcept;
+  static std::string last_error(client::LeaseImpl& lease);
+  static client::LeaseImpl* impl_of(const Lease& lease) noexcept { return lease.impl_.get(); }
+  static std::uint64_t serial_of(const Lease& lease) noexcept { return lease.serial_; }
+};
+
+/// A function's number in the lease that called it last from this thread.
+struct Binding {
+  client::LeaseImpl* lease = nullptr;
+  std::uint64_t serial = 0;
+  std::uint16_t index = 0;
+
+  [[nodiscard]] bool fits(const Lease& other) const noexcept {
+    return SingleSource::serial_of(other) == serial && SingleSource::impl_of(other) == lease &&
+           lease != nullptr;
+  }
+};
+
+/// Off the hot path: the first call of a function in a lease.
+template <class T>
+[[gnu::noinline]] Result<void> bind(Binding& binding, Lease& lease) {
+  auto function = SingleSource::open(lease, record_of<T>(), {});
+  if (!function) return tl::unexpected<Error>(function.error());
+  binding = {SingleSource::impl_of(lease), SingleSource::serial_of(lease),
+             SingleSource::index_of(*function)};
+  return {};
+}
+
+/// The memory of one call: what goes out and what comes back. Small ones need none of the arena.
+template <class T>
+class Payload {
+ public:
+  static constexpr std::size_t kSmall = 256;
+
+  /// Throws std::bad_alloc when the arena is full.
+  Payload(Lease& lease, const typename T::Bare& f, const typename T::Values& values) {
+    if constexpr (T::kFixedInput) {
+      T::pack(std::span(small_in_), f, values);
+      in_ = small_in_.data();
+      in_size_ = T::kInputBytes;
+    } else if (const auto direct = T::direct_input(values); direct.data() != nullptr) {
+      in_ = direct.data();
+      in_size_ = direct.size();
+    } else {
+      in_size_ = T::measure(f, values);
+      std::span<std::byte> memory(small_in_.data(), small_in_.size());
+      if (in_size_ > small_in_.size()) {
+        large_in_ = Buffer<std::byte>(lease.arena(), in_size_);
+        memory = large_in_.span();
+      }
+      T::write(memory, f, values);
+      in_ = memory.data();
+    }
+    if (const auto direct = T::direct_output(values); direct.data() != nullptr) {
+      out_ = direct.data();
+      out_size_ = direct.size();
+      return;
+    }
+    out_size_ = T::output_room(values);
+    out_ = small_out_.data();
+    if (out_size_ > small_out_.size()) {
+      large_out_ = Buffer<std::byte>(lease.arena(), out_size_);
+      out_ = large_out_.data();
+    }
+  }
+  Payload(const Payload&) = delete;
+  Payload& operator=(const Payload&) = delete;
+
+  [[nodiscard]] const void* in() const noexcept { return in_; }
+  [[nodiscard]] std::size_t in_size() const noexcept { return in_size_; }
+  [[nodiscard]] void* out() noexcept { return out_; }
+  [[nodiscard]] std::size_t out_size() const noexcept { return out_size_; }
+
+ private:
+  std::array<std::byte, T::kFixedInput ? (T::kInputBytes > 0 ? T::kInputBytes : 1) : kSmall> small_in_;
+  std::array<std::byte, T::kFixedOutput ? (T::kOutputBytes > 0 ? T::kOutputBytes : 1) : kSmall>
+      small_out_;
+  Buffer<std::byte> large_in_;
+  Buffer<std::byte> large_out_;
+  const void* in_ = nullptr;
+  std::size_t in_size_ = 0;
+  void* out_ = nullptr;
+  std::size_t out_size_ = 0;
+};
+
+template <class T>
+[[gnu::noinline]] tl::unexpected<Error> full(Lease& lease) {
+  (void)lease;
+  return fail(ErrorKind::kOverloaded,
+              "there is no room in the lease's arena for the arguments of a call; ask for more with "
+              "LeaseRequest::arena_bytes");
+}
+
+template <class T>
+using ResultOf = Result<typename T::Returned>;
+
+template <class T>
+[[gnu::noinline]] ResultOf<T> failed(const Reply& reply, const std::string& why) {
+  return fail(kind_of(reply.status), why);
+}
+
+/// What the function returned, from a reply that ended well.
+template <class T>
+ResultOf<T> finish(const Reply& reply, const void* out, const typename T::Values& values) {
+  try {
+    return T::unpack({static_cast<const std::byte*>(out), static_cast<std::size_t>(reply.size)},
+                     values);
+  } catch (const FunctionError&) {
+    return fail(ErrorKind::kInternal, "a worker's reply has another form than its function");
+  }
+}
+
+/// HOT PATH of functions whose captures, arguments and result are plain bytes: no allocation, lock
+/// or system call once the function is bound.
+template <class T>
+ResultOf<T> call_fixed(Lease& lease, const typename T::Bare& f, const typename T::Values& values) {
+  thread_local constinit Binding binding;
+  if (!binding.fits(lease)) [[unlikely]] {
+    if (auto bound = bind<T>(binding, lease); !bound) {
+      return tl::unexpected<Error>(bound.error());
+    }
+  }
+  std::array<std::byte, T::kInputBytes + 1> in;  // a size of its own, also of nothing
+  T::pack(in, f, values);
+  std::array<std::byte, T::kOutputBytes + 1> out;
+  const Reply reply = SingleSource::call(*binding.lease, binding.index, in.data(), T::kInputBytes,
+                                         out.data(), T::kOutputBytes);
+  if (!reply.ok() || reply.size != T::kOutputBytes) [[unlikely]] {
+    return failed<T>(reply, SingleSource::last_error(*binding.lease));
+  }
+  return T::unpack_fixed(out.data());
+}
+
+template <class T>
+ResultOf<T> call_any(Lease& lease, const typename T::Bare& f, const typename T::Values& values) {
+  auto function = SingleSource::open(lease, record_of<T>(), {});
+  if (!function) return tl::unexpected<Error>(function.error());
+  try {
+    Payload<T> payload(lease, f, values);
+    const Reply reply =
+        function->call(payload.in(), payload.in_size(), payload.out(), payload.out_size());
+    if (!reply.ok()) return failed<T>(reply, function->last_error());
+    return finish<T>(reply, payload.out(), values);
+  } catch (const std::bad_alloc&) {
+    return full<T>(lease);
+  }
+}
+
+}  // namespace detail
+
+/// A call of a function of this program under way. A handle: move it. Memory of its arguments that
+/// sublet::in and sublet::out name stays valid until it has ended. Thread rule: as for Call.
+template <class Returned>
+class [[nodiscard]] Async {
+ public:
+  Async() = default;
+
+  /// True when the call has ended. Never blocks.
+  [[nodiscard]] bool poll() noexcept { return !state_ || state_->call.poll(); }
+  /// True when it has ended within `limit`.
+  bool wait_for(std::chrono::nanoseconds limit) noexcept {
+    return !state_ || state_->call.wait_for(limit).status != Status::kDeadline;
+  }
+  /// Waits for the end; what the function returned, or why it did not. Once: it is empty then.
+  Result<Returned> get() {
+    if (!state_) return fail(ErrorKind::kInvalid, "this sublet::Async is empty");
+    const std::unique_ptr<State> state = std::move(state_);
+    return state->get();
+  }
+  [[nodiscard]] bool valid() const noexcept { return state_ != nullptr; }
+
+  // For Lease::async.
+  struct State {
+    virtual ~State() = default;
+    virtual Result<Returned> get() = 0;
+    Call call;
+  };
+  explicit Async(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+ private:
+  std::unique_ptr<State> state_;
+};
+
+namespace detail {
+
+template <class T>
+struct AsyncState final : Async<typename T::Returned>::State {
+  AsyncState(Lease& lease, const typename T::Bare& f, const typename T::Values& arguments)
+      : values(arguments), payload(lease, f, values) {}
+  ~AsyncState() override { this->call = Call(); }  // before the memory that it uses
+  ResultOf<T> get() override {
+    const Reply reply = this->call.wait();
+    if (!reply.ok()) return failed<T>(reply, this->call.error());
+    return finish<T>(reply, payload.out(), values);
+  }
+  typename T::Values values;
+  Payload<T> payload;
+};
+
+template <class T>
+Result<Async<typename T::Returned>> start(Lease& lease, Function& function,
+                                          const typename T::Bare& f,
+                                          const typename T::Values& values) {
+  try {
+    auto state = std::make_unique<AsyncState<T>>(lease, f, values);
+    state->call = function.async(state->payload.in(), state->payload.in_size(),
+                                 state->payload.out(), state->payload.out_size());
+    return Async<typename T::Returned>(std::move(state));
+  } catch (const std::bad_alloc&) {
+    return full<T>(lease);
+  }
+}
+
+}  // namespace detail
+
+/// A free function of this program in a lease, with options.
+template <auto F>
+class OwnFunction {
+ public:
+  OwnFunction(Lease lease, FunctionOptions options) : lease_(std::move(lease)), options_(options) {}
+
+  template <class... Args>
+  auto operator()(const Args&... args) -> detail::ResultOf<detail::TargetOf<detail::Constant<F>, Args...>> {
+    using T = detail::TargetOf<detail::Constant<F>, Args...>;
+    auto function = detail::SingleSource::open(lease_, detail::record_of<T>(), options_);
+    if (!function) return tl::unexpected<Error>(function.error());
+    const typename T::Values values(detail::as_value(args)...);
+    try {
+      detail::Payload<T> payload(lease_, {}, values);
+      const Reply reply =
+          function->call(payload.in(), payload.in_size(), payload.out(), payload.out_size());
+      if (!reply.ok()) return detail::failed<T>(reply, function->last_error());
+      return detail::finish<T>(reply, payload.out(), values);
+    } catch (const std::bad_alloc&) {
+      return detail::full<T>(lease_);
+    }
+  }
+
+  template <class... Args>
+  auto async(const Args&... args) {
+    using T = detail::TargetOf<detail::Constant<F>, Args...>;
+    auto function = detail::SingleSource::open(lease_, detail::record_of<T>(), options_);
+    if (!function) {
+      return Result<Async<typename T::Returned>>(tl::unexpected<Error>(function.error()));
+    }
+    return detail::start<T>(lease_, *function, {}, typename T::Values(detail::as_value(args)...));
+  }
+
+ private:
+  Lease lease_;
+  FunctionOptions options_;
+};
+
+template <class F, class... Args>
+auto Lease::call(const F& f, const Args&... args) {
+  using T = detail::TargetOf<F, Args...>;
+  const typename T::Values values(detail::as_value(args)...);
+  if constexpr (T::kFixedInput && T::kFixedOutput) {
+    return detail::call_fixed<T>(*this, detail::as_bare(f), values);
+  } else {
+    return detail::call_any<T>(*this, detail::as_bare(f), values);
+  }
+}
+
+template <class F, class... Args>
+auto Lease::async(const F& f, const Args&... args) {
+  using T = detail::TargetOf<F, Args...>;
+  auto function = detail::SingleSource::open(*this, detail::record_of<T>(), {});
+  if (!function) {
+    return Result<Async<typename T::Returned>>(tl::unexpected<Error>(function.error()));
+  }
+  return detail::start<T>(*this, *function, detail::as_bare(f),
+                          typename T::Values(detail::as_value(args)...));
+}
+
+template <auto F>
+auto Lease::function(FunctionOptions options) {
+  return OwnFunction<F>(*this, options);
+}
+
+}  // namespace sublet
