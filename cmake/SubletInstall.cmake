@@ -7,7 +7,7 @@
 #   lib/libsublet_mpi.*       Sublet::mpi
 #   lib/libsublet_f08.a       Sublet::fortran;  lib/libsublet_mpi_f08.a  Sublet::mpi_fortran
 #   bin/sublet                the command
-#   libexec/sublet/           what it starts or loads: sublet-executor, the benchmarks' parts
+#   libexec/sublet/           what it starts or loads: sublet-executor with its libsublet_application.so, the benchmarks' parts
 #   share/sublet/slurm/       batch scripts for Slurm, which `sublet slurm template` prints as well
 #
 # Included last, when all targets are known. A target that this configuration leaves out is left out
@@ -104,6 +104,10 @@ endif()
 
 _sublet_install_program(sublet "${CMAKE_INSTALL_BINDIR}" "${_from_bin}")
 _sublet_install_program(sublet-executor "${SUBLET_INSTALL_LIBEXECDIR}" "${_from_libexec}")
+_sublet_install_program(sublet-bench-single-source "${SUBLET_INSTALL_LIBEXECDIR}" "${_from_libexec}")
+if(TARGET sublet_application)
+  install(TARGETS sublet_application LIBRARY DESTINATION "${SUBLET_INSTALL_LIBEXECDIR}")
+endif()
 _sublet_install_program(sublet-mpi-pingpong "${SUBLET_INSTALL_LIBEXECDIR}" "${_from_libexec}")
 
 if(TARGET sublet_bench_functions)

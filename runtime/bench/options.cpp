@@ -261,6 +261,8 @@ void read_connect(Words& words, ConnectOptions& options) {
   });
 }
 
+void read_single_source(Words&, SingleSourceOptions&) {}
+
 }  // namespace
 
 const char* to_string(Mode mode) {
@@ -282,13 +284,15 @@ std::string bench_help() {
          "  cold      from asking for a lease to the first result, beside fork+exec+wait\n"
          "  rate      calls per second with several in flight: --windows LIST\n"
          "  bandwidth bytes per second of large inputs: --sizes LIST, --window N\n"
-         "  connect   opening channels to many workers, together and one by one: --counts LIST\n\n"
+         "  connect   opening channels to many workers, together and one by one: --counts LIST\n"
+         "  single-source  functions of the program itself beside those of a library\n\n"
          "sublet bench BENCHMARK --help explains its options.\n";
 }
 
 Result<BenchOptions> parse_bench(const std::vector<std::string>& words) {
   if (words.empty()) {
-    return fail(ErrorKind::kInvalid, "name a benchmark: latency, cold, rate, bandwidth or connect");
+    return fail(ErrorKind::kInvalid, "name a benchmark: latency, cold, rate, bandwidth, connect or "
+                "single-source");
   }
   const std::vector<std::string> arguments(words.begin() + 1, words.end());
   if (words[0] == "latency")
@@ -299,10 +303,13 @@ Result<BenchOptions> parse_bench(const std::vector<std::string>& words) {
     return parse_as("bandwidth", bandwidth_description(), arguments, read_bandwidth);
   if (words[0] == "connect")
     return parse_as("connect", connect_description(), arguments, read_connect);
+  if (words[0] == "single-source")
+    return parse_as("single-source", calls_description(), arguments, read_single_source);
   if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") return HelpText{bench_help()};
   return fail(
       ErrorKind::kInvalid,
-      "'" + words[0] + "' is none of the benchmarks latency, cold, rate, bandwidth, connect");
+      "'" + words[0] + "' is none of the benchmarks latency, cold, rate, bandwidth, connect, "
+                             "single-source");
 }
 
 }  // namespace sublet::bench

@@ -68,13 +68,18 @@ struct ConnectOptions : CommonOptions {
   std::uint64_t warmup = 2;
 };
 
+struct SingleSourceOptions : CommonOptions {
+  std::uint64_t iterations = 0;  ///< Pairs per row; 0: as many as each row wants.
+  std::uint64_t warmup = 0;      ///< Not used.
+};
+
 /// The user asked for this text.
 struct HelpText {
   std::string text;
 };
 
 using BenchOptions = std::variant<HelpText, LatencyOptions, ColdOptions, RateOptions,
-                                  BandwidthOptions, ConnectOptions>;
+                                  BandwidthOptions, ConnectOptions, SingleSourceOptions>;
 
 /// Reads the words after `sublet bench` and checks them, the cores against this process's own.
 /// kInvalid names the option, what was found and what is accepted.

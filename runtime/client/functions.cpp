@@ -1,4 +1,5 @@
 #include <base/fd.hpp>
+#include <base/function_records.hpp>
 #include <client/functions.hpp>
 #include <wire/limits.hpp>
 
@@ -80,6 +81,7 @@ Result<Functions::Prepared> Functions::prepare(const std::string& path, const st
   Prepared prepared;
   FunctionRequest& request = prepared.function.request;
   request.name = name;
+  prepared.function.shown_name = name;
   request.library = path.substr(path.rfind('/') + 1);
   request.sha256 = sha256_of(*content);
   request.timeout = options.timeout;
@@ -98,6 +100,7 @@ Result<Functions::Prepared> Functions::prepare_own(const Application& applicatio
   }
   Prepared prepared;
   prepared.function.request.name = record_name;
+  prepared.function.shown_name = base::name_for_people(record_name);
   prepared.function.request.library = application.name;
   prepared.function.request.sha256 = application.sha256;
   prepared.function.request.timeout = options.timeout;

@@ -18,6 +18,7 @@ namespace sublet::client {
 /// A function of a lease, and what other nodes need to open it too.
 struct OpenFunction {
   FunctionRequest request;
+  std::string shown_name;
   /// Of the library; functions of one library share it. Null for the program's own functions.
   std::shared_ptr<const std::vector<std::byte>> content;
 };
@@ -43,7 +44,7 @@ class Functions {
   [[nodiscard]] std::size_t size() const;
   /// For the lease's thread.
   [[nodiscard]] const std::string& name(std::uint16_t index) const {
-    return functions_[index].request.name;
+    return functions_[index].shown_name;
   }
 
   /// Opens those from number `first` on, on `node`; how many there are then. Blocks.

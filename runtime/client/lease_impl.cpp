@@ -147,7 +147,7 @@ Result<std::uint16_t> LeaseImpl::open_own(const sublet_function_record& record,
 Result<std::uint16_t> LeaseImpl::open_prepared(const Functions::Prepared& prepared) {
   const OpenFunction& function = prepared.function;
   if (!prepared.is_new) return function.request.index;
-  const std::string name(base::name_for_people(function.request.name));
+  const std::string& name = function.shown_name;
   await_node();
   std::size_t opened_on = 0;
   for (const auto& node : nodes_) {

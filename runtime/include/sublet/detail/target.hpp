@@ -346,7 +346,7 @@ struct Target<F, Arguments<A...>> {
 
   // ---- The worker's side ----
 
-  static std::int32_t run(sublet_call* call) {
+  static std::int32_t run(struct sublet_call* call) {
     return run_typed(call, [call] { run_call(FunctionCall(*call)); });
   }
 
