@@ -219,6 +219,19 @@ Reply detail::SingleSource::call(client::LeaseImpl& lease, std::uint16_t index, 
   return lease.workers().call(index, false, in, in_size, out, out_capacity);
 }
 
+Call detail::SingleSource::async(Function& function, const void* in, std::size_t in_size, void* out,
+                                 std::size_t out_capacity, bool by_reference) noexcept {
+  if (!function.lease_) return {};
+  return Call(function.lease_,
+              function.lease_->workers().async(function.index_, function.idempotent_, in, in_size,
+                                               out, out_capacity, by_reference));
+}
+
+bool detail::SingleSource::sees(const Lease& lease, const void* memory, std::size_t size) noexcept {
+  return lease.impl_ && lease.impl_->arena()->contains(memory, size) &&
+         lease.impl_->workers().all_see_arena();
+}
+
 std::string detail::SingleSource::last_error(client::LeaseImpl& lease) {
   return lease.workers().last_error();
 }

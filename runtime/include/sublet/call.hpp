@@ -85,6 +85,7 @@ class SUBLET_API Call {
 
  private:
   friend class Function;
+  friend class detail::SingleSource;
   Call(std::shared_ptr<client::LeaseImpl> lease, client::PendingCall* call) noexcept;
   /// Waits for the call and gives it back; the handle is empty then.
   void end() noexcept;

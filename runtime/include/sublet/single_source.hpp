@@ -51,6 +51,10 @@ class SUBLET_API SingleSource {
   static std::uint16_t index_of(const Function& function) noexcept { return function.index_; }
   static Reply call(client::LeaseImpl& lease, std::uint16_t index, const void* in,
                     std::size_t in_size, void* out, std::size_t out_capacity) noexcept;
+  static Call async(Function& function, const void* in, std::size_t in_size, void* out,
+                    std::size_t out_capacity, bool by_reference) noexcept;
+  /// The workers see this memory where it lies.
+  static bool sees(const Lease& lease, const void* memory, std::size_t size) noexcept;
   static std::string last_error(client::LeaseImpl& lease);
   static client::LeaseImpl* impl_of(const Lease& lease) noexcept { return lease.impl_.get(); }
   static std::uint64_t serial_of(const Lease& lease) noexcept { return lease.serial_; }
@@ -94,13 +98,16 @@ class Payload {
       in_ = direct.data();
       in_size_ = direct.size();
     } else {
-      in_size_ = T::measure(f, values);
+      by_reference_ = T::mark(places_, values, [&lease](const auto& span) {
+        return SingleSource::sees(lease, span.data(), span.size_bytes());
+      });
+      in_size_ = T::measure(f, values, places_);
       std::span<std::byte> memory(small_in_.data(), small_in_.size());
-      if (in_size_ > small_in_.size()) {
+      if (in_size_ > small_in_.size() || by_reference_) {
         large_in_ = Buffer<std::byte>(lease.arena(), in_size_);
         memory = large_in_.span();
       }
-      T::write(memory, f, values);
+      T::write(memory, f, values, places_);
       in_ = memory.data();
     }
     if (const auto direct = T::direct_output(values); direct.data() != nullptr) {
@@ -108,7 +115,7 @@ class Payload {
       out_size_ = direct.size();
       return;
     }
-    out_size_ = T::output_room(values);
+    out_size_ = T::output_room(values, places_);
     out_ = small_out_.data();
     if (out_size_ > small_out_.size()) {
       large_out_ = Buffer<std::byte>(lease.arena(), out_size_);
@@ -122,6 +129,8 @@ class Payload {
   [[nodiscard]] std::size_t in_size() const noexcept { return in_size_; }
   [[nodiscard]] void* out() noexcept { return out_; }
   [[nodiscard]] std::size_t out_size() const noexcept { return out_size_; }
+  [[nodiscard]] bool by_reference() const noexcept { return by_reference_; }
+  [[nodiscard]] const typename T::Places& places() const noexcept { return places_; }
 
  private:
   std::array<std::byte, T::kFixedInput ? (T::kInputBytes > 0 ? T::kInputBytes : 1) : kSmall> small_in_;
@@ -133,6 +142,8 @@ class Payload {
   std::size_t in_size_ = 0;
   void* out_ = nullptr;
   std::size_t out_size_ = 0;
+  typename T::Places places_{};
+  bool by_reference_ = false;
 };
 
 template <class T>
@@ -153,10 +164,11 @@ template <class T>
 
 /// What the function returned, from a reply that ended well.
 template <class T>
-ResultOf<T> finish(const Reply& reply, const void* out, const typename T::Values& values) {
+ResultOf<T> finish(const Reply& reply, const void* out, const typename T::Values& values,
+                   const typename T::Places& places) {
   try {
     return T::unpack({static_cast<const std::byte*>(out), static_cast<std::size_t>(reply.size)},
-                     values);
+                     values, places);
   } catch (const FunctionError&) {
     return fail(ErrorKind::kInternal, "a worker's reply has another form than its function");
   }
@@ -184,15 +196,18 @@ ResultOf<T> call_fixed(Lease& lease, const typename T::Bare& f, const typename T
 }
 
 template <class T>
-ResultOf<T> call_any(Lease& lease, const typename T::Bare& f, const typename T::Values& values) {
-  auto function = SingleSource::open(lease, record_of<T>(), {});
+ResultOf<T> call_any(Lease& lease, const typename T::Bare& f, const typename T::Values& values,
+                     FunctionOptions options = {}) {
+  auto function = SingleSource::open(lease, record_of<T>(), options);
   if (!function) return tl::unexpected<Error>(function.error());
   try {
     Payload<T> payload(lease, f, values);
-    const Reply reply =
-        function->call(payload.in(), payload.in_size(), payload.out(), payload.out_size());
-    if (!reply.ok()) return failed<T>(reply, function->last_error());
-    return finish<T>(reply, payload.out(), values);
+    Call call = SingleSource::async(*function, payload.in(), payload.in_size(), payload.out(),
+                                    payload.out_size(), payload.by_reference());
+    const Reply reply = call.wait();
+    if (!reply.ok()) return failed<T>(reply, call.error());
+    call = Call();
+    return finish<T>(reply, payload.out(), values, payload.places());
   } catch (const std::bad_alloc&) {
     return full<T>(lease);
   }
@@ -243,7 +258,7 @@ struct AsyncState final : Async<typename T::Returned>::State {
   ResultOf<T> get() override {
     const Reply reply = this->call.wait();
     if (!reply.ok()) return failed<T>(reply, this->call.error());
-    return finish<T>(reply, payload.out(), values);
+    return finish<T>(reply, payload.out(), values, payload.places());
   }
   typename T::Values values;
   Payload<T> payload;
@@ -255,8 +270,10 @@ Result<Async<typename T::Returned>> start(Lease& lease, Function& function,
                                           const typename T::Values& values) {
   try {
     auto state = std::make_unique<AsyncState<T>>(lease, f, values);
-    state->call = function.async(state->payload.in(), state->payload.in_size(),
-                                 state->payload.out(), state->payload.out_size());
+    state->call =
+        SingleSource::async(function, state->payload.in(), state->payload.in_size(),
+                            state->payload.out(), state->payload.out_size(),
+                            state->payload.by_reference());
     return Async<typename T::Returned>(std::move(state));
   } catch (const std::bad_alloc&) {
     return full<T>(lease);
@@ -274,18 +291,8 @@ class OwnFunction {
   template <class... Args>
   auto operator()(const Args&... args) -> detail::ResultOf<detail::TargetOf<detail::Constant<F>, Args...>> {
     using T = detail::TargetOf<detail::Constant<F>, Args...>;
-    auto function = detail::SingleSource::open(lease_, detail::record_of<T>(), options_);
-    if (!function) return tl::unexpected<Error>(function.error());
     const typename T::Values values(detail::as_value(args)...);
-    try {
-      detail::Payload<T> payload(lease_, {}, values);
-      const Reply reply =
-          function->call(payload.in(), payload.in_size(), payload.out(), payload.out_size());
-      if (!reply.ok()) return detail::failed<T>(reply, function->last_error());
-      return detail::finish<T>(reply, payload.out(), values);
-    } catch (const std::bad_alloc&) {
-      return detail::full<T>(lease_);
-    }
+    return detail::call_any<T>(lease_, {}, values, options_);
   }
 
   template <class... Args>

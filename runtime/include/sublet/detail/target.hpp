@@ -232,18 +232,22 @@ struct Target<F, Arguments<A...>> {
   static constexpr std::size_t kOutputBytes =
       std::is_void_v<Returned> || !kFixedOutput ? 0 : sizeof(Returns);
 
-  /// One span, and nothing else to tell the function: the span is the input.
-  static constexpr bool kDirectInput = kCallableIsEmpty && sizeof...(A) > 0 &&
-                                       (0 + ... + (IsOut<A>::value ? 0 : 1)) == 1 &&
-                                       (0 + ... + (IsIn<A>::value ? 1 : 0)) == 1;
   /// One span, and nothing returned: the span is the output.
   static constexpr bool kDirectOutput =
       std::is_void_v<Returned> && (0 + ... + (IsOut<A>::value ? 1 : 0)) == 1;
+  /// One span, and nothing else to tell the function: the span is the input.
+  static constexpr bool kDirectInput = kCallableIsEmpty && (!kHasOut || kDirectOutput) &&
+                                       (0 + ... + (IsOut<A>::value ? 0 : 1)) == 1 &&
+                                       (0 + ... + (IsIn<A>::value ? 1 : 0)) == 1;
 
   /// For results whose size the function decides.
   static constexpr std::size_t kReplyRoom = std::size_t{64} << 10;
   /// Packed memory begins at such a multiple within the input.
   static constexpr std::size_t kAlign = 16;
+
+  /// For each span that the worker uses where it lies: that place, and once the input has one, the
+  /// distance from it. Zero: it is packed.
+  using Places = std::array<std::intptr_t, sizeof...(A)>;
 
   // ---- The client's side ----
 
@@ -268,7 +272,7 @@ struct Target<F, Arguments<A...>> {
   static std::span<const std::byte> direct_input(const Values& values) noexcept {
     std::span<const std::byte> found;
     if constexpr (kDirectInput) {
-      for_each(values, [&](const auto& value) {
+      for_each(values, [&](const auto& value, std::size_t) {
         if constexpr (IsIn<std::decay_t<decltype(value)>>::value) {
           found = std::as_bytes(value.memory);
         }
@@ -279,7 +283,7 @@ struct Target<F, Arguments<A...>> {
   static std::span<std::byte> direct_output(const Values& values) noexcept {
     std::span<std::byte> found;
     if constexpr (kDirectOutput) {
-      for_each(values, [&](const auto& value) {
+      for_each(values, [&](const auto& value, std::size_t) {
         if constexpr (IsOut<std::decay_t<decltype(value)>>::value) {
           found = std::as_writable_bytes(value.memory);
         }
@@ -288,25 +292,44 @@ struct Target<F, Arguments<A...>> {
     return found;
   }
 
-  static std::size_t measure(const F& f, const Values& values) {
+  /// Notes the spans that `is_seen` by the workers; true when there is one.
+  template <class IsSeen>
+  static bool mark(Places& places, const Values& values, IsSeen&& is_seen) {
+    bool any = false;
+    for_each(values, [&](const auto& value, std::size_t i) {
+      using V = std::decay_t<decltype(value)>;
+      if constexpr (IsIn<V>::value || (IsOut<V>::value && !kDirectOutput)) {
+        if (value.memory.empty() || !is_seen(value.memory)) return;
+        places[i] = reinterpret_cast<std::intptr_t>(value.memory.data());
+        any = true;
+      }
+    });
+    return any;
+  }
+  static std::size_t measure(const F& f, const Values& values, const Places& places) {
     Writer counts;
-    write_all(counts, f, values);
+    write_all(counts, f, values, places);
     return counts.size();
   }
-  static void write(std::span<std::byte> memory, const F& f, const Values& values) {
+  /// Makes `places` relative to `memory`.
+  static void write(std::span<std::byte> memory, const F& f, const Values& values,
+                    Places& places) {
+    for (std::intptr_t& place : places) {
+      if (place != 0) place -= reinterpret_cast<std::intptr_t>(memory.data());
+    }
     Writer writer(memory);
-    write_all(writer, f, values);
+    write_all(writer, f, values, places);
   }
 
-  static std::size_t output_room(const Values& values) noexcept {
+  static std::size_t output_room(const Values& values, const Places& places) noexcept {
     if constexpr (kFixedOutput) return kOutputBytes;
     std::size_t room = 0;
     if constexpr (!std::is_void_v<Returned>) {
       room = kIsBytes<Returns> ? aligned(sizeof(Returns)) : kReplyRoom;
     }
-    for_each(values, [&](const auto& value) {
+    for_each(values, [&](const auto& value, std::size_t i) {
       if constexpr (IsOut<std::decay_t<decltype(value)>>::value) {
-        room += aligned(value.memory.size_bytes());
+        if (places[i] == 0) room += aligned(value.memory.size_bytes());
       }
     });
     return room;
@@ -322,12 +345,14 @@ struct Target<F, Arguments<A...>> {
     }
   }
 
-  static Result<Returned> unpack(std::span<const std::byte> from, const Values& values) {
+  static Result<Returned> unpack(std::span<const std::byte> from, const Values& values,
+                                 const Places& places) {
     if constexpr (kDirectOutput) return {};
     Reader reader(from);
     // Memory first: the result's size is not known.
-    for_each(values, [&](const auto& value) {
+    for_each(values, [&](const auto& value, std::size_t i) {
       if constexpr (IsOut<std::decay_t<decltype(value)>>::value) {
+        if (places[i] != 0) return;
         const std::size_t size = value.memory.size_bytes();
         const std::byte* bytes = reader.take(aligned(size));
         if (size != 0) std::memcpy(value.memory.data(), bytes, size);
@@ -357,26 +382,32 @@ struct Target<F, Arguments<A...>> {
 
   template <class Body>
   static void for_each(const Values& values, Body&& body) {
-    std::apply([&](const auto&... value) { (body(value), ...); }, values);
+    std::apply(
+        [&](const auto&... value) {
+          [[maybe_unused]] std::size_t i = 0;
+          (body(value, i++), ...);
+        },
+        values);
   }
 
-  static void write_all(Writer& writer, const F& f, const Values& values) {
+  static void write_all(Writer& writer, const F& f, const Values& values, const Places& places) {
     if constexpr (kDirectInput) {
       writer.bytes(direct_input(values).data(), direct_input(values).size());
       // Sizes of outputs are their capacity.
       return;
     }
     if constexpr (!kCallableIsEmpty) writer(f);
-    for_each(values, [&](const auto& value) {
+    for_each(values, [&](const auto& value, std::size_t i) {
       using V = std::decay_t<decltype(value)>;
       if constexpr (IsIn<V>::value || IsOut<V>::value) {
-        writer(std::uint64_t{value.memory.size()});
+        writer(std::uint64_t{value.memory.size()}, std::int64_t{places[i]});
       } else {
         writer(value);
       }
     });
-    for_each(values, [&](const auto& value) {
+    for_each(values, [&](const auto& value, std::size_t i) {
       if constexpr (IsIn<std::decay_t<decltype(value)>>::value) {
+        if (places[i] != 0) return;
         static constexpr std::array<std::byte, kAlign> kPadding{};
         writer.bytes(kPadding.data(), aligned(writer.size()) - writer.size());
         writer.bytes(value.memory.data(), value.memory.size_bytes());
@@ -399,8 +430,8 @@ struct Target<F, Arguments<A...>> {
   template <class T>
   struct Held<In<T>> {
     std::size_t count = 0;
+    std::int64_t place = 0;       ///< Not 0: from the input's begin.
     std::vector<std::byte> copy;  ///< Only where the bytes lie badly for T.
-    std::unique_ptr<T[]> moved;
     std::span<const T> memory;
     std::span<const T>& given() noexcept { return memory; }
     void lies_at(const std::byte* bytes) {
@@ -409,16 +440,17 @@ struct Target<F, Arguments<A...>> {
         return;
       }
       copy.resize(count * sizeof(T) + alignof(T));
-      void* place = copy.data();
+      void* aligned_at = copy.data();
       std::size_t room = copy.size();
-      std::align(alignof(T), count * sizeof(T), place, room);
-      if (count != 0) std::memcpy(place, bytes, count * sizeof(T));
-      memory = {static_cast<const T*>(place), count};
+      std::align(alignof(T), count * sizeof(T), aligned_at, room);
+      if (count != 0) std::memcpy(aligned_at, bytes, count * sizeof(T));
+      memory = {static_cast<const T*>(aligned_at), count};
     }
   };
   template <class T>
   struct Held<Out<T>> {
     std::size_t count = 0;
+    std::int64_t place = 0;
     std::vector<std::byte> copy;
     std::byte* bytes = nullptr;
     std::span<T> memory;
@@ -430,10 +462,10 @@ struct Target<F, Arguments<A...>> {
         return;
       }
       copy.resize(count * sizeof(T) + alignof(T));
-      void* place = copy.data();
+      void* aligned_at = copy.data();
       std::size_t room = copy.size();
-      std::align(alignof(T), count * sizeof(T), place, room);
-      memory = {static_cast<T*>(place), count};
+      std::align(alignof(T), count * sizeof(T), aligned_at, room);
+      memory = {static_cast<T*>(aligned_at), count};
     }
     void leave() {
       if (!copy.empty() && count != 0) std::memcpy(bytes, memory.data(), count * sizeof(T));
@@ -495,7 +527,7 @@ struct Target<F, Arguments<A...>> {
   static void read_one(Reader& reader, Held<V>& held) {
     if constexpr (IsIn<V>::value || IsOut<V>::value) {
       std::uint64_t count = 0;
-      reader(count);
+      reader(count, held.place);
       held.count = static_cast<std::size_t>(count);
     } else {
       reader(held.given());
@@ -511,6 +543,8 @@ struct Target<F, Arguments<A...>> {
     Reader reader(in);
     if constexpr (!kCallableIsEmpty) reader(frame.callable.given());
     std::apply([&](auto&... held) { (read_one(reader, held), ...); }, frame.arguments);
+    // In the arena, which the client has mapped at another address and the worker at this one.
+    std::apply([&](auto&... held) { (use_in_place(held, in.data()), ...); }, frame.arguments);
     std::apply([&](auto&... held) { (read_memory(reader, held, in.size()), ...); },
                frame.arguments);
   }
@@ -525,8 +559,16 @@ struct Target<F, Arguments<A...>> {
   }
 
   template <class V>
+  static void use_in_place(Held<V>& held, const std::byte* input) {
+    if constexpr (IsIn<V>::value || IsOut<V>::value) {
+      if (held.place != 0) held.lies_at(const_cast<std::byte*>(input) + held.place);
+    }
+  }
+
+  template <class V>
   static void read_memory(Reader& reader, Held<V>& held, std::size_t size) {
     if constexpr (IsIn<V>::value) {
+      if (held.place != 0) return;
       using Element = std::remove_const_t<typename decltype(held.memory)::element_type>;
       const std::size_t at = size - reader.left();
       reader.take(aligned(at) - at);
@@ -540,6 +582,7 @@ struct Target<F, Arguments<A...>> {
   template <class V>
   static std::size_t place(FunctionCall& call, Held<V>& held, std::byte* out, std::size_t at) {
     if constexpr (IsOut<V>::value) {
+      if (held.place != 0) return at;
       using Element = typename decltype(held.memory)::element_type;
       if (held.count > (call.output_capacity() - at) / sizeof(Element)) {
         throw FunctionError("an output is larger than the room for it");
