@@ -94,7 +94,9 @@ Error run_application(const wire::Become& become, int program, int surroundings,
   order.accounting = place.accounting;
   order.surroundings = surroundings;
   order.preloaded = preloaded->get();
-  prepend("LD_PRELOAD", "/proc/self/fd/" + std::to_string(preloaded->get()), order.preload);
+  // Not the name that the loader has for a library in the descriptor of that number later: it would
+  // take that for the same one.
+  prepend("LD_PRELOAD", "/proc/self//fd/" + std::to_string(preloaded->get()), order.preload);
   prepend("LD_LIBRARY_PATH", search_path(wire::ApplicationSurroundings::from_text(*text)),
           order.library_path);
   auto memory = base::SharedMemory::sealed_copy("sublet-order", std::as_bytes(std::span(&order, 1)));

@@ -24,9 +24,13 @@
 #include <sublet/lease.hpp>
 #include <sublet/result.hpp>
 
+#include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <tuple>
@@ -87,6 +91,8 @@ template <class T>
 class Payload {
  public:
   static constexpr std::size_t kSmall = 256;
+  /// Less travels beside the arena, and what it names is no distance from it then.
+  static constexpr std::size_t kLeastInArena = 64;
 
   /// Throws std::bad_alloc when the arena is full.
   Payload(Lease& lease, const typename T::Bare& f, const typename T::Values& values) {
@@ -103,6 +109,7 @@ class Payload {
       });
       in_size_ = T::measure(f, values, places_);
       std::span<std::byte> memory(small_in_.data(), small_in_.size());
+      if (by_reference_) in_size_ = std::max(in_size_, kLeastInArena);
       if (in_size_ > small_in_.size() || by_reference_) {
         large_in_ = Buffer<std::byte>(lease.arena(), in_size_);
         memory = large_in_.span();
