@@ -3,13 +3,16 @@
 
 #include <sublet/sublet.hpp>
 
-#include <unistd.h>
-
 #include <cstdio>
 #include <string>
 
 #ifdef WITH_MPI
 #include <mpi.h>
+#endif
+
+#ifdef WITH_TWINS
+int twin_1(sublet::Lease& lease);
+int twin_2(sublet::Lease& lease);
 #endif
 
 int main(int argc, char** argv) {
@@ -27,6 +30,9 @@ int main(int argc, char** argv) {
     if (wrong == "mpi") {
       lease.call([] { MPI_Init(nullptr, nullptr); }).value_or_throw();
     }
+#endif
+#ifdef WITH_TWINS
+    std::printf("twins %d %d\n", twin_1(lease), twin_2(lease));
 #endif
     std::printf("result %d\n", lease.call([](int x) { return x + 1; }, 41).value_or_throw());
   } catch (const std::exception& error) {
