@@ -66,7 +66,9 @@ Result<std::unique_ptr<ExecutorProcess>> ExecutorProcess::start(ExecutorStart st
   if (process->cores_.size() != start.order.workers) {
     return fail(ErrorKind::kInvalid, "the order names cores for another number of workers");
   }
-  process->data_.reset(::fcntl(start.data.get(), F_DUPFD_CLOEXEC, 0));
+  if (start.application == nullptr) {
+    process->data_.reset(::fcntl(start.data.get(), F_DUPFD_CLOEXEC, 0));
+  }
   auto listener =
       transport::listen_on_this_node(std::move(start.data), listen_options(start.order));
   if (!listener) return tl::unexpected<Error>(listener.error());
@@ -188,6 +190,7 @@ void ExecutorProcess::read_control() {
     return;
   }
   if (message->type == wire::MessageType::kBecome) become(std::move(*message));
+  data_.reset();  // no program takes this one's place any more
   // Both may take long: a library's constructors, a network's set-up.
   const auto period = watchdog_period(functions_.shortest_timeout());
   // The first function with a timeout may be called, and this process stopped, before the next
@@ -215,7 +218,7 @@ bool ExecutorProcess::has_been_idle() {
 
 void ExecutorProcess::become(wire::ReceivedMessage message) {
   const auto order = message.as<wire::Become>();
-  if (!order || message.fds.size() != 2 || functions_.any() || application_ != nullptr) {
+  if (!order || message.fds.size() != 2 || !data_.valid()) {
     die_before_start("the order to run an application is malformed, or comes too late");
   }
   const Place place{.order = order_,

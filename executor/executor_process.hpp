@@ -85,7 +85,7 @@ class ExecutorProcess {
   LibraryLoader libraries_;
   const int control_;
   const ApplicationFunctions* const application_;
-  base::Fd data_;  ///< For a program that takes this one's place.
+  base::Fd data_;  ///< For a program that takes this one's place, until something is opened.
   std::vector<Cores> cores_;
   MemoryLimit limit_;
   base::SharedMemory accounting_;

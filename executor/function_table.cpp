@@ -30,7 +30,6 @@ Result<void> FunctionTable::add(std::uint16_t index, std::string_view name, void
   entry.timeout_ms = static_cast<std::uint64_t>(timeout.count());
   entry.timeout = base::TickRate::get().from(timeout);
   if (timeout.count() > 0 && (shortest_.count() == 0 || timeout < shortest_)) shortest_ = timeout;
-  any_ = true;
   entry.code.store(code, std::memory_order_release);
   return {};
 }

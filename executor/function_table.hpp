@@ -51,14 +51,12 @@ class FunctionTable {
   Result<void> add(std::uint16_t index, std::string_view name, void* code, FunctionForm form,
                    std::chrono::milliseconds timeout, const std::fenv_t* floats = nullptr);
 
-  [[nodiscard]] bool any() const noexcept { return any_; }
   /// The shortest timeout of all functions; zero when none has any.
   [[nodiscard]] std::chrono::milliseconds shortest_timeout() const noexcept { return shortest_; }
 
  private:
   std::array<FunctionEntry, wire::kMaxFunctions> entries_{};
   std::chrono::milliseconds shortest_{0};
-  bool any_ = false;
 };
 
 }  // namespace sublet::executor
