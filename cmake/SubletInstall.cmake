@@ -4,7 +4,8 @@
 #   include/                  the public headers: sublet.h and sublet_mpi.h for C, sublet/ for C++
 #   include/sublet/fortran/   the Fortran modules, for the version of gfortran that made them
 #   lib/libsublet.so.MAJOR    Sublet::runtime
-#   lib/libsublet_mpi.*       Sublet::mpi
+#   lib/libsublet_mpi_KIND.*  Sublet::mpi, for each MPI: the package and sublet-mpi-KIND.pc choose
+#   share/sublet/mpi_source/  the same as sources, for other MPIs: find_package(Sublet COMPONENTS mpi_source)
 #   lib/libsublet_f08.a       Sublet::fortran;  lib/libsublet_mpi_f08.a  Sublet::mpi_fortran
 #   bin/sublet                the command
 #   libexec/sublet/           what it starts or loads: sublet-executor with its libsublet_application.so, the benchmarks' parts
@@ -31,12 +32,17 @@ function(_sublet_install_program target destination rpath)
   endif()
 endfunction()
 
-# A .pc file that finds its prefix from its own place.
+# A .pc file that finds its prefix from its own place; its template has its name, or that given.
 function(_sublet_install_pc name)
+  set(_template "${name}")
+  if(ARGC GREATER 1)
+    set(_template "${ARGV1}")
+  endif()
   file(RELATIVE_PATH _up "/prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/prefix")
   string(REGEX REPLACE "/$" "" _up "${_up}")
   set(SUBLET_PC_PREFIX "\${pcfiledir}/${_up}")
-  configure_file("${PROJECT_SOURCE_DIR}/cmake/${name}.pc.in" "${PROJECT_BINARY_DIR}/${name}.pc" @ONLY)
+  configure_file("${PROJECT_SOURCE_DIR}/cmake/${_template}.pc.in"
+    "${PROJECT_BINARY_DIR}/${name}.pc" @ONLY)
   install(FILES "${PROJECT_BINARY_DIR}/${name}.pc"
     DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 endfunction()
@@ -66,20 +72,33 @@ if(TARGET sublet_runtime)
   _sublet_install_pc(sublet)
 endif()
 
-if(TARGET sublet_mpi)
-  set_target_properties(sublet_mpi PROPERTIES EXPORT_NAME mpi
-    VERSION "${PROJECT_VERSION}" SOVERSION "${_soversion}" INSTALL_RPATH "\$ORIGIN")
-  target_include_directories(sublet_mpi INTERFACE
-    "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
-  target_compile_definitions(sublet_mpi INTERFACE ${SUBLET_MPI_DEFINITIONS})
+if(SUBLET_BUILD_MPI)
   install(DIRECTORY mpi_bindings/include/sublet DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
     FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h")
   install(FILES mpi_bindings/include/sublet_mpi.h DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
-  install(TARGETS sublet_mpi EXPORT SubletMpi
-    LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
-    ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
-  install(EXPORT SubletMpi NAMESPACE Sublet:: DESTINATION "${SUBLET_INSTALL_CMAKEDIR}")
+  foreach(_kind IN LISTS SUBLET_MPIS)
+    set(_layer sublet_mpi_${_kind})
+    set_target_properties(${_layer} PROPERTIES EXPORT_NAME mpi_${_kind}
+      VERSION "${PROJECT_VERSION}" SOVERSION "${_soversion}" INSTALL_RPATH "\$ORIGIN")
+    target_include_directories(${_layer} INTERFACE
+      "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
+    target_compile_definitions(${_layer} INTERFACE ${SUBLET_MPI_DEFINITIONS})
+    install(TARGETS ${_layer} EXPORT SubletMpi-${_kind}
+      LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+      ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+    install(EXPORT SubletMpi-${_kind} NAMESPACE Sublet:: DESTINATION "${SUBLET_INSTALL_CMAKEDIR}")
+    set(SUBLET_PC_MPI ${_kind})
+    _sublet_install_pc(sublet-mpi-${_kind} sublet-mpi-kind)
+  endforeach()
+  set(SUBLET_PC_MPI ${SUBLET_OWN_MPI})
   _sublet_install_pc(sublet-mpi)
+  install(FILES cmake/SubletMpiKind.cmake DESTINATION "${SUBLET_INSTALL_CMAKEDIR}")
+  install(DIRECTORY mpi_bindings/ DESTINATION "${CMAKE_INSTALL_DATADIR}/sublet/mpi_source"
+    FILES_MATCHING PATTERN "*.cpp" PATTERN "*.hpp" PATTERN "sources.cmake"
+    PATTERN bench EXCLUDE PATTERN fortran EXCLUDE PATTERN include EXCLUDE
+    PATTERN installed EXCLUDE)
+  install(FILES mpi_bindings/installed/CMakeLists.txt
+    DESTINATION "${CMAKE_INSTALL_DATADIR}/sublet/mpi_source")
 endif()
 
 # A library of Fortran modules with their .mod files, as Sublet::NAME.

@@ -19,8 +19,24 @@ function(_sublet_suite result)
   set(${result} "${_suite}" PARENT_SCOPE)
 endfunction()
 
+# sublet_mpiexec(RESULT KIND): the launcher of an MPI with what it needs to start more ranks than the
+# machine has cores, in a room of their own that has to be empty afterwards. "-n RANKS PROGRAM" follows.
+function(sublet_mpiexec result kind)
+  set(${result} "${PROJECT_SOURCE_DIR}/test/support/run_clean.sh" "${SUBLET_MPIEXEC_${kind}}"
+    ${SUBLET_MPIEXEC_FLAGS_${kind}} PARENT_SCOPE)
+endfunction()
+
+# sublet_mpi_labels(RESULT KIND): tests under the build's own MPI are "mpi", those under each are its kind.
+function(sublet_mpi_labels result kind)
+  set(_labels ${kind})
+  if(kind STREQUAL SUBLET_OWN_MPI)
+    list(PREPEND _labels mpi)
+  endif()
+  set(${result} "${_labels}" PARENT_SCOPE)
+endfunction()
+
 # sublet_test(NAME SOURCES file... [USES target...] [LABELS label...] [TIMEOUT seconds]
-#             [MPI ranks...] [ENVIRONMENT NAME=value...] [SERIAL] [RDMA_GUEST]
+#             [MPI ranks...] [UNDER kind] [ENVIRONMENT NAME=value...] [SERIAL] [RDMA_GUEST]
 #             [LABEL_OF label regex])
 #
 # A GoogleTest program NAME (by convention <module>_test) in the build tree's bin/. Its main() comes
@@ -31,13 +47,14 @@ endfunction()
 #   TIMEOUT      of one TEST, 60 s unless given: the net under tests that bound their own waits.
 #   MPI          runs the whole program under mpiexec instead, once for each number of ranks, as
 #                <module>.np<ranks>; every rank runs every TEST, and one rank's failure is a failure.
+#   UNDER        which MPI, of SUBLET_MPIS; the build's own unless given.
 #   ENVIRONMENT  for the test only.
 #   SERIAL       nothing else runs meanwhile; for what measures.
 #   RDMA_GUEST   needs an RDMA device: ctest lists it only where SUBLET_RDMA_GUEST is set, as it is in the
 #                guest of test/rdma_vm, and gives it the label rdma_guest. The guest is emulated: such
 #                tests take ten times as long there.
 function(sublet_test name)
-  cmake_parse_arguments(arg "SERIAL;RDMA_GUEST" "TIMEOUT"
+  cmake_parse_arguments(arg "SERIAL;RDMA_GUEST" "TIMEOUT;UNDER"
     "SOURCES;USES;LABELS;LABEL_OF;MPI;ENVIRONMENT" ${ARGN})
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "sublet_test(${name}): what is '${arg_UNPARSED_ARGUMENTS}'?")
@@ -50,7 +67,12 @@ function(sublet_test name)
     if(NOT SUBLET_BUILD_MPI)
       return()
     endif()
-    set(_main sublet_mpi_test_main)
+    if(NOT arg_UNDER)
+      set(arg_UNDER ${SUBLET_OWN_MPI})
+    endif()
+    set(_main sublet_mpi_test_main_${arg_UNDER})
+    sublet_mpiexec(_mpiexec ${arg_UNDER})
+    sublet_mpi_labels(_mpi_labels ${arg_UNDER})
   endif()
   _sublet_suite(_suite)
   set(_labels "${_suite}" ${arg_LABELS})
@@ -63,6 +85,7 @@ function(sublet_test name)
   # One precompiled header for all: <gtest/gtest.h> alone is two thirds of a small test's compile time.
   target_compile_options(${name} PRIVATE ${SUBLET_TEST_OPTIONS})
   target_precompile_headers(${name} REUSE_FROM sublet_test_main)
+  sublet_unity(${name})
 
   string(REGEX REPLACE "_test$" "" _prefix "${name}")
   set(_properties TIMEOUT ${arg_TIMEOUT})
@@ -73,17 +96,14 @@ function(sublet_test name)
     foreach(_ranks IN LISTS arg_MPI)
       set(_test "${_prefix}.np${_ranks}")
       if(arg_RDMA_GUEST)
-        sublet_rdma_guest_test(${_test} TIMEOUT ${arg_TIMEOUT} LABELS ${_labels} mpi
+        sublet_rdma_guest_test(${_test} TIMEOUT ${arg_TIMEOUT} LABELS ${_labels} ${_mpi_labels}
           ENVIRONMENT ${SUBLET_MPI_TEST_ENVIRONMENT} ${arg_ENVIRONMENT}
-          COMMAND ${MPIEXEC_EXECUTABLE} ${SUBLET_MPIEXEC_FLAGS} ${MPIEXEC_NUMPROC_FLAG} ${_ranks}
-                  $<TARGET_FILE:${name}>)
+          COMMAND ${_mpiexec} -n ${_ranks} $<TARGET_FILE:${name}>)
         continue()
       endif()
-      add_test(NAME ${_test}
-        COMMAND ${MPIEXEC_EXECUTABLE} ${SUBLET_MPIEXEC_FLAGS} ${MPIEXEC_NUMPROC_FLAG} ${_ranks}
-                $<TARGET_FILE:${name}>)
+      add_test(NAME ${_test} COMMAND ${_mpiexec} -n ${_ranks} $<TARGET_FILE:${name}>)
       set_tests_properties(${_test} PROPERTIES ${_properties} PROCESSORS ${_ranks}
-        LABELS "${_labels};mpi" ENVIRONMENT "${SUBLET_MPI_TEST_ENVIRONMENT};${arg_ENVIRONMENT}")
+        LABELS "${_labels};${_mpi_labels}" ENVIRONMENT "${SUBLET_MPI_TEST_ENVIRONMENT};${arg_ENVIRONMENT}")
     endforeach()
   else()
     _sublet_discover(${name} ${_prefix} "${_properties}" "${_labels}" "${arg_ENVIRONMENT}"

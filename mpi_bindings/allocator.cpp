@@ -1,6 +1,8 @@
 #include "agreement.hpp"
 #include "attachment.hpp"
 #include "creation.hpp"
+#include "implementation.hpp"
+#include "persistent_call.hpp"
 #include "trace_file.hpp"
 #include <sublet/mpi.hpp>
 
@@ -9,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace sublet::mpi {
 
@@ -24,18 +27,19 @@ struct Allocator::State final : Attached {
   [[nodiscard]] bool has_ended() const noexcept override { return released; }
   void release() noexcept {
     released = true;
-    if (lease.valid()) lease.release();
+    for (Lease& lease : leases) lease.release();
   }
 
   std::shared_ptr<Attachment> attachment;
   Session session;
-  Lease lease;
+  std::vector<Lease> leases;
   bool released = false;
 };
 
 namespace {
 
 Result<void> check_usable(MPI_Comm comm) {
+  if (!wrong_library().empty()) return fail(ErrorKind::kUnsupported, wrong_library());
   int initialized = 0;
   int finalized = 0;
   MPI_Initialized(&initialized);
@@ -48,6 +52,7 @@ Result<void> check_usable(MPI_Comm comm) {
     return fail(ErrorKind::kInvalid,
                 "leasing workers for a communicator: MPI has been finalised already");
   }
+  if (!wrong_launcher().empty()) return fail(ErrorKind::kUnsupported, wrong_launcher());
   if (comm == MPI_COMM_NULL) {
     return fail(ErrorKind::kInvalid,
                 "leasing workers for a communicator: it is MPI_COMM_NULL; ranks that a split left "
@@ -83,14 +88,20 @@ Result<Allocator> Allocator::create(MPI_Comm comm, const AllocatorOptions& optio
   auto state = std::make_shared<State>();
   state->attachment = std::move(*attached);
   state->session = std::move(created->session);
-  state->lease = std::move(created->lease);
+  state->leases = std::move(created->leases);
   state->attachment->add(state);
   return Allocator(std::move(state));
 }
 
-Lease& Allocator::lease() {
+Lease& Allocator::lease(std::size_t thread) {
   if (!state_) throw Error(ErrorKind::kInvalid, "this Allocator is empty: create() makes one");
-  return state_->lease;
+  if (thread >= state_->leases.size()) {
+    throw Error(ErrorKind::kInvalid,
+                "there is no lease for thread " + std::to_string(thread) + ", but for " +
+                    std::to_string(state_->leases.size()) +
+                    ", counted from 0: AllocatorOptions::threads_per_rank says for how many");
+  }
+  return state_->leases[thread];
 }
 
 Session& Allocator::session() {
@@ -113,6 +124,35 @@ Result<void> Allocator::check_open(const char* attempted) const {
                                          "MPI finalised; call this before");
   }
   return {};
+}
+
+Result<PersistentCall> Allocator::persistent_call(const Function& function, const Input& in,
+                                                  const Output& out) {
+  if (auto open = check_open("setting up a call"); !open) {
+    return tl::unexpected<Error>(std::move(open.error()));
+  }
+  if (!function.valid()) {
+    return fail(ErrorKind::kInvalid,
+                "setting up a call: its function is empty; Lease::function() opens one");
+  }
+  auto state = std::make_shared<PersistentCall::State>(state_->attachment, function);
+  if (auto described = state->describe(in, out); !described) {
+    return tl::unexpected<Error>(std::move(described.error()));
+  }
+  state_->attachment->add(state);
+  return PersistentCall(std::move(state));
+}
+
+Result<Reply> Allocator::call(const Function& function, const Input& in, const Output& out) {
+  auto made = persistent_call(function, in, out);
+  if (!made) return tl::unexpected<Error>(std::move(made.error()));
+  if (auto started = made->start(); !started) {
+    return tl::unexpected<Error>(std::move(started.error()));
+  }
+  const Reply reply = made->wait();
+  if (reply.ok()) return reply;
+  const bool is_lost = reply.status == Status::kLost || reply.status == Status::kClosed;
+  return fail(is_lost ? ErrorKind::kDisconnected : ErrorKind::kInvalid, made->error());
 }
 
 Result<void> Allocator::write_trace(const std::string& path) {
@@ -140,9 +180,11 @@ Result<Usage> Allocator::usage() {
     if (state_->released) {
       return fail(ErrorKind::kInvalid, who + " has released its workers; ask for usage before");
     }
-    auto answer = state_->lease.usage();
-    if (!answer) return tl::unexpected<Error>(with_context(who, answer.error()));
-    mine = *answer;
+    for (Lease& lease : state_->leases) {
+      auto answer = lease.usage();
+      if (!answer) return tl::unexpected<Error>(with_context(who, answer.error()));
+      mine += *answer;
+    }
     return {};
   });
   const std::array<std::uint64_t, 5> counts{mine.invocations, mine.compute_ns, mine.hot_poll_ns,

@@ -156,6 +156,14 @@ Result<std::shared_ptr<Attachment>> Attachment::of(MPI_Comm comm) {
   return attachment;
 }
 
+void Attachment::add(std::weak_ptr<Attached> member) {
+  if (members_.size() >= look_again_) {
+    forget_ended();
+    look_again_ = 2 * members_.size() + 64;
+  }
+  members_.push_back(std::move(member));
+}
+
 void Attachment::forget_ended() {
   std::erase_if(members_, [](const std::weak_ptr<Attached>& member) {
     const auto attached = member.lock();

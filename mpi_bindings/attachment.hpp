@@ -5,6 +5,7 @@
 
 #include <mpi.h>
 
+#include <cstddef>
 #include <memory>
 #include <vector>
 
@@ -41,7 +42,8 @@ class Attachment {
   /// False once the communicator has been freed or MPI is finalising: no MPI calls any more.
   [[nodiscard]] bool is_open() const noexcept { return comm_ != MPI_COMM_NULL; }
 
-  void add(std::weak_ptr<Attached> member) { members_.push_back(std::move(member)); }
+  /// Forgets what has ended when there has come a lot.
+  void add(std::weak_ptr<Attached> member);
 
   /// Forgets what has ended by now.
   void forget_ended();
@@ -57,6 +59,7 @@ class Attachment {
   int rank_ = 0;
   int size_ = 0;
   std::vector<std::weak_ptr<Attached>> members_;
+  std::size_t look_again_ = 64;  ///< At so many members add() looks which of them have ended.
 };
 
 }  // namespace sublet::mpi

@@ -5,6 +5,7 @@
 #include "job_cores.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <climits>
 #include <cstddef>
@@ -30,11 +31,13 @@ class Creation {
 
   Result<void> run() {
     outcome_.attempt("reading Sublet's options", [&]() -> Result<void> {
+      if (auto shared = check_shares(); !shared) return shared;
       auto complete = options_.session.completed();
       if (!complete) return tl::unexpected<Error>(complete.error());
       options_.session = std::move(*complete);
       return {};
     });
+    note_differences(comm_, options_, outcome_);
     attachment_.forget_ended();
     // Grants lapse when nobody claims them for some seconds: ask once all ranks are here.
     outcome_.note_mpi(MPI_Barrier(comm_), "waiting for all ranks to ask for workers");
@@ -42,7 +45,7 @@ class Creation {
     for (int attempt = 1;; ++attempt) {
       if (rank_ == 0) outcome_.attempt("asking for workers", [this] { return request_for_all(); });
       scatter();
-      if (has_grants_) outcome_.attempt("claiming workers", [this] { return claim(); });
+      if (has_grants_) outcome_.attempt("claiming workers", [this] { return claim_all(); });
       auto agreed = outcome_.agree(comm_);
       if (agreed) return agreed;
       give_back();
@@ -73,9 +76,22 @@ class Creation {
   }
 
   void give_back() {
-    if (created.lease.valid()) created.lease.release();
-    created.lease = Lease();
+    for (Lease& lease : created.leases) lease.release();
+    created.leases.clear();
     created.session.give_back(std::exchange(granted_, {}));
+  }
+
+  [[nodiscard]] std::uint32_t threads() const { return options_.threads_per_rank; }
+
+  /// Each thread has as many workers as the others.
+  [[nodiscard]] Result<void> check_shares() const {
+    const std::uint32_t shared = options_.workers_per_rank;
+    if (threads() > 0 && shared % threads() == 0) return {};
+    return fail(ErrorKind::kInvalid, std::to_string(shared) +
+                                         " workers per rank cannot be shared by " +
+                                         std::to_string(threads()) +
+                                         " threads per rank: workers_per_rank must be a multiple "
+                                         "of threads_per_rank, which must not be 0");
   }
 
   /// Rank 0's session. A private manager is to use the cores that no rank is bound to
@@ -86,12 +102,12 @@ class Creation {
     return Session::open(options);
   }
 
-  /// For all ranks, a part each.
+  /// For all ranks, a part for each of their threads.
   [[nodiscard]] LeaseRequest lease_request() const {
     LeaseRequest request;
-    request.cores = options_.workers_per_rank;
-    request.parts = static_cast<std::uint32_t>(size_);
-    request.memory_bytes = options_.memory_bytes_per_rank;
+    request.cores = options_.workers_per_rank / threads();
+    request.parts = static_cast<std::uint32_t>(size_) * threads();
+    request.memory_bytes = options_.memory_bytes_per_rank / threads();
     request.duration = options_.duration;
     request.placement = options_.placement;
     request.hot_timeout = options_.hot_timeout;
@@ -151,12 +167,13 @@ class Creation {
   Result<void> pack(std::vector<Grant>& grants) {
     std::vector<std::vector<Grant>> by_rank(static_cast<std::size_t>(size_));
     for (Grant& grant : grants) {
-      if (grant.part >= by_rank.size()) {
+      const std::size_t rank = grant.part / threads();
+      if (rank >= by_rank.size()) {
         return fail(ErrorKind::kInternal, "the resource manager granted part " +
                                               std::to_string(grant.part) + " of " +
-                                              std::to_string(size_));
+                                              std::to_string(by_rank.size() * threads()));
       }
-      by_rank[grant.part].push_back(std::move(grant));
+      by_rank[rank].push_back(std::move(grant));
     }
     std::vector<std::byte> all;
     std::vector<int> sizes;
@@ -199,9 +216,19 @@ class Creation {
     has_grants_ = mine > 0;
   }
 
-  Result<void> claim() {
+  /// A lease for each thread, of the grants of its part.
+  Result<void> claim_all() {
     auto grants = from_parcel(mine_);
     if (!grants) return tl::unexpected<Error>(std::move(grants.error()));
+    std::vector<std::vector<Grant>> by_thread(threads());
+    for (Grant& grant : *grants) by_thread[grant.part % threads()].push_back(std::move(grant));
+    for (const auto& of_thread : by_thread) {
+      if (auto claimed = claim(of_thread); !claimed) return claimed;
+    }
+    return {};
+  }
+
+  Result<void> claim(const std::vector<Grant>& grants) {
     const std::string context = "rank " + std::to_string(rank_) + " could not claim its workers";
     if (!is_open_) {
       auto opened = Session::open_detached(options_.session);
@@ -211,9 +238,9 @@ class Creation {
     }
     LeaseRequest request = lease_request();
     request.parts = 1;
-    auto claimed = created.session.claim(*grants, request);
+    auto claimed = created.session.claim(grants, request);
     if (!claimed) return tl::unexpected<Error>(with_context(context, claimed.error()));
-    created.lease = std::move(*claimed);
+    created.leases.push_back(std::move(*claimed));
     return {};
   }
 
@@ -233,6 +260,26 @@ class Creation {
 };
 
 }  // namespace
+
+void note_differences(MPI_Comm comm, const AllocatorOptions& options, Outcome& outcome) {
+  constexpr std::array<const char*, 2> kNames{"workers_per_rank", "threads_per_rank"};
+  // The least of each number and, as -most, of its negative.
+  const std::array<std::int64_t, 4> mine{options.workers_per_rank, options.threads_per_rank,
+                                         -std::int64_t{options.workers_per_rank},
+                                         -std::int64_t{options.threads_per_rank}};
+  auto least = mine;
+  outcome.note_mpi(MPI_Allreduce(mine.data(), least.data(), static_cast<int>(mine.size()),
+                                 MPI_INT64_T, MPI_MIN, comm),
+                   "comparing the options of all ranks");
+  for (std::size_t i = 0; i < kNames.size(); ++i) {
+    const std::int64_t most = -least[i + kNames.size()];
+    if (least[i] == most) continue;
+    outcome.note(
+        Error(ErrorKind::kInvalid, std::string(kNames[i]) + " differs between the ranks, from " +
+                                       std::to_string(least[i]) + " to " + std::to_string(most) +
+                                       "; all must ask for the same"));
+  }
+}
 
 Result<Created> lease_for_ranks(Attachment& attachment, const AllocatorOptions& options) {
   Creation creation(attachment, options);

@@ -49,11 +49,8 @@ JobCores gather_job_cores(MPI_Comm comm, Outcome& outcome) {
   MPI_Comm_size(comm, &size);
 
   const RankCores mine = this_rank();
-  std::vector<RankCores> all;
-  outcome.attempt("making room for the ranks' cores", [&]() -> Result<void> {
-    if (rank == 0) all.resize(static_cast<std::size_t>(size));
-    return {};
-  });
+  // Needed whatever has failed before: the other ranks send theirs.
+  std::vector<RankCores> all(rank == 0 ? static_cast<std::size_t>(size) : 0);
   outcome.note_mpi(
       MPI_Gather(&mine, sizeof mine, MPI_BYTE, all.data(), sizeof mine, MPI_BYTE, 0, comm),
       "gathering the cores that the ranks are bound to");

@@ -16,7 +16,7 @@ namespace {
 namespace po = boost::program_options;
 using transport::verbs::Device;
 
-CommandLine command_line() {
+CommandLine devices_command_line() {
   CommandLine line;
   line.name = "devices";
   line.arguments = "[OPTIONS]";
@@ -107,7 +107,7 @@ Result<std::vector<Device>> chosen_devices(const po::variables_map& values) {
 }  // namespace
 
 int devices_command(const std::vector<std::string>& words) {
-  return list_command(command_line(), words, [](const Values& values) -> Result<Listing> {
+  return list_command(devices_command_line(), words, [](const Values& values) -> Result<Listing> {
     const auto devices = chosen_devices(values);
     if (!devices) return tl::unexpected<Error>(devices.error());
     const auto topology = topology::Topology::load();

@@ -13,7 +13,7 @@
 namespace sublet::cli {
 namespace {
 
-CommandLine command_line() {
+CommandLine doctor_command_line() {
   CommandLine line;
   line.name = "doctor";
   line.arguments = "[OPTIONS]";
@@ -114,7 +114,7 @@ std::string to_table(const std::string& node, const std::vector<Finding>& findin
 }  // namespace
 
 int doctor_command(const std::vector<std::string>& words) {
-  return list_command(command_line(), words, [](const Values& values) -> Result<Listing> {
+  return list_command(doctor_command_line(), words, [](const Values& values) -> Result<Listing> {
     const auto target = manager_target(values);
     const auto findings = examine(target);
     const std::string node = base::node_identity(target ? target->session.node_name : "").name;

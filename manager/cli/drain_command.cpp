@@ -16,7 +16,7 @@ namespace {
 
 namespace po = boost::program_options;
 
-CommandLine command_line() {
+CommandLine drain_command_line() {
   CommandLine line;
   line.name = "drain";
   line.arguments = "NODE [OPTIONS]";
@@ -100,7 +100,7 @@ Result<int> drain(const Values& values, const std::string& node) {
 }  // namespace
 
 int drain_command(const std::vector<std::string>& words) {
-  return run_command_for_code(command_line(), words, [](const Values& values) -> Result<int> {
+  return run_command_for_code(drain_command_line(), words, [](const Values& values) -> Result<int> {
     if (auto format = output_format(values); !format) {
       return tl::unexpected<Error>(format.error());
     }

@@ -13,7 +13,7 @@ namespace {
 
 namespace po = boost::program_options;
 
-CommandLine command_line() {
+CommandLine executor_manager_command_line() {
   CommandLine line;
   line.name = "executor-manager";
   line.arguments = "[OPTIONS]";
@@ -65,7 +65,7 @@ Result<manager::ExecutorManagerOptions> executor_manager_options(const po::varia
   return options;
 }
 
-Result<void> serve(const Values& values) {
+Result<void> serve_executor_manager(const Values& values) {
   const auto options = executor_manager_options(values);
   if (!options) return tl::unexpected<Error>(options.error());
   const auto drain_time = parse_duration(values["drain-time"].as<std::string>());
@@ -107,7 +107,7 @@ Result<void> serve(const Values& values) {
 }  // namespace
 
 int executor_manager_command(const std::vector<std::string>& words) {
-  return daemon_command(command_line(), words, serve);
+  return daemon_command(executor_manager_command_line(), words, serve_executor_manager);
 }
 
 }  // namespace sublet::cli

@@ -12,7 +12,7 @@ namespace {
 
 namespace po = boost::program_options;
 
-CommandLine command_line() {
+CommandLine forget_command_line() {
   CommandLine line;
   line.name = "forget";
   line.arguments = "NODE [OPTIONS]";
@@ -32,7 +32,7 @@ CommandLine command_line() {
 }  // namespace
 
 int forget_command(const std::vector<std::string>& words) {
-  return run_command(command_line(), words, [](const Values& values) -> Result<void> {
+  return run_command(forget_command_line(), words, [](const Values& values) -> Result<void> {
     const auto& node = values["node"].as<std::string>();
     const auto forgotten = ask_manager(values, [&](const ManagerTarget& target) {
       return manager::forget_node(target.location, node, target.timeout);

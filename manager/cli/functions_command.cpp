@@ -20,7 +20,7 @@ namespace {
 namespace po = boost::program_options;
 using executor::ExportedFunction;
 
-CommandLine command_line() {
+CommandLine functions_command_line() {
   CommandLine line;
   line.name = "functions";
   line.arguments = "LIBRARY [OPTIONS]";
@@ -117,7 +117,7 @@ std::string to_table(const std::vector<ExportedFunction>& exported,
 }  // namespace
 
 int functions_command(const std::vector<std::string>& words) {
-  return list_command(command_line(), words, [](const Values& values) -> Result<Listing> {
+  return list_command(functions_command_line(), words, [](const Values& values) -> Result<Listing> {
     const auto& path = values["library"].as<std::string>();
     const auto bytes = read_library(path);
     if (!bytes) return tl::unexpected<Error>(bytes.error());

@@ -15,7 +15,7 @@
 namespace sublet::cli {
 namespace {
 
-CommandLine command_line() {
+CommandLine leases_command_line() {
   CommandLine line;
   line.name = "leases";
   line.arguments = "[OPTIONS]";
@@ -62,7 +62,7 @@ std::string to_table(const std::vector<LeaseInfo>& infos) {
 }  // namespace
 
 int leases_command(const std::vector<std::string>& words) {
-  return list_command(command_line(), words, [](const Values& values) -> Result<Listing> {
+  return list_command(leases_command_line(), words, [](const Values& values) -> Result<Listing> {
     const auto leases = ask_manager(values, [&values](const ManagerTarget& target) {
       return manager::query_leases(target.location, values.count("all") != 0, target.timeout);
     });

@@ -11,7 +11,7 @@
 namespace sublet::cli {
 namespace {
 
-CommandLine command_line() {
+CommandLine nodes_command_line() {
   CommandLine line;
   line.name = "nodes";
   line.arguments = "[OPTIONS]";
@@ -37,7 +37,7 @@ std::string to_table(const std::vector<NodeInfo>& nodes) {
 }  // namespace
 
 int nodes_command(const std::vector<std::string>& words) {
-  return list_command(command_line(), words, [](const Values& values) -> Result<Listing> {
+  return list_command(nodes_command_line(), words, [](const Values& values) -> Result<Listing> {
     const auto reports = ask_manager(values, [](const ManagerTarget& target) {
       return manager::query_nodes(target.location, target.timeout);
     });

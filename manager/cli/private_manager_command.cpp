@@ -49,7 +49,7 @@ constexpr kj::Duration kLookAtOtherUsers = 50 * kj::MILLISECONDS;
 /// After the end of its starter: for that process's own connections to close.
 constexpr kj::Duration kGoodbye = 100 * kj::MILLISECONDS;
 
-CommandLine command_line() {
+CommandLine private_manager_command_line() {
   CommandLine line;
   line.name = "private-manager";
   line.arguments = "--lifeline-fd FD --address-fd FD [OPTIONS]";
@@ -270,7 +270,7 @@ Result<void> run_managers(const Values& values, const base::Fd& lifeline,
 }
 
 /// The application is told too why there is no manager: its stderr may be nobody's.
-Result<void> serve(const Values& values) {
+Result<void> serve_private_manager(const Values& values) {
   const auto lifeline = inherited(values, "lifeline-fd");
   if (!lifeline) return tl::unexpected<Error>(lifeline.error());
   const auto address_fd = inherited(values, "address-fd");
@@ -307,7 +307,7 @@ Result<void> serve(const Values& values) {
 }  // namespace
 
 int private_manager_command(const std::vector<std::string>& words) {
-  return daemon_command(command_line(), words, serve);
+  return daemon_command(private_manager_command_line(), words, serve_private_manager);
 }
 
 }  // namespace sublet::cli

@@ -12,7 +12,7 @@ namespace {
 
 namespace po = boost::program_options;
 
-CommandLine command_line() {
+CommandLine release_command_line() {
   CommandLine line;
   line.name = "release";
   line.arguments = "LEASE [OPTIONS]";
@@ -40,7 +40,7 @@ Result<std::uint64_t> lease_number(const std::string& text) {
 }  // namespace
 
 int release_command(const std::vector<std::string>& words) {
-  return run_command(command_line(), words, [](const Values& values) -> Result<void> {
+  return run_command(release_command_line(), words, [](const Values& values) -> Result<void> {
     const auto lease = lease_number(values["lease"].as<std::string>());
     if (!lease) return tl::unexpected<Error>(lease.error());
     const auto released = ask_manager(values, [&](const ManagerTarget& target) {

@@ -20,7 +20,7 @@ using manager::RpcListener;
 
 constexpr kj::Duration kLookAtAddress = 1 * kj::SECONDS;
 
-CommandLine command_line() {
+CommandLine resource_manager_command_line() {
   CommandLine line;
   line.name = "resource-manager";
   line.arguments = "[OPTIONS]";
@@ -84,7 +84,7 @@ kj::Promise<std::string> until_taken_over(kj::Timer& timer,
           });
 }
 
-Result<void> serve(const po::variables_map& values) {
+Result<void> serve_resource_manager(const po::variables_map& values) {
   const auto addresses = listen_addresses(values);
   if (!addresses) return tl::unexpected<Error>(addresses.error());
   const auto hosts = manager::advertised_hosts(
@@ -138,7 +138,7 @@ Result<void> serve(const po::variables_map& values) {
 }  // namespace
 
 int resource_manager_command(const std::vector<std::string>& words) {
-  return daemon_command(command_line(), words, serve);
+  return daemon_command(resource_manager_command_line(), words, serve_resource_manager);
 }
 
 }  // namespace sublet::cli

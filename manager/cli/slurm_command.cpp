@@ -12,7 +12,7 @@ namespace {
 
 namespace po = boost::program_options;
 
-CommandLine command_line() {
+CommandLine slurm_command_line() {
   CommandLine line;
   line.name = "slurm";
   line.arguments = "template [NAME]";
@@ -37,7 +37,7 @@ std::string list_of_templates() {
 }  // namespace
 
 int slurm_command(const std::vector<std::string>& words) {
-  return run_command(command_line(), words, [](const Values& values) -> Result<void> {
+  return run_command(slurm_command_line(), words, [](const Values& values) -> Result<void> {
     std::vector<std::string> given;
     if (values.count("words") != 0) given = values["words"].as<std::vector<std::string>>();
     if (given.empty() || given.front() != "template" || given.size() > 2) {

@@ -4,31 +4,41 @@
 #include <utility>
 
 namespace sublet::manager {
+namespace {
 
-kj::Promise<void> MessageLane::enter(kj::Timer& timer, const void* who) {
-  const bool alone = std::exchange(last_, who) == who && waiting_.empty();
-  if (alone) return kj::evalLater([] {});
+constexpr auto kSlice = 1 * kj::MILLISECONDS;
+
+}  // namespace
+
+kj::Promise<void> MessageLane::enter(kj::Timer& timer) {
+  if (!std::exchange(serving_, true)) {
+    served_ = 0;
+    service_ = timer.afterDelay(kSlice)
+                   .then([this, &timer] { return serve(timer); })
+                   .eagerlyEvaluate([](kj::Exception&&) {});
+  }
+  if (waiting_.empty() && served_ < kOfAFew) {
+    ++served_;
+    return kj::evalLater([] {});
+  }
   auto paf = kj::newPromiseAndFulfiller<void>();
   waiting_.push_back(kj::mv(paf.fulfiller));
-  if (!std::exchange(serving_, true)) {
-    service_ = serve(timer).eagerlyEvaluate([](kj::Exception&&) {});
-  }
   return kj::mv(paf.promise);
 }
 
 kj::Promise<void> MessageLane::serve(kj::Timer& timer) {
-  if (waiting_.empty()) {
+  if (std::exchange(served_, 0) == 0 && waiting_.empty()) {
     serving_ = false;
     return kj::READY_NOW;
   }
-  for (unsigned served = 0; served < kAtATime && !waiting_.empty();) {
+  while (served_ < kOfACrowd && !waiting_.empty()) {
     auto next = kj::mv(waiting_.front());
     waiting_.pop_front();
     if (!next->isWaiting()) continue;  // its connection has gone
     next->fulfill();
-    ++served;
+    ++served_;
   }
-  return timer.afterDelay(1 * kj::MILLISECONDS).then([this, &timer] { return serve(timer); });
+  return timer.afterDelay(kSlice).then([this, &timer] { return serve(timer); });
 }
 
 bool MessageRate::is_busy(std::chrono::steady_clock::time_point now) {

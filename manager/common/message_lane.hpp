@@ -10,8 +10,8 @@
 namespace sublet::manager {
 
 /// The order in which messages of busy connections are handled: first come, first served, and only
-/// so many in a millisecond. What is left of the loop is for connections that say little, and for
-/// those that hold something.
+/// so many in a millisecond: fewer while some have to wait, as then there is a crowd. What is left of
+/// the loop is for connections that say little, and for those that hold something.
 ///
 /// Owner: as ConnectionTable. On the loop.
 class MessageLane {
@@ -19,18 +19,18 @@ class MessageLane {
   MessageLane() = default;
   KJ_DISALLOW_COPY(MessageLane);
 
-  /// Resolves when it is a message's turn: at once for a connection, `who`, that is busy alone.
-  /// `timer` outlives the lane.
-  kj::Promise<void> enter(kj::Timer& timer, const void* who);
+  /// Resolves when it is a message's turn. `timer` outlives the lane.
+  kj::Promise<void> enter(kj::Timer& timer);
 
  private:
-  static constexpr unsigned kAtATime = 4;
+  static constexpr unsigned kOfACrowd = 4;
+  static constexpr unsigned kOfAFew = 16;  ///< A client that leases without pause sends fewer.
   kj::Promise<void> serve(kj::Timer& timer);
 
   std::list<kj::Own<kj::PromiseFulfiller<void>>> waiting_;
-  const void* last_ = nullptr;  ///< Who came last; not looked into.
+  unsigned served_ = 0;  ///< In this millisecond.
   bool serving_ = false;
-  kj::Promise<void> service_ = nullptr;  ///< Runs while somebody waits, and a moment longer.
+  kj::Promise<void> service_ = nullptr;  ///< Counts milliseconds while messages come.
 };
 
 /// Tells a busy connection from one that has something to say now and then.

@@ -1,30 +1,23 @@
 // <sublet_mpi.h> over sublet::mpi::Allocator.
 
+#include "allocator.hpp"
+
 #include "../agreement.hpp"
-#include "../attachment.hpp"
+#include "../creation.hpp"
+#include "../implementation.hpp"
 #include "error_classes.hpp"
 #include "hints.hpp"
-#include <sublet/c.hpp>
-#include <sublet/mpi.hpp>
 
 #include <sublet_mpi.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <utility>
 
 namespace sublet::mpi {
 namespace {
-
-/// Learns of the end of its communicator.
-class Watch final : public Attached {
- public:
-  void communicator_ends() noexcept override { ended_ = true; }
-  [[nodiscard]] bool has_ended() const noexcept override { return ended_; }
-
- private:
-  bool ended_ = false;
-};
 
 struct OptionsDeleter {
   void operator()(sublet_options* options) const noexcept { sublet_options_free(&options); }
@@ -34,9 +27,10 @@ using Options = std::unique_ptr<sublet_options, OptionsDeleter>;
 /// What a rank has to say of a communicator before anything collective can be done on it.
 int check(MPI_Comm comm) {
   if (const int code = mpi_state(); code != SUBLET_SUCCESS) {
-    return sublet_set_last_error(code, code == SUBLET_ERR_FINALIZED
-                                           ? "MPI has been finalised already"
-                                           : "MPI is not initialised; call MPI_Init first");
+    return no_mpi(code, "MPI has been finalised already");
+  }
+  if (!wrong_launcher().empty()) {
+    return sublet_set_last_error(SUBLET_ERR_OTHER_MPI, wrong_launcher().c_str());
   }
   if (comm == MPI_COMM_NULL) {
     return sublet_set_last_error(SUBLET_ERR_COMM,
@@ -53,6 +47,15 @@ int check(MPI_Comm comm) {
                                "MPI_Intercomm_merge, or use the communicator of one side");
 }
 
+/// Collective: SUBLET_SUCCESS when all ranks have asked for the same, which they have to.
+int compare(MPI_Comm comm, const AllocatorOptions& options) {
+  Outcome outcome;
+  note_differences(comm, options, outcome);
+  const auto same = outcome.agree(comm);
+  if (same) return SUBLET_SUCCESS;
+  return sublet_set_last_error(SUBLET_ERR_DIFFER, same.error().what());
+}
+
 /// This rank's arguments, as Allocator::create takes them. A code of <sublet/codes.h>.
 int read_arguments(int workers_per_rank, MPI_Info hints, AllocatorOptions& read) {
   if (workers_per_rank <= 0) {
@@ -63,7 +66,7 @@ int read_arguments(int workers_per_rank, MPI_Info hints, AllocatorOptions& read)
   sublet_options* made = nullptr;
   if (const int code = sublet_options_create(&made); code != SUBLET_SUCCESS) return code;
   const Options options(made);
-  if (const int code = set_hints(hints, options.get()); code != SUBLET_SUCCESS) return code;
+  if (const int code = set_hints(hints, options.get(), read); code != SUBLET_SUCCESS) return code;
   auto session = c::session_options(options.get());
   if (!session) return c::failed(session.error());
   const LeaseRequest request = c::lease_request(options.get());
@@ -94,12 +97,6 @@ int agree(MPI_Comm comm, int mine) {
 }  // namespace
 }  // namespace sublet::mpi
 
-struct sublet_allocator {
-  sublet::mpi::Allocator allocator;
-  MPI_Comm comm = MPI_COMM_NULL;
-  std::shared_ptr<sublet::mpi::Watch> watch;
-};
-
 namespace {
 
 using sublet::Error;
@@ -107,6 +104,7 @@ using sublet::Result;
 using sublet::mpi::Allocator;
 using sublet::mpi::Attachment;
 using sublet::mpi::finish;
+using sublet::mpi::with;
 
 int open(MPI_Comm comm, int workers_per_rank, MPI_Info hints, sublet_allocator** allocator) {
   std::shared_ptr<Attachment> attachment;
@@ -127,48 +125,29 @@ int open(MPI_Comm comm, int workers_per_rank, MPI_Info hints, sublet_allocator**
                ? sublet_set_last_error(SUBLET_ERR_ARGUMENT, "the pointer 'allocator' is null")
                : sublet::mpi::read_arguments(workers_per_rank, hints, options);
     made = std::make_unique<sublet_allocator>();
-    made->watch = std::make_shared<sublet::mpi::Watch>();
-    attachment->add(made->watch);
+    made->scope.watch = std::make_shared<sublet::mpi::Watch>();
+    attachment->add(made->scope.watch);
     return {};
   });
   if (thrown != SUBLET_SUCCESS) mine = thrown;
   mine = sublet::mpi::agree(attachment->comm(), mine);
+  if (mine == SUBLET_SUCCESS) mine = sublet::mpi::compare(attachment->comm(), options);
   if (mine != SUBLET_SUCCESS) return mine;
 
   return sublet::c::guarded("leasing workers for a communicator", [&]() -> Result<void> {
     auto created = Allocator::create(comm, options);
     if (!created) return tl::unexpected<Error>(std::move(created.error()));
     made->allocator = std::move(*created);
-    made->comm = comm;
+    made->scope.comm = comm;
     *allocator = made.release();
     return {};
   });
 }
 
-/// Runs `use(*allocator)`, which returns a Result<void>, where MPI and the communicator are there.
-template <class Use>
-int with(sublet_allocator* allocator, const char* attempted, Use&& use) {
-  if (allocator == nullptr) {
-    return finish(MPI_COMM_NULL,
-                  sublet_set_last_error(SUBLET_ERR_HANDLE,
-                                        "the handle of the allocator is null: it was never "
-                                        "opened, or has been freed"));
-  }
-  if (const int state = sublet::mpi::mpi_state(); state != SUBLET_SUCCESS) {
-    return sublet_set_last_error(state, "MPI has been finalised, and the lease has ended with it");
-  }
-  if (allocator->watch->has_ended()) {
-    return finish(MPI_COMM_NULL, sublet_set_last_error(SUBLET_ERR_COMM_FREED,
-                                                       "the communicator has been freed, and the "
-                                                       "lease has ended with it"));
-  }
-  return finish(allocator->comm, sublet::c::guarded(attempted, [&] { return use(*allocator); }));
-}
-
 /// As with(), for functions that write to `*to`, in which all ranks take part even so.
 int null_argument(sublet_allocator* allocator, const char* text) {
-  const bool has_comm = allocator != nullptr && !allocator->watch->has_ended();
-  return finish(has_comm ? allocator->comm : MPI_COMM_NULL,
+  const bool has_comm = allocator != nullptr && !allocator->scope.watch->has_ended();
+  return finish(has_comm ? allocator->scope.comm : MPI_COMM_NULL,
                 sublet_set_last_error(SUBLET_ERR_ARGUMENT, text));
 }
 
@@ -196,6 +175,19 @@ int sublet_mpi_lease(sublet_allocator* allocator, sublet_lease** lease) {
     *lease = sublet::c::make_handle(of.allocator.lease());
     return {};
   });
+}
+
+int sublet_mpi_thread_lease(sublet_allocator* allocator, int thread, sublet_lease** lease) {
+  if (lease == nullptr) return null_argument(allocator, "the pointer 'lease' is null");
+  if (const int code = sublet::mpi::check_allocator(allocator); code != SUBLET_SUCCESS) {
+    return finish(MPI_COMM_NULL, code);
+  }
+  const int code = sublet::c::guarded("asking for a lease", [&]() -> Result<void> {
+    *lease = sublet::c::make_handle(
+        allocator->allocator.lease(static_cast<std::size_t>(std::max(thread, -1))));
+    return {};
+  });
+  return finish(allocator->scope.comm, code == SUBLET_ERR_INVALID ? SUBLET_ERR_COUNT : code);
 }
 
 int sublet_mpi_session(sublet_allocator* allocator, sublet_session** session) {
@@ -247,9 +239,7 @@ int sublet_mpi_error_class(int code, int* error_class) {
                   sublet_set_last_error(SUBLET_ERR_ARGUMENT, "the pointer 'error_class' is null"));
   }
   if (const int state = sublet::mpi::mpi_state(); state != SUBLET_SUCCESS) {
-    return sublet_set_last_error(state,
-                                 "MPI has error classes only between MPI_Init and "
-                                 "MPI_Finalize");
+    return sublet::mpi::no_mpi(state, "MPI has no error classes after MPI_Finalize");
   }
   *error_class = sublet::mpi::error_class_of(code);
   return MPI_SUCCESS;

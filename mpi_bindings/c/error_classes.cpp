@@ -1,5 +1,7 @@
 #include "error_classes.hpp"
 
+#include "../implementation.hpp"
+
 #include <sublet.h>
 
 #include <array>
@@ -11,7 +13,7 @@ namespace sublet::mpi {
 namespace {
 
 constexpr int kMostCodes = 128;  // -code is an index
-static_assert(-SUBLET_ERR_OTHER_RANK < kMostCodes);
+static_assert(-SUBLET_ERR_UNDER_WAY < kMostCodes);
 
 /// MPI's classes are the process's, and so is this. 0: not made yet.
 std::array<std::atomic<int>, kMostCodes>& classes() noexcept {
@@ -32,11 +34,19 @@ int make_class(int code) noexcept {
 }  // namespace
 
 int mpi_state() noexcept {
+  if (!wrong_library().empty()) return SUBLET_ERR_OTHER_MPI;
   int is = 0;
   MPI_Initialized(&is);
   if (is == 0) return SUBLET_ERR_NOT_INITIALIZED;
   MPI_Finalized(&is);
   return is == 0 ? SUBLET_SUCCESS : SUBLET_ERR_FINALIZED;
+}
+
+int no_mpi(int state, const char* finalized) noexcept {
+  const char* text = "MPI is not initialised; call MPI_Init first";
+  if (state == SUBLET_ERR_FINALIZED) text = finalized;
+  if (state == SUBLET_ERR_OTHER_MPI) text = wrong_library().c_str();
+  return sublet_set_last_error(state, text);
 }
 
 int error_class_of(int code) noexcept {

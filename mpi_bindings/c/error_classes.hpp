@@ -4,8 +4,13 @@
 
 namespace sublet::mpi {
 
-/// SUBLET_SUCCESS between MPI_Init and MPI_Finalize, else the code that says where one is.
+/// SUBLET_SUCCESS between MPI_Init and MPI_Finalize, else the code that says where one is, or that
+/// another MPI runs than the one this library is for: then no handle may be touched.
 [[nodiscard]] int mpi_state() noexcept;
+
+/// `state`, which is none of success, with its text as the last error; `finalized` is that of
+/// SUBLET_ERR_FINALIZED.
+int no_mpi(int state, const char* finalized) noexcept;
 
 /// The class that MPI knows `code` of <sublet/codes.h> by; makes it when there is none yet. `code`
 /// itself when MPI cannot have one now.

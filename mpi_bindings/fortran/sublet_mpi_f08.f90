@@ -18,6 +18,13 @@ module sublet_mpi_c_f08
       type(c_ptr), intent(inout) :: lease
       integer(c_int) :: c_lease
     end function
+    function c_thread_lease(allocator, thread, lease) bind(c, name='sublet_mpi_thread_lease')
+      import
+      type(c_ptr), value :: allocator
+      integer(c_int), value :: thread
+      type(c_ptr), intent(inout) :: lease
+      integer(c_int) :: c_thread_lease
+    end function
     function c_session(allocator, session) bind(c, name='sublet_mpi_session')
       import
       type(c_ptr), value :: allocator
@@ -71,15 +78,14 @@ module sublet_mpi_f08
   use, intrinsic :: iso_c_binding
   use sublet_f08
   use sublet_mpi_c_f08
+  use sublet_mpi_call_f08
   implicit none
   private
-  public :: sublet_allocator, sublet_mpi_open, sublet_mpi_lease, sublet_mpi_session, &
-    sublet_mpi_usage, sublet_mpi_write_trace, sublet_mpi_release, sublet_mpi_free, &
-    sublet_mpi_error_class, sublet_mpi_code
-
-  type :: sublet_allocator
-    type(c_ptr) :: handle = c_null_ptr
-  end type
+  public :: sublet_allocator, sublet_mpi_open, sublet_mpi_lease, sublet_mpi_thread_lease, &
+    sublet_mpi_session, sublet_mpi_usage, sublet_mpi_write_trace, sublet_mpi_release, &
+    sublet_mpi_free, sublet_mpi_error_class, sublet_mpi_code
+  public :: sublet_mpi_persistent, sublet_mpi_call, sublet_mpi_call_init, sublet_mpi_start, &
+    sublet_mpi_test, sublet_mpi_wait, sublet_mpi_wait_for, sublet_mpi_call_free
 
 contains
 
@@ -95,6 +101,15 @@ contains
     type(sublet_lease), intent(inout) :: lease
     integer(c_int) :: error
     error = c_lease(allocator%handle, lease%handle)
+  end function
+
+  ! Threads count from 0.
+  function sublet_mpi_thread_lease(allocator, thread, lease) result(error)
+    type(sublet_allocator), intent(in) :: allocator
+    integer(c_int), intent(in) :: thread
+    type(sublet_lease), intent(inout) :: lease
+    integer(c_int) :: error
+    error = c_thread_lease(allocator%handle, thread, lease%handle)
   end function
 
   function sublet_mpi_session(allocator, session) result(error)

@@ -41,18 +41,20 @@ extern "C" {
 typedef struct sublet_allocator sublet_allocator;
 
 /* Leases `workers_per_rank` workers for each rank of `comm` and connects each rank to its own.
- * Collective: of the arguments, rank 0's count. A failure anywhere is a failure on every rank, and
+ * Collective: of the hints, rank 0's count. A failure anywhere is a failure on every rank, and
  * none waits for another that has given up: where arguments of one rank are at fault, the others
  * get SUBLET_ERR_OTHER_RANK.
  *
  * `hints`, or MPI_INFO_NULL: the options of <sublet.h>, their names preceded by "sublet_", for
- * instance "sublet_memory_bytes". Other keys are ignored, as are the options slots and replace and
- * those of functions.
+ * instance "sublet_memory_bytes"; and "sublet_threads_per_rank": so many threads of each rank get a
+ * lease of their own, with an equal part of the rank's workers and memory. Other keys are ignored,
+ * as are the options slots and replace and those of functions.
  *
  * SUBLET_ERR_COMM: `comm` is MPI_COMM_NULL or invalid. SUBLET_ERR_INTERCOMM,
  * SUBLET_ERR_NOT_INITIALIZED, SUBLET_ERR_FINALIZED. SUBLET_ERR_COUNT: `workers_per_rank` is not
- * positive. SUBLET_ERR_OPTION: a hint of Sublet's is wrong. SUBLET_ERR_OVERLOADED: so many cores
- * are not free.
+ * positive. SUBLET_ERR_OPTION: a hint of Sublet's is wrong. SUBLET_ERR_DIFFER: ranks
+ * ask for different numbers of workers or threads. SUBLET_ERR_OVERLOADED: so many cores are not
+ * free.
  *
  * Calls MPI: with MPI_THREAD_FUNNELED in the main thread only, with MPI_THREAD_SERIALIZED not while
  * another thread does. The first one for a communicator duplicates it. */
@@ -68,6 +70,80 @@ SUBLET_C_API int sublet_mpi_open_fint(MPI_Fint comm, int workers_per_rank, MPI_F
  * whether MPI is finalised: any thread level, any thread. */
 SUBLET_C_API int sublet_mpi_lease(sublet_allocator* allocator, sublet_lease** lease);
 SUBLET_C_API int sublet_mpi_session(sublet_allocator* allocator, sublet_session** session);
+
+/* The lease of this rank's thread number `thread`, counted from 0 (hint "sublet_threads_per_rank").
+ * SUBLET_ERR_COUNT: there is no such thread. Otherwise as sublet_mpi_lease, which gives that of
+ * thread 0. */
+SUBLET_C_API int sublet_mpi_thread_lease(sublet_allocator* allocator, int thread,
+                                         sublet_lease** lease);
+
+/* ---- Calls with data that MPI datatypes describe ----
+ *
+ * The function sees the values one after the other, without the holes of their type. Basic types,
+ * and contiguous ones of those, are passed as they lie; other inputs are packed into the lease's
+ * arena, once, and outputs unpacked from there; holes keep what they had. An output may be shorter
+ * than its room, by whole elements.
+ *
+ * `function` is of a lease of `allocator`. SUBLET_ERR_TYPE: a datatype is null or not committed, or
+ * one of its elements has more than 1 GiB and holes. SUBLET_ERR_COUNT: a count is negative.
+ * SUBLET_ERR_ARGUMENT: data are at a null pointer. SUBLET_ERR_OVERLOADED: the arena has no room for
+ * what is to be packed. SUBLET_ERR_COMM_FREED, SUBLET_ERR_FINALIZED: nothing can be set up or
+ * started any more.
+ *
+ * All are local. They call MPI to pack and unpack: as sublet_mpi_open does; one thread at a time
+ * uses a lease and what came from it. */
+
+/* Runs the function and waits for its end: returns an error that stands for how it ended. `reply`
+ * may be null. The form that ends in _c takes counts beyond 2^31, as those of MPI 4 do. */
+SUBLET_C_API int sublet_mpi_call(sublet_allocator* allocator, sublet_function* function,
+                                 const void* in, int in_count, MPI_Datatype in_type, void* out,
+                                 int out_count, MPI_Datatype out_type, sublet_reply* reply);
+SUBLET_C_API int sublet_mpi_call_c(sublet_allocator* allocator, sublet_function* function,
+                                   const void* in, MPI_Count in_count, MPI_Datatype in_type,
+                                   void* out, MPI_Count out_count, MPI_Datatype out_type,
+                                   sublet_reply* reply);
+
+/* The same for handles of Fortran. */
+SUBLET_C_API int sublet_mpi_call_fint(sublet_allocator* allocator, sublet_function* function,
+                                      const void* in, int64_t in_count, MPI_Fint in_type, void* out,
+                                      int64_t out_count, MPI_Fint out_type, sublet_reply* reply);
+
+/* A call that is set up once and started many times. Data must stay where it is until
+ * sublet_mpi_call_free; datatypes may be freed at once. */
+typedef struct sublet_mpi_persistent sublet_mpi_persistent;
+
+SUBLET_C_API int sublet_mpi_call_init(sublet_allocator* allocator, sublet_function* function,
+                                      const void* in, int in_count, MPI_Datatype in_type, void* out,
+                                      int out_count, MPI_Datatype out_type,
+                                      sublet_mpi_persistent** call);
+SUBLET_C_API int sublet_mpi_call_init_c(sublet_allocator* allocator, sublet_function* function,
+                                        const void* in, MPI_Count in_count, MPI_Datatype in_type,
+                                        void* out, MPI_Count out_count, MPI_Datatype out_type,
+                                        sublet_mpi_persistent** call);
+
+SUBLET_C_API int sublet_mpi_call_init_fint(sublet_allocator* allocator, sublet_function* function,
+                                           const void* in, int64_t in_count, MPI_Fint in_type,
+                                           void* out, int64_t out_count, MPI_Fint out_type,
+                                           sublet_mpi_persistent** call);
+
+/* Packs the input and starts the function. SUBLET_ERR_UNDER_WAY: the call before has not ended.
+ * sublet_mpi_startall stops at the first that fails. */
+SUBLET_C_API int sublet_mpi_start(sublet_mpi_persistent* call);
+SUBLET_C_API int sublet_mpi_startall(int count, sublet_mpi_persistent* calls[]);
+
+/* `ended` becomes 1 when the call has ended, else 0. Never blocks. */
+SUBLET_C_API int sublet_mpi_test(sublet_mpi_persistent* call, int* ended);
+
+/* Blocks until the call has ended, at most for `limit_ns` (-1: no limit), and returns an error that
+ * stands for how it ended: the same again until the next start. SUBLET_ERR_DEADLINE: it is still
+ * under way. */
+SUBLET_C_API int sublet_mpi_wait(sublet_mpi_persistent* call, sublet_reply* reply);
+SUBLET_C_API int sublet_mpi_wait_for(sublet_mpi_persistent* call, int64_t limit_ns,
+                                     sublet_reply* reply);
+
+/* Waits for the end of a call under way. Accepts the address of a null handle, leaves null behind;
+ * after MPI_Finalize too. */
+SUBLET_C_API int sublet_mpi_call_free(sublet_mpi_persistent** call);
 
 /* What all ranks' leases have consumed so far. Collective over the communicator, the same result on
  * every rank. SUBLET_ERR_INVALID: a rank has released its workers. SUBLET_ERR_COMM_FREED,

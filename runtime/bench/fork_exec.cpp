@@ -45,7 +45,7 @@ std::uint64_t time_one(Program& program) {
   return std::max<std::uint64_t>(base::TickRate::get().to_ns(base::ticks() - start), 1);
 }
 
-void serve(base::HelperLink& benchmark, Program program) {
+void serve_starts(base::HelperLink& benchmark, Program program) {
   for (;;) {
     const auto count = benchmark.hear<std::uint32_t>(-1ms);
     if (!count) return;  // the benchmark is over
@@ -65,7 +65,7 @@ Result<ForkExecTimer> ForkExecTimer::start() {
 Result<ForkExecTimer> ForkExecTimer::start(const std::string& program,
                                            const std::string& argument) {
   auto helper = base::HelperProcess::start(
-      [&](base::HelperLink& link) { serve(link, Program{program, argument}); });
+      [&](base::HelperLink& link) { serve_starts(link, Program{program, argument}); });
   if (!helper) return tl::unexpected<Error>(std::move(helper.error()));
   ForkExecTimer timer;
   timer.helper_ = std::move(*helper);

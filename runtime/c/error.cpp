@@ -134,6 +134,16 @@ const char* words(int code) noexcept {
       return "MPI has been finalised";
     case SUBLET_ERR_OTHER_RANK:
       return "invalid arguments on another rank";
+    case SUBLET_ERR_OTHER_MPI:
+      return "another MPI runs than the one that Sublet's MPI layer is built for";
+    case SUBLET_ERR_NOT_CANCELLED:
+      return "a call that has begun cannot be cancelled";
+    case SUBLET_ERR_DIFFER:
+      return "arguments differ between ranks";
+    case SUBLET_ERR_TYPE:
+      return "unusable datatype";
+    case SUBLET_ERR_UNDER_WAY:
+      return "the call is under way";
     default:
       return kUnknown;
   }

@@ -46,6 +46,10 @@ Result<int> run(sublet::Function& function, std::span<sublet_item> items,
 
 }  // namespace
 
+const sublet::Function& sublet::c::function_of(const sublet_function* function) noexcept {
+  return function->function;
+}
+
 int sublet_function_open(sublet_lease* lease, const char* path, const char* name,
                          const sublet_options* options, sublet_function** function) {
   if (lease == nullptr) return null_handle("lease");

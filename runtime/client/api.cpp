@@ -138,6 +138,10 @@ const std::string& Function::name() const {
   return lease_ ? lease_->function_name(index_) : kNoName;
 }
 
+Lease Function::lease() const {
+  return Lease(lease_);
+}
+
 // ---- Lease ----
 
 Lease::Lease(std::shared_ptr<client::LeaseImpl> impl) : impl_(std::move(impl)) {

@@ -34,4 +34,9 @@ module sublet_codes_f08
   integer(c_int), parameter, public :: sublet_err_not_initialized = -83
   integer(c_int), parameter, public :: sublet_err_finalized = -84
   integer(c_int), parameter, public :: sublet_err_other_rank = -85
+  integer(c_int), parameter, public :: sublet_err_other_mpi = -86
+  integer(c_int), parameter, public :: sublet_err_not_cancelled = -87
+  integer(c_int), parameter, public :: sublet_err_differ = -88
+  integer(c_int), parameter, public :: sublet_err_type = -89
+  integer(c_int), parameter, public :: sublet_err_under_way = -90
 end module sublet_codes_f08

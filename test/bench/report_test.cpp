@@ -7,7 +7,7 @@ namespace {
 
 using nlohmann::json;
 
-bool mentions(const std::string& text, const std::string& part) {
+bool report_mentions(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
@@ -54,15 +54,15 @@ TEST(LatencyReport, HasOpenMpisFiguresWhenCompared) {
   const json row = json::parse(to_json(report))["rows"][0];
   EXPECT_EQ(row["openmpi_p50_us"], 0.5);
   EXPECT_EQ(row["openmpi_eager32k_p50_us"], 0.25);
-  EXPECT_TRUE(mentions(to_table(report), "OpenMPI (us)"));
-  EXPECT_FALSE(mentions(to_table(sample_report()), "OpenMPI (us)"));
+  EXPECT_TRUE(report_mentions(to_table(report), "OpenMPI (us)"));
+  EXPECT_FALSE(report_mentions(to_table(sample_report()), "OpenMPI (us)"));
 }
 
 TEST(LatencyReport, SaysInTheTableWhenNoPairWasSteady) {
   LatencyReport report = sample_report();
-  EXPECT_FALSE(mentions(to_table(report), "too busy"));
+  EXPECT_FALSE(report_mentions(to_table(report), "too busy"));
   report.rows[0].pairs.unsteady = true;
-  EXPECT_TRUE(mentions(to_table(report), "too busy"));
+  EXPECT_TRUE(report_mentions(to_table(report), "too busy"));
   EXPECT_EQ(json::parse(to_json(report))["rows"][0]["steady"], false);
 }
 
@@ -124,8 +124,8 @@ TEST(BandwidthReport, HasTheKeysThatProgramsReadAsJson) {
   EXPECT_EQ(parsed["rows"][0]["ratio"], 0.95);
   EXPECT_EQ(parsed["rows"][0]["pairs"], 7);
   EXPECT_EQ(parsed["rows"][0]["bytes"], std::uint64_t{7} << 26);
-  EXPECT_TRUE(mentions(to_table(bandwidth), "fi_write"));
-  EXPECT_TRUE(mentions(to_table(bandwidth), "0.950"));
+  EXPECT_TRUE(report_mentions(to_table(bandwidth), "fi_write"));
+  EXPECT_TRUE(report_mentions(to_table(bandwidth), "0.950"));
 }
 
 TEST(ConnectReport, HasTheKeysThatProgramsReadAsJson) {
@@ -143,7 +143,7 @@ TEST(ConnectReport, HasTheKeysThatProgramsReadAsJson) {
   EXPECT_EQ(parsed["rows"][0]["ratio_p50"], 0.5);
   EXPECT_EQ(parsed["rows"][0]["together_each_us"], 100);
   EXPECT_EQ(parsed["rows"][0]["rounds"], 20);
-  EXPECT_TRUE(mentions(to_table(connect), "0.500"));
+  EXPECT_TRUE(report_mentions(to_table(connect), "0.500"));
 }
 
 }  // namespace

@@ -27,6 +27,15 @@ SUBLET_C_FUNCTION(add_one_to_each, call) {
   return 0;
 }
 
+SUBLET_C_FUNCTION(twice_each, call) {
+  const size_t count = SUBLET_C_COUNT(call, double);
+  const double* in = SUBLET_C_INPUTS(call, double);
+  double* out = SUBLET_C_OUTPUT(call, double, count);
+  if (out == NULL) return SUBLET_OUTPUT_TOO_LARGE;
+  for (size_t i = 0; i < count; ++i) out[i] = 2 * in[i];
+  return 0;
+}
+
 SUBLET_C_FUNCTION(crash, call) {
   (void)call;
   raise(SIGSEGV);

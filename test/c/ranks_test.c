@@ -117,6 +117,93 @@ static void check_bad_arguments(MPI_Info hints) {
   MPI_Info_free(&wrong);
 }
 
+/* The first column of a matrix in, its doubles as another one out. */
+static void check_datatypes(MPI_Info hints) {
+  enum { kRows = 4, kColumns = 3 };
+  sublet_allocator* workers = NULL;
+  sublet_lease* lease = NULL;
+  sublet_function* twice_each = NULL;
+  sublet_mpi_persistent* call = NULL;
+  sublet_reply reply;
+  double matrix[kRows][kColumns];
+  MPI_Datatype column = MPI_DATATYPE_NULL;
+  MPI_Type_vector(kRows, 1, kColumns, MPI_DOUBLE, &column);
+  CHECK_OK(sublet_mpi_open(MPI_COMM_WORLD, 1, hints, &workers));
+  CHECK_OK(sublet_mpi_lease(workers, &lease));
+  CHECK_OK(sublet_function_open(lease, C_FUNCTIONS, "twice_each", NULL, &twice_each));
+
+  CHECK_ERROR(SUBLET_ERR_TYPE, sublet_mpi_call(workers, twice_each, matrix, 1, column, matrix, 1,
+                                               MPI_DOUBLE, NULL)); /* not committed */
+  MPI_Type_commit(&column);
+  CHECK_OK(sublet_mpi_call_init(workers, twice_each, matrix, 1, column, &matrix[0][1], 1, column,
+                                &call));
+  MPI_Type_free(&column);
+  for (int step = 0; step < 3; ++step) {
+    for (int row = 0; row < kRows; ++row) {
+      matrix[row][0] = row + step;
+      matrix[row][2] = -1;
+    }
+    int ended = 0;
+    CHECK_OK(sublet_mpi_startall(1, &call));
+    CHECK_OK(sublet_mpi_test(call, &ended));
+    CHECK_OK(sublet_mpi_wait_for(call, -1, NULL));
+    CHECK_OK(sublet_mpi_wait(call, &reply));
+    CHECK(reply.code == SUBLET_SUCCESS && reply.size == kRows * sizeof(double));
+    for (int row = 0; row < kRows; ++row) {
+      CHECK(matrix[row][1] == 2 * (row + step) && matrix[row][2] == -1);
+    }
+  }
+
+  CHECK_ERROR(SUBLET_ERR_TYPE, sublet_mpi_call(workers, twice_each, matrix, 1, MPI_DATATYPE_NULL,
+                                               matrix, 1, MPI_DOUBLE, NULL));
+  CHECK_ERROR(SUBLET_ERR_COUNT, sublet_mpi_call(workers, twice_each, matrix, -1, MPI_DOUBLE, matrix,
+                                                1, MPI_DOUBLE, NULL));
+  CHECK_ERROR(SUBLET_ERR_ARGUMENT, sublet_mpi_call(workers, twice_each, NULL, 1, MPI_DOUBLE, matrix,
+                                                   1, MPI_DOUBLE, NULL));
+  CHECK_ERROR(SUBLET_ERR_HANDLE,
+              sublet_mpi_call(workers, NULL, NULL, 0, MPI_DOUBLE, NULL, 0, MPI_DOUBLE, NULL));
+  CHECK_ERROR(SUBLET_ERR_OUTPUT_SIZE, sublet_mpi_call_c(workers, twice_each, matrix, 2, MPI_DOUBLE,
+                                                        matrix, 1, MPI_DOUBLE, &reply));
+  CHECK(reply.size == 2 * sizeof(double));
+  CHECK_ERROR(SUBLET_ERR_HANDLE, sublet_mpi_start(NULL));
+  CHECK_ERROR(SUBLET_ERR_HANDLE, sublet_mpi_wait(NULL, NULL));
+  CHECK_ERROR(SUBLET_ERR_COUNT, sublet_mpi_wait_for(call, -2, NULL));
+  CHECK_OK(sublet_mpi_call_free(&call));
+  CHECK(call == NULL);
+  CHECK_OK(sublet_mpi_call_free(&call));
+  CHECK_OK(sublet_function_free(&twice_each));
+  CHECK_OK(sublet_lease_free(&lease));
+  CHECK_OK(sublet_mpi_free(&workers));
+}
+
+static void check_threads(MPI_Info hints) {
+  sublet_allocator* workers = NULL;
+  sublet_lease* lease = NULL;
+  MPI_Info two = MPI_INFO_NULL;
+  MPI_Info_dup(hints, &two);
+  set_hint(two, "sublet_threads_per_rank", "2");
+  set_hint(two, "sublet_memory_bytes", "33554432");
+  CHECK_OK(sublet_mpi_open(MPI_COMM_WORLD, 4, two, &workers));
+  for (int thread = 0; thread < 2; ++thread) {
+    size_t count = 0;
+    CHECK_OK(sublet_mpi_thread_lease(workers, thread, &lease));
+    CHECK_OK(sublet_lease_workers(lease, &count));
+    CHECK(count == 2);
+    CHECK_OK(sublet_lease_free(&lease));
+  }
+  CHECK_ERROR(SUBLET_ERR_COUNT, sublet_mpi_thread_lease(workers, 2, &lease));
+  CHECK_ERROR(SUBLET_ERR_COUNT, sublet_mpi_thread_lease(workers, -1, &lease));
+  CHECK_OK(sublet_mpi_free(&workers));
+
+  CHECK_ERROR(SUBLET_ERR_INVALID, sublet_mpi_open(MPI_COMM_WORLD, 3, two, &workers));
+  set_hint(two, "sublet_threads_per_rank", "0");
+  CHECK_ERROR(SUBLET_ERR_OPTION, sublet_mpi_open(MPI_COMM_WORLD, 2, two, &workers));
+  MPI_Info_free(&two);
+  if (ranks > 1) {
+    CHECK_ERROR(SUBLET_ERR_DIFFER, sublet_mpi_open(MPI_COMM_WORLD, 1 + rank, hints, &workers));
+  }
+}
+
 static void check_intercommunicator(MPI_Info hints) {
   if (ranks < 2) return; /* nobody is on the other side */
   MPI_Comm local = MPI_COMM_NULL;
@@ -190,10 +277,13 @@ int main(int argc, char** argv) {
   check_lease(hints);
   check_bad_arguments(hints);
   check_intercommunicator(hints);
+  check_datatypes(hints);
+  check_threads(hints);
   check_error_handler(hints);
   check_classes();
 
-  /* MPI_Finalize with a call in flight. */
+  /* MPI_Finalize with calls in flight. */
+  sublet_mpi_persistent* persistent = NULL;
   sublet_lease* lease = NULL;
   sublet_function* spin = NULL;
   sublet_invocation* call = NULL;
@@ -201,8 +291,14 @@ int main(int argc, char** argv) {
   CHECK_OK(sublet_mpi_lease(workers, &lease));
   CHECK_OK(sublet_function_open(lease, C_FUNCTIONS, "spin", NULL, &spin));
   CHECK_OK(sublet_call_async(spin, NULL, 0, NULL, 0, &call));
+  CHECK_OK(sublet_mpi_call_init(workers, spin, NULL, 0, MPI_2INT, NULL, 0, MPI_2INT, &persistent));
+  CHECK_OK(sublet_mpi_start(persistent));
+  CHECK_ERROR(SUBLET_ERR_UNDER_WAY, sublet_mpi_start(persistent));
   MPI_Info_free(&hints);
   MPI_Finalize();
+  CHECK_CODE(SUBLET_ERR_CLOSED, sublet_mpi_wait(persistent, NULL));
+  CHECK_CODE(SUBLET_ERR_FINALIZED, sublet_mpi_start(persistent));
+  CHECK_OK(sublet_mpi_call_free(&persistent));
   CHECK_CODE(SUBLET_ERR_CLOSED, sublet_invocation_wait(call, NULL));
   CHECK_CODE(SUBLET_ERR_CLOSED, sublet_call(spin, NULL, 0, NULL, 0, NULL));
   CHECK_CODE(SUBLET_ERR_FINALIZED, sublet_mpi_usage(workers, &usage));

@@ -50,6 +50,8 @@ program ranks_test
   call check(usage%invocations == ranks, 'the calls of all ranks are counted')
   call check_ok(sublet_mpi_write_trace(workers, '/dev/null'), 'a timeline')
 
+  call check_datatypes()
+
   call MPI_Info_free(hints, ierror)
   call MPI_Finalize(ierror)
   call check_code(sublet_err_closed, sublet_call(add_one, x, 8_c_size_t, y, 8_c_size_t), 'closed')
@@ -62,6 +64,41 @@ program ranks_test
   if (failures > 0) stop 1
 
 contains
+
+  ! A row of a matrix, whose elements do not lie one after the other.
+  subroutine check_datatypes()
+    type(sublet_function) :: add_one_each
+    type(sublet_mpi_persistent) :: again
+    type(sublet_lease) :: first
+    real(c_double), asynchronous :: matrix(3, 4)
+    real(c_double) :: one(1)
+    integer :: row, step
+    call check_ok(sublet_mpi_thread_lease(workers, 0, first), 'the lease of thread 0')
+    call check_ok(sublet_function_open(first, FORTRAN_FUNCTIONS, 'add_one', add_one_each), 'open')
+    call MPI_Type_vector(4, 1, 3, MPI_DOUBLE_PRECISION, row, ierror)
+    call MPI_Type_commit(row, ierror)
+    call check_ok(sublet_mpi_call_init(workers, add_one_each, matrix, 1_c_int64_t, row, &
+                                       matrix(2, 1), 1_c_int64_t, row, again), 'a persistent call')
+    call MPI_Type_free(row, ierror)
+    do step = 1, 3
+      matrix = -1
+      matrix(1, :) = step
+      call check_ok(sublet_mpi_start(again), 'start')
+      call check_ok(sublet_mpi_wait(again), 'wait')
+      call check(all(matrix(2, :) == step + 1), 'the row has one more')
+      call check(all(matrix(3, :) == -1), 'the others stay')
+    end do
+    call check_ok(sublet_mpi_call_free(again), 'free')
+    call check_ok(sublet_mpi_call(workers, add_one_each, [41.0_c_double], 1_c_int64_t, &
+                                  MPI_DOUBLE_PRECISION, one, 1_c_int64_t, MPI_DOUBLE_PRECISION), &
+                  'a call')
+    call check(one(1) == 42, 'the value has one more')
+    call check_error(sublet_err_type, &
+                     sublet_mpi_call(workers, add_one_each, one, 1_c_int64_t, MPI_DATATYPE_NULL, &
+                                     one, 1_c_int64_t, MPI_DOUBLE_PRECISION), 'no type')
+    call check_ok(sublet_function_free(add_one_each), 'free')
+    call check_ok(sublet_lease_free(first), 'free')
+  end subroutine
 
   ! `error` is a class of MPI's that stands for `expected`.
   subroutine check_error(expected, error, what)

@@ -175,6 +175,7 @@ TEST(Lifetime, GivesTheCoresBackWhenTheCommunicatorIsFreed) {
     free_cores = keeper->session().nodes().value_or_throw().front().free_cores;
     options.workers_per_rank = free_cores / static_cast<std::uint32_t>(size_of(world));
   }
+  MPI_Bcast(&options.workers_per_rank, 1, MPI_UINT32_T, 0, world);
   for (int i = 0; i < 2; ++i) {
     MPI_Comm comm = MPI_COMM_NULL;
     MPI_Comm_dup(world, &comm);

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <sublet/export.hpp>
+#include <sublet/mpi_call.hpp>
 #include <sublet/sublet.hpp>
 
 #include <mpi.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -16,6 +18,9 @@ struct AllocatorOptions {
   SessionOptions session{};
   /// Workers each rank gets for itself.
   std::uint32_t workers_per_rank = 1;
+  /// Threads of each rank that offload. Each gets a lease of its own, which it uses without regard
+  /// to the others; workers and memory of the rank are shared out equally among them.
+  std::uint32_t threads_per_rank = 1;
   std::uint64_t memory_bytes_per_rank = std::uint64_t{256} << 20;
   std::chrono::seconds duration{3600};
   Placement placement = Placement::kNear;
@@ -49,8 +54,9 @@ struct AllocatorOptions {
 /// handle may safely outlive MPI. Each rank ends its own part: a private manager ends with the last
 /// rank that uses it.
 ///
-/// Thread rule: as for Lease. Any thread level of MPI will do: MPI is only called by the thread
-/// that calls create(), write_trace(), usage(), MPI_Comm_free or MPI_Finalize.
+/// Thread rule: as for Lease; with threads_per_rank, thread i uses lease(i). Any thread level of
+/// MPI will do: MPI is only called by the thread that calls create(), write_trace(), usage(),
+/// MPI_Comm_free or MPI_Finalize, and by those that use calls with datatypes.
 class SUBLET_API Allocator {
  public:
   Allocator() = default;
@@ -61,10 +67,20 @@ class SUBLET_API Allocator {
   static Result<Allocator> create(MPI_Comm comm, const AllocatorOptions& options);
   static Result<Allocator> create(MPI_Comm comm);
 
-  /// This rank's workers. Throws Error when the Allocator is empty.
-  [[nodiscard]] Lease& lease();
+  /// The workers of this rank's thread number `thread`. Throws Error when the Allocator is empty,
+  /// or when there is no such thread (AllocatorOptions::threads_per_rank).
+  [[nodiscard]] Lease& lease(std::size_t thread = 0);
   /// This rank's session; rank 0's knows the resource manager, the others' are detached.
   [[nodiscard]] Session& session();
+
+  /// A call of `function`, which is of one of these leases, with data that MPI datatypes describe.
+  /// Local. kInvalid: data or datatypes are at fault. kOverloaded: the arena has no room for what
+  /// is to be packed.
+  Result<PersistentCall> persistent_call(const Function& function, const Input& in,
+                                         const Output& out);
+
+  /// The same, started and waited for once. The text of a call that failed is the error.
+  Result<Reply> call(const Function& function, const Input& in, const Output& out);
 
   /// Collective over the communicator: one timeline of all ranks, written by rank 0. The same
   /// result on every rank.

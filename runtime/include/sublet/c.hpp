@@ -17,6 +17,9 @@ namespace sublet::c {
 [[nodiscard]] SUBLET_API sublet_session* make_handle(Session session);
 [[nodiscard]] SUBLET_API sublet_lease* make_handle(Lease lease);
 
+/// What a handle for C, which must not be null, stands for.
+[[nodiscard]] SUBLET_API const Function& function_of(const sublet_function* function) noexcept;
+
 /// What file and environment say, with what has been set in `options` in its place. Null: nothing.
 [[nodiscard]] SUBLET_API Result<SessionOptions> session_options(const sublet_options* options);
 /// The defaults, with what has been set in `options` in their place. Null: nothing.

@@ -38,6 +38,8 @@ class SingleSource;
 
 }  // namespace detail
 
+class Lease;
+
 /// How an invocation ended.
 struct Reply {
   Status status = Status::kAgain;
@@ -150,6 +152,8 @@ class SUBLET_API Function {
   [[nodiscard]] std::string last_error() const;
 
   [[nodiscard]] const std::string& name() const;
+  /// A handle of its lease; an empty one of an empty handle.
+  [[nodiscard]] Lease lease() const;
   [[nodiscard]] bool valid() const noexcept { return lease_ != nullptr; }
 
  private:

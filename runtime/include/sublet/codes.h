@@ -43,5 +43,10 @@
 #define SUBLET_ERR_NOT_INITIALIZED (-83) /* MPI_Init has not been called yet */
 #define SUBLET_ERR_FINALIZED (-84)       /* MPI_Finalize has been called already */
 #define SUBLET_ERR_OTHER_RANK (-85)      /* the arguments of another rank are at fault */
+#define SUBLET_ERR_OTHER_MPI (-86)       /* another MPI runs than the one Sublet's layer is for */
+#define SUBLET_ERR_NOT_CANCELLED (-87)   /* MPI_Cancel: a call that has begun goes on to its end */
+#define SUBLET_ERR_DIFFER (-88)          /* arguments differ between ranks that must not */
+#define SUBLET_ERR_TYPE (-89)            /* the datatype is null, not committed or of no use */
+#define SUBLET_ERR_UNDER_WAY (-90)       /* the persistent call has been started already */
 
 #endif /* SUBLET_CODES_H */

@@ -195,6 +195,7 @@ class SUBLET_API Lease {
   [[nodiscard]] bool valid() const noexcept { return impl_ != nullptr; }
 
  private:
+  friend class Function;
   friend class Session;
   friend class detail::SingleSource;
   explicit Lease(std::shared_ptr<client::LeaseImpl> impl);

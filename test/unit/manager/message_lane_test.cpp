@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <deque>
 #include <vector>
 
 namespace sublet::manager {
@@ -22,15 +21,13 @@ class MessageLaneTest : public testing::Test {
       if (!next.poll(scope_)) return next;
     }
   }
-  /// Another connection each time.
-  kj::Promise<void> enter() { return lane_.enter(timer_, &connections_.emplace_back()); }
+  kj::Promise<void> enter() { return lane_.enter(timer_); }
   void pass_a_moment() { timer_.advanceTo(timer_.now() + 1 * kj::MILLISECONDS); }
 
   kj::EventLoop loop_;
   kj::WaitScope scope_{loop_};
   kj::TimerImpl timer_{kj::origin<kj::TimePoint>()};
   MessageLane lane_;
-  std::deque<char> connections_;
 };
 
 TEST_F(MessageLaneTest, LetsSoManyInAtATimeAndTheOthersInTheirOrder) {
@@ -48,9 +45,36 @@ TEST_F(MessageLaneTest, LetsSoManyInAtATimeAndTheOthersInTheirOrder) {
   EXPECT_TRUE(more.back().poll(scope_));
 }
 
-TEST_F(MessageLaneTest, HoldsUpNobodyWhoIsBusyAlone) {
-  const char connection = 0;
-  for (int i = 0; i < 1000; ++i) EXPECT_TRUE(lane_.enter(timer_, &connection).poll(scope_));
+TEST_F(MessageLaneTest, HoldsUpNobodyWhileFewMessagesCome) {
+  for (int i = 0; i < 1000; ++i) {
+    for (int message = 0; message < 8; ++message) EXPECT_TRUE(enter().poll(scope_));
+    pass_a_moment();
+    scope_.poll();
+  }
+}
+
+TEST_F(MessageLaneTest, LetsFewerInWhileSomeHaveToWait) {
+  int of_a_few = 0;
+  while (enter().poll(scope_)) ++of_a_few;
+  std::vector<kj::Promise<void>> crowd;
+  for (int i = 0; i < 100; ++i) crowd.push_back(enter());
+  pass_a_moment();
+  int of_a_crowd = 0;
+  for (auto& one : crowd) of_a_crowd += one.poll(scope_) ? 1 : 0;
+  EXPECT_GT(of_a_crowd, 0);
+  EXPECT_LT(of_a_crowd, of_a_few);
+}
+
+TEST_F(MessageLaneTest, HoldsUpNobodyAnyMoreOnceTheCrowdHasGone) {
+  {
+    std::vector<kj::Promise<void>> crowd;
+    for (int i = 0; i < 100; ++i) crowd.push_back(enter());
+  }
+  for (int i = 0; i < 3; ++i) {
+    pass_a_moment();
+    scope_.poll();
+  }
+  EXPECT_TRUE(enter().poll(scope_));
 }
 
 TEST_F(MessageLaneTest, ForgetsWhoHasGoneWhileWaiting) {
