@@ -61,8 +61,8 @@ std::unique_ptr<const ApplicationOrder> read_order(const char* variable) {
     give_up("its order is of another version of Sublet");
   }
   ::close(fd);
-  for (const int part : {order->control, order->data, order->accounting, order->surroundings,
-                         order->preloaded}) {
+  for (const int part :
+       {order->control, order->data, order->accounting, order->surroundings, order->preloaded}) {
     if (!take(part)) give_up("a descriptor of its order is missing");
   }
   ::close(order->preloaded);
@@ -89,7 +89,8 @@ void forget_variables(const ApplicationOrder& order) {
 std::string read_all(int fd) {
   std::string text;
   std::array<char, 4096> part{};
-  while (const ssize_t size = ::pread(fd, part.data(), part.size(), static_cast<off_t>(text.size()))) {
+  while (const ssize_t size =
+             ::pread(fd, part.data(), part.size(), static_cast<off_t>(text.size()))) {
     if (size < 0 || text.size() > wire::kMaxSurroundings) break;
     text.append(part.data(), static_cast<std::size_t>(size));
   }
@@ -102,7 +103,8 @@ const sublet_function_record* find_records(const std::string& name) {
   auto* const records =
       reinterpret_cast<Records>(::dlsym(RTLD_DEFAULT, "sublet_application_records"));
   if (records == nullptr) {
-    die_before_start("the program '" + name + "' is no application of Sublet: it is not linked to libsublet");
+    die_before_start("the program '" + name +
+                     "' is no application of Sublet: it is not linked to libsublet");
   }
   const auto* first = records();
   if (auto checked = base::check_records(first); !checked) {
@@ -113,7 +115,8 @@ const sublet_function_record* find_records(const std::string& name) {
 
 /// In place of the program's main().
 int run_executor(int, char**, char**) {
-  static const std::unique_ptr<const ApplicationOrder> order = read_order(std::getenv(kOrderVariable));
+  static const std::unique_ptr<const ApplicationOrder> order =
+      read_order(std::getenv(kOrderVariable));
   forget_variables(*order);
   const wire::Spawn& spawn = order->spawn;
   const std::string name(wire::text_of(order->become.name));
@@ -154,20 +157,21 @@ using Main = int (*)(int, char**, char**);
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmissing-declarations"
-/// The C library's, which runs the program's constructors and then `main`: the linker finds this one
-/// first.
+/// The C library's, which runs the program's constructors and then `main`: the linker finds this
+/// one first.
 extern "C" [[gnu::visibility("default")]] int __libc_start_main(Main main, int argc, char** argv,
                                                                 void (*init)(), void (*fini)(),
                                                                 void (*linker_fini)(),
                                                                 void* stack_end);
 int __libc_start_main(Main main, int argc, char** argv, void (*init)(), void (*fini)(),
                       void (*linker_fini)(), void* stack_end) {
-  const auto next = reinterpret_cast<decltype(&__libc_start_main)>(
-      ::dlsym(RTLD_NEXT, "__libc_start_main"));
+  const auto next =
+      reinterpret_cast<decltype(&__libc_start_main)>(::dlsym(RTLD_NEXT, "__libc_start_main"));
   if (next == nullptr) sublet::executor::give_up("the C library has no __libc_start_main");
   // A child that a function starts before the variables are gone is no executor.
-  Main chosen =
-      std::getenv(sublet::executor::kOrderVariable) == nullptr ? main : &sublet::executor::run_executor;
+  Main chosen = std::getenv(sublet::executor::kOrderVariable) == nullptr
+                    ? main
+                    : &sublet::executor::run_executor;
   return next(chosen, argc, argv, init, fini, linker_fini, stack_end);
 }
 #pragma GCC diagnostic pop

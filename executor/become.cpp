@@ -38,8 +38,8 @@ Result<base::Fd> open_preloaded() {
     base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (fd.valid()) return fd;
   }
-  return fail(ErrorKind::kUnsupported, std::string(kPreloaded) + " is not beside " +
-                                           here.string() + "/sublet-executor: install all of Sublet");
+  return fail(ErrorKind::kUnsupported, std::string(kPreloaded) + " is not beside " + here.string() +
+                                           "/sublet-executor: install all of Sublet");
 }
 
 Result<std::string> read_text(int memory) {
@@ -99,7 +99,8 @@ Error run_application(const wire::Become& become, int program, int surroundings,
   prepend("LD_PRELOAD", "/proc/self//fd/" + std::to_string(preloaded->get()), order.preload);
   prepend("LD_LIBRARY_PATH", search_path(wire::ApplicationSurroundings::from_text(*text)),
           order.library_path);
-  auto memory = base::SharedMemory::sealed_copy("sublet-order", std::as_bytes(std::span(&order, 1)));
+  auto memory =
+      base::SharedMemory::sealed_copy("sublet-order", std::as_bytes(std::span(&order, 1)));
   if (!memory) return memory.error();
   ::setenv(kOrderVariable, std::to_string(memory->get()).c_str(), 1);
   for (const int fd : {order.control, order.data, order.accounting, order.surroundings,

@@ -221,10 +221,8 @@ void ExecutorProcess::become(wire::ReceivedMessage message) {
   if (!order || message.fds.size() != 2 || !data_.valid()) {
     die_before_start("the order to run an application is malformed, or comes too late");
   }
-  const Place place{.order = order_,
-                    .control = control_,
-                    .data = data_.get(),
-                    .accounting = accounting_.fd()};
+  const Place place{
+      .order = order_, .control = control_, .data = data_.get(), .accounting = accounting_.fd()};
   const Error why = run_application(*order, message.fds[0].get(), message.fds[1].get(), place);
   die_before_start(why.what());
 }
@@ -249,13 +247,12 @@ Result<void> ExecutorProcess::load_function(const wire::Open& open, base::Fd mem
   // No function runs before the first one is opened.
   if (auto limited = limit_.enforce(); !limited) return limited;
   const bool own = application_ != nullptr && application_->sha256() == open.sha256;
-  const auto function =
-      own ? application_->find(name)
+  const auto function = own ? application_->find(name)
                             : libraries_.find(std::move(memory), open.sha256, library, name);
   if (!function) return tl::unexpected<Error>(function.error());
   const auto timeout = std::min(open.timeout_ms, kLongestTimeoutMs);
-  return functions_.add(open.index, own ? base::name_for_people(name) : name, function->code, function->form,
-                        std::chrono::milliseconds(timeout), function->floats);
+  return functions_.add(open.index, own ? base::name_for_people(name) : name, function->code,
+                        function->form, std::chrono::milliseconds(timeout), function->floats);
 }
 
 void ExecutorProcess::answer_listen(const wire::ReceivedMessage& message) {

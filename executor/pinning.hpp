@@ -15,7 +15,8 @@ struct Cores {
   std::vector<unsigned> numbers;
 };
 
-/// Reads one list ("0,2-3") for each worker, separated by ';'. The manager of this node has made it.
+/// Reads one list ("0,2-3") for each worker, separated by ';'. The manager of this node has made
+/// it.
 Result<std::vector<Cores>> read_cores(std::string_view lists);
 
 /// Binds the calling thread, or says once that it is not bound.

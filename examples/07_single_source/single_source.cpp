@@ -59,7 +59,8 @@ int main(int argc, char** argv) try {
   std::cout << curve.name << ": " << curve.points.back() << '\n';
 
   // What a function throws comes back as an error that names it.
-  const auto failed = lease.call([](int n) { return std::vector<int>(3).at(static_cast<std::size_t>(n)); }, 7);
+  const auto failed =
+      lease.call([](int n) { return std::vector<int>(3).at(static_cast<std::size_t>(n)); }, 7);
   std::cout << (failed ? "?" : failed.error().what()) << '\n';
   return 0;
 } catch (const std::exception& error) {

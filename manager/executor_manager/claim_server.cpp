@@ -1,8 +1,8 @@
 #include <base/log.hpp>
+#include <base/shared_memory.hpp>
 #include <common/peer.hpp>
 #include <executor_manager/claim_server.hpp>
 #include <executor_manager/executor_manager.hpp>
-#include <base/shared_memory.hpp>
 #include <sublet/version.hpp>
 #include <wire/convert.hpp>
 

@@ -258,7 +258,8 @@ void ExecutorSupervisor::write_endpoint(wire::Endpoint::Builder to) const {
 
 Result<void> ExecutorSupervisor::become(Application application) {
   if (application_.program || !functions_.empty()) {
-    return fail(ErrorKind::kInvalid, "the lease runs an application, or has functions open, already");
+    return fail(ErrorKind::kInvalid,
+                "the lease runs an application, or has functions open, already");
   }
   if (over()) return fail(ErrorKind::kDisconnected, reason_);
   application_ = std::move(application);

@@ -25,8 +25,7 @@ std::shared_ptr<base::Fd> LibraryCache::find(const Sha256& sha256) {
 /// comes to its end last.
 class LibraryCache::Examination {
  public:
-  Examination(std::span<const std::byte> content, Content kind)
-      : content_(content), kind_(kind) {}
+  Examination(std::span<const std::byte> content, Content kind) : content_(content), kind_(kind) {}
 
   /// On the cache's thread. Null when abandoned before it began or in the middle.
   std::unique_ptr<Result<Entry>> run() {
@@ -78,7 +77,7 @@ class LibraryCache::Examination {
 };
 
 kj::Promise<Result<Sha256>> LibraryCache::install(std::span<const std::byte> content,
-                                                   Content kind) {
+                                                  Content kind) {
   if (content.size() > wire::kMaxLibraryBytes) {
     return Result<Sha256>(
         fail(ErrorKind::kInvalid, "the library has " + std::to_string(content.size()) +

@@ -64,8 +64,9 @@ Result<ForkExecTimer> ForkExecTimer::start() {
 
 Result<ForkExecTimer> ForkExecTimer::start(const std::string& program,
                                            const std::string& argument) {
-  auto helper = base::HelperProcess::start(
-      [&](base::HelperLink& link) { serve_starts(link, Program{program, argument}); });
+  auto helper = base::HelperProcess::start([&](base::HelperLink& link) {
+    serve_starts(link, Program{program, argument});
+  });
   if (!helper) return tl::unexpected<Error>(std::move(helper.error()));
   ForkExecTimer timer;
   timer.helper_ = std::move(*helper);

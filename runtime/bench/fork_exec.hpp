@@ -8,8 +8,9 @@
 
 namespace sublet::bench {
 
-/// Times fork+exec+wait of /bin/true, or of another program: the baseline of a cold start. A small helper process does
-/// it, since a fork costs the more the more memory the forking process has mapped.
+/// Times fork+exec+wait of /bin/true, or of another program: the baseline of a cold start. A small
+/// helper process does it, since a fork costs the more the more memory the forking process has
+/// mapped.
 ///
 /// Start it before the process has a second thread. Thread rule: the thread that started it.
 class ForkExecTimer {

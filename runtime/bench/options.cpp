@@ -291,7 +291,8 @@ std::string bench_help() {
 
 Result<BenchOptions> parse_bench(const std::vector<std::string>& words) {
   if (words.empty()) {
-    return fail(ErrorKind::kInvalid, "name a benchmark: latency, cold, rate, bandwidth, connect or "
+    return fail(ErrorKind::kInvalid,
+                "name a benchmark: latency, cold, rate, bandwidth, connect or "
                 "single-source");
   }
   const std::vector<std::string> arguments(words.begin() + 1, words.end());
@@ -306,10 +307,10 @@ Result<BenchOptions> parse_bench(const std::vector<std::string>& words) {
   if (words[0] == "single-source")
     return parse_as("single-source", calls_description(), arguments, read_single_source);
   if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") return HelpText{bench_help()};
-  return fail(
-      ErrorKind::kInvalid,
-      "'" + words[0] + "' is none of the benchmarks latency, cold, rate, bandwidth, connect, "
-                             "single-source");
+  return fail(ErrorKind::kInvalid,
+              "'" + words[0] +
+                  "' is none of the benchmarks latency, cold, rate, bandwidth, connect, "
+                  "single-source");
 }
 
 }  // namespace sublet::bench

@@ -40,15 +40,15 @@ constexpr const char* kOrderVariable = "SUBLET_EXECUTOR_ORDER";
       ::dlsym(RTLD_DEFAULT, "sublet_application_preloaded") != nullptr) {
     return;
   }
-  std::fputs("sublet: this process was to become an executor, and libsublet_application.so is not "
-             "loaded into it; it ends rather than run the application a second time\n",
-             stderr);
+  std::fputs(
+      "sublet: this process was to become an executor, and libsublet_application.so is not "
+      "loaded into it; it ends rather than run the application a second time\n",
+      stderr);
   ::_exit(EXIT_FAILURE);
 }
 
 bool mpi_is_initialised() {
-  const auto ask =
-      reinterpret_cast<int (*)(int*)>(::dlsym(RTLD_DEFAULT, "MPI_Initialized"));
+  const auto ask = reinterpret_cast<int (*)(int*)>(::dlsym(RTLD_DEFAULT, "MPI_Initialized"));
   int is = 0;
   return ask != nullptr && ask(&is) == 0 && is != 0;
 }
@@ -103,7 +103,8 @@ namespace {
 Result<Application> read_program() {
   const auto failed = [](const std::string& attempted) {
     const int number = errno;
-    return fail(ErrorKind::kInternal, attempted + " this program: " + std::strerror(number), number);
+    return fail(ErrorKind::kInternal, attempted + " this program: " + std::strerror(number),
+                number);
   };
   // The file that runs, whatever has its name by now.
   const base::Fd fd(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));

@@ -2,6 +2,7 @@
 #include <client/control_plane.hpp>
 #include <wire/limits.hpp>
 #include <wire/manager_calls.hpp>
+#include <wire/running_time.hpp>
 
 #include <map>
 
@@ -220,9 +221,17 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease_once(
   std::vector<Grant> grants;
   auto claims = thread_->run<Claims>(
       "asking the resource manager at " + manager.address + " for a lease",
-      claim_limit(*application),
-      [&](ControlLoop& loop) -> kj::Promise<Result<Claims>> {
+      claim_limit(*application), [&](ControlLoop& loop) -> kj::Promise<Result<Claims>> {
+        kj::Promise<Result<wire::Granted>> late = kj::NEVER_DONE;
+        if (*application != nullptr) {  // the limit of all of it is longer, for that to travel
+          const auto limit = timeouts().exchange;
+          late = wire::after_running(loop.timer(), limit).then([limit]() -> Result<wire::Granted> {
+            return fail(ErrorKind::kDisconnected, "the resource manager gave no answer within " +
+                                                      std::to_string(limit.count()) + " ms");
+          });
+        }
         return wire::ask_lease(manager.remote, wanted, node_.id, base::user_at_node(node_))
+            .exclusiveJoin(kj::mv(late))
             .then([&](Result<wire::Granted> granted) -> kj::Promise<Result<Claims>> {
               if (!granted) return Result<Claims>(tl::unexpected<Error>(granted.error()));
               grants = std::move(granted->grants);

@@ -153,9 +153,7 @@ class WorkerLink {
   [[nodiscard]] std::uint32_t generation() const noexcept { return generation_; }
   [[nodiscard]] transport::Kind kind() const noexcept { return kind_; }
   /// Its worker sees all of the arena.
-  [[nodiscard]] bool sees_arena() const noexcept {
-    return kind_ == transport::same_node_kind();
-  }
+  [[nodiscard]] bool sees_arena() const noexcept { return kind_ == transport::same_node_kind(); }
 
  private:
   enum class Phase : std::uint8_t { kDown, kUp, kRetiring, kEnding };

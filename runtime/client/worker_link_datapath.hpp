@@ -45,8 +45,9 @@ inline bool WorkerLink::output_in_place(const void* out, std::size_t capacity) c
   if (phase_ != Phase::kUp) [[unlikely]]
     return Status::kClosed;
   if (call.by_reference && !sees_arena()) [[unlikely]] {
-    call.error = "the call works on memory of the lease's arena where it lies, and its worker is on "
-                 "another node by now; call again";
+    call.error =
+        "the call works on memory of the lease's arena where it lies, and its worker is on "
+        "another node by now; call again";
     return Status::kInvalid;
   }
   const bool stage_in = !input_in_place(call.in, call.in_size, call.out_capacity);

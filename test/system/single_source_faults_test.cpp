@@ -26,7 +26,8 @@ std::string run(const TestManagers& managers, const std::string& program, const 
   for (auto& variable : managers.environment()) environment.push_back(variable);
   const TempDirectory directory;
   const auto file = std::filesystem::path(directory.path()) / "output";
-  ChildProcess child({program, wrong}, {.environment = environment, .output = file.string(), .fds = {}});
+  ChildProcess child({program, wrong},
+                     {.environment = environment, .output = file.string(), .fds = {}});
   EXPECT_TRUE(child.wait(std::chrono::seconds(30))) << "it does not end";
   std::ifstream text(file);
   return {std::istreambuf_iterator<char>(text), {}};

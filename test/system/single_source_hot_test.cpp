@@ -91,5 +91,5 @@ int main(int argc, char** argv) {
   lease = {};
   session = {};
   std::_Exit(outcome.ok && outcome.fewest_here == 0 && outcome.fewest_there == 0 ? EXIT_SUCCESS
-                                                                                  : EXIT_FAILURE);
+                                                                                 : EXIT_FAILURE);
 }

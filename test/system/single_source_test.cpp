@@ -173,8 +173,8 @@ TEST_F(SingleSource, WorksOnArenaMemoryWhereItLies) {
   for (int i = 0; i < 1000; ++i) ASSERT_EQ(y[static_cast<std::size_t>(i)], 2 * i);
   if (!on_this_node()) return;
   // The worker writes into an input: seen here, it had no copy.
-  (void)lease_.call(
-      [by](std::span<const int> all) { const_cast<int&>(all[7]) = 70 * by; }, in(x)).value_or_throw();
+  (void)lease_.call([by](std::span<const int> all) { const_cast<int&>(all[7]) = 70 * by; }, in(x))
+      .value_or_throw();
   EXPECT_EQ(x[7], 140);
 }
 
@@ -199,10 +199,12 @@ TEST_F(SingleSource, RunsCallsUnderWayTogether) {
 
 TEST_F(SingleSource, BringsExceptionsBack) {
   open();
-  const auto thrown = lease_.call([](int x) {
-    if (x > 0) throw std::runtime_error("x is too large");
-    return x;
-  }, 1);
+  const auto thrown = lease_.call(
+      [](int x) {
+        if (x > 0) throw std::runtime_error("x is too large");
+        return x;
+      },
+      1);
   ASSERT_FALSE(thrown);
   const std::string text = thrown.error().what();
   EXPECT_NE(text.find("x is too large"), std::string::npos) << text;
@@ -263,9 +265,11 @@ TEST_F(SingleSource, EndsAFunctionAtItsTimeout) {
 
 TEST_F(SingleSource, SaysWhenAResultHasNoRoom) {
   open();
-  const auto huge = lease_.call([](std::size_t n) { return std::string(n, 'x'); }, std::size_t{1} << 20);
+  const auto huge =
+      lease_.call([](std::size_t n) { return std::string(n, 'x'); }, std::size_t{1} << 20);
   ASSERT_FALSE(huge);
-  EXPECT_NE(std::string(huge.error().what()).find("1048"), std::string::npos) << huge.error().what();
+  EXPECT_NE(std::string(huge.error().what()).find("1048"), std::string::npos)
+      << huge.error().what();
 }
 
 TEST_F(SingleSource, HasNothingOfTheJobAroundIt) {

@@ -2,9 +2,9 @@
 // library. A program of its own, so that it is the application, and the `sublet` command is none.
 
 #include "measure.hpp"
+#include <sublet/sublet.hpp>
 
 #include <bench/report.hpp>
-#include <sublet/sublet.hpp>
 
 #include <cstdio>
 #include <cstring>

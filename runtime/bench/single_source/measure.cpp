@@ -1,11 +1,12 @@
 #include "measure.hpp"
 
 #include <base/clock.hpp>
+#include <sublet/sublet.hpp>
+
 #include <bench/batch.hpp>
 #include <bench/fork_exec.hpp>
 #include <bench/leased_worker.hpp>
 #include <bench/statistics.hpp>
-#include <sublet/sublet.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -79,8 +80,9 @@ class Pairs {
   }
   [[nodiscard]] std::size_t size() const { return ratios_.size(); }
   [[nodiscard]] SingleSourceRow row(const char* form, const char* baseline) const {
-    return {form,           baseline,      median(ours_) / 1000, median(baseline_) / 1000,
-            median(ratios_), ratios_.size()};
+    return {
+        form,          baseline, median(ours_) / 1000, median(baseline_) / 1000, median(ratios_),
+        ratios_.size()};
   }
 
  private:

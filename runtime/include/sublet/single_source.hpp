@@ -90,10 +90,9 @@ Result<Async<typename T::Returned>> start(Lease& lease, Function& function,
                                           const typename T::Values& values) {
   try {
     auto state = std::make_unique<AsyncState<T>>(lease, f, values);
-    state->call =
-        SingleSource::async(function, state->payload.in(), state->payload.in_size(),
-                            state->payload.out(), state->payload.out_size(),
-                            state->payload.by_reference());
+    state->call = SingleSource::async(function, state->payload.in(), state->payload.in_size(),
+                                      state->payload.out(), state->payload.out_size(),
+                                      state->payload.by_reference());
     return Async<typename T::Returned>(std::move(state));
   } catch (const std::bad_alloc&) {
     return full<T>(lease);
@@ -109,7 +108,8 @@ class OwnFunction {
   OwnFunction(Lease lease, FunctionOptions options) : lease_(std::move(lease)), options_(options) {}
 
   template <class... Args>
-  auto operator()(const Args&... args) -> detail::ResultOf<detail::TargetOf<detail::Constant<F>, Args...>> {
+  auto operator()(const Args&... args)
+      -> detail::ResultOf<detail::TargetOf<detail::Constant<F>, Args...>> {
     using T = detail::TargetOf<detail::Constant<F>, Args...>;
     const typename T::Values values(detail::as_value(args)...);
     return detail::call_any<T>(lease_, {}, values, options_);

@@ -36,8 +36,8 @@ struct Distant<R (*)(A...) noexcept(N)> {
   explicit Distant(Pointer f) noexcept
       : distance(reinterpret_cast<std::intptr_t>(f) - reinterpret_cast<std::intptr_t>(&anchor)) {}
   R operator()(A... args) const noexcept(N) {
-    return reinterpret_cast<Pointer>(reinterpret_cast<std::intptr_t>(&anchor) + distance)(
-        std::forward<A>(args)...);
+    return reinterpret_cast<Pointer>(reinterpret_cast<std::intptr_t>(&anchor) +
+                                     distance)(std::forward<A>(args)...);
   }
 };
 
@@ -97,9 +97,10 @@ struct CheckCallable {
 };
 template <class Type>
 struct CheckResult {
-  static_assert(std::is_void_v<Type> || !IsView<Type>::value,
-                "sublet: the function returns a pointer, a reference or a view, which means nothing "
-                "here: return a value");
+  static_assert(
+      std::is_void_v<Type> || !IsView<Type>::value,
+      "sublet: the function returns a pointer, a reference or a view, which means nothing "
+      "here: return a value");
   static_assert(std::is_void_v<Type> || IsView<Type>::value || travels<Type>(),
                 "sublet: what the function returns does not travel: it is not trivially copyable. "
                 "Make it so, or write template <class Archive> void serialize(Archive&, Type&) "

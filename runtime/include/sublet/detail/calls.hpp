@@ -115,7 +115,8 @@ class Payload {
   [[nodiscard]] const typename T::Places& places() const noexcept { return places_; }
 
  private:
-  std::array<std::byte, T::kFixedInput ? (T::kInputBytes > 0 ? T::kInputBytes : 1) : kSmall> small_in_;
+  std::array<std::byte, T::kFixedInput ? (T::kInputBytes > 0 ? T::kInputBytes : 1) : kSmall>
+      small_in_;
   std::array<std::byte, T::kFixedOutput ? (T::kOutputBytes > 0 ? T::kOutputBytes : 1) : kSmall>
       small_out_;
   Buffer<std::byte> large_in_;
@@ -131,9 +132,10 @@ class Payload {
 template <class T>
 [[gnu::noinline]] tl::unexpected<Error> full(Lease& lease) {
   (void)lease;
-  return fail(ErrorKind::kOverloaded,
-              "there is no room in the lease's arena for the arguments of a call; ask for more with "
-              "LeaseRequest::arena_bytes");
+  return fail(
+      ErrorKind::kOverloaded,
+      "there is no room in the lease's arena for the arguments of a call; ask for more with "
+      "LeaseRequest::arena_bytes");
 }
 
 template <class T>

@@ -1,6 +1,7 @@
 #pragma once
 
-// A callable and its arguments on the worker: values, and the memory of spans. Not for applications.
+// A callable and its arguments on the worker: values, and the memory of spans. Not for
+// applications.
 
 #include <sublet/archive.hpp>
 #include <sublet/detail/spans.hpp>
@@ -31,8 +32,7 @@ struct Held {
   typename Given<V>::Type& given() noexcept { return value; }
 };
 template <class V>
-  requires(kIsBytes<V> && !IsIn<V>::value && !IsOut<V>::value)
-struct Held<V> {
+requires(kIsBytes<V> && !IsIn<V>::value && !IsOut<V>::value) struct Held<V> {
   Bytes<V> bytes;
   V& given() noexcept { return bytes.value(); }
 };

@@ -21,10 +21,10 @@ struct Packing;
 template <class F, class... A>
 struct Packing<F, Arguments<A...>> : Shape<F, Arguments<A...>> {
   using Base = Shape<F, Arguments<A...>>;
-  using typename Base::Values;
+  using typename Base::Places;
   using typename Base::Returned;
   using typename Base::Returns;
-  using typename Base::Places;
+  using typename Base::Values;
   static constexpr auto kCallableIsEmpty = Base::kCallableIsEmpty;
   static constexpr auto kDirectInput = Base::kDirectInput;
   static constexpr auto kDirectOutput = Base::kDirectOutput;
@@ -94,8 +94,7 @@ struct Packing<F, Arguments<A...>> : Shape<F, Arguments<A...>> {
     return counts.size();
   }
   /// Makes `places` relative to `memory`.
-  static void write(std::span<std::byte> memory, const F& f, const Values& values,
-                    Places& places) {
+  static void write(std::span<std::byte> memory, const F& f, const Values& values, Places& places) {
     for (std::intptr_t& place : places) {
       if (place != 0) place -= reinterpret_cast<std::intptr_t>(memory.data());
     }

@@ -37,7 +37,6 @@ struct Running<F, Arguments<A...>> : Shape<F, Arguments<A...>> {
   }
 
  private:
-
   struct Frame {
     Held<F> callable;
     std::tuple<Held<A>...> arguments;
@@ -152,7 +151,8 @@ struct Running<F, Arguments<A...>> : Shape<F, Arguments<A...>> {
         throw FunctionError("an output is larger than the room for it");
       }
       held.lies_at(out + at);
-      at += kDirectOutput ? held.count * sizeof(Element) : Base::aligned(held.count * sizeof(Element));
+      at += kDirectOutput ? held.count * sizeof(Element)
+                          : Base::aligned(held.count * sizeof(Element));
     }
     return at;
   }

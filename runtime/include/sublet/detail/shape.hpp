@@ -1,7 +1,7 @@
 #pragma once
 
-// How a callable and its arguments travel: what is known of it when the program is compiled. Not for
-// applications.
+// How a callable and its arguments travel: what is known of it when the program is compiled. Not
+// for applications.
 
 #include <sublet/detail/callable.hpp>
 #include <sublet/detail/held.hpp>
@@ -54,8 +54,7 @@ struct Shape<F, Arguments<A...>> {
   }
 
   /// All of it is plain bytes, of a size that is known.
-  static constexpr bool kFixedInput =
-      !kHasSpans && (kIsBytes<F> && ... && kIsBytes<A>);
+  static constexpr bool kFixedInput = !kHasSpans && (kIsBytes<F> && ... && kIsBytes<A>);
   static constexpr std::size_t kInputBytes =
       ((kCallableIsEmpty ? 0 : sizeof(F)) + ... + bytes_of<A>());
   static constexpr bool kFixedOutput = !kHasOut && (std::is_void_v<Returned> || kIsBytes<Returns>);

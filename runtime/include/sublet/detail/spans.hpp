@@ -26,7 +26,8 @@ template <class Range>
 [[nodiscard]] auto out(Range&& range) {
   const std::span memory(range);
   using T = typename decltype(memory)::element_type;
-  static_assert(!std::is_const_v<T>, "sublet::out names memory that the function writes: not const");
+  static_assert(!std::is_const_v<T>,
+                "sublet::out names memory that the function writes: not const");
   return Out<T>{std::span<T>(memory.data(), memory.size())};
 }
 

@@ -47,13 +47,9 @@ struct Recorded {
   }
 };
 template <class T>
-constinit sublet_function_record Recorded<T>::record = {SUBLET_FUNCTION_RECORD_VERSION,
-                                                        0,
-                                                        nullptr,
-                                                        T::kFixedInput ? T::kInputBytes : 0,
-                                                        T::kFixedOutput ? T::kOutputBytes : 0,
-                                                        &T::run,
-                                                        nullptr};
+constinit sublet_function_record Recorded<T>::record = {
+    SUBLET_FUNCTION_RECORD_VERSION,        0,       nullptr, T::kFixedInput ? T::kInputBytes : 0,
+    T::kFixedOutput ? T::kOutputBytes : 0, &T::run, nullptr};
 template <class T>
 const Registration Recorded<T>::registration{Recorded<T>::named()};
 
