@@ -129,9 +129,11 @@ if(TARGET sublet_application)
 endif()
 _sublet_install_program(sublet-mpi-pingpong "${SUBLET_INSTALL_LIBEXECDIR}" "${_from_libexec}")
 
-if(TARGET sublet_bench_functions)
-  install(TARGETS sublet_bench_functions LIBRARY DESTINATION "${SUBLET_INSTALL_LIBEXECDIR}")
-endif()
+foreach(_functions sublet_bench_functions sublet_bench_openmp_functions)
+  if(TARGET ${_functions})
+    install(TARGETS ${_functions} LIBRARY DESTINATION "${SUBLET_INSTALL_LIBEXECDIR}")
+  endif()
+endforeach()
 
 install(DIRECTORY slurm/templates/ DESTINATION "${CMAKE_INSTALL_DATADIR}/sublet/slurm"
   FILES_MATCHING PATTERN "*.sbatch")

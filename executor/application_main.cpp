@@ -10,6 +10,7 @@
 #include <executor/become.hpp>
 #include <executor/executor_process.hpp>
 #include <executor/fatal.hpp>
+#include <executor/processors.hpp>
 #include <executor/sandbox.hpp>
 #include <wire/executor_packets.hpp>
 
@@ -168,6 +169,10 @@ int __libc_start_main(Main main, int argc, char** argv, void (*init)(), void (*f
   const auto next =
       reinterpret_cast<decltype(&__libc_start_main)>(::dlsym(RTLD_NEXT, "__libc_start_main"));
   if (next == nullptr) sublet::executor::give_up("the C library has no __libc_start_main");
+  // What the program and its libraries count are the worker's cores.
+  if (std::getenv(sublet::executor::kOrderVariable) != nullptr) {
+    sublet::executor::count_own_processors();
+  }
   // A child that a function starts before the variables are gone is no executor.
   Main chosen = std::getenv(sublet::executor::kOrderVariable) == nullptr
                     ? main

@@ -80,8 +80,8 @@ void prepare_surroundings() {
   ::setenv("GFORTRAN_UNBUFFERED_PRECONNECTED", "y", 1);
 }
 
-void adapt_to_cores(std::uint64_t cpus) {
-  ::setenv("OMP_NUM_THREADS", std::to_string(std::max<std::uint64_t>(cpus, 1)).c_str(), 1);
+void adapt_to_cores(std::uint32_t cores) {
+  ::setenv("OMP_NUM_THREADS", std::to_string(cores).c_str(), 1);
   std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
 }
 

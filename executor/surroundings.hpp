@@ -14,9 +14,9 @@ void prepare_surroundings();
 /// HOME and the like are those of user `uid` from now on. In the zygote: it may ask the network.
 void use_home_of(std::uint32_t uid);
 
-/// In a fresh executor, while it has one thread: `cpus` processing units for each worker's threads,
-/// and lines of standard output that leave at their end.
-void adapt_to_cores(std::uint64_t cpus);
+/// In a fresh executor, while it has one thread: OpenMP starts a thread for each of a worker's
+/// `cores`, and lines of standard output leave at their end.
+void adapt_to_cores(std::uint32_t cores);
 
 /// Stays in the working directory where this user can, and in / where not.
 void enter_usable_directory();

@@ -8,6 +8,7 @@
 #include <executor/executor_process.hpp>
 #include <executor/fatal.hpp>
 #include <executor/pinning.hpp>
+#include <executor/processors.hpp>
 #include <executor/sandbox.hpp>
 #include <executor/surroundings.hpp>
 #include <executor/zygote.hpp>
@@ -25,7 +26,6 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <limits>
 #include <string>
 #include <utility>
 
@@ -83,9 +83,11 @@ Result<std::vector<topology::Cpuset>> check_order(const wire::ReceivedMessage& m
                                                   const topology::Topology& topology) {
   if (order.workers == 0 || order.workers > wire::kMaxWorkersPerExecutor ||
       !std::has_single_bit(order.slots) || order.slots > wire::kMaxSlots ||
+      order.cores_per_worker == 0 || order.cores_per_worker > wire::kMaxCoresPerPart ||
       message.fds.size() != 3) {
     return fail(ErrorKind::kInvalid, "an order for " + std::to_string(order.workers) +
-                                         " workers with " + std::to_string(order.slots) +
+                                         " workers of " + std::to_string(order.cores_per_worker) +
+                                         " cores with " + std::to_string(order.slots) +
                                          " slots and " + std::to_string(message.fds.size()) +
                                          " descriptors is not to be fulfilled");
   }
@@ -213,12 +215,9 @@ void Zygote::settle(const wire::Spawn& order, const std::vector<topology::Cpuset
   ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   if (order.uid != kKeepId || order.gid != kKeepId) enter_usable_directory();
   topology::Cpuset all;
-  std::size_t fewest = std::numeric_limits<std::size_t>::max();
-  for (const topology::Cpuset& worker : cores) {
-    all |= worker;
-    fewest = std::min(fewest, worker.count());
-  }
-  adapt_to_cores(fewest);
+  for (const topology::Cpuset& worker : cores) all |= worker;
+  adapt_to_cores(order.cores_per_worker);
+  count_own_processors();
   // Libraries are loaded on this thread: what they count, and what they start, are the lease's
   // cores.
   if (const auto list = read_cores(all.to_list()); list && !list->empty()) {

@@ -58,8 +58,9 @@ class Creation {
   Created created;
 
  private:
-  [[nodiscard]] std::uint64_t workers() const {
-    return std::uint64_t{options_.workers_per_rank} * static_cast<std::uint64_t>(size_);
+  [[nodiscard]] std::uint64_t cores() const {
+    return std::uint64_t{options_.workers_per_rank} * options_.cores_per_worker *
+           static_cast<std::uint64_t>(size_);
   }
   [[nodiscard]] std::uint64_t oversubscribe() const {
     return std::max(options_.session.private_oversubscribe, 1u);
@@ -106,6 +107,7 @@ class Creation {
   [[nodiscard]] LeaseRequest lease_request() const {
     LeaseRequest request;
     request.cores = options_.workers_per_rank / threads();
+    request.cores_per_worker = options_.cores_per_worker;
     request.parts = static_cast<std::uint32_t>(size_) * threads();
     request.memory_bytes = options_.memory_bytes_per_rank / threads();
     request.duration = options_.duration;
@@ -136,21 +138,24 @@ class Creation {
                                    (size_ == 1 ? " rank" : " ranks"),
                                why);
     if (!created.session.manager_is_private()) return error;
-    std::uint64_t cores = 0;
+    std::uint64_t offered = 0;
     std::uint64_t free = 0;
+    std::uint32_t widest = 0;
     if (const auto nodes = created.session.nodes()) {
       for (const NodeInfo& node : *nodes) {
-        cores += node.cores;
+        offered += node.cores;
         free += node.free_cores;
+        widest = std::max(widest, node.widest_worker);
       }
     }
-    if (cores == 0 || free >= workers()) return error;
-    const std::uint64_t wanted = cores - free + workers();
+    // More of the same cores do not make a worker wider.
+    if (offered == 0 || free >= cores() || options_.cores_per_worker > widest) return error;
+    const std::uint64_t wanted = offered - free + cores();
     return Error(error.kind(),
                  std::string(error.what()) +
                      "; to share this node's cores, set SUBLET_PRIVATE_OVERSUBSCRIBE (or "
                      "SessionOptions::private_oversubscribe) to " +
-                     std::to_string((wanted * oversubscribe() + cores - 1) / cores),
+                     std::to_string((wanted * oversubscribe() + offered - 1) / offered),
                  error.system_errno());
   }
 
@@ -262,11 +267,15 @@ class Creation {
 }  // namespace
 
 void note_differences(MPI_Comm comm, const AllocatorOptions& options, Outcome& outcome) {
-  constexpr std::array<const char*, 2> kNames{"workers_per_rank", "threads_per_rank"};
+  constexpr std::array kNames{"workers_per_rank", "threads_per_rank", "cores_per_worker"};
+  const std::array<std::int64_t, kNames.size()> said{
+      options.workers_per_rank, options.threads_per_rank, options.cores_per_worker};
   // The least of each number and, as -most, of its negative.
-  const std::array<std::int64_t, 4> mine{options.workers_per_rank, options.threads_per_rank,
-                                         -std::int64_t{options.workers_per_rank},
-                                         -std::int64_t{options.threads_per_rank}};
+  std::array<std::int64_t, 2 * kNames.size()> mine{};
+  for (std::size_t i = 0; i < said.size(); ++i) {
+    mine[i] = said[i];
+    mine[i + said.size()] = -said[i];
+  }
   auto least = mine;
   outcome.note_mpi(MPI_Allreduce(mine.data(), least.data(), static_cast<int>(mine.size()),
                                  MPI_INT64_T, MPI_MIN, comm),

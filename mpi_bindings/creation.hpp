@@ -14,8 +14,8 @@ struct Created {
   std::vector<Lease> leases;  ///< One for each of its threads.
 };
 
-/// Collective: notes an error, on all ranks, when they have asked for different numbers of workers
-/// or threads.
+/// Collective: notes an error, on all ranks, when they have asked for different numbers of workers,
+/// threads or cores per worker.
 void note_differences(MPI_Comm comm, const AllocatorOptions& options, Outcome& outcome);
 
 /// Leases workers for each rank. Collective; gives up together: on all ranks or on none.

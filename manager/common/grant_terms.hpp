@@ -13,10 +13,12 @@ namespace sublet::manager {
 struct NodeOffer {
   std::string name;
   std::string node_id;
-  std::uint32_t cores = 0;
+  std::uint32_t cores = 0;  ///< As often as each is offered.
   std::uint64_t memory_bytes = 0;
   std::string cpuset;
   std::vector<std::string> addresses;
+  /// The most cores that one worker can have: each counts once. 0: not said, then as `cores`.
+  std::uint32_t widest_worker = 0;
 };
 
 /// Who asks for a lease.
@@ -30,7 +32,8 @@ struct Requester {
 /// with it.
 struct GrantTerms {
   GrantKey key;
-  std::uint32_t cores = 0;
+  std::uint32_t workers = 0;
+  std::uint32_t cores_per_worker = 1;
   std::uint64_t memory_bytes = 0;
   Token token{};
   Time expires{};
@@ -40,6 +43,9 @@ struct GrantTerms {
   std::string owner;
   std::uint32_t owner_uid = kUnknownUid;
   bool claimed = false;  ///< Only read on registration.
+
+  /// wire/limits.hpp bounds it.
+  [[nodiscard]] std::uint32_t cores() const noexcept { return workers * cores_per_worker; }
 };
 
 }  // namespace sublet::manager

@@ -10,8 +10,8 @@
 namespace sublet::manager {
 
 /// The order in which messages of busy connections are handled: first come, first served, and only
-/// so many in a millisecond: fewer while some have to wait, as then there is a crowd. What is left of
-/// the loop is for connections that say little, and for those that hold something.
+/// so many in a millisecond: fewer while some have to wait, as then there is a crowd. What is left
+/// of the loop is for connections that say little, and for those that hold something.
 ///
 /// Owner: as ConnectionTable. On the loop.
 class MessageLane {

@@ -25,7 +25,8 @@ Grant to_grant(const GrantTerms& terms, const NodeOffer& node) {
   Grant grant;
   grant.lease_id = number(terms.key.lease);
   grant.part = terms.key.part;
-  grant.cores = terms.cores;
+  grant.cores = terms.workers;
+  grant.cores_per_worker = terms.cores_per_worker;
   grant.slots = terms.slots;
   grant.arena_bytes = terms.arena_bytes;
   grant.node_name = node.name;
@@ -52,7 +53,8 @@ Result<GrantTerms> read_terms(wire::Grant::Reader from) {
   GrantTerms terms;
   terms.key.lease = LeaseId{grant->lease_id};
   terms.key.part = grant->part;
-  terms.cores = grant->cores;
+  terms.workers = grant->cores;
+  terms.cores_per_worker = grant->cores_per_worker;
   terms.memory_bytes = from.getMemoryBytes();
   std::memcpy(terms.token.data(), grant->token.data(), terms.token.size());
   terms.expires = from_unix_ms(grant->expires_unix_ms);
@@ -76,6 +78,7 @@ void write(wire::NodeDescription::Builder to, const NodeOffer& offer) {
   to.setName(offer.name);
   to.setNodeId(offer.node_id);
   to.setCores(offer.cores);
+  to.setWidestWorker(offer.widest_worker);
   to.setMemoryBytes(offer.memory_bytes);
   to.setCpuset(offer.cpuset);
   auto addresses = to.initAddresses(static_cast<unsigned>(offer.addresses.size()));
@@ -93,6 +96,7 @@ Result<NodeOffer> read(wire::NodeDescription::Reader from) {
     }
   }
   offer.cores = from.getCores();
+  offer.widest_worker = from.getWidestWorker();
   offer.memory_bytes = from.getMemoryBytes();
   offer.cpuset = wire::cut_text(wire::to_string(from.getCpuset()), kMaxCpusetText);
   if (from.getAddresses().size() > wire::kMaxAddresses) {

@@ -54,7 +54,7 @@ class RpcListener final : private kj::TaskSet::ErrorHandler {
   std::shared_ptr<ServedConnections> connections_;
   kj::Own<kj::ConnectionReceiver> receiver_;
   kj::Timer& timer_;
-  unsigned accepted_ = 0;  ///< Counts round and round.
+  unsigned accepted_ = 0;   ///< Counts round and round.
   std::uint64_t told_ = 0;  ///< Connections closed or refused, as last told.
   std::chrono::steady_clock::time_point tell_again_{};
   std::chrono::steady_clock::time_point failure_again_{};

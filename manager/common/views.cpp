@@ -13,6 +13,7 @@ json to_value(const NodeInfo& info) {
           {"state", info.state},
           {"cores", info.cores},
           {"free_cores", info.free_cores},
+          {"widest_worker", info.widest_worker},
           {"memory_bytes", info.memory_bytes},
           {"free_memory_bytes", info.free_memory_bytes},
           {"cpuset", info.cpuset},

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <executor_manager/core_choice.hpp>
 #include <sublet/result.hpp>
 
 #include <cstdint>
@@ -12,7 +13,7 @@ namespace sublet::manager {
 
 /// The cores and memory that a node offers, and who has them. Each core is offered `oversubscribe`
 /// times; a core goes to a second grant, or to a grant beside somebody else's use of it, only when
-/// no other is free.
+/// no other is free. The cores of one worker are different ones, close together (core_choice.hpp).
 ///
 /// Owner: the executor manager; it outlives its reservations. One thread.
 class CoreInventory {
@@ -22,6 +23,7 @@ class CoreInventory {
     std::uint32_t oversubscribe = 1;
     std::uint64_t memory_bytes = 0;
     std::string all{};  ///< Of all of them, in one list: for workers that are pinned to none.
+    std::vector<CorePlace> places{};  ///< One per core. Empty: all are equally close.
   };
 
   /// Keeps others of this machine away from a core that is in use, by its cpuset. Empty: there are
@@ -44,7 +46,7 @@ class CoreInventory {
     Reservation& operator=(const Reservation&) = delete;
     ~Reservation();
 
-    /// Indices of cores; ask the inventory for their cpusets.
+    /// Indices of cores, those of each worker in a row.
     [[nodiscard]] const std::vector<std::uint32_t>& cores() const noexcept { return cores_; }
     [[nodiscard]] std::uint64_t memory_bytes() const noexcept { return memory_; }
     void swap(Reservation& other) noexcept;
@@ -53,6 +55,7 @@ class CoreInventory {
     friend class CoreInventory;
     CoreInventory* inventory_ = nullptr;
     std::vector<std::uint32_t> cores_;
+    std::uint32_t width_ = 1;  ///< Cores of each worker.
     std::uint64_t memory_ = 0;
   };
 
@@ -61,26 +64,33 @@ class CoreInventory {
   CoreInventory& operator=(const CoreInventory&) = delete;
 
   /// kOverloaded says what was asked and what is free.
-  Result<Reservation> reserve(std::uint32_t cores, std::uint64_t memory_bytes);
+  Result<Reservation> reserve(std::uint32_t workers, std::uint64_t memory_bytes,
+                              std::uint32_t cores_per_worker = 1);
 
-  /// Of a core that is reserved: all cores where somebody else has this one, so that the system
-  /// spreads what runs there.
-  [[nodiscard]] const std::string& cpuset(std::uint32_t core) const;
+  /// Of each worker, an hwloc list: all cores of the node where somebody else has one of its own,
+  /// so that the system spreads what runs there.
+  [[nodiscard]] std::vector<std::string> cpusets(const Reservation& reservation) const;
   /// True when a core that is reserved is somebody else's too.
   [[nodiscard]] bool shared(std::uint32_t core) const { return shared_.at(core); }
   /// Oversubscription included.
   [[nodiscard]] std::uint32_t cores() const noexcept;
+  /// Each core counts once.
+  [[nodiscard]] std::uint32_t widest_worker() const noexcept {
+    return static_cast<std::uint32_t>(cores_.size());
+  }
   [[nodiscard]] std::uint32_t free_cores() const noexcept { return free_cores_; }
   [[nodiscard]] std::uint64_t memory_bytes() const noexcept { return offer_.memory_bytes; }
   [[nodiscard]] std::uint64_t free_memory_bytes() const noexcept { return free_memory_; }
 
  private:
   void release(const Reservation& reservation) noexcept;
+  [[nodiscard]] bool take_worker(Reservation& reservation, bool also_shared);
   [[nodiscard]] bool take(std::uint32_t core, bool also_shared);
+  void give_back(std::uint32_t core) noexcept;
 
   Offer offer_;
   Exclusion exclusion_;
-  std::vector<std::uint32_t> users_;  ///< Of each core.
+  std::vector<CoreState> cores_;  ///< Usable: not known to be somebody else's.
   std::vector<bool> shared_;
   std::uint32_t free_cores_ = 0;
   std::uint64_t free_memory_ = 0;

@@ -65,6 +65,7 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
   manager->offer_.name = node.name;
   manager->offer_.node_id = node.id;
   manager->offer_.cores = manager->inventory_.cores();
+  manager->offer_.widest_worker = manager->inventory_.widest_worker();
   manager->offer_.memory_bytes = manager->inventory_.memory_bytes();
   manager->offer_.cpuset = cpuset;
   std::vector<std::string> listen = options.listen;
@@ -142,14 +143,11 @@ Result<void> ExecutorManager::grant(GrantTerms terms) {
   if (grants_.contains(key)) {
     return fail(ErrorKind::kInvalid, "the node holds a grant of this lease and part already");
   }
-  auto reservation = inventory_.reserve(terms.cores, terms.memory_bytes);
+  auto reservation = inventory_.reserve(terms.workers, terms.memory_bytes, terms.cores_per_worker);
   if (!reservation) return tl::unexpected<Error>(reservation.error());
-  std::vector<std::string> cpusets;
+  std::vector<std::string> cpusets = inventory_.cpusets(*reservation);
   std::size_t shared = 0;
-  for (const std::uint32_t core : reservation->cores()) {
-    cpusets.push_back(inventory_.cpuset(core));
-    shared += inventory_.shared(core) ? 1 : 0;
-  }
+  for (const std::uint32_t core : reservation->cores()) shared += inventory_.shared(core) ? 1 : 0;
   if (shared != 0) {
     base::log().warn(
         "{} of {} cores are used by another job's private manager too, so their workers are not "

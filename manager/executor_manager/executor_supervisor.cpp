@@ -66,6 +66,7 @@ Result<ExecutorOrder> ExecutorSupervisor::make_order() const {
   spawn.generation = generation_ + 1;
   spawn.workers = static_cast<std::uint32_t>(cpusets_.size());
   spawn.slots = terms_.slots;
+  spawn.cores_per_worker = terms_.cores_per_worker;
   spawn.memory_bytes = std::max(terms_.memory_bytes, kLeastMemory);
   // The client rounds its arena up to huge pages.
   spawn.max_arena_bytes = sum_or_most(terms_.arena_bytes, std::uint64_t{2} << 20);
@@ -78,8 +79,9 @@ Result<ExecutorOrder> ExecutorSupervisor::make_order() const {
   std::string cpusets;
   for (const std::string& cpuset : cpusets_) cpusets += (cpusets.empty() ? "" : ";") + cpuset;
   if (cpusets.size() >= spawn.cpusets.size()) {
-    return fail(ErrorKind::kInvalid, "the names of " + std::to_string(cpusets_.size()) +
-                                         " cores do not fit the order for an executor");
+    return fail(ErrorKind::kInvalid, "the names of the cores of " +
+                                         std::to_string(cpusets_.size()) +
+                                         " workers do not fit the order for an executor");
   }
   wire::set_text(spawn.cpusets, cpusets);
   return order;

@@ -183,8 +183,8 @@ Usage HeldGrant::usage() const {
   if (state_ == State::kEnded) return final_usage_;
   Usage sum = executors_.usage();
   const auto held = std::max(milliseconds(0), milliseconds(services_.clock.now() - held_since_));
-  sum.core_seconds = std::chrono::duration<double>(held).count() *
-                     static_cast<double>(executors_.cpusets().size());
+  sum.core_seconds =
+      std::chrono::duration<double>(held).count() * static_cast<double>(terms_.cores());
   return sum;
 }
 

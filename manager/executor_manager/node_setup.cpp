@@ -36,6 +36,7 @@ Result<CoreInventory::Offer> make_offer(const ExecutorManagerOptions& options,
     for (const topology::Core& core : topology->cores()) {
       if ((avoid && core.cpuset.intersects(*avoid)) != last) continue;
       offer.cpusets.push_back(core.cpuset.to_list());
+      offer.places.push_back({core.numa_node, core.cache, last});
     }
   }
   cpuset = topology->cpuset().to_list();

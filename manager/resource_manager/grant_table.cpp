@@ -37,7 +37,7 @@ GrantRecord& GrantTable::insert(const GrantTerms& terms, const std::string& node
     std::erase(ended_, terms.key.lease);
   }
   // A grant that comes back was counted when it was first given.
-  if (lease.lost.erase(terms.token) == 0) lease.cores += terms.cores;
+  if (lease.lost.erase(terms.token) == 0) lease.cores += terms.cores();
   lease.expires = std::max(lease.expires, terms.expires);
   lease.node_names.insert(node_name);
   GrantRecord record;

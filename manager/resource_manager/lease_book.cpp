@@ -59,7 +59,9 @@ void LeaseBook::reconcile(NodeNumber number, const std::map<GrantKey, GrantTerms
       registration.revocations.push_back(GrantTable::revoke(grant, next, reason, now));
     };
     note_held(grant);
-    if (grant.terms.cores != terms.cores || !same_token(grant.terms.token, terms.token)) {
+    if (grant.terms.workers != terms.workers ||
+        grant.terms.cores_per_worker != terms.cores_per_worker ||
+        !same_token(grant.terms.token, terms.token)) {
       registration.notes.push_back("node " + nodes_.offer(number)->name + " holds " + name_of(key) +
                                    " on other terms than it was given");
       revoke(GrantState::kEnding, "the terms of the grant do not match");
@@ -95,8 +97,8 @@ void LeaseBook::adopt(NodeNumber number, const std::map<GrantKey, GrantTerms>& h
 std::optional<std::string> LeaseBook::why_not_adopt(const GrantTerms& terms, Time now) const {
   if (auto why = grants_.why_not_adopt(terms, now)) return why;
   const Capacity free = nodes_.free(terms.key.node);
-  if (terms.cores == 0 || terms.cores > free.cores) {
-    return "its " + std::to_string(terms.cores) + " cores are more than the " +
+  if (terms.cores() == 0 || terms.cores() > free.cores) {
+    return "its " + std::to_string(terms.cores()) + " cores are more than the " +
            std::to_string(free.cores) + " that the node has beside its other grants";
   }
   if (terms.memory_bytes > free.memory_bytes) {
@@ -152,7 +154,8 @@ Result<std::vector<GrantTerms>> LeaseBook::reserve(const LeaseRequest& request,
   for (const Share& share : *shares) {
     GrantTerms terms;
     terms.key = {id, share.part, share.node};
-    terms.cores = share.cores;
+    terms.workers = share.workers;
+    terms.cores_per_worker = request.cores_per_worker;
     terms.memory_bytes = share.memory_bytes;
     terms.token = grants_.new_token();
     terms.expires = now + request.duration;

@@ -30,6 +30,9 @@ Result<NodeNumber> NodeTable::join(const NodeOffer& offer, Time now) {
   if (is_new) ++next_;
   Node& node = nodes_[id->second];
   node.offer = offer;
+  if (offer.widest_worker == 0 || offer.widest_worker > offer.cores) {
+    node.offer.widest_worker = offer.cores;
+  }
   node.heard = now;
   node.connected = true;
   node.draining = false;
@@ -65,14 +68,14 @@ void NodeTable::forget(NodeNumber number) {
 void NodeTable::take(const GrantTerms& terms) {
   Node& node = nodes_.at(terms.key.node);
   node.grants.insert(terms.key);
-  node.used_cores += terms.cores;
+  node.used_cores += terms.cores();
   node.used_memory += terms.memory_bytes;
 }
 
 void NodeTable::give_back(const GrantTerms& terms) {
   Node& node = nodes_.at(terms.key.node);
   node.grants.erase(terms.key);
-  node.used_cores -= terms.cores;
+  node.used_cores -= terms.cores();
   node.used_memory -= terms.memory_bytes;
 }
 
@@ -125,6 +128,7 @@ NodeInfo NodeTable::view(const Node& node, Time now) {
   info.name = node.offer.name;
   info.node_id = node.offer.node_id;
   info.cores = node.offer.cores;
+  info.widest_worker = node.offer.widest_worker;
   info.memory_bytes = node.offer.memory_bytes;
   info.cpuset = node.offer.cpuset;
   info.addresses = node.offer.addresses;
@@ -177,14 +181,14 @@ bool NodeTable::is_draining(NodeNumber number) const {
 Capacity NodeTable::free(NodeNumber number) const {
   const Node* const node = known(number);
   if (node == nullptr) return {number, 0, 0};
-  return {number, node->free_cores(), node->free_memory()};
+  return {number, node->free_cores(), node->free_memory(), node->offer.widest_worker};
 }
 
 std::vector<Capacity> NodeTable::available(const std::set<NodeNumber>& excluded) const {
   std::vector<Capacity> capacities;
   for (const auto& [number, node] : nodes_) {
     if (!node.connected || node.draining || excluded.contains(number)) continue;
-    capacities.push_back({number, node.free_cores(), node.free_memory()});
+    capacities.push_back({number, node.free_cores(), node.free_memory(), node.offer.widest_worker});
   }
   return capacities;
 }

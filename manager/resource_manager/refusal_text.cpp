@@ -13,8 +13,10 @@ std::string counted(std::uint64_t count, const char* noun) {
 }
 
 std::string asked_text(const LeaseRequest& request) {
+  const bool wide = request.cores_per_worker != 1;
   const std::uint64_t total = std::uint64_t{request.cores} * request.parts;
-  std::string text = "asked for " + counted(total, "core");
+  std::string text = "asked for " + counted(total, wide ? "worker" : "core");
+  if (wide) text += " of " + std::to_string(request.cores_per_worker) + " cores each";
   if (request.parts == 1) return text + " and " + bytes_text(request.memory_bytes);
   return text + " in " + std::to_string(request.parts) + " parts of " +
          std::to_string(request.cores) + " and " + bytes_text(request.memory_bytes) + " each";
@@ -36,6 +38,18 @@ std::string free_text(std::span<const NodeInfo> nodes) {
     names += " and " + std::to_string(with_room - kNamedNodes) + " more";
   }
   return "free are " + counted(cores, "core") + " on " + counted(with_room, "node") + ": " + names;
+}
+
+/// Where no node, even without its leases, has room for one of the workers.
+std::string width_text(const LeaseRequest& request, std::span<const NodeInfo> nodes) {
+  const NodeInfo* widest = nullptr;
+  for (const NodeInfo& node : nodes) {
+    if (node.state != "up") continue;
+    if (widest == nullptr || node.widest_worker > widest->widest_worker) widest = &node;
+  }
+  if (widest == nullptr || request.cores_per_worker <= widest->widest_worker) return {};
+  return "; the cores of a worker are on one node, and no node has so many: the largest, " +
+         widest->name + ", has " + std::to_string(widest->widest_worker);
 }
 
 std::string state_text(std::span<const NodeInfo> nodes, const char* state, bool say_none) {
@@ -63,8 +77,8 @@ std::string bytes_text(std::uint64_t bytes) {
 
 std::string refusal_text(const LeaseRequest& request, std::span<const NodeInfo> nodes) {
   if (nodes.empty()) return asked_text(request) + "; no node has registered";
-  return asked_text(request) + "; " + free_text(nodes) + state_text(nodes, "lost", true) +
-         state_text(nodes, "draining", false);
+  return asked_text(request) + "; " + free_text(nodes) + width_text(request, nodes) +
+         state_text(nodes, "lost", true) + state_text(nodes, "draining", false);
 }
 
 }  // namespace sublet::manager

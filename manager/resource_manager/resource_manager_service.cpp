@@ -121,7 +121,8 @@ kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::attempt(
         const LeaseId id = granted.front().key.lease;
         if (!state->failed) {
           base::log().info("lease {} of {} cores in {} grants for {} ({})", number(id),
-                           std::uint64_t{state->request.cores} * state->request.parts,
+                           std::uint64_t{state->request.cores} * state->request.cores_per_worker *
+                               state->request.parts,
                            granted.size(), state->requester.owner,
                            to_string(state->requester.caller));
           return Result<std::vector<GrantTerms>>(std::move(granted));

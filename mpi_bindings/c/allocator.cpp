@@ -78,6 +78,7 @@ int read_arguments(int workers_per_rank, MPI_Info hints, AllocatorOptions& read)
   read.hot_timeout = request.hot_timeout;
   read.arena_bytes = request.arena_bytes;
   read.worker_wait = request.worker_wait;
+  read.cores_per_worker = request.cores_per_worker;
   return SUBLET_SUCCESS;
 }
 

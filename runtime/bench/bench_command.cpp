@@ -9,6 +9,7 @@
 #include "rate.hpp"
 #include "report.hpp"
 #include "single_source.hpp"
+#include "wide.hpp"
 
 #include <cstdio>
 #include <utility>
@@ -65,6 +66,10 @@ Result<ConnectReport> measure(const ConnectOptions& options, Progress& progress)
 
 int run(const SingleSourceOptions&) {
   return kExitFailed;  // another program measures
+}
+
+Result<WideReport> measure(const WideOptions& options, Progress& progress) {
+  return measure_wide(options, progress);
 }
 
 int run(const HelpText& help) {

@@ -130,8 +130,8 @@ Result<ColdReport> measure_cold(const ColdOptions& options, const std::vector<st
     if (!worker) return tl::unexpected<Error>(std::move(worker.error()));
     report.cpus = worker->cpus;
   }
-  // Left alone the client may wake up on the worker's core, and the first call waits for a whole time
-  // slice of the scheduler.
+  // Left alone the client may wake up on the worker's core, and the first call waits for a whole
+  // time slice of the scheduler.
   auto pinned = PinnedThread::on(report.cpus.client);
   if (!pinned) return tl::unexpected<Error>(std::move(pinned.error()));
   for (const std::size_t size : sizes) {

@@ -137,6 +137,23 @@ std::string to_json(const SingleSourceReport& report) {
   return json.dump(2) + "\n";
 }
 
+std::string to_json(const WideReport& report) {
+  Json json = opening("wide", report);
+  if (!report.manager.empty()) json["manager"] = report.manager;
+  json["cpuset"] = report.cpuset;
+  json["options"] = report.options;
+  json["rows"] = {{{"name", "wide_" + std::to_string(report.cores) + "cores"},
+                   {"cores", report.cores},
+                   {"p50_us", rounded(report.wide_us.p50)},
+                   {"p95_us", rounded(report.wide_us.p95)},
+                   {"one_core_p50_us", rounded(report.one_core_us.p50)},
+                   {"one_core_p95_us", rounded(report.one_core_us.p95)},
+                   {"ratio", rounded(report.pairs.ratio)},
+                   {"pairs", report.pairs.pairs},
+                   {"calls", report.calls}}};
+  return json.dump(2) + "\n";
+}
+
 JsonFile::~JsonFile() {
   if (created_ && fd_.valid()) ::unlink(path_.c_str());
 }

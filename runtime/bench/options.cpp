@@ -121,6 +121,15 @@ po::options_description connect_description() {
   return options;
 }
 
+po::options_description wide_description() {
+  po::options_description options = calls_description();
+  options.add_options()                                                                       //
+      ("cores", po::value<std::string>()->value_name("N"), "of the wide worker (default 2)")  //
+      ("options", po::value<std::string>()->value_name("N"),                                  //
+       "priced by a call (default 4000000)");
+  return options;
+}
+
 /// The options of one benchmark as given; each is read by one call, the first error is kept.
 class Words {
  public:
@@ -255,6 +264,14 @@ void read_bandwidth(Words& words, BandwidthOptions& options) {
   }
 }
 
+void read_wide(Words& words, WideOptions& options) {
+  words.read("cores", options.cores, [](const std::string& text) {
+    return parse_number("--cores", text, 2, wire::kMaxCoresPerPart);
+  });
+  words.read_number("options", options.options, 1);
+  if (words.has("cpus")) words.refuse("--cpus: the client of this one needs no core of its own");
+}
+
 void read_connect(Words& words, ConnectOptions& options) {
   words.read("counts", options.counts, [](const std::string& text) {
     return parse_list<std::uint32_t>("--counts", text, kMaxConnections);
@@ -285,6 +302,7 @@ std::string bench_help() {
          "  rate      calls per second with several in flight: --windows LIST\n"
          "  bandwidth bytes per second of large inputs: --sizes LIST, --window N\n"
          "  connect   opening channels to many workers, together and one by one: --counts LIST\n"
+         "  wide      an OpenMP function on a worker of several cores: --cores N\n"
          "  single-source  functions of the program itself beside those of a library\n\n"
          "sublet bench BENCHMARK --help explains its options.\n";
 }
@@ -292,7 +310,7 @@ std::string bench_help() {
 Result<BenchOptions> parse_bench(const std::vector<std::string>& words) {
   if (words.empty()) {
     return fail(ErrorKind::kInvalid,
-                "name a benchmark: latency, cold, rate, bandwidth, connect or "
+                "name a benchmark: latency, cold, rate, bandwidth, connect, wide or "
                 "single-source");
   }
   const std::vector<std::string> arguments(words.begin() + 1, words.end());
@@ -304,12 +322,13 @@ Result<BenchOptions> parse_bench(const std::vector<std::string>& words) {
     return parse_as("bandwidth", bandwidth_description(), arguments, read_bandwidth);
   if (words[0] == "connect")
     return parse_as("connect", connect_description(), arguments, read_connect);
+  if (words[0] == "wide") return parse_as("wide", wide_description(), arguments, read_wide);
   if (words[0] == "single-source")
     return parse_as("single-source", calls_description(), arguments, read_single_source);
   if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") return HelpText{bench_help()};
   return fail(ErrorKind::kInvalid,
               "'" + words[0] +
-                  "' is none of the benchmarks latency, cold, rate, bandwidth, connect, "
+                  "' is none of the benchmarks latency, cold, rate, bandwidth, connect, wide, "
                   "single-source");
 }
 

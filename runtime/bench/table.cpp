@@ -135,6 +135,21 @@ std::string to_table(const SingleSourceReport& report) {
   return text;
 }
 
+std::string to_table(const WideReport& report) {
+  std::string text = "# Sublet wide: an OpenMP function on a worker of " +
+                     std::to_string(report.cores) + " cores and on one of one core\n";
+  add(text, "# wide worker on cores %s, transport %s; the client sleeps while it waits\n",
+      report.cpuset.c_str(), to_string(report.transport));
+  if (!report.manager.empty()) text += "# resource manager: " + report.manager + "\n";
+  add(text, "# %llu option prices a call; speed-up: median over batch pairs\n",
+      static_cast<unsigned long long>(report.options));
+  add(text, "%-8s %12s %12s %14s %9s %7s\n", "# Cores", "p50 (us)", "p95 (us)", "one core (us)",
+      "speed-up", "pairs");
+  add(text, "%-8u %12.1f %12.1f %14.1f %9.3f %7zu\n", report.cores, report.wide_us.p50,
+      report.wide_us.p95, report.one_core_us.p50, report.pairs.ratio, report.pairs.pairs);
+  return text;
+}
+
 LatencyReport as_latency(const ColdReport& report) {
   LatencyReport latency;
   static_cast<Setting&>(latency) = report;

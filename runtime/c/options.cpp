@@ -84,6 +84,9 @@ constexpr Row kRows[] = {
        return store(v, 1, 1024, [&](auto n) { o.lease.slots = static_cast<std::uint32_t>(n); }) &&
               std::has_single_bit(o.lease.slots);
      }},
+    {"cores_per_worker", "a positive number of cores, at most 4096", [](sublet_options& o, std::string_view v) {
+       return store(v, 1, 4096, [&](auto n) { o.lease.cores_per_worker = static_cast<std::uint32_t>(n); });
+     }},
     {"replace", "true or false", [](sublet_options& o, std::string_view v) {
        return store_flag(v, o.lease.replace);
      }},

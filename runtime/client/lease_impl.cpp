@@ -69,6 +69,7 @@ LeaseImpl::LeaseImpl(std::shared_ptr<ControlPlane> control,
   expires_unix_ms_ = grant.expires_unix_ms;
   request_.parts = 1;
   request_.slots = grant.slots;
+  request_.cores_per_worker = grant.cores_per_worker;
   request_.arena_bytes = grant.arena_bytes;
   workers_.set_mend([this](base::Ticks now) { mend(now); });
 }

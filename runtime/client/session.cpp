@@ -20,6 +20,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <mutex>
 #include <utility>
 
@@ -170,6 +171,13 @@ Result<std::shared_ptr<LeaseImpl>> begin_lease(const std::shared_ptr<SessionImpl
 
 namespace {
 
+/// Of all parts. Only what is larger than any cluster does not fit.
+std::uint64_t cores_of(const LeaseRequest& request) {
+  const auto whole = std::uint64_t{request.cores} * request.cores_per_worker;
+  constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
+  return request.parts != 0 && whole > kMost / request.parts ? kMost : whole * request.parts;
+}
+
 tl::unexpected<Error> empty_session(const char* attempted) {
   return fail(ErrorKind::kInvalid,
               std::string(attempted) + ": this Session is empty; Session::open() makes one");
@@ -207,7 +215,7 @@ Result<Lease> Session::lease(const LeaseRequest& request) {
   return client::guarded("leasing", [&]() -> Result<Lease> {
     auto events = std::make_shared<client::LeaseEvents>();
     auto nodes = impl_->control->while_cores_return(
-        request.cores, [&] { return impl_->control->lease(request, events); });
+        cores_of(request), [&] { return impl_->control->lease(request, events); });
     auto lease = client::begin_lease(impl_, std::move(nodes), events, request);
     if (!lease) return tl::unexpected<Error>(std::move(lease.error()));
     return Lease(std::move(*lease));
@@ -216,7 +224,7 @@ Result<Lease> Session::lease(const LeaseRequest& request) {
 
 Result<std::vector<Grant>> Session::request(const LeaseRequest& request) {
   if (!impl_) return empty_session("asking for grants");
-  return impl_->control->while_cores_return(std::uint64_t{request.cores} * request.parts,
+  return impl_->control->while_cores_return(cores_of(request),
                                             [&] { return impl_->control->request(request); });
 }
 

@@ -76,9 +76,9 @@ SUBLET_C_API const char* sublet_version(void);
  * comes from configuration file and environment): those of the configuration file: manager,
  * manager_dir, allow_private, node_name, transport, peer_timeout_ms, timeout_ms, private_cpuset,
  * private_avoid, private_oversubscribe, trace. Leases: memory_bytes, duration_s, placement (pack,
- * spread, near), hot_timeout_ms, arena_bytes, slots, replace, worker_wait_ms. Functions:
- * function_timeout_ms, idempotent. Their meaning: <sublet/session.hpp>, <sublet/lease.hpp>,
- * <sublet/call.hpp>. */
+ * spread, near), hot_timeout_ms, arena_bytes, slots, replace, worker_wait_ms, cores_per_worker.
+ * Functions: function_timeout_ms, idempotent. Their meaning: <sublet/session.hpp>,
+ * <sublet/lease.hpp>, <sublet/call.hpp>. */
 
 SUBLET_C_API int sublet_options_create(sublet_options** options);
 
@@ -120,8 +120,9 @@ typedef struct sublet_usage {
   double core_seconds;
 } sublet_usage;
 
-/* Leases `cores` cores, one worker each, and claims them. Blocks. SUBLET_ERR_COUNT: `cores` is not
- * positive. SUBLET_ERR_OVERLOADED: so many are not free. */
+/* Leases `cores` cores, one worker each, and claims them; with the option cores_per_worker, `cores`
+ * workers of so many cores each. Blocks. SUBLET_ERR_COUNT: `cores` is not positive.
+ * SUBLET_ERR_OVERLOADED: so many are not free. */
 SUBLET_C_API int sublet_lease_open(sublet_session* session, int cores,
                                    const sublet_options* options, sublet_lease** lease);
 

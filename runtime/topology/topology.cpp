@@ -112,6 +112,9 @@ void Topology::find_cores() {
     hwloc_bitmap_and(core.cpuset.bits_->value, object->cpuset, usable_.bits_->value);
     if (core.cpuset.empty()) continue;
     core.numa_node = nearest_numa_node(core.cpuset);
+    const hwloc_obj_t cache =
+        hwloc_get_ancestor_obj_by_type(handle_->value, HWLOC_OBJ_L3CACHE, object);
+    core.cache = cache != nullptr ? cache->logical_index : core.numa_node;
     cores_.push_back(std::move(core));
   }
 }

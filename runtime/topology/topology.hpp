@@ -18,6 +18,7 @@ namespace sublet::topology {
 struct Core {
   unsigned index = 0;  ///< Position among the machine's cores, in hwloc's order.
   Cpuset cpuset;
+  unsigned cache = 0;      ///< Cores with the same number share their last cache.
   unsigned numa_node = 0;  ///< Operating-system index of the nearest one.
 };
 

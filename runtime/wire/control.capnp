@@ -30,7 +30,7 @@ struct Usage {
 enum Placement { pack @0; spread @1; near @2; }
 
 struct LeaseRequest {
-  cores @0 :UInt32;        # per part
+  cores @0 :UInt32;        # workers per part
   parts @1 :UInt32;
   memoryBytes @2 :UInt64;  # per part
   durationMs @3 :UInt64;
@@ -40,13 +40,14 @@ struct LeaseRequest {
   arenaBytes @7 :UInt64;
   clientNodeId @8 :Text;   # for placement near
   owner @9 :Text;          # user@node, for people to read
+  coresPerWorker @10 :UInt32 = 1;
 }
 
 # One node's share of one part of a lease.
 struct Grant {
   leaseId @0 :UInt64;
   part @1 :UInt32;
-  cores @2 :UInt32;
+  cores @2 :UInt32;        # workers
   # The node, for clients: who it is, and the addresses of its executor manager, best first.
   nodeName @3 :Text;
   nodeId @4 :Text;
@@ -62,6 +63,7 @@ struct Grant {
   owner @12 :Text;
   ownerUid @13 :UInt32;
   claimed @14 :Bool;
+  coresPerWorker @15 :UInt32 = 1;
 }
 
 struct NodeDescription {
@@ -71,6 +73,7 @@ struct NodeDescription {
   memoryBytes @3 :UInt64;
   cpuset @4 :Text;         # hwloc list syntax
   addresses @5 :List(Text);
+  widestWorker @6 :UInt32; # the most cores that one worker can have; 0: as `cores`
 }
 
 struct NodeStatus {
@@ -85,7 +88,7 @@ struct LeaseStatus {
   leaseId @0 :UInt64;
   state @1 :Text;          # granted, active, ending, ended
   owner @2 :Text;
-  cores @3 :UInt32;
+  cores @3 :UInt32;        # of all workers together
   nodes @4 :List(Text);
   expiresUnixMs @5 :Int64;
   usage @6 :Usage;

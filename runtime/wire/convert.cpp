@@ -36,6 +36,19 @@ Result<void> check_slots(std::uint32_t slots) {
   return {};
 }
 
+/// `what` has so many workers; both factors are small enough for their product.
+Result<void> check_cores(const char* what, std::uint32_t workers, std::uint32_t cores_per_worker) {
+  if (cores_per_worker == 0 || cores_per_worker > kMaxCoresPerPart) {
+    return out_of_range("the number of cores per worker", cores_per_worker, 1, kMaxCoresPerPart);
+  }
+  const std::uint64_t cores = std::uint64_t{workers} * cores_per_worker;
+  if (cores <= kMaxCoresPerPart) return {};
+  return fail(ErrorKind::kInvalid, std::string(what) + " of " + std::to_string(workers) +
+                                       " workers of " + std::to_string(cores_per_worker) +
+                                       " cores has " + std::to_string(cores) +
+                                       " cores; allowed are " + std::to_string(kMaxCoresPerPart));
+}
+
 }  // namespace
 
 std::string cut_text(const std::string& text, std::size_t limit) {
@@ -75,6 +88,7 @@ void write(Grant::Builder to, const sublet::Grant& grant) {
   to.setLeaseId(grant.lease_id);
   to.setPart(grant.part);
   to.setCores(grant.cores);
+  to.setCoresPerWorker(grant.cores_per_worker);
   to.setNodeName(grant.node_name);
   to.setNodeId(grant.node_id);
   auto addresses = to.initAddresses(static_cast<unsigned>(grant.addresses.size()));
@@ -90,13 +104,17 @@ Result<sublet::Grant> read(Grant::Reader from) {
   grant.lease_id = from.getLeaseId();
   grant.part = from.getPart();
   grant.cores = from.getCores();
+  grant.cores_per_worker = from.getCoresPerWorker();
   grant.slots = from.getSlots();
   grant.arena_bytes = from.getArenaBytes();
   grant.node_name = to_string(from.getNodeName());
   grant.node_id = to_string(from.getNodeId());
   grant.expires_unix_ms = from.getExpiresUnixMs();
   if (grant.cores == 0 || grant.cores > kMaxWorkersPerExecutor) {
-    return out_of_range("the number of cores in a grant", grant.cores, 1, kMaxWorkersPerExecutor);
+    return out_of_range("the number of workers in a grant", grant.cores, 1, kMaxWorkersPerExecutor);
+  }
+  if (auto ok = check_cores("a grant", grant.cores, grant.cores_per_worker); !ok) {
+    return tl::unexpected<Error>(ok.error());
   }
   if (grant.part >= kMaxParts) {
     return out_of_range("the part of a grant", grant.part, 0, kMaxParts - 1);
@@ -145,6 +163,7 @@ sublet::Usage read(Usage::Reader from) {
 void write(LeaseRequest::Builder to, const sublet::LeaseRequest& request,
            const std::string& client_node_id, const std::string& owner) {
   to.setCores(request.cores);
+  to.setCoresPerWorker(request.cores_per_worker);
   to.setParts(request.parts);
   to.setMemoryBytes(request.memory_bytes);
   // A negative or huge duration is refused where it is read.
@@ -170,6 +189,10 @@ Result<sublet::LeaseRequest> read(LeaseRequest::Reader from) {
   request.cores = from.getCores();
   if (request.cores == 0 || request.cores > kMaxCoresPerPart) {
     return out_of_range("the number of cores per part", request.cores, 1, kMaxCoresPerPart);
+  }
+  request.cores_per_worker = from.getCoresPerWorker();
+  if (auto ok = check_cores("a part", request.cores, request.cores_per_worker); !ok) {
+    return tl::unexpected<Error>(ok.error());
   }
   request.parts = from.getParts();
   if (request.parts == 0 || request.parts > kMaxParts) {
@@ -218,6 +241,7 @@ void write(NodeStatus::Builder to, const NodeInfo& info) {
   node.setCores(info.cores);
   node.setMemoryBytes(info.memory_bytes);
   node.setCpuset(info.cpuset);
+  node.setWidestWorker(info.widest_worker);
   write_texts(node.initAddresses(static_cast<unsigned>(info.addresses.size())), info.addresses);
   to.setFreeCores(info.free_cores);
   to.setFreeMemoryBytes(info.free_memory_bytes);
@@ -232,6 +256,7 @@ NodeInfo read(NodeStatus::Reader from) {
   info.node_id = to_string(node.getNodeId());
   info.cores = node.getCores();
   info.free_cores = from.getFreeCores();
+  info.widest_worker = node.getWidestWorker();
   info.memory_bytes = node.getMemoryBytes();
   info.free_memory_bytes = from.getFreeMemoryBytes();
   info.cpuset = to_string(node.getCpuset());

@@ -65,6 +65,7 @@ struct Spawn {
   std::uint32_t generation;
   std::uint32_t workers;
   std::uint32_t slots;
+  std::uint32_t cores_per_worker;
   std::uint64_t memory_bytes;  ///< RLIMIT_DATA above what the executor itself has; 0: no limit.
   std::uint64_t max_arena_bytes;
   std::int64_t hot_timeout_ms;

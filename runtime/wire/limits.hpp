@@ -14,7 +14,7 @@ using namespace std::chrono_literals;
 using base::kTokenBytes;
 inline constexpr std::size_t kSha256Bytes = 32;
 
-inline constexpr std::uint32_t kMaxCoresPerPart = 4096;
+inline constexpr std::uint32_t kMaxCoresPerPart = 4096;  ///< Of all its workers together.
 inline constexpr std::uint32_t kMaxParts = 65536;
 inline constexpr std::uint32_t kMaxSlots = 1024;
 inline constexpr std::uint32_t kMaxWorkersPerExecutor = 1024;

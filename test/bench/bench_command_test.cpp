@@ -114,6 +114,27 @@ TEST_F(SubletBench, MeasuresColdStartsInBothForms) {
   for (const json& row : latency["rows"]) expect_plausible(row);
 }
 
+#ifdef SUBLET_OPENMP
+TEST_F(SubletBench, MeasuresAWideWorker) {
+  const json report = measure({"wide", "--options", "20000", "--iterations", "4"});
+  ASSERT_TRUE(report.is_object());
+  EXPECT_EQ(report["benchmark"], "wide");
+  ASSERT_EQ(report["rows"].size(), 1u);
+  const json& row = report["rows"][0];
+  EXPECT_EQ(row["name"], "wide_2cores");
+  EXPECT_EQ(row["calls"], 4);
+  EXPECT_GT(row["p50_us"].get<double>(), 0) << row;
+  EXPECT_GT(row["one_core_p50_us"].get<double>(), 0) << row;
+  EXPECT_GT(row["ratio"].get<double>(), 0) << row;
+}
+
+TEST_F(SubletBench, SaysThatNoNodeHasAWorkerAsWide) {
+  BenchRun bench = start({"wide", "--cores", "4096"});
+  EXPECT_EQ(bench.wait(kLimit), 1);
+  EXPECT_TRUE(mentions(bench.errors(), "no node has so many")) << bench.errors();
+}
+#endif
+
 TEST_F(SubletBench, MeasuresTheRateForEachWindow) {
   const json report =
       measure({"rate", "--windows", "1,4,32", "--iterations", "500", "--warmup", "10"});

@@ -152,7 +152,7 @@ TEST_F(BenchOptionsTest, RefuseAnUnknownModeOptionArgumentOrBenchmark) {
   EXPECT_TRUE(mentions(refusal({"latency", "--frobnicate"}), "frobnicate"));
   EXPECT_TRUE(mentions(refusal({"latency", "stray"}), "stray"));
   EXPECT_TRUE(mentions(refusal({"speed"}), "speed"));
-  EXPECT_TRUE(mentions(refusal({}), "latency, cold, rate, bandwidth or connect"));
+  EXPECT_TRUE(mentions(refusal({}), "latency, cold, rate, bandwidth, connect, wide or single-source"));
   EXPECT_TRUE(mentions(refusal({"rate", "--mode", "hot"}), "mode"));
 }
 
@@ -164,12 +164,26 @@ TEST_F(BenchOptionsTest, RefuseBadNumbers) {
   EXPECT_TRUE(mentions(refusal({"cold", "--json="}), "json"));
 }
 
+TEST_F(BenchOptionsTest, OfAWideWorkerAreItsCoresAndItsWork) {
+  const auto by_default = parse_bench({"wide"});
+  ASSERT_TRUE(by_default) << by_default.error().what();
+  EXPECT_EQ(std::get<WideOptions>(*by_default).cores, 2u);
+  const auto told = parse_bench({"wide", "--cores", "8", "--options", "1000"});
+  ASSERT_TRUE(told) << told.error().what();
+  EXPECT_EQ(std::get<WideOptions>(*told).cores, 8u);
+  EXPECT_EQ(std::get<WideOptions>(*told).options, 1000u);
+  EXPECT_TRUE(mentions(refusal({"wide", "--cores", "1"}), "not between 2 and 4096"));
+  EXPECT_TRUE(mentions(refusal({"wide", "--cores=-2"}), "no whole number"));
+  EXPECT_TRUE(mentions(refusal({"wide", "--options", "0"}), "not between 1"));
+  EXPECT_TRUE(mentions(refusal({"wide", "--cpus", "0,1"}), "needs no core of its own"));
+}
+
 TEST_F(BenchOptionsTest, RefuseToCompareColdStartsWithOpenMpi) {
   EXPECT_TRUE(mentions(refusal({"latency", "--mode", "cold", "--compare"}), "--compare"));
 }
 
 TEST_F(BenchOptionsTest, ExplainThemselves) {
-  for (const std::string benchmark : {"latency", "cold", "rate", "bandwidth", "connect"}) {
+  for (const std::string benchmark : {"latency", "cold", "rate", "bandwidth", "connect", "single-source", "wide"}) {
     const auto options = parse_bench({benchmark, "--help"});
     ASSERT_TRUE(options) << options.error().what();
     EXPECT_TRUE(mentions(std::get<HelpText>(*options).text, "--cpus")) << benchmark;

@@ -128,6 +128,27 @@ TEST(BandwidthReport, HasTheKeysThatProgramsReadAsJson) {
   EXPECT_TRUE(report_mentions(to_table(bandwidth), "0.950"));
 }
 
+TEST(WideReport, HasTheKeysThatProgramsReadAsJson) {
+  WideReport wide;
+  wide.cores = 2;
+  wide.cpuset = "0-1";
+  wide.options = 1000;
+  wide.calls = 30;
+  wide.wide_us.p50 = 50;
+  wide.one_core_us.p50 = 95;
+  wide.pairs.ratio = 1.9;
+  wide.pairs.pairs = 10;
+  const json parsed = json::parse(to_json(wide));
+  EXPECT_EQ(parsed["benchmark"], "wide");
+  EXPECT_EQ(parsed["cpuset"], "0-1");
+  ASSERT_EQ(parsed["rows"].size(), 1u);
+  EXPECT_EQ(parsed["rows"][0]["name"], "wide_2cores");
+  EXPECT_EQ(parsed["rows"][0]["p50_us"], 50);
+  EXPECT_EQ(parsed["rows"][0]["one_core_p50_us"], 95);
+  EXPECT_EQ(parsed["rows"][0]["ratio"], 1.9);
+  EXPECT_TRUE(report_mentions(to_table(wide), "1.900"));
+}
+
 TEST(ConnectReport, HasTheKeysThatProgramsReadAsJson) {
   ConnectReport connect;
   connect.transport = *transport::kind_named("verbs");

@@ -119,7 +119,8 @@ TEST(COptions, AreCheckedWhenTheyAreSet) {
       {"timeout_ms", "1000"},       {"transport", "shm"}, {"trace", "true"},
       {"memory_bytes", "33554432"}, {"duration_s", "60"}, {"placement", "spread"},
       {"hot_timeout_ms", "-1"},     {"slots", "32"},      {"replace", "no"},
-      {"worker_wait_ms", "5"},      {"idempotent", "1"},  {"function_timeout_ms", "10"}};
+      {"worker_wait_ms", "5"},      {"idempotent", "1"},  {"function_timeout_ms", "10"},
+      {"cores_per_worker", "2"}};
   for (const auto& [name, value] : good) {
     EXPECT_EQ(sublet_options_set(options, name, value), SUBLET_SUCCESS) << name;
   }
@@ -134,6 +135,10 @@ TEST(COptions, AreCheckedWhenTheyAreSet) {
                                 {"replace", ""},
                                 {"worker_wait_ms", "5x"},
                                 {"arena_bytes", "99999999999999999999"},
+                                {"cores_per_worker", "0"},
+                                {"cores_per_worker", "-2"},
+                                {"cores_per_worker", "4097"},
+                                {"cores_per_worker", "4294967298"},
                                 {"no_such", "1"}};
   for (const auto& [name, value] : bad) {
     EXPECT_EQ(sublet_options_set(options, name, value), SUBLET_ERR_OPTION) << name;
@@ -141,6 +146,7 @@ TEST(COptions, AreCheckedWhenTheyAreSet) {
   }
   const LeaseRequest request = lease_request(options);
   EXPECT_EQ(request.slots, 32u);
+  EXPECT_EQ(request.cores_per_worker, 2u);
   EXPECT_EQ(request.placement, Placement::kSpread);
   EXPECT_FALSE(request.replace);
   const auto session = session_options(options);

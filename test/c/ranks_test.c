@@ -106,6 +106,11 @@ static void check_bad_arguments(MPI_Info hints) {
   MPI_Info_dup(hints, &greedy);
   set_hint(greedy, "sublet_memory_bytes", "140737488355328");
   CHECK_ERROR(SUBLET_ERR_OVERLOADED, sublet_mpi_open(MPI_COMM_WORLD, 1, greedy, &workers));
+  MPI_Info wide = hints_for_any_machine();
+  set_hint(wide, "sublet_cores_per_worker", "4096");
+  CHECK_ERROR(SUBLET_ERR_OVERLOADED, sublet_mpi_open(MPI_COMM_WORLD, 1, wide, &workers));
+  CHECK(strstr(sublet_last_error(), "no node has so many") != NULL);
+  MPI_Info_free(&wide);
   MPI_Info_free(&greedy);
   /* Of one rank only: none waits for another. */
   const int last = rank == ranks - 1;

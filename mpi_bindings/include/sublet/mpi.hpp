@@ -28,6 +28,8 @@ struct AllocatorOptions {
   std::uint64_t arena_bytes = std::uint64_t{1} << 30;
   /// As LeaseRequest::worker_wait. An application that can do the work itself waits less.
   std::chrono::milliseconds worker_wait{30'000};
+  /// As LeaseRequest::cores_per_worker.
+  std::uint32_t cores_per_worker = 1;
 };
 
 /// Leases workers for all ranks of a communicator and connects each rank to its own.

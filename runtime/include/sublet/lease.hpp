@@ -33,7 +33,9 @@ enum class Placement : std::uint8_t {
 
 /// What a client asks the resource manager for.
 struct LeaseRequest {
-  std::uint32_t cores = 1;  ///< Cores per part, one worker each.
+  /// Workers per part: cores, unless `cores_per_worker` gives each worker more than one. A part
+  /// then holds `cores` x `cores_per_worker` of them.
+  std::uint32_t cores = 1;
   /// How many clients share the lease, each with its own grants: the size of a communicator.
   std::uint32_t parts = 1;
   std::uint64_t memory_bytes = std::uint64_t{256}
@@ -53,6 +55,9 @@ struct LeaseRequest {
   /// died is replaced, or (with `replace`) while other cores are looked for. Then it ends with
   /// kClosed.
   std::chrono::milliseconds worker_wait{30'000};
+  /// A worker runs one function at a time on so many cores of one node, of one NUMA node where they
+  /// fit: for functions with threads of their own (OpenMP, TBB, std::thread).
+  std::uint32_t cores_per_worker = 1;
 };
 
 /// The right to one node's share of a lease: whoever presents it first has it. A secret.
@@ -66,7 +71,8 @@ class SUBLET_API Grant {
 
   std::uint64_t lease_id = 0;
   std::uint32_t part = 0;
-  std::uint32_t cores = 0;
+  std::uint32_t cores = 0;  ///< Workers, as in LeaseRequest.
+  std::uint32_t cores_per_worker = 1;
   std::uint32_t slots = 16;
   std::uint64_t arena_bytes = 0;
   std::string node_name;
@@ -92,14 +98,15 @@ struct EndingNotice {
   bool leaving = false;
 };
 
-/// Resources consumed so far, summed over the lease's workers.
+/// Resources consumed so far, summed over the lease's workers. A worker computes or polls for one
+/// ns in one ns, however many cores it has.
 struct Usage {
   std::uint64_t invocations = 0;
   std::uint64_t compute_ns = 0;
   std::uint64_t hot_poll_ns = 0;
   std::uint64_t bytes_in = 0;
   std::uint64_t bytes_out = 0;
-  double core_seconds = 0;  ///< Cores held times wall time.
+  double core_seconds = 0;  ///< Cores held, all of each worker, times wall time.
 
   Usage& operator+=(const Usage& other) noexcept {
     invocations += other.invocations;

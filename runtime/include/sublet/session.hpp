@@ -63,6 +63,7 @@ struct NodeInfo {
   std::string node_id;
   std::uint32_t cores = 0;
   std::uint32_t free_cores = 0;
+  std::uint32_t widest_worker = 0;  ///< The most cores that one worker can have: each counts once.
   std::uint64_t memory_bytes = 0;
   std::uint64_t free_memory_bytes = 0;
   std::string cpuset;
@@ -73,9 +74,9 @@ struct NodeInfo {
 
 struct LeaseInfo {
   std::uint64_t id = 0;
-  std::string state;  ///< "granted", "active", "ending" or "ended".
-  std::string owner;  ///< user@node
-  std::uint32_t cores = 0;
+  std::string state;        ///< "granted", "active", "ending" or "ended".
+  std::string owner;        ///< user@node
+  std::uint32_t cores = 0;  ///< Those of all its workers together.
   std::vector<std::string> nodes;
   std::int64_t expires_unix_ms = 0;
   Usage usage{};

@@ -111,11 +111,13 @@ TEST(Surroundings, HaveNoVariablesThatBindThreadsOrJoinJobs) {
   EXPECT_EQ(functions.text("variable", "OF_NO_CONCERN"), "kept");
 }
 
-TEST(Surroundings, CountTheProcessingUnitsOfOneWorker) {
+TEST(Surroundings, CountTheCoresOfOneWorker) {
   const auto machine = topology::Topology::load().value_or_throw();
   const auto& core = machine.cores().front().cpuset;
   Functions functions({}, {.workers = 2, .cpusets = core.to_list() + ";" + core.to_list()});
-  EXPECT_EQ(functions.text("variable", "OMP_NUM_THREADS"), std::to_string(core.count()));
+  EXPECT_EQ(functions.text("variable", "OMP_NUM_THREADS"), "1");
+  Functions wide({"OMP_NUM_THREADS=64"}, {.cores_per_worker = 3});
+  EXPECT_EQ(wide.text("variable", "OMP_NUM_THREADS"), "3");
 }
 
 TEST(Surroundings, KeepEveryThreadOnTheLeasedCores) {

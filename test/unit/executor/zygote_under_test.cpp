@@ -157,6 +157,7 @@ ExecutorUnderTest ZygoteUnderTest::order(const SpawnOptions& options, std::uint6
   spawn.lease_id = 17;
   spawn.workers = options.workers;
   spawn.slots = options.slots;
+  spawn.cores_per_worker = options.cores_per_worker;
   spawn.memory_bytes = options.memory_bytes;
   spawn.max_arena_bytes = std::uint64_t{1} << 30;
   spawn.hot_timeout_ms = options.hot_timeout_ms;

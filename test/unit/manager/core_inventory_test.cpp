@@ -94,9 +94,8 @@ CoreInventory::Offer four_shared_cores() {
 
 std::multiset<std::string> cpusets(const CoreInventory& inventory,
                                    const CoreInventory::Reservation& reservation) {
-  std::multiset<std::string> sets;
-  for (const std::uint32_t core : reservation.cores()) sets.insert(inventory.cpuset(core));
-  return sets;
+  const auto sets = inventory.cpusets(reservation);
+  return {sets.begin(), sets.end()};
 }
 
 TEST(CoreInventory, TakesCoresOfOthersLastAndPinsNobodyThere) {

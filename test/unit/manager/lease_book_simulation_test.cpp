@@ -241,6 +241,7 @@ class Simulation {
   void request() {
     LeaseRequest ask;
     ask.cores = 1 + pick(3);
+    ask.cores_per_worker = 1 + pick(2);
     ask.parts = 1 + pick(3);
     ask.memory_bytes = pick(400);
     ask.duration = std::chrono::seconds(1 + pick(60));
@@ -433,7 +434,7 @@ class Simulation {
       node.outbox.push_back({ToManager::Kind::kRefuse, terms.key, false});
       return;
     }
-    auto cores = node.inventory.reserve(terms.cores, terms.memory_bytes);
+    auto cores = node.inventory.reserve(terms.workers, terms.memory_bytes, terms.cores_per_worker);
     ASSERT_TRUE(cores) << "given twice: " << cores.error().what();
     Held held{terms, std::move(*cores), now_ + wire::kClaimTimeout};
     ASSERT_TRUE(
@@ -511,7 +512,7 @@ class Simulation {
       std::uint64_t cores = 0;
       std::uint64_t memory = 0;
       for (const GrantTerms& terms : grants_on(view)) {
-        cores += terms.cores;
+        cores += terms.cores();
         memory += terms.memory_bytes;
         ASSERT_TRUE(tokens.insert(terms.token).second);
         held_by_nodes += book_->grants().find(terms.key)->held ? 1 : 0;

@@ -255,7 +255,7 @@ TEST_F(LeaseBookTest, NumbersOfNewLeasesAreNotThoseThatNodesHold) {
 TEST_F(LeaseBookTest, RefusesWhatANodeClaimsToHoldBeyondItsCores) {
   join("c1", 4);
   auto held = grant(ask(2, 2));
-  held[1].cores = 3;
+  held[1].workers = 3;
   LeaseBook again(LeaseBook::Limits{}, LeaseId{5000}, random_bytes());
   const auto back = again.register_node(offer("c1", 4), held, now_);
   ASSERT_TRUE(back);
@@ -263,6 +263,56 @@ TEST_F(LeaseBookTest, RefusesWhatANodeClaimsToHoldBeyondItsCores) {
   EXPECT_EQ(back->revocations[0].key.part, 1u);
   ASSERT_EQ(back->notes.size(), 1u);
   EXPECT_NE(back->notes[0].find("its 3 cores are more than the 2"), std::string::npos);
+}
+
+TEST_F(LeaseBookTest, CountsAllCoresOfWideWorkers) {
+  join("c1", 8);
+  LeaseRequest wanted = ask(2);
+  wanted.cores_per_worker = 3;
+  const auto grants = grant(wanted);
+  ASSERT_EQ(grants.size(), 1u);
+  EXPECT_EQ(grants[0].workers, 2u);
+  EXPECT_EQ(grants[0].cores_per_worker, 3u);
+  EXPECT_EQ(free_cores(), 2u);
+  EXPECT_EQ(book_.grants().leases(false).front().cores, 6u);
+  book_.ended(grants[0].key, {}, "released");
+  EXPECT_EQ(free_cores(), 8u);
+}
+
+TEST_F(LeaseBookTest, TakesWideWorkersOverAfterARestart) {
+  join("c1", 8);
+  LeaseRequest wanted = ask(2);
+  wanted.cores_per_worker = 3;
+  auto held = grant(wanted);
+  LeaseBook again(LeaseBook::Limits{}, LeaseId{5000}, random_bytes());
+  ASSERT_TRUE(again.register_node(offer("c1", 8), held, now_)->revocations.empty());
+  EXPECT_EQ(again.nodes().views(now_).front().free_cores, 2u);
+  held[0].cores_per_worker = 2;
+  const auto other = again.register_node(offer("c1", 8), held, now_);
+  ASSERT_EQ(other->revocations.size(), 1u);
+  EXPECT_NE(other->notes[0].find("other terms"), std::string::npos);
+  LeaseBook third(LeaseBook::Limits{}, LeaseId{5000}, random_bytes());
+  const auto beyond = third.register_node(offer("c1", 3), held, now_);
+  ASSERT_EQ(beyond->notes.size(), 1u);
+  EXPECT_NE(beyond->notes[0].find("its 4 cores are more than the 3"), std::string::npos);
+}
+
+TEST_F(LeaseBookTest, SaysWhatTheLargestNodeHasForOneWorker) {
+  NodeOffer oversubscribed = offer("c1", 16);
+  oversubscribed.widest_worker = 4;
+  ASSERT_TRUE(book_.register_node(oversubscribed, {}, now_));
+  join("c2", 2);
+  LeaseRequest wanted = ask(1);
+  wanted.cores_per_worker = 5;
+  const auto refused = book_.reserve(wanted, someone(), now_);
+  ASSERT_FALSE(refused);
+  EXPECT_STREQ(
+      refused.error().what(),
+      "asked for 1 worker of 5 cores each and 0 bytes; free are 18 cores on 2 nodes: c1 16 "
+      "cores 1 GiB, c2 2 cores 1 GiB; the cores of a worker are on one node, and no node "
+      "has so many: the largest, c1, has 4; no node is lost");
+  wanted.cores_per_worker = 4;
+  EXPECT_TRUE(book_.reserve(wanted, someone(), now_));
 }
 
 TEST_F(LeaseBookTest, RefusesATokenThatTwoNodesHold) {

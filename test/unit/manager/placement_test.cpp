@@ -43,12 +43,12 @@ void expect_sound(const LeaseRequest& wanted, const std::vector<Capacity>& free,
   std::map<NodeNumber, std::uint64_t> node_memory;
   std::set<std::pair<std::uint32_t, NodeNumber>> seen;
   for (const Share& share : shares) {
-    ASSERT_GT(share.cores, 0u);
-    ASSERT_LE(share.cores, wire::kMaxWorkersPerExecutor);
+    ASSERT_GT(share.workers, 0u);
+    ASSERT_LE(share.workers, wire::kMaxWorkersPerExecutor);
     ASSERT_TRUE(seen.emplace(share.part, share.node).second);
-    part_cores[share.part] += share.cores;
+    part_cores[share.part] += share.workers;
     part_memory[share.part] += share.memory_bytes;
-    node_cores[share.node] += share.cores;
+    node_cores[share.node] += share.workers;
     node_memory[share.node] += share.memory_bytes;
   }
   ASSERT_EQ(part_cores.size(), wanted.parts);
@@ -57,7 +57,7 @@ void expect_sound(const LeaseRequest& wanted, const std::vector<Capacity>& free,
     ASSERT_EQ(part_memory[part], wanted.memory_bytes) << "part " << part;
   }
   for (const Capacity& capacity : free) {
-    ASSERT_LE(node_cores[capacity.node], capacity.cores);
+    ASSERT_LE(node_cores[capacity.node] * wanted.cores_per_worker, capacity.cores);
     ASSERT_LE(node_memory[capacity.node], capacity.memory_bytes);
   }
 }
@@ -119,7 +119,7 @@ TEST(Placement, DividesMemoryInProportionToCores) {
   const LeaseRequest wanted = ask(4, 1, 1000, Placement::kPack);
   const auto shares = place(wanted, std::nullopt, {node(1, 3), node(2, 1)});
   ASSERT_TRUE(shares);
-  for (const Share& share : *shares) EXPECT_EQ(share.memory_bytes, share.cores * 250u);
+  for (const Share& share : *shares) EXPECT_EQ(share.memory_bytes, share.workers * 250u);
 }
 
 TEST(Placement, FitsExactlyWhenTheMemoryDoesNotDivideByTheCores) {
@@ -142,6 +142,31 @@ TEST(Placement, SplitsAPartThatNoExecutorHolds) {
   expect_sound(wanted, free, *shares);
 }
 
+TEST(Placement, SplitsNoWorker) {
+  LeaseRequest wanted = ask(1, 1, 0, Placement::kPack);
+  wanted.cores_per_worker = 4;
+  const std::vector<Capacity> free = {node(1, 3), node(2, 3), node(3, 3)};
+  EXPECT_FALSE(place(wanted, std::nullopt, free));
+  wanted.cores = 3;
+  wanted.cores_per_worker = 2;
+  const auto shares = place(wanted, std::nullopt, free);
+  ASSERT_TRUE(shares);
+  EXPECT_EQ(nodes_of(*shares).size(), 3u) << "the third core of each node is of no use";
+  wanted.cores = 4;
+  EXPECT_FALSE(place(wanted, std::nullopt, free));
+}
+
+TEST(Placement, GivesAWorkerNoCoreTwice) {
+  LeaseRequest wanted = ask(2, 1, 0, Placement::kNear);
+  wanted.cores_per_worker = 3;
+  std::vector<Capacity> free = {node(1, 16), node(2, 6)};
+  free[0].widest_worker = 2;  // each of two cores, eight times
+  free[1].widest_worker = 6;
+  const auto shares = place(wanted, NodeNumber{1}, free);
+  ASSERT_TRUE(shares);
+  EXPECT_EQ(nodes_of(*shares), std::set<NodeNumber>{NodeNumber{2}});
+}
+
 TEST(Placement, RefusesNothingThatFitsAndOversellsNothing) {
   std::mt19937 random(20240517);
   const auto pick = [&random](unsigned low, unsigned high) {
@@ -149,20 +174,21 @@ TEST(Placement, RefusesNothingThatFitsAndOversellsNothing) {
   };
   for (int round = 0; round < 20000; ++round) {
     std::vector<Capacity> free;
-    std::uint64_t cores = 0;
+    std::uint64_t workers = 0;
     for (unsigned i = 0, count = pick(0, 6); i < count; ++i) {
       free.push_back(node(i + 1, pick(0, 9), pick(0, 5000)));
-      cores += free.back().cores;
     }
     LeaseRequest wanted =
         ask(pick(1, 6), pick(1, 6), pick(0, 3) * pick(0, 700), static_cast<Placement>(pick(0, 2)));
+    wanted.cores_per_worker = pick(1, 3);
+    for (const Capacity& capacity : free) workers += capacity.cores / wanted.cores_per_worker;
     std::optional<NodeNumber> own_node;
     if (pick(0, 1) == 1) own_node = NodeNumber{pick(1, 7)};
     const auto shares = place(wanted, own_node, free);
     if (shares) {
       expect_sound(wanted, free, *shares);
     } else if (wanted.memory_bytes == 0) {
-      ASSERT_LT(cores, std::uint64_t{wanted.cores} * wanted.parts) << "round " << round;
+      ASSERT_LT(workers, std::uint64_t{wanted.cores} * wanted.parts) << "round " << round;
     }
     if (HasFatalFailure()) FAIL() << "in round " << round;
   }

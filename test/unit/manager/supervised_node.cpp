@@ -64,7 +64,7 @@ void SupervisedNode::advance(std::chrono::milliseconds time) {
 GrantTerms SupervisedNode::terms() {
   GrantTerms terms;
   terms.key = {LeaseId{17}, 0, NodeNumber{}};
-  terms.cores = 1;
+  terms.workers = 1;
   terms.memory_bytes = std::uint64_t{64} << 20;
   terms.arena_bytes = std::uint64_t{1} << 20;
   terms.hot_timeout_ms = 0;

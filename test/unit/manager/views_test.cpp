@@ -14,6 +14,7 @@ TEST(Views, NodesAsJson) {
   info.node_id = "boot/c1";
   info.cores = 8;
   info.free_cores = 3;
+  info.widest_worker = 4;
   info.memory_bytes = 1024;
   info.free_memory_bytes = 512;
   info.cpuset = "0-7";
@@ -27,6 +28,7 @@ TEST(Views, NodesAsJson) {
                              {"state", "draining"},
                              {"cores", 8},
                              {"free_cores", 3},
+                             {"widest_worker", 4},
                              {"memory_bytes", 1024},
                              {"free_memory_bytes", 512},
                              {"cpuset", "0-7"},

@@ -35,6 +35,16 @@ TEST_F(TopologyFile, ListsCoresWithTheirThreads) {
   EXPECT_GT(topology.total_memory_bytes(), 0u);
 }
 
+TEST_F(TopologyFile, TellsCoresThatShareTheirLastCache) {
+  const Topology two = saved_and_loaded("numa:1 l3:2 core:2 pu:1");
+  EXPECT_EQ(two.cores()[0].cache, two.cores()[1].cache);
+  EXPECT_NE(two.cores()[1].cache, two.cores()[2].cache);
+  EXPECT_EQ(two.cores()[2].numa_node, two.cores()[1].numa_node);
+  const Topology none = saved_and_loaded("numa:2 core:2 pu:1");
+  EXPECT_EQ(none.cores()[0].cache, none.cores()[1].cache);
+  EXPECT_NE(none.cores()[1].cache, none.cores()[2].cache);
+}
+
 TEST_F(TopologyFile, RestrictsByListAndByMask) {
   for (const char* text : {"0,4-7", "0x000000f1"}) {
     Topology topology = saved_and_loaded("package:2 core:4 pu:2");

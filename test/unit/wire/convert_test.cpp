@@ -23,6 +23,7 @@ sublet::Grant sample_grant() {
   grant.lease_id = 12345678901234;
   grant.part = 3;
   grant.cores = 2;
+  grant.cores_per_worker = 8;
   grant.slots = 64;
   grant.arena_bytes = 1u << 30;
   grant.node_name = "c1";
@@ -42,6 +43,7 @@ TEST(Convert, GrantComesBackAsItWas) {
   EXPECT_EQ(back->lease_id, grant.lease_id);
   EXPECT_EQ(back->part, grant.part);
   EXPECT_EQ(back->cores, grant.cores);
+  EXPECT_EQ(back->cores_per_worker, grant.cores_per_worker);
   EXPECT_EQ(back->slots, grant.slots);
   EXPECT_EQ(back->arena_bytes, grant.arena_bytes);
   EXPECT_EQ(back->node_name, grant.node_name);
@@ -62,6 +64,8 @@ TEST(Convert, RefusesAGrantThatBreaksALimit) {
   EXPECT_FALSE(refused([](Grant::Builder) {}));
   EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setCores(0); }));
   EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setCores(kMaxWorkersPerExecutor + 1); }));
+  EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setCoresPerWorker(0); }));
+  EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setCoresPerWorker(kMaxCoresPerPart); }));
   EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setPart(kMaxParts); }));
   EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setSlots(0); }));
   EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setSlots(3); }));
@@ -88,6 +92,7 @@ TEST(Convert, LeaseRequestComesBackAsItWas) {
   Message<LeaseRequest> message;
   sublet::LeaseRequest request;
   request.cores = 4;
+  request.cores_per_worker = 16;
   request.parts = 8;
   request.memory_bytes = 123456;
   request.duration = std::chrono::seconds(77);
@@ -98,6 +103,7 @@ TEST(Convert, LeaseRequestComesBackAsItWas) {
   const auto back = read(message.reader());
   ASSERT_TRUE(back) << back.error().what();
   EXPECT_EQ(back->cores, 4u);
+  EXPECT_EQ(back->cores_per_worker, 16u);
   EXPECT_EQ(back->parts, 8u);
   EXPECT_EQ(back->memory_bytes, 123456u);
   EXPECT_EQ(back->duration, std::chrono::seconds(77));
@@ -119,6 +125,14 @@ TEST(Convert, RefusesALeaseRequestAndNamesTheField) {
   using Builder = LeaseRequest::Builder;
   EXPECT_TRUE(refused([](Builder request) { request.setCores(0); }, "cores"));
   EXPECT_TRUE(refused([](Builder request) { request.setCores(kMaxCoresPerPart + 1); }, "cores"));
+  EXPECT_TRUE(refused([](Builder request) { request.setCoresPerWorker(0); }, "per worker is 0"));
+  EXPECT_TRUE(refused([](Builder request) { request.setCoresPerWorker(~0u); }, "per worker"));
+  EXPECT_TRUE(refused(
+      [](Builder request) {
+        request.setCores(kMaxCoresPerPart);
+        request.setCoresPerWorker(2);
+      },
+      "8192 cores"));
   EXPECT_TRUE(refused([](Builder request) { request.setParts(0); }, "parts"));
   EXPECT_TRUE(refused([](Builder request) { request.setParts(kMaxParts + 1); }, "parts"));
   EXPECT_TRUE(refused([](Builder request) { request.setMemoryBytes(~0ull); }, "memory"));
@@ -128,6 +142,16 @@ TEST(Convert, RefusesALeaseRequestAndNamesTheField) {
   EXPECT_TRUE(refused([](Builder request) { request.setSlots(24); }, "slots"));
   EXPECT_TRUE(refused([](Builder request) { request.setPlacement(static_cast<Placement>(9)); },
                       "placement"));
+}
+
+TEST(Convert, WhatKnowsNothingOfWideWorkersAsksForCores) {
+  Message<LeaseRequest> message;
+  write(message.builder(), sublet::LeaseRequest{}, "", "");
+  // A field at its default is no field on the wire.
+  message.builder().setCoresPerWorker(1);
+  EXPECT_EQ(read(message.reader()).value_or_throw().cores_per_worker, 1u);
+  EXPECT_EQ(Message<LeaseRequest>().reader().getCoresPerWorker(), 1u);
+  EXPECT_EQ(Message<Grant>().reader().getCoresPerWorker(), 1u);
 }
 
 TEST(Convert, ADurationThatOverflowsIsRefusedAndNotWrapped) {
