@@ -85,9 +85,9 @@ struct HelpText {
   std::string text;
 };
 
-using BenchOptions = std::variant<HelpText, LatencyOptions, ColdOptions, RateOptions,
-                                  BandwidthOptions, ConnectOptions, WideOptions,
-                                  SingleSourceOptions>;
+using BenchOptions =
+    std::variant<HelpText, LatencyOptions, ColdOptions, RateOptions, BandwidthOptions,
+                 ConnectOptions, WideOptions, SingleSourceOptions>;
 
 /// Reads the words after `sublet bench` and checks them, the cores against this process's own.
 /// kInvalid names the option, what was found and what is accepted.
