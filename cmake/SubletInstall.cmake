@@ -8,7 +8,7 @@
 #   share/sublet/mpi_source/  the same as sources, for other MPIs: find_package(Sublet COMPONENTS mpi_source)
 #   lib/libsublet_f08.a       Sublet::fortran;  lib/libsublet_mpi_f08.a  Sublet::mpi_fortran
 #   bin/sublet                the command
-#   libexec/sublet/           what it starts or loads: sublet-executor, the benchmarks' parts
+#   libexec/sublet/           what it starts or loads: sublet-executor with its libsublet_application.so, the benchmarks' parts
 #   share/sublet/slurm/       batch scripts for Slurm, which `sublet slurm template` prints as well
 #
 # Included last, when all targets are known. A target that this configuration leaves out is left out
@@ -123,6 +123,10 @@ endif()
 
 _sublet_install_program(sublet "${CMAKE_INSTALL_BINDIR}" "${_from_bin}")
 _sublet_install_program(sublet-executor "${SUBLET_INSTALL_LIBEXECDIR}" "${_from_libexec}")
+_sublet_install_program(sublet-bench-single-source "${SUBLET_INSTALL_LIBEXECDIR}" "${_from_libexec}")
+if(TARGET sublet_application)
+  install(TARGETS sublet_application LIBRARY DESTINATION "${SUBLET_INSTALL_LIBEXECDIR}")
+endif()
 _sublet_install_program(sublet-mpi-pingpong "${SUBLET_INSTALL_LIBEXECDIR}" "${_from_libexec}")
 
 foreach(_functions sublet_bench_functions sublet_bench_openmp_functions)

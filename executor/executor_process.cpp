@@ -1,8 +1,11 @@
+#include <base/system_text.hpp>
+#include <executor/become.hpp>
 #include <executor/executor_process.hpp>
 #include <executor/fatal.hpp>
 #include <executor/sandbox.hpp>
 #include <executor/watchdog.hpp>
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -51,11 +54,21 @@ ExecutorProcess::ExecutorProcess(ExecutorStart& start)
     : order_(start.order),
       functions_(start.functions),
       control_(start.control),
+      application_(start.application),
       states_(start.order.workers),
       watchdog_(states_) {}
 
 Result<std::unique_ptr<ExecutorProcess>> ExecutorProcess::start(ExecutorStart start) {
   std::unique_ptr<ExecutorProcess> process(new ExecutorProcess(start));
+  auto cores = read_cores(wire::text_of(start.order.cpusets));
+  if (!cores) return tl::unexpected<Error>(cores.error());
+  process->cores_ = std::move(*cores);
+  if (process->cores_.size() != start.order.workers) {
+    return fail(ErrorKind::kInvalid, "the order names cores for another number of workers");
+  }
+  if (start.application == nullptr) {
+    process->data_.reset(::fcntl(start.data.get(), F_DUPFD_CLOEXEC, 0));
+  }
   auto listener =
       transport::listen_on_this_node(std::move(start.data), listen_options(start.order));
   if (!listener) return tl::unexpected<Error>(listener.error());
@@ -64,14 +77,14 @@ Result<std::unique_ptr<ExecutorProcess>> ExecutorProcess::start(ExecutorStart st
                                             start.order.workers * sizeof(wire::WorkerCounters));
   if (!accounting) return tl::unexpected<Error>(accounting.error());
   process->accounting_ = std::move(*accounting);
-  auto started = process->start_workers(start);
+  auto started = process->start_workers();
   if (started) return process;
   // Threads of it may run: from here on it can only end with the process.
   (void)process.release();
   return tl::unexpected<Error>(started.error());
 }
 
-Result<void> ExecutorProcess::start_workers(const ExecutorStart& start) {
+Result<void> ExecutorProcess::start_workers() {
   const auto memory = WorkerMemory::make(
       order_.workers, order_.stack_bytes == 0 ? kWorkerStack : order_.stack_bytes);
   if (!memory) return tl::unexpected<Error>(memory.error());
@@ -86,14 +99,15 @@ Result<void> ExecutorProcess::start_workers(const ExecutorStart& start) {
     state.memory_bytes = order_.memory_bytes;
     state.index = i;
     Worker& worker = workers_.emplace_back(state);
-    if (auto started = worker.start(*memory, start.topology, start.cores[i]); !started) {
+    if (auto started = worker.start(*memory, cores_[i]); !started) {
       return started;
     }
   }
   return {};
 }
 
-void ExecutorProcess::run() {
+void ExecutorProcess::run(MemoryLimit limit) {
+  limit_ = limit;
   for (;;) {
     collect_poll_fds();
     ::poll(fds_.data(), fds_.size(), poll_timeout_ms());
@@ -175,6 +189,8 @@ void ExecutorProcess::read_control() {
     resume();
     return;
   }
+  if (message->type == wire::MessageType::kBecome) become(std::move(*message));
+  data_.reset();  // no program takes this one's place any more
   // Both may take long: a library's constructors, a network's set-up.
   const auto period = watchdog_period(functions_.shortest_timeout());
   // The first function with a timeout may be called, and this process stopped, before the next
@@ -200,6 +216,17 @@ bool ExecutorProcess::has_been_idle() {
   return idle_looks_ >= kIdleLooks;
 }
 
+void ExecutorProcess::become(wire::ReceivedMessage message) {
+  const auto order = message.as<wire::Become>();
+  if (!order || message.fds.size() != 2 || !data_.valid()) {
+    die_before_start("the order to run an application is malformed, or comes too late");
+  }
+  const Place place{
+      .order = order_, .control = control_, .data = data_.get(), .accounting = accounting_.fd()};
+  const Error why = run_application(*order, message.fds[0].get(), message.fds[1].get(), place);
+  die_before_start(why.what());
+}
+
 void ExecutorProcess::open_function(wire::ReceivedMessage message) {
   const auto open = message.as<wire::Open>();
   wire::Opened opened{};
@@ -217,11 +244,15 @@ void ExecutorProcess::open_function(wire::ReceivedMessage message) {
 Result<void> ExecutorProcess::load_function(const wire::Open& open, base::Fd memory) {
   const std::string name(wire::text_of(open.name));
   const std::string library(wire::text_of(open.library));
-  const auto function = libraries_.find(std::move(memory), open.sha256, library, name);
+  // No function runs before the first one is opened.
+  if (auto limited = limit_.enforce(); !limited) return limited;
+  const bool own = application_ != nullptr && application_->sha256() == open.sha256;
+  const auto function = own ? application_->find(name)
+                            : libraries_.find(std::move(memory), open.sha256, library, name);
   if (!function) return tl::unexpected<Error>(function.error());
   const auto timeout = std::min(open.timeout_ms, kLongestTimeoutMs);
-  return functions_.add(open.index, name, function->code, function->form,
-                        std::chrono::milliseconds(timeout), function->floats);
+  return functions_.add(open.index, own ? base::name_for_people(name) : name, function->code,
+                        function->form, std::chrono::milliseconds(timeout), function->floats);
 }
 
 void ExecutorProcess::answer_listen(const wire::ReceivedMessage& message) {

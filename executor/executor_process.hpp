@@ -3,11 +3,13 @@
 #include <base/fd.hpp>
 #include <base/shared_memory.hpp>
 #include <base/unforked_memory.hpp>
+#include <executor/application_functions.hpp>
 #include <executor/function_table.hpp>
 #include <executor/library_loader.hpp>
+#include <executor/pinning.hpp>
+#include <executor/sandbox.hpp>
 #include <executor/watchdog.hpp>
 #include <executor/worker.hpp>
-#include <topology/topology.hpp>
 #include <transport/any/any_listener.hpp>
 #include <wire/executor_packets.hpp>
 
@@ -25,12 +27,12 @@ namespace sublet::executor {
 /// What a new executor is made of. What it refers to lives as long as the process.
 struct ExecutorStart {
   const wire::Spawn& order;
-  const std::vector<topology::Cpuset>& cores;  ///< One per worker.
-  const topology::Topology& topology;
   FunctionTable& functions;  ///< Empty.
   int control;               ///< The caller's: it is what a failure is reported to.
   base::Fd data;             ///< Listening for clients on this node.
   base::Fd accounting;
+  /// When this process runs an application's program: its functions. Null: only libraries'.
+  const ApplicationFunctions* application = nullptr;
 };
 
 /// The main thread of an executor: listens to its manager, lets clients connect to workers, loads
@@ -44,8 +46,9 @@ class ExecutorProcess {
   static Result<std::unique_ptr<ExecutorProcess>> start(ExecutorStart start);
 
   /// Until the manager says stop or goes away, or has said drain and nothing is left to do; then
-  /// the process ends with status 0, after stop whatever its functions are doing.
-  [[noreturn]] void run();
+  /// the process ends with status 0, after stop whatever its functions are doing. `limit` is in
+  /// force from the first function on.
+  [[noreturn]] void run(MemoryLimit limit);
 
  private:
   struct Client {
@@ -55,7 +58,7 @@ class ExecutorProcess {
   };
 
   explicit ExecutorProcess(ExecutorStart& start);
-  Result<void> start_workers(const ExecutorStart& start);
+  Result<void> start_workers();
   [[nodiscard]] int poll_timeout_ms() const;
   void collect_poll_fds();
   void read_control();
@@ -69,6 +72,8 @@ class ExecutorProcess {
   [[noreturn]] void leave_drained();
   [[noreturn]] void leave_stopped();
   void resume();
+  /// Runs the client's own program in place of this one.
+  [[noreturn]] void become(wire::ReceivedMessage message);
   void open_function(wire::ReceivedMessage message);
   [[nodiscard]] Result<void> load_function(const wire::Open& open, base::Fd memory);
   /// Opens a network listener, or finds the one there is; its address.
@@ -79,6 +84,10 @@ class ExecutorProcess {
   FunctionTable& functions_;
   LibraryLoader libraries_;
   const int control_;
+  const ApplicationFunctions* const application_;
+  base::Fd data_;  ///< For a program that takes this one's place, until something is opened.
+  std::vector<Cores> cores_;
+  MemoryLimit limit_;
   base::SharedMemory accounting_;
   std::vector<std::unique_ptr<transport::AnyListener>> listeners_;
   /// A child that a function has made, however, finds no call in them: the call is its parent's.

@@ -90,13 +90,21 @@ Result<void> change_identity(std::uint32_t uid, std::uint32_t gid) {
   return {};
 }
 
-Result<void> limit_memory(std::uint64_t bytes) {
+Result<MemoryLimit> MemoryLimit::above_now(std::uint64_t bytes) {
+  MemoryLimit limit;
+  if (bytes == 0) return limit;
   const auto pages = data_pages();
   if (!pages) return tl::unexpected<Error>(pages.error());
   const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   const std::uint64_t now = *pages * page;
-  const rlim_t most = bytes > RLIM_INFINITY - now ? RLIM_INFINITY : now + bytes;
-  const rlimit limit{most, most};
+  limit.most_bytes_ = bytes > RLIM_INFINITY - now ? RLIM_INFINITY : now + bytes;
+  return limit;
+}
+
+Result<void> MemoryLimit::enforce() {
+  if (most_bytes_ == 0) return {};
+  const rlimit limit{most_bytes_, most_bytes_};
+  most_bytes_ = 0;
   if (::setrlimit(RLIMIT_DATA, &limit) != 0) {
     return system_error(ErrorKind::kInternal, "limiting the memory of an executor");
   }

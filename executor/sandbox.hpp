@@ -28,8 +28,20 @@ void allow_locked_memory(std::uint64_t bytes) noexcept;
 /// Becomes this user and group, for good. kKeepId leaves an id as it is.
 Result<void> change_identity(std::uint32_t uid, std::uint32_t gid);
 
-/// Lets the private writable memory of this process grow by `bytes` from what it is now.
-Result<void> limit_memory(std::uint64_t bytes);
+/// How far the private writable memory of this process may grow from what it was when this was
+/// made. In force from enforce() on: what takes this process's place meanwhile has its own.
+class MemoryLimit {
+ public:
+  /// None.
+  MemoryLimit() = default;
+  /// 0 bytes: none.
+  static Result<MemoryLimit> above_now(std::uint64_t bytes);
+  /// Idempotent.
+  Result<void> enforce();
+
+ private:
+  std::uint64_t most_bytes_ = 0;  ///< 0: none, or in force already.
+};
 
 /// Asks the kernel to take an executor before the job it shares the node with. Best effort.
 void prefer_for_out_of_memory_kill() noexcept;

@@ -1,6 +1,5 @@
 #include <base/system_text.hpp>
 #include <executor/fatal.hpp>
-#include <executor/pinning.hpp>
 #include <executor/worker.hpp>
 #include <executor/worker_datapath.hpp>
 
@@ -13,13 +12,11 @@
 
 namespace sublet::executor {
 
-Result<void> Worker::start(const WorkerMemory& memory, const topology::Topology& topology,
-                           const topology::Cpuset& cores) {
+Result<void> Worker::start(const WorkerMemory& memory, const Cores& cores) {
   state_.stack = memory.stack(state_.index);
   state_.stack_guard = memory.stack_guard();
   state_.scratch = memory.scratch(state_.index);
   handler_stack_ = memory.handler_stack(state_.index);
-  topology_ = &topology;
   cores_ = &cores;
   pthread_attr_t attributes;
   ::pthread_attr_init(&attributes);
@@ -61,7 +58,7 @@ void Worker::run() noexcept {
   ::sigaltstack(&stack, nullptr);
   state_.thread.store(::gettid(), std::memory_order_relaxed);
   set_this_worker(&state_);
-  pin_this_thread(*topology_, *cores_);
+  pin_this_thread(*cores_);
   for (;;) {
     const transport::AnyServerChannel channel = next_channel();
     std::visit(

@@ -1,9 +1,9 @@
 #pragma once
 
+#include <executor/pinning.hpp>
 #include <executor/worker_memory.hpp>
 #include <executor/worker_state.hpp>
 #include <sublet/result.hpp>
-#include <topology/topology.hpp>
 #include <transport/any/any_listener.hpp>
 
 #include <condition_variable>
@@ -23,8 +23,7 @@ class Worker {
 
   /// Starts the thread on its own stack. The thread binds itself to `cores`, which outlive it,
   /// before it serves anybody; if it cannot, the process ends with a report.
-  Result<void> start(const WorkerMemory& memory, const topology::Topology& topology,
-                     const topology::Cpuset& cores);
+  Result<void> start(const WorkerMemory& memory, const Cores& cores);
 
   /// Hands over a channel. One that the worker has not begun to serve is replaced: its client is
   /// gone.
@@ -37,8 +36,7 @@ class Worker {
 
   WorkerState& state_;
   std::byte* handler_stack_ = nullptr;
-  const topology::Topology* topology_ = nullptr;
-  const topology::Cpuset* cores_ = nullptr;
+  const Cores* cores_ = nullptr;
   std::mutex mutex_;
   std::condition_variable arrived_;
   transport::AnyServerChannel next_;

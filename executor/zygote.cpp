@@ -210,7 +210,7 @@ Result<pid_t> Zygote::fork_executor(const wire::Spawn& order,
 }
 
 /// Where functions run, before there is any thread but this one.
-void Zygote::settle(const wire::Spawn& order, const std::vector<topology::Cpuset>& cores) const {
+void Zygote::settle(const wire::Spawn& order, const std::vector<topology::Cpuset>& cores) {
   // What functions start and leave belongs to this executor, and to the zygote once it has died.
   ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   if (order.uid != kKeepId || order.gid != kKeepId) enter_usable_directory();
@@ -220,7 +220,9 @@ void Zygote::settle(const wire::Spawn& order, const std::vector<topology::Cpuset
   count_own_processors();
   // Libraries are loaded on this thread: what they count, and what they start, are the lease's
   // cores.
-  pin_this_thread(topology_, all);
+  if (const auto list = read_cores(all.to_list()); list && !list->empty()) {
+    pin_this_thread(list->front());
+  }
 }
 
 void Zygote::become_executor(const wire::Spawn& order, const std::vector<topology::Cpuset>& cores,
@@ -247,25 +249,19 @@ void Zygote::become_executor(const wire::Spawn& order, const std::vector<topolog
   if (order.hot_timeout_ms != 0) base::register_asymmetric_fence();
 
   auto process = ExecutorProcess::start({.order = order,
-                                         .cores = cores,
-                                         .topology = topology_,
                                          .functions = *functions_,
                                          .control = control,
                                          .data = std::move(fds[1]),
                                          .accounting = std::move(fds[2])});
   if (!process) die_before_start(process.error().what());
   (void)wire::send_message(control, wire::MessageType::kReady, wire::Ready{order.workers});
-  // While the news travels; no function runs before run() opens one. What the executor itself has
-  // by now is not the lease's.
-  if (order.memory_bytes != 0) {
-    if (auto limited = limit_memory(order.memory_bytes); !limited) {
-      die_before_start(limited.error().what());
-    }
-  }
+  // While the news travels. What the executor itself has by now is not the lease's.
+  const auto limit = MemoryLimit::above_now(order.memory_bytes);
+  if (!limit) die_before_start(limit.error().what());
   prefer_for_out_of_memory_kill();
   const std::string name = "sublet-" + std::to_string(order.lease_id);
   ::prctl(PR_SET_NAME, name.c_str(), 0, 0, 0);
-  (*process)->run();
+  (*process)->run(*limit);
 }
 
 void Zygote::reap() {

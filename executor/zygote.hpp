@@ -40,7 +40,7 @@ class Zygote {
   [[nodiscard]] Result<pid_t> fork_executor(const wire::Spawn& order,
                                             const std::vector<topology::Cpuset>& cores,
                                             std::vector<base::Fd> fds);
-  void settle(const wire::Spawn& order, const std::vector<topology::Cpuset>& cores) const;
+  static void settle(const wire::Spawn& order, const std::vector<topology::Cpuset>& cores);
   [[noreturn]] void become_executor(const wire::Spawn& order,
                                     const std::vector<topology::Cpuset>& cores,
                                     std::vector<base::Fd> fds, pid_t zygote);

@@ -99,6 +99,10 @@ Result<void> check_library(std::span<const std::byte> bytes) {
   return {};
 }
 
+Result<void> check_program(std::span<const std::byte> bytes) {
+  return ElfImage::check_program(bytes);
+}
+
 Result<LibraryNeeds> library_needs(std::span<const std::byte> bytes) {
   auto image = ElfImage::open(bytes);
   if (!image) return tl::unexpected<Error>(image.error());

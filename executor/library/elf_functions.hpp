@@ -50,6 +50,9 @@ std::optional<sublet_function_info> hidden_description(std::span<const std::byte
 /// them (STB_GNU_UNIQUE: static data of templates and inline functions).
 std::vector<std::size_t> unique_symbols(std::span<const std::byte> bytes);
 
+/// kInvalid unless `bytes` begins as a program for this machine that a dynamic linker loads.
+Result<void> check_program(std::span<const std::byte> bytes);
+
 /// kInvalid, as above, unless `bytes` begins as a shared object for this machine does.
 Result<void> check_library(std::span<const std::byte> bytes);
 

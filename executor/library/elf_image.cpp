@@ -123,6 +123,24 @@ Result<ElfImage> ElfImage::open(std::span<const std::byte> bytes) {
   return image;
 }
 
+Result<void> ElfImage::check_program(std::span<const std::byte> bytes) {
+  if (auto identity = check_identity(bytes); !identity) {
+    return bad(std::string("the application cannot be run: ") + identity.error().what());
+  }
+  ElfImage image(bytes);
+  const auto header = read<Elf64_Ehdr>(bytes, 0);
+  if (!header || (header->e_type != ET_EXEC && header->e_type != ET_DYN)) {
+    return bad("the application cannot be run: it is no executable program");
+  }
+  if (auto read = image.read_program_headers(*header); !read) return read;
+  if (!image.has_interpreter_) {
+    return bad(
+        "the application cannot be run: it is linked statically, so that executors cannot take its "
+        "main()'s place; link it dynamically");
+  }
+  return {};
+}
+
 Result<void> ElfImage::read_program_headers(const Elf64_Ehdr& header) {
   if (header.e_phnum == 0 || header.e_phentsize != sizeof(Elf64_Phdr) ||
       header.e_phnum > kMaxSegments) {
@@ -134,6 +152,7 @@ Result<void> ElfImage::read_program_headers(const Elf64_Ehdr& header) {
                              ? std::nullopt
                              : read<Elf64_Phdr>(bytes_, header.e_phoff + within);
     if (!segment) return bad(cut_text(bytes_.size(), "program headers"));
+    if (segment->p_type == PT_INTERP) has_interpreter_ = true;
     const bool used = segment->p_type == PT_LOAD || segment->p_type == PT_DYNAMIC;
     if (!used) continue;
     if (segment->p_offset > bytes_.size() ||

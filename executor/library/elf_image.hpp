@@ -37,6 +37,9 @@ class ElfImage {
   /// Checks the header and the program headers.
   static Result<ElfImage> open(std::span<const std::byte> bytes);
 
+  /// Of a program: its machine, and that it names its dynamic linker.
+  static Result<void> check_program(std::span<const std::byte> bytes);
+
   /// Finds the symbols. A library without any has none: no error.
   Result<void> find_symbols();
 
@@ -95,6 +98,7 @@ class ElfImage {
   std::span<const std::byte> symbols_;
   std::span<const std::byte> strings_;
   std::uint64_t symbol_count_ = 0;
+  bool has_interpreter_ = false;
   std::vector<std::string> needed_;
   std::string run_path_;
 };

@@ -1,9 +1,12 @@
 #include <base/log.hpp>
+#include <base/shared_memory.hpp>
 #include <common/peer.hpp>
 #include <executor_manager/claim_server.hpp>
 #include <executor_manager/executor_manager.hpp>
 #include <sublet/version.hpp>
 #include <wire/convert.hpp>
+
+#include <utility>
 
 namespace sublet::manager {
 namespace {
@@ -11,12 +14,33 @@ namespace {
 /// More than there are.
 constexpr std::size_t kMaxTransports = 8;
 
+Result<std::vector<std::string>> read_transports(capnp::List<capnp::Text>::Reader from) {
+  if (from.size() > kMaxTransports) {
+    return fail(ErrorKind::kInvalid, std::to_string(from.size()) +
+                                         " transports are asked for; allowed are " +
+                                         std::to_string(kMaxTransports));
+  }
+  std::vector<std::string> transports;
+  for (const auto name : from) {
+    if (name.size() >= wire::kMaxTransportName) {
+      return fail(ErrorKind::kInvalid, "a transport's name has " + std::to_string(name.size()) +
+                                           " bytes; allowed are " +
+                                           std::to_string(wire::kMaxTransportName - 1));
+    }
+    transports.push_back(wire::to_string(name));
+  }
+  return transports;
+}
+
 /// Holds one claimed grant for a client: the grant ends when the client drops it or dies.
 class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
  public:
   ClaimedLeaseServer(ExecutorManager& node, kj::Own<HeldGrant> grant,
                      const std::shared_ptr<Peer>& peer)
-      : node_(node), grant_(kj::mv(grant)), place_(hold_place(peer)) {}
+      : node_(node),
+        grant_(kj::mv(grant)),
+        local_host_(peer == nullptr ? "" : peer->local_host()),
+        place_(hold_place(peer)) {}
   ~ClaimedLeaseServer() noexcept(false) { grant_->end("its client released it or ended", false); }
   KJ_DISALLOW_COPY(ClaimedLeaseServer);
 
@@ -43,7 +67,9 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
   kj::Promise<void> install(InstallContext context) override {
     // Read where it lies, in the message, which lives as long as the promise.
     return node_.libraries()
-        .install(wire::to_bytes(context.getParams().getContent()))
+        .install(wire::to_bytes(context.getParams().getContent()),
+                 context.getParams().getProgram() ? LibraryCache::Content::kProgram
+                                                  : LibraryCache::Content::kLibrary)
         .then([context](Result<Sha256> sha256) mutable {
           context.releaseParams();
           if (sha256) {
@@ -51,6 +77,31 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
           } else {
             wire::write(context.getResults().initFailure(), sha256.error());
           }
+        });
+  }
+
+  kj::Promise<void> become(BecomeContext context) override {
+    const auto params = context.getParams();
+    auto transports = read_transports(params.getTransports());
+    auto application = read_application(params);
+    if (!transports || !application) {
+      wire::write(context.getResults().initFailure(),
+                  transports ? application.error() : transports.error());
+      return kj::READY_NOW;
+    }
+    if (!application->program) {
+      context.getResults().setMissing(true);
+      return kj::READY_NOW;
+    }
+    if (auto became = grant_->executors().become(std::move(*application)); !became) {
+      wire::write(context.getResults().initFailure(), became.error());
+      return kj::READY_NOW;
+    }
+    context.releaseParams();
+    return grant_->executors()
+        .open_transports(std::move(*transports), local_host_)
+        .then([this, context]() mutable {
+          grant_->executors().write_endpoint(context.getResults().initEndpoint());
         });
   }
 
@@ -87,6 +138,26 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
   }
 
  private:
+  /// Without a program when the cache does not have it.
+  Result<Application> read_application(wire::ClaimedLease::BecomeParams::Reader params) {
+    const auto text = params.getSurroundings();
+    const auto sha256 = params.getSha256();
+    if (sha256.size() != wire::kSha256Bytes || text.size() > wire::kMaxSurroundings) {
+      return fail(ErrorKind::kInvalid, "an application is described by a SHA-256 of 32 bytes and " +
+                                           std::to_string(wire::kMaxSurroundings) +
+                                           " bytes of text at most");
+    }
+    Application application;
+    wire::set_text(application.order.name, wire::to_string(params.getName()));
+    std::copy(sha256.begin(), sha256.end(), application.order.sha256.begin());
+    application.program = node_.libraries().find(application.order.sha256);
+    auto surroundings = base::SharedMemory::sealed_copy(
+        "sublet-surroundings", std::as_bytes(std::span(text.begin(), text.size())));
+    if (!surroundings) return tl::unexpected<Error>(surroundings.error());
+    application.surroundings = std::make_shared<base::Fd>(std::move(*surroundings));
+    return application;
+  }
+
   Result<ExecutorSupervisor::FunctionRequest> read_open(
       wire::ClaimedLease::OpenParams::Reader params) {
     if (params.getIndex() >= wire::kMaxFunctions) {
@@ -108,12 +179,17 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
     wire::set_text(request.open.name, wire::to_string(params.getName()));
     wire::set_text(request.open.library, wire::to_string(params.getLibraryName()));
     std::copy(params.getSha256().begin(), params.getSha256().end(), request.open.sha256.begin());
-    request.library = node_.libraries().find(request.open.sha256);
+    // An application's own functions: its program runs, whether the cache still has it or not.
+    wire::Become own{};
+    own.sha256 = request.open.sha256;
+    request.library = grant_->executors().program(own);
+    if (!request.library) request.library = node_.libraries().find(request.open.sha256);
     return request;
   }
 
   ExecutorManager& node_;
   kj::Own<HeldGrant> grant_;
+  std::string local_host_;  ///< The address of this node that the client uses.
   std::shared_ptr<void> place_;
 };
 
@@ -160,24 +236,6 @@ class ClaimServer final : public wire::ExecutorManager::Server {
   }
 
  private:
-  static Result<std::vector<std::string>> read_transports(capnp::List<capnp::Text>::Reader from) {
-    if (from.size() > kMaxTransports) {
-      return fail(ErrorKind::kInvalid, std::to_string(from.size()) +
-                                           " transports are asked for; allowed are " +
-                                           std::to_string(kMaxTransports));
-    }
-    std::vector<std::string> transports;
-    for (const auto name : from) {
-      if (name.size() >= wire::kMaxTransportName) {
-        return fail(ErrorKind::kInvalid, "a transport's name has " + std::to_string(name.size()) +
-                                             " bytes; allowed are " +
-                                             std::to_string(wire::kMaxTransportName - 1));
-      }
-      transports.push_back(wire::to_string(name));
-    }
-    return transports;
-  }
-
   ExecutorManager& node_;
   std::shared_ptr<Peer> peer_;  ///< Null for a client in this process.
 };

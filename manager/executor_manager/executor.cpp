@@ -179,6 +179,18 @@ kj::Promise<void> Executor::watch_memory() {
   });
 }
 
+Result<void> Executor::become(const Application& application) {
+  if (over_) return fail(ErrorKind::kDisconnected, "the executor has ended");
+  const int fds[] = {application.program->get(), application.surroundings->get()};
+  auto sent = control_->send(wire::MessageType::kBecome, application.order, fds);
+  if (!sent) return sent;
+  becoming_ = wire::text_of(application.order.name);
+  tasks_.add(wire::after_running(services_.timer, wire::kExecutorStart).then([this] {
+    if (!becoming_.empty()) abandon("it did not become an executor in time");
+  }));
+  return {};
+}
+
 kj::Promise<Result<void>> Executor::open(const wire::Open& open, int library) {
   if (over_) return Result<void>(fail(ErrorKind::kDisconnected, "the executor has ended"));
   if (auto sent = control_->send(wire::MessageType::kOpen, open, {&library, 1}); !sent) {
@@ -210,6 +222,8 @@ void Executor::receive(const wire::ReceivedMessage& message) {
   if (message.type == wire::MessageType::kReady) {
     ready_to_serve_ = true;
     ready_fulfiller_->fulfill();
+  } else if (message.type == wire::MessageType::kBecame) {
+    becoming_.clear();
   } else if (message.type == wire::MessageType::kOpened) {
     const auto opened = message.as<wire::Opened>();
     if (!opened || opens_.empty() || opens_.front().index != opened->index) return;
@@ -249,6 +263,7 @@ void Executor::end(std::string fate) {
   } else if (!dying_words_.empty()) {
     fate = dying_words_;
   }
+  if (!becoming_.empty()) fate = "running the application '" + becoming_ + "' failed: " + fate;
   over_ = true;
   pid_ = -1;
   limit_.reset();

@@ -29,6 +29,13 @@ struct ExecutorOrder {
   std::uint64_t cgroup_bytes = 0;
 };
 
+/// The client's own program, for executors to run in their place.
+struct Application {
+  wire::Become order{};
+  std::shared_ptr<base::Fd> program;       ///< Sealed memory.
+  std::shared_ptr<base::Fd> surroundings;  ///< The same; application_text.hpp.
+};
+
 /// Where an executor may listen for network connections; each transport takes what suits it.
 struct ListenPlaces {
   std::string host;            ///< Of this node; empty: all addresses.
@@ -63,6 +70,10 @@ class Executor : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
 
   /// Resolves once it takes connections and opens, or has ended.
   kj::Promise<void> ready() { return ready_.addBranch(); }
+
+  /// Lets it run that program in its place: before anything is opened. What is ordered next waits
+  /// for that.
+  Result<void> become(const Application& application);
 
   /// Loads a function. kDisconnected when the executor ends meanwhile.
   kj::Promise<Result<void>> open(const wire::Open& open, int library);
@@ -119,6 +130,7 @@ class Executor : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   bool killed_ = false;
   bool over_ = false;
   std::string dying_words_;
+  std::string becoming_;  ///< The application that it is about to run; empty: none.
   struct PendingOpen {
     std::uint16_t index;
     kj::Own<kj::PromiseFulfiller<Result<void>>> fulfiller;

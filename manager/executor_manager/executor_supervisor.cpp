@@ -97,6 +97,9 @@ Result<void> ExecutorSupervisor::start_executor() {
   const std::uint32_t generation = ++generation_;
   tasks_.add((*executor)->ended().then(
       [this, generation](ExecutorFate fate) { executor_ended(generation, std::move(fate)); }));
+  if (application_.program) {
+    if (auto asked = (*executor)->become(application_); !asked) (*executor)->drop();
+  }
   executor_ = kj::mv(*executor);
   tasks_.add(bring_up(generation));
   return {};
@@ -254,6 +257,23 @@ void ExecutorSupervisor::write_endpoint(wire::Endpoint::Builder to) const {
 }
 
 // ---- its functions ----
+
+Result<void> ExecutorSupervisor::become(Application application) {
+  if (application_.program || !functions_.empty()) {
+    return fail(ErrorKind::kInvalid,
+                "the lease runs an application, or has functions open, already");
+  }
+  if (over()) return fail(ErrorKind::kDisconnected, reason_);
+  application_ = std::move(application);
+  KJ_IF_MAYBE (executor, executor_) {
+    return (*executor)->become(application_);
+  }
+  return fail(ErrorKind::kDisconnected, "no executor runs");
+}
+
+std::shared_ptr<base::Fd> ExecutorSupervisor::program(const wire::Become& like) const {
+  return application_.order.sha256 == like.sha256 ? application_.program : nullptr;
+}
 
 kj::Promise<void> ExecutorSupervisor::open_again(kj::Own<Executor> executor, std::size_t at) {
   if (at == functions_.size()) return kj::READY_NOW;

@@ -55,6 +55,12 @@ class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
   kj::Promise<void> open_transports(std::vector<std::string> transports, std::string host);
   void write_endpoint(wire::Endpoint::Builder to) const;
 
+  /// From now on executors run this program; the one there is goes on as it. kInvalid when one does
+  /// already, or functions are open.
+  Result<void> become(Application application);
+  /// Null when no such program is run.
+  [[nodiscard]] std::shared_ptr<base::Fd> program(const wire::Become& like) const;
+
   struct FunctionRequest {
     wire::Open open{};
     std::shared_ptr<base::Fd> library;
@@ -128,6 +134,7 @@ class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
   std::string client_host_;
   Network network_;
   std::vector<FunctionRequest> functions_;
+  Application application_;  ///< Without a program: none.
   std::map<std::uint32_t, ExecutorFate> fates_;
   Usage past_usage_;                                          ///< Of executors that have ended.
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiting_;  ///< For any change.

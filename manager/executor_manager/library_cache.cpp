@@ -25,13 +25,15 @@ std::shared_ptr<base::Fd> LibraryCache::find(const Sha256& sha256) {
 /// comes to its end last.
 class LibraryCache::Examination {
  public:
-  explicit Examination(std::span<const std::byte> content) : content_(content) {}
+  Examination(std::span<const std::byte> content, Content kind) : content_(content), kind_(kind) {}
 
   /// On the cache's thread. Null when abandoned before it began or in the middle.
   std::unique_ptr<Result<Entry>> run() {
     const std::lock_guard lock(reading_);
     if (abandoned_) return nullptr;
-    if (auto usable = executor::check_library(content_); !usable) return failed(usable.error());
+    const auto usable = kind_ == Content::kLibrary ? executor::check_library(content_)
+                                                   : executor::check_program(content_);
+    if (!usable) return failed(usable.error());
     Entry entry{};
     if (!hash(entry.sha256)) return nullptr;
     auto memory = base::SharedMemory::sealed_copy("sublet-library", content_);
@@ -69,11 +71,13 @@ class LibraryCache::Examination {
   static constexpr std::size_t kPiece = std::size_t{1} << 20;
 
   const std::span<const std::byte> content_;
+  const Content kind_;
   std::atomic<bool> abandoned_{false};
   std::mutex reading_;  ///< Held by the thread while it reads the content.
 };
 
-kj::Promise<Result<Sha256>> LibraryCache::install(std::span<const std::byte> content) {
+kj::Promise<Result<Sha256>> LibraryCache::install(std::span<const std::byte> content,
+                                                  Content kind) {
   if (content.size() > wire::kMaxLibraryBytes) {
     return Result<Sha256>(
         fail(ErrorKind::kInvalid, "the library has " + std::to_string(content.size()) +
@@ -82,7 +86,7 @@ kj::Promise<Result<Sha256>> LibraryCache::install(std::span<const std::byte> con
   }
   using Examined = std::unique_ptr<Result<Entry>>;
   auto pair = kj::newPromiseAndCrossThreadFulfiller<Examined>();
-  auto examination = std::make_shared<Examination>(content);
+  auto examination = std::make_shared<Examination>(content, kind);
   // A std::function can be copied, a fulfiller cannot.
   auto fulfiller = std::make_shared<decltype(pair.fulfiller)>(kj::mv(pair.fulfiller));
   thread_->post([examination, fulfiller] {

@@ -37,10 +37,14 @@ class LibraryCache {
   /// Null when the content is not here.
   std::shared_ptr<base::Fd> find(const Sha256& sha256);
 
-  /// Computes the hash and keeps the content. kInvalid when it is too large or no library for this
-  /// node. `content` must stay where it is until the promise resolves or is dropped; dropping it
-  /// early waits for the piece that is being hashed.
-  kj::Promise<Result<Sha256>> install(std::span<const std::byte> content);
+  /// What a content has to be.
+  enum class Content : std::uint8_t { kLibrary, kProgram };
+
+  /// Computes the hash and keeps the content. kInvalid when it is too large or not for this node.
+  /// `content` must stay where it is until the promise resolves or is dropped; dropping it early
+  /// waits for the piece that is being hashed.
+  kj::Promise<Result<Sha256>> install(std::span<const std::byte> content,
+                                      Content kind = Content::kLibrary);
 
  private:
   struct Entry {

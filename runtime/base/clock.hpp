@@ -71,6 +71,8 @@ class TickRate {
 
   /// The process's rate. Thread-safe.
   static const TickRate& get();
+  /// What another process of this node has measured. Before the first get(), or without effect.
+  static void set(double ticks_per_ns);
 
   [[nodiscard]] double ticks_per_ns() const noexcept { return ticks_per_ns_; }
   /// The conversions saturate: what does not fit becomes the largest value, never a small one.

@@ -8,6 +8,7 @@
 #include "progress.hpp"
 #include "rate.hpp"
 #include "report.hpp"
+#include "single_source.hpp"
 #include "wide.hpp"
 
 #include <cstdio>
@@ -63,6 +64,10 @@ Result<ConnectReport> measure(const ConnectOptions& options, Progress& progress)
   return measure_connect(options, progress);
 }
 
+int run(const SingleSourceOptions&) {
+  return kExitFailed;  // another program measures
+}
+
 Result<WideReport> measure(const WideOptions& options, Progress& progress) {
   return measure_wide(options, progress);
 }
@@ -90,6 +95,9 @@ int bench_command(const std::vector<std::string>& words) {
     complain(options.error(), kExitUsage);
     std::fputs("Try 'sublet bench --help'.\n", stderr);
     return kExitUsage;
+  }
+  if (std::holds_alternative<SingleSourceOptions>(*options)) {
+    return complain(run_single_source(words), kExitFailed);
   }
   return std::visit([](const auto& chosen) { return run(chosen); }, *options);
 }

@@ -26,13 +26,18 @@ struct Times {
   std::array<std::uint64_t, kMaxForkExecs> ns{};  // 0: it could not be started
 };
 
-std::uint64_t time_one() {
+struct Program {
+  std::string path;
+  std::string argument;
+};
+
+std::uint64_t time_one(Program& program) {
   const base::Ticks start = base::ticks();
   const pid_t pid = ::fork();
   if (pid == 0) {
-    char name[] = "/bin/true";
-    char* const argv[] = {name, nullptr};
-    ::execv(name, argv);
+    char* const argv[] = {program.path.data(),
+                          program.argument.empty() ? nullptr : program.argument.data(), nullptr};
+    ::execv(argv[0], argv);
     ::_exit(127);
   }
   int status = 0;
@@ -40,13 +45,13 @@ std::uint64_t time_one() {
   return std::max<std::uint64_t>(base::TickRate::get().to_ns(base::ticks() - start), 1);
 }
 
-void serve_starts(base::HelperLink& benchmark) {
+void serve_starts(base::HelperLink& benchmark, Program program) {
   for (;;) {
     const auto count = benchmark.hear<std::uint32_t>(-1ms);
     if (!count) return;  // the benchmark is over
     Times times;
     times.count = std::min(*count, kMaxForkExecs);
-    for (std::uint32_t i = 0; i < times.count; ++i) times.ns[i] = time_one();
+    for (std::uint32_t i = 0; i < times.count; ++i) times.ns[i] = time_one(program);
     if (!benchmark.tell(times)) return;
   }
 }
@@ -54,7 +59,14 @@ void serve_starts(base::HelperLink& benchmark) {
 }  // namespace
 
 Result<ForkExecTimer> ForkExecTimer::start() {
-  auto helper = base::HelperProcess::start(serve_starts);
+  return start("/bin/true", "");
+}
+
+Result<ForkExecTimer> ForkExecTimer::start(const std::string& program,
+                                           const std::string& argument) {
+  auto helper = base::HelperProcess::start([&](base::HelperLink& link) {
+    serve_starts(link, Program{program, argument});
+  });
   if (!helper) return tl::unexpected<Error>(std::move(helper.error()));
   ForkExecTimer timer;
   timer.helper_ = std::move(*helper);
@@ -71,7 +83,7 @@ Result<std::vector<double>> ForkExecTimer::run(unsigned count) {
   const auto used = std::span(times->ns).first(wanted);
   if (std::find(used.begin(), used.end(), 0u) != used.end()) {
     return fail(ErrorKind::kUnsupported,
-                "timing fork+exec+wait, the baseline of a cold start: /bin/true could not be run "
+                "timing fork+exec+wait, the baseline of a cold start: the program could not be run "
                 "or failed");
   }
   return std::vector<double>(used.begin(), used.end());

@@ -123,6 +123,20 @@ std::string to_json(const ConnectReport& report) {
   return json.dump(2) + "\n";
 }
 
+std::string to_json(const SingleSourceReport& report) {
+  Json json = opening("single-source", report);
+  add_place(json, report);
+  json["rows"] = Json::array();
+  for (const SingleSourceRow& row : report.rows) {
+    json["rows"].push_back({{"form", row.form},
+                            {"p50_us", rounded(row.p50_us)},
+                            {row.baseline + "_p50_us", rounded(row.baseline_p50_us)},
+                            {"ratio_p50", rounded(row.ratio)},
+                            {"pairs", row.pairs}});
+  }
+  return json.dump(2) + "\n";
+}
+
 std::string to_json(const WideReport& report) {
   Json json = opening("wide", report);
   if (!report.manager.empty()) json["manager"] = report.manager;

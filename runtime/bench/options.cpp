@@ -278,6 +278,8 @@ void read_connect(Words& words, ConnectOptions& options) {
   });
 }
 
+void read_single_source(Words&, SingleSourceOptions&) {}
+
 }  // namespace
 
 const char* to_string(Mode mode) {
@@ -300,14 +302,16 @@ std::string bench_help() {
          "  rate      calls per second with several in flight: --windows LIST\n"
          "  bandwidth bytes per second of large inputs: --sizes LIST, --window N\n"
          "  connect   opening channels to many workers, together and one by one: --counts LIST\n"
-         "  wide      an OpenMP function on a worker of several cores: --cores N\n\n"
+         "  wide      an OpenMP function on a worker of several cores: --cores N\n"
+         "  single-source  functions of the program itself beside those of a library\n\n"
          "sublet bench BENCHMARK --help explains its options.\n";
 }
 
 Result<BenchOptions> parse_bench(const std::vector<std::string>& words) {
   if (words.empty()) {
     return fail(ErrorKind::kInvalid,
-                "name a benchmark: latency, cold, rate, bandwidth, connect or wide");
+                "name a benchmark: latency, cold, rate, bandwidth, connect, wide or "
+                "single-source");
   }
   const std::vector<std::string> arguments(words.begin() + 1, words.end());
   if (words[0] == "latency")
@@ -319,10 +323,13 @@ Result<BenchOptions> parse_bench(const std::vector<std::string>& words) {
   if (words[0] == "connect")
     return parse_as("connect", connect_description(), arguments, read_connect);
   if (words[0] == "wide") return parse_as("wide", wide_description(), arguments, read_wide);
+  if (words[0] == "single-source")
+    return parse_as("single-source", calls_description(), arguments, read_single_source);
   if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") return HelpText{bench_help()};
-  return fail(
-      ErrorKind::kInvalid,
-      "'" + words[0] + "' is none of the benchmarks latency, cold, rate, bandwidth, connect, wide");
+  return fail(ErrorKind::kInvalid,
+              "'" + words[0] +
+                  "' is none of the benchmarks latency, cold, rate, bandwidth, connect, wide, "
+                  "single-source");
 }
 
 }  // namespace sublet::bench

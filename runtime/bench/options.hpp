@@ -68,6 +68,11 @@ struct ConnectOptions : CommonOptions {
   std::uint64_t warmup = 2;
 };
 
+struct SingleSourceOptions : CommonOptions {
+  std::uint64_t iterations = 0;  ///< Pairs per row; 0: as many as each row wants.
+  std::uint64_t warmup = 0;      ///< Not used.
+};
+
 struct WideOptions : CommonOptions {
   std::uint32_t cores = 2;            ///< Of the wide worker.
   std::uint64_t options = 4'000'000;  ///< To be priced by a call: some 150 ms on one core.
@@ -80,8 +85,9 @@ struct HelpText {
   std::string text;
 };
 
-using BenchOptions = std::variant<HelpText, LatencyOptions, ColdOptions, RateOptions,
-                                  BandwidthOptions, ConnectOptions, WideOptions>;
+using BenchOptions =
+    std::variant<HelpText, LatencyOptions, ColdOptions, RateOptions, BandwidthOptions,
+                 ConnectOptions, WideOptions, SingleSourceOptions>;
 
 /// Reads the words after `sublet bench` and checks them, the cores against this process's own.
 /// kInvalid names the option, what was found and what is accepted.

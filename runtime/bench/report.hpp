@@ -5,6 +5,7 @@
 #include "connect.hpp"
 #include "latency.hpp"
 #include "rate.hpp"
+#include "single_source.hpp"
 #include "wide.hpp"
 #include <base/fd.hpp>
 #include <sublet/result.hpp>
@@ -20,6 +21,7 @@ namespace sublet::bench {
 [[nodiscard]] std::string to_table(const RateReport& report);
 [[nodiscard]] std::string to_table(const BandwidthReport& report);
 [[nodiscard]] std::string to_table(const ConnectReport& report);
+[[nodiscard]] std::string to_table(const SingleSourceReport& report);
 [[nodiscard]] std::string to_table(const WideReport& report);
 
 [[nodiscard]] std::string to_json(const LatencyReport& report);
@@ -27,6 +29,7 @@ namespace sublet::bench {
 [[nodiscard]] std::string to_json(const RateReport& report);
 [[nodiscard]] std::string to_json(const BandwidthReport& report);
 [[nodiscard]] std::string to_json(const ConnectReport& report);
+[[nodiscard]] std::string to_json(const SingleSourceReport& report);
 [[nodiscard]] std::string to_json(const WideReport& report);
 
 /// Cold starts in the form of the other latencies: fork+exec+wait is the raw exchange.

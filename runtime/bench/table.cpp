@@ -124,6 +124,17 @@ std::string to_table(const ConnectReport& report) {
   return text;
 }
 
+std::string to_table(const SingleSourceReport& report) {
+  std::string text = header("single-source: functions of the program itself", report);
+  text += "# beside: lambda and open, a library; cold, fork+exec+wait of the program\n";
+  add(text, "%-8s %12s %12s %7s %7s\n", "# Form", "p50 (us)", "beside (us)", "ratio", "pairs");
+  for (const SingleSourceRow& row : report.rows) {
+    add(text, "%-8s %12.3f %12.3f %7.3f %7zu\n", row.form.c_str(), row.p50_us, row.baseline_p50_us,
+        row.ratio, row.pairs);
+  }
+  return text;
+}
+
 std::string to_table(const WideReport& report) {
   std::string text = "# Sublet wide: an OpenMP function on a worker of " +
                      std::to_string(report.cores) + " cores and on one of one core\n";

@@ -5,7 +5,9 @@
 #include <client/lease_impl.hpp>
 #include <sublet/call.hpp>
 #include <sublet/lease.hpp>
+#include <sublet/single_source.hpp>
 
+#include <atomic>
 #include <utility>
 
 namespace sublet {
@@ -150,6 +152,11 @@ Lease Function::lease() const {
 
 // ---- Lease ----
 
+Lease::Lease(std::shared_ptr<client::LeaseImpl> impl) : impl_(std::move(impl)) {
+  static std::atomic<std::uint64_t> last{0};
+  serial_ = ++last;
+}
+
 std::uint64_t Lease::id() const {
   return impl_ ? impl_->id() : 0;
 }
@@ -203,6 +210,42 @@ Result<Usage> Lease::usage() {
 }
 void Lease::release() noexcept {
   if (impl_) impl_->release();
+}
+
+// ---- Functions of the program itself ----
+
+Result<Function> detail::SingleSource::open(Lease& lease, const sublet_function_record& record,
+                                            FunctionOptions options) {
+  if (!lease.impl_) return empty_lease("calling a function of this program");
+  auto index = client::guarded("opening a function of this program",
+                               [&] { return lease.impl_->open_own(record, options); });
+  if (!index) return tl::unexpected<Error>(index.error());
+  Function function(lease.impl_, *index);
+  function.idempotent_ = options.idempotent;
+  return function;
+}
+
+Reply detail::SingleSource::call(client::LeaseImpl& lease, std::uint16_t index, const void* in,
+                                 std::size_t in_size, void* out,
+                                 std::size_t out_capacity) noexcept {
+  return lease.workers().call(index, false, in, in_size, out, out_capacity);
+}
+
+Call detail::SingleSource::async(Function& function, const void* in, std::size_t in_size, void* out,
+                                 std::size_t out_capacity, bool by_reference) noexcept {
+  if (!function.lease_) return {};
+  return Call(function.lease_,
+              function.lease_->workers().async(function.index_, function.idempotent_, in, in_size,
+                                               out, out_capacity, by_reference));
+}
+
+bool detail::SingleSource::sees(const Lease& lease, const void* memory, std::size_t size) noexcept {
+  return lease.impl_ && lease.impl_->arena()->contains(memory, size) &&
+         lease.impl_->workers().all_see_arena();
+}
+
+std::string detail::SingleSource::last_error(client::LeaseImpl& lease) {
+  return lease.workers().last_error();
 }
 
 Error Lease::no_room(std::size_t count, std::size_t element_bytes) const {

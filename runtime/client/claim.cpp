@@ -101,48 +101,108 @@ kj::Promise<void> follow_executors(wire::ClaimedLease::Client lease, Grant grant
       });
 }
 
+using Networks = std::vector<transport::Kind>;
+
+template <class Request>
+void ask_for(Request& request, const Networks& networks) {
+  auto names = request.initTransports(static_cast<unsigned>(networks.size()));
+  for (unsigned i = 0; i < names.size(); ++i) names.set(i, to_string(networks[i]));
+}
+
+/// Lets the executor run our own program; where it takes connections then.
+kj::Promise<Result<transport::Endpoint>> become(wire::ClaimedLease::Client lease,
+                                                const Grant& grant, const std::string& host,
+                                                const Application& application, Networks networks,
+                                                bool may_install) {
+  auto request = lease.becomeRequest();
+  request.setSha256(wire::to_data(std::as_bytes(std::span(application.sha256))));
+  request.setName(application.name);
+  request.setSurroundings(application.surroundings);
+  ask_for(request, networks);
+  return request.send().then(
+      [=, &application](capnp::Response<wire::ClaimedLease::BecomeResults>&& results) mutable
+      -> kj::Promise<Result<transport::Endpoint>> {
+        if (auto failure = wire::failure_of(results)) {
+          return Result<transport::Endpoint>(tl::unexpected<Error>(*failure));
+        }
+        if (!results.getMissing()) {
+          return Result<transport::Endpoint>(read_endpoint(results.getEndpoint(), grant, host));
+        }
+        if (!may_install) {
+          return Result<transport::Endpoint>(fail(
+              ErrorKind::kInternal, "node " + grant.node_name + " forgot the application '" +
+                                        application.name + "' at once; is its cache too small?"));
+        }
+        auto install = lease.installRequest(
+            capnp::MessageSize{application.content.size() / sizeof(capnp::word) + 16, 1});
+        install.setContent(wire::to_data(application.content));
+        install.setProgram(true);
+        return install.send().then(
+            [=,
+             &application](capnp::Response<wire::ClaimedLease::InstallResults>&& installed) mutable
+            -> kj::Promise<Result<transport::Endpoint>> {
+              if (auto failure = wire::failure_of(installed)) {
+                return Result<transport::Endpoint>(tl::unexpected<Error>(*failure));
+              }
+              return become(lease, grant, host, application, networks, false);
+            });
+      });
+}
+
 kj::Promise<Result<Claimed>> claim_at(const Grant& grant, transport::Preference preference,
+                                      const Application* application,
                                       std::shared_ptr<LeaseEvents> events, Reached reached) {
   auto state = std::make_shared<NodeState>(std::move(events));
   auto request = reached.connection->bootstrap().castAs<wire::ExecutorManager>().claimRequest();
   request.setToken(wire::to_data(grant.token));
   request.setNotices(kj::heap<NoticeServer>(state));
-  std::vector<transport::Kind> networks;
+  Networks networks;
   std::copy_if(preference.kinds.begin(), preference.kinds.end(), std::back_inserter(networks),
                transport::reaches_other_nodes);
-  auto names = request.initTransports(static_cast<unsigned>(networks.size()));
-  for (unsigned i = 0; i < names.size(); ++i) names.set(i, to_string(networks[i]));
-  return request.send().then(
-      [grant, state, preference = std::move(preference), reached = kj::mv(reached)](
-          capnp::Response<wire::ExecutorManager::ClaimResults>&& results) mutable
-      -> Result<Claimed> {
-        if (auto failure = wire::failure_of(results)) return tl::unexpected<Error>(*failure);
-        if (results.getWorkers().size() != grant.cores) {
-          return fail(ErrorKind::kInternal, "the executor manager of " + grant.node_name + " has " +
-                                                std::to_string(results.getWorkers().size()) +
-                                                " workers for a grant of " +
-                                                std::to_string(grant.cores));
-        }
-        Claimed claimed{{grant, std::move(preference), {}, state}, nullptr};
-        for (const auto worker : results.getWorkers()) {
-          claimed.share.cpusets.push_back(wire::to_string(worker.getCpuset()));
-        }
-        const auto endpoint = read_endpoint(results.getEndpoint(), grant, reached.host);
-        state->executor_started(endpoint);
-        auto watch = reached.connection->gone()
-                         .then([state, name = grant.node_name] {
-                           state->lose("the executor manager of node " + name + " went away", true);
-                         })
-                         .eagerlyEvaluate([state](kj::Exception&& exception) {
-                           state->lose(exception.getDescription().cStr(), true);
-                         });
-        auto follow =
-            follow_executors(results.getLease(), grant, reached.host, state, endpoint.generation)
-                .eagerlyEvaluate([](kj::Exception&&) {});  // `watch` tells of it
-        claimed.remote.reset(new NodeRemote{kj::mv(reached.connection), results.getLease(),
-                                            kj::mv(watch), kj::mv(follow)});
-        return claimed;
-      });
+  // A listener of the executor's would not outlive it.
+  ask_for(request, application == nullptr ? networks : Networks());
+  return request.send().then([grant, state, networks, application,
+                              preference = std::move(preference), reached = kj::mv(reached)](
+                                 capnp::Response<wire::ExecutorManager::ClaimResults>&&
+                                     results) mutable -> kj::Promise<Result<Claimed>> {
+    if (auto failure = wire::failure_of(results)) {
+      return Result<Claimed>(tl::unexpected<Error>(*failure));
+    }
+    if (results.getWorkers().size() != grant.cores) {
+      return Result<Claimed>(
+          fail(ErrorKind::kInternal, "the executor manager of " + grant.node_name + " has " +
+                                         std::to_string(results.getWorkers().size()) +
+                                         " workers for a grant of " + std::to_string(grant.cores)));
+    }
+    Claimed claimed{{grant, std::move(preference), {}, state}, nullptr};
+    for (const auto worker : results.getWorkers()) {
+      claimed.share.cpusets.push_back(wire::to_string(worker.getCpuset()));
+    }
+    auto lease = results.getLease();
+    kj::Promise<Result<transport::Endpoint>> ready =
+        Result<transport::Endpoint>(read_endpoint(results.getEndpoint(), grant, reached.host));
+    if (application != nullptr) {
+      ready = become(lease, grant, reached.host, *application, networks, true);
+    }
+    return ready.then([grant, state, lease, claimed = std::move(claimed),
+                       reached = kj::mv(reached)](
+                          Result<transport::Endpoint> endpoint) mutable -> Result<Claimed> {
+      if (!endpoint) return tl::unexpected<Error>(endpoint.error());
+      state->executor_started(*endpoint);
+      auto watch = reached.connection->gone()
+                       .then([state, name = grant.node_name] {
+                         state->lose("the executor manager of node " + name + " went away", true);
+                       })
+                       .eagerlyEvaluate([state](kj::Exception&& exception) {
+                         state->lose(exception.getDescription().cStr(), true);
+                       });
+      auto follow = follow_executors(lease, grant, reached.host, state, endpoint->generation)
+                        .eagerlyEvaluate([](kj::Exception&&) {});  // `watch` tells of it
+      claimed.remote.reset(
+          new NodeRemote{kj::mv(reached.connection), kj::mv(lease), kj::mv(watch), kj::mv(follow)});
+      return std::move(claimed);
+    });
+  });
 }
 
 /// Tries the addresses from `at` on.
@@ -196,14 +256,16 @@ kj::Promise<Result<Claimed>> claim_grant(ControlLoop& loop, const Grant& grant,
                  is_unix);
   }
   return connect_first(loop, std::move(reachable), 0, {})
-      .then([grant, preference = std::move(*preference), events = std::move(events)](
+      .then([grant, preference = std::move(*preference), events = std::move(events),
+             application = client.application](
                 Result<Reached> reached) mutable -> kj::Promise<Result<Claimed>> {
         if (!reached) {
           return Result<Claimed>(
               fail(reached.error().kind(), "connecting to the executor manager of node " +
                                                grant.node_name + ": " + reached.error().what()));
         }
-        return claim_at(grant, std::move(preference), std::move(events), kj::mv(*reached));
+        return claim_at(grant, std::move(preference), application, std::move(events),
+                        kj::mv(*reached));
       });
 }
 

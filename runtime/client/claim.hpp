@@ -1,6 +1,7 @@
 #pragma once
 
 #include <base/node_identity.hpp>
+#include <client/application.hpp>
 #include <client/control_thread.hpp>
 #include <client/node_state.hpp>
 #include <wire/control.capnp.h>
@@ -29,6 +30,8 @@ struct Claimed {
 struct ClientNode {
   base::NodeIdentity node;
   std::string transport;  ///< The one asked for by name; empty: the best there is.
+  /// What executors are to run; null: only libraries.
+  const Application* application = nullptr;
 };
 
 /// Claims `grant` at the first of its addresses that answers.

@@ -1,6 +1,8 @@
 #include <client/claim.hpp>
 #include <client/control_plane.hpp>
+#include <wire/limits.hpp>
 #include <wire/manager_calls.hpp>
+#include <wire/running_time.hpp>
 
 #include <map>
 
@@ -177,12 +179,20 @@ void ControlPlane::give_back(std::uint64_t lease_id) noexcept {
   });
 }
 
+std::chrono::milliseconds ControlPlane::claim_limit(const Application* application) const {
+  const auto more = application == nullptr ? std::chrono::seconds(0) : wire::kLibraryLoad;
+  return timeouts().exchange + std::chrono::duration_cast<std::chrono::milliseconds>(more);
+}
+
 Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::claim(
     std::vector<Grant> grants, std::shared_ptr<LeaseEvents> events) {
-  auto claims = thread_->run<Claims>("claiming a lease",
-                                     [&](ControlLoop& loop) -> kj::Promise<Result<Claims>> {
-                                       return claim_all(loop, grants, {node_, transport_}, events);
-                                     });
+  const auto application = this_application();
+  if (!application) return tl::unexpected<Error>(application.error());
+  auto claims = thread_->run<Claims>(
+      "claiming a lease", claim_limit(*application),
+      [&](ControlLoop& loop) -> kj::Promise<Result<Claims>> {
+        return claim_all(loop, grants, {node_, transport_, *application}, events);
+      });
   if (!claims) return tl::unexpected<Error>(claims.error());
   return make_links(thread_, std::move(*claims));
 }
@@ -206,16 +216,27 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease_once(
   auto manager_here = manager();
   if (!manager_here) return tl::unexpected<Error>(manager_here.error());
   Manager& manager = **manager_here;
+  const auto application = this_application();
+  if (!application) return tl::unexpected<Error>(application.error());
   std::vector<Grant> grants;
   auto claims = thread_->run<Claims>(
       "asking the resource manager at " + manager.address + " for a lease",
-      [&](ControlLoop& loop) -> kj::Promise<Result<Claims>> {
+      claim_limit(*application), [&](ControlLoop& loop) -> kj::Promise<Result<Claims>> {
+        kj::Promise<Result<wire::Granted>> late = kj::NEVER_DONE;
+        if (*application != nullptr) {  // the limit of all of it is longer, for that to travel
+          const auto limit = timeouts().exchange;
+          late = wire::after_running(loop.timer(), limit).then([limit]() -> Result<wire::Granted> {
+            return fail(ErrorKind::kDisconnected, "the resource manager gave no answer within " +
+                                                      std::to_string(limit.count()) + " ms");
+          });
+        }
         return wire::ask_lease(manager.remote, wanted, node_.id, base::user_at_node(node_))
+            .exclusiveJoin(kj::mv(late))
             .then([&](Result<wire::Granted> granted) -> kj::Promise<Result<Claims>> {
               if (!granted) return Result<Claims>(tl::unexpected<Error>(granted.error()));
               grants = std::move(granted->grants);
               was_granted = true;
-              auto claimed = claim_all(loop, grants, {node_, transport_}, events);
+              auto claimed = claim_all(loop, grants, {node_, transport_, *application}, events);
               return claimed.attach(kj::mv(granted->handle));
             });
       });

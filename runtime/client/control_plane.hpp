@@ -18,6 +18,7 @@
 
 namespace sublet::client {
 
+struct Application;
 struct Timeouts;
 
 /// What a session can ask of the managers. Any thread; all calls block with the session's deadline.
@@ -75,6 +76,8 @@ class ControlPlane {
   Result<std::vector<std::unique_ptr<NodeLink>>> lease_once(
       const LeaseRequest& wanted, const std::shared_ptr<LeaseEvents>& events, bool& was_granted);
 
+  /// For what may send an application to the nodes.
+  [[nodiscard]] std::chrono::milliseconds claim_limit(const Application* application) const;
   [[nodiscard]] bool cores_may_return(std::uint64_t cores);
 
   struct Manager;  ///< Lives on the helper thread's loop.

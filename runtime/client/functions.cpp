@@ -1,4 +1,5 @@
 #include <base/fd.hpp>
+#include <base/function_records.hpp>
 #include <client/functions.hpp>
 #include <wire/limits.hpp>
 
@@ -80,9 +81,34 @@ Result<Functions::Prepared> Functions::prepare(const std::string& path, const st
   Prepared prepared;
   FunctionRequest& request = prepared.function.request;
   request.name = name;
+  prepared.function.shown_name = name;
   request.library = path.substr(path.rfind('/') + 1);
   request.sha256 = sha256_of(*content);
   request.timeout = options.timeout;
+  auto placed = place(std::move(prepared));
+  if (placed && placed->is_new && !placed->function.content) {
+    placed->function.content = std::make_shared<const std::vector<std::byte>>(std::move(*content));
+  }
+  return placed;
+}
+
+Result<Functions::Prepared> Functions::prepare_own(const Application& application,
+                                                   const std::string& record_name,
+                                                   const FunctionOptions& options) const {
+  if (auto checked = check(record_name, options); !checked) {
+    return tl::unexpected<Error>(checked.error());
+  }
+  Prepared prepared;
+  prepared.function.request.name = record_name;
+  prepared.function.shown_name = base::name_for_people(record_name);
+  prepared.function.request.library = application.name;
+  prepared.function.request.sha256 = application.sha256;
+  prepared.function.request.timeout = options.timeout;
+  return place(std::move(prepared));
+}
+
+Result<Functions::Prepared> Functions::place(Prepared prepared) const {
+  FunctionRequest& request = prepared.function.request;
   for (const OpenFunction& other : functions_) {
     if (same(other.request, request)) return Prepared{other, false};
     if (other.request.sha256 == request.sha256) prepared.function.content = other.content;
@@ -92,9 +118,6 @@ Result<Functions::Prepared> Functions::prepare(const std::string& path, const st
                                             " functions open, the most there can be");
   }
   request.index = static_cast<std::uint16_t>(functions_.size());
-  if (!prepared.function.content) {
-    prepared.function.content = std::make_shared<const std::vector<std::byte>>(std::move(*content));
-  }
   return prepared;
 }
 
@@ -125,6 +148,11 @@ Result<std::size_t> Functions::open_all(NodeLink& node, std::size_t first) const
 Result<void> Functions::open_on(NodeLink& node, const OpenFunction& function) {
   const FunctionRequest& request = function.request;
   auto opened = node.open(request);
+  if (opened && !*opened && !function.content) {
+    return fail(ErrorKind::kInvalid, "node " + node.grant().node_name +
+                                         " runs another program: the lease is older than the call "
+                                         "of sublet::init");
+  }
   if (opened && !*opened) {
     if (auto installed = node.install(*function.content, request.sha256); !installed) {
       return installed;

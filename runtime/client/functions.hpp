@@ -1,5 +1,6 @@
 #pragma once
 
+#include <client/application.hpp>
 #include <client/node_link.hpp>
 #include <sublet/call.hpp>
 
@@ -17,7 +18,8 @@ namespace sublet::client {
 /// A function of a lease, and what other nodes need to open it too.
 struct OpenFunction {
   FunctionRequest request;
-  /// Of the library; functions of one library share it.
+  std::string shown_name;
+  /// Of the library; functions of one library share it. Null for the program's own functions.
   std::shared_ptr<const std::vector<std::byte>> content;
 };
 
@@ -33,12 +35,16 @@ class Functions {
   };
   [[nodiscard]] Result<Prepared> prepare(const std::string& path, const std::string& name,
                                          const FunctionOptions& options) const;
+  /// As prepare, for a function of the program that the executors run.
+  [[nodiscard]] Result<Prepared> prepare_own(const Application& application,
+                                             const std::string& record_name,
+                                             const FunctionOptions& options) const;
   void add(OpenFunction function);
 
   [[nodiscard]] std::size_t size() const;
   /// For the lease's thread.
   [[nodiscard]] const std::string& name(std::uint16_t index) const {
-    return functions_[index].request.name;
+    return functions_[index].shown_name;
   }
 
   /// Opens those from number `first` on, on `node`; how many there are then. Blocks.
@@ -46,6 +52,9 @@ class Functions {
   static Result<void> open_on(NodeLink& node, const OpenFunction& function);
 
  private:
+  /// Gives it its number, or finds the equal one.
+  [[nodiscard]] Result<Prepared> place(Prepared prepared) const;
+
   mutable std::mutex mutex_;  ///< Guards additions against readers of other threads.
   std::deque<OpenFunction> functions_;
 };

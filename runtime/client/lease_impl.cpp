@@ -1,4 +1,6 @@
+#include <base/function_records.hpp>
 #include <base/log.hpp>
+#include <client/application.hpp>
 #include <client/control_thread.hpp>
 #include <client/lease_impl.hpp>
 
@@ -124,8 +126,30 @@ Result<std::uint16_t> LeaseImpl::open(const std::string& path, const std::string
   if (forked()) return fail(ErrorKind::kInvalid, base::kForkedText);
   auto prepared = functions_->prepare(path, name, options);
   if (!prepared) return tl::unexpected<Error>(prepared.error());
-  const OpenFunction& function = prepared->function;
-  if (!prepared->is_new) return function.request.index;
+  return open_prepared(*prepared);
+}
+
+Result<std::uint16_t> LeaseImpl::open_own(const sublet_function_record& record,
+                                          const FunctionOptions& options) {
+  const bool plain = options.timeout.count() == 0;
+  if (const auto known = own_functions_.find(&record); plain && known != own_functions_.end()) {
+    return known->second;
+  }
+  if (released_) return fail(ErrorKind::kInvalid, "the lease was released");
+  if (forked()) return fail(ErrorKind::kInvalid, base::kForkedText);
+  const auto application = this_application();
+  if (!application) return tl::unexpected<Error>(application.error());
+  auto prepared = functions_->prepare_own(**application, base::record_name(record), options);
+  if (!prepared) return tl::unexpected<Error>(prepared.error());
+  auto index = open_prepared(*prepared);
+  if (index && plain) own_functions_.emplace(&record, *index);
+  return index;
+}
+
+Result<std::uint16_t> LeaseImpl::open_prepared(const Functions::Prepared& prepared) {
+  const OpenFunction& function = prepared.function;
+  if (!prepared.is_new) return function.request.index;
+  const std::string& name = function.shown_name;
   await_node();
   std::size_t opened_on = 0;
   for (const auto& node : nodes_) {

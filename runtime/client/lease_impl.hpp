@@ -6,12 +6,14 @@
 #include <client/recovery.hpp>
 #include <client/replacement.hpp>
 #include <client/workers.hpp>
+#include <sublet/function_record.h>
 #include <sublet/lease.hpp>
 
 #include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace sublet::client {
@@ -41,6 +43,9 @@ class LeaseImpl {
 
   Result<std::uint16_t> open(const std::string& path, const std::string& name,
                              const FunctionOptions& options);
+  /// A function of this program.
+  Result<std::uint16_t> open_own(const sublet_function_record& record,
+                                 const FunctionOptions& options);
   Result<void> extend(std::chrono::seconds duration);
   Result<Usage> usage();
   void release() noexcept;
@@ -66,6 +71,7 @@ class LeaseImpl {
   LeaseImpl(std::shared_ptr<ControlPlane> control, std::vector<std::unique_ptr<NodeLink>> nodes,
             std::shared_ptr<LeaseEvents> events, const LeaseRequest& request,
             std::shared_ptr<TraceBuffer> trace, std::shared_ptr<transport::Arena> arena);
+  Result<std::uint16_t> open_prepared(const Functions::Prepared& prepared);
   [[nodiscard]] bool forked() const noexcept { return base::fork_generation() != generation_; }
   Result<void> connect_all();
   /// Recovery, then replacement.
@@ -88,6 +94,8 @@ class LeaseImpl {
   bool released_ = false;
   LeaseRequest request_;  ///< What workers are replaced by.
   std::shared_ptr<Functions> functions_ = std::make_shared<Functions>();
+  /// Without options: what a call looks for.
+  std::unordered_map<const sublet_function_record*, std::uint16_t> own_functions_;
   std::shared_ptr<Past> past_ = std::make_shared<Past>();
   std::vector<std::unique_ptr<NodeLink>> nodes_;
   Workers workers_;

@@ -1,3 +1,4 @@
+#include <base/function_records.hpp>
 #include <client/claim.hpp>
 #include <client/node_link.hpp>
 #include <wire/convert.hpp>
@@ -39,8 +40,9 @@ Result<bool> NodeLink::open(const FunctionRequest& function) {
   const auto limit = thread_->timeout() +
                      std::chrono::duration_cast<std::chrono::milliseconds>(wire::kLibraryLoad);
   return thread_->run<bool>(
-      "opening function '" + function.name + "' on node " + grant().node_name, limit,
-      [&](ControlLoop&) -> kj::Promise<Result<bool>> {
+      "opening function '" + std::string(base::name_for_people(function.name)) + "' on node " +
+          grant().node_name,
+      limit, [&](ControlLoop&) -> kj::Promise<Result<bool>> {
         auto request = remote_->lease.openRequest();
         request.setIndex(function.index);
         request.setSha256(wire::to_data(std::as_bytes(std::span(function.sha256))));

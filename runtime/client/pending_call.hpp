@@ -34,6 +34,7 @@ struct PendingCall {
   std::size_t out_capacity = 0;
   std::uint16_t function = 0;
   bool idempotent = false;
+  bool by_reference = false;  ///< The input names other memory of the arena, relative to itself.
   std::uint8_t attempts = 0;  ///< That were lost; one as the first of its worker weighs more.
   CallState state = CallState::kIdle;
 

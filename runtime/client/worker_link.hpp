@@ -152,6 +152,8 @@ class WorkerLink {
   [[nodiscard]] std::uint32_t worker_on_node() const noexcept { return worker_on_node_; }
   [[nodiscard]] std::uint32_t generation() const noexcept { return generation_; }
   [[nodiscard]] transport::Kind kind() const noexcept { return kind_; }
+  /// Its worker sees all of the arena.
+  [[nodiscard]] bool sees_arena() const noexcept { return kind_ == transport::same_node_kind(); }
 
  private:
   enum class Phase : std::uint8_t { kDown, kUp, kRetiring, kEnding };

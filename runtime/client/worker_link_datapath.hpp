@@ -44,6 +44,12 @@ inline bool WorkerLink::output_in_place(const void* out, std::size_t capacity) c
 [[gnu::always_inline]] inline Status WorkerLink::submit(PendingCall& call) noexcept {
   if (phase_ != Phase::kUp) [[unlikely]]
     return Status::kClosed;
+  if (call.by_reference && !sees_arena()) [[unlikely]] {
+    call.error =
+        "the call works on memory of the lease's arena where it lies, and its worker is on "
+        "another node by now; call again";
+    return Status::kInvalid;
+  }
   const bool stage_in = !input_in_place(call.in, call.in_size, call.out_capacity);
   const bool stage_out = !output_in_place(call.out, call.out_capacity);
   if (stage_in || stage_out) [[unlikely]]

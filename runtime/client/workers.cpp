@@ -314,4 +314,9 @@ void Workers::close() noexcept {
   while (!continuations_.empty()) run_continuations();
 }
 
+bool Workers::all_see_arena() const noexcept {
+  return std::all_of(links_.begin(), links_.end(),
+                     [](const auto& link) { return link->sees_arena(); });
+}
+
 }  // namespace sublet::client

@@ -75,7 +75,10 @@ class Workers final : private CallSink {
              void* out, std::size_t out_capacity) noexcept;
   /// Never null. A call that finds no free slot waits in a queue, not here.
   PendingCall* async(std::uint16_t function, bool idempotent, const void* in, std::size_t in_size,
-                     void* out, std::size_t out_capacity) noexcept;
+                     void* out, std::size_t out_capacity, bool by_reference = false) noexcept;
+  /// True when every worker sees all of the arena: then a call may be made by reference, and ends
+  /// with kInvalid should its worker be one by then that does not.
+  [[nodiscard]] bool all_see_arena() const noexcept;
   Status try_async(std::size_t worker, std::uint16_t function, bool idempotent, const void* in,
                    std::size_t in_size, void* out, std::size_t out_capacity,
                    PendingCall*& call) noexcept;

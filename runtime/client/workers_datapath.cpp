@@ -19,6 +19,7 @@ void fill(PendingCall& call, const transport::Request& request, bool idempotent)
   call.out_capacity = request.out_capacity;
   call.function = request.function;
   call.idempotent = idempotent;
+  call.by_reference = false;
 }
 
 }  // namespace
@@ -187,12 +188,14 @@ void Workers::recycle(PendingCall* call) noexcept {
 }
 
 PendingCall* Workers::async(std::uint16_t function, bool idempotent, const void* in,
-                            std::size_t in_size, void* out, std::size_t out_capacity) noexcept {
+                            std::size_t in_size, void* out, std::size_t out_capacity,
+                            bool by_reference) noexcept {
   const Turn turn(*this);
   if (events_->attention()) [[unlikely]]
     attend();
   PendingCall* call = take_from_pool();
   fill(*call, {in, in_size, out, out_capacity, function, false}, idempotent);
+  call->by_reference = by_reference;
   start(*call);
   return call;
 }

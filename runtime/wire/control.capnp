@@ -228,8 +228,8 @@ interface ClaimedLease {
   # that generation, 0 if not. Its successor does not get the library.
   open @0 (index :UInt16, sha256 :Data, libraryName :Text, name :Text, timeoutMs :UInt64)
       -> (failure :Failure, missing :Bool, endedGeneration :UInt32);
-  # Puts a library into the cache; its SHA-256 is computed here.
-  install @1 (content :Data) -> (failure :Failure, sha256 :Data);
+  # Puts a library into the cache, or a program for become; its SHA-256 is computed here.
+  install @1 (content :Data, program :Bool) -> (failure :Failure, sha256 :Data);
   usage @2 () -> (usage :Usage);
   # Answers once an executor newer than `generation` runs with all functions opened again, or says why
   # there will be none.
@@ -238,6 +238,12 @@ interface ClaimedLease {
   # once it is known. `lastStarted`, of one that has drained: for each worker the number, in its
   # channel, of the last call that it has begun; those after it may run elsewhere.
   fate @4 (generation :UInt32) -> (text :Text, lastStarted :List(UInt32));
+  # Lets the executors of this lease run the client's own program, whose functions are opened with
+  # its SHA-256 in place of a library's: once, before anything is opened. `missing` as in open.
+  # `surroundings`: what the program has around it in the client (application_text.hpp).
+  # `transports` as in claim, which asked for none.
+  become @5 (sha256 :Data, name :Text, surroundings :Text, transports :List(Text))
+      -> (failure :Failure, missing :Bool, endpoint :Endpoint);
 }
 
 # What an executor manager tells the client of a claimed lease.

@@ -10,7 +10,9 @@
 //           manager's end of the socket closes it kills its executors and exits.
 //           executor: forked -> kReady -> any number of kOpen / kOpened and kListen / kListening
 //           -> kStop, idle for a while after kDrain, or the socket closes -> exits 0. kResume
-//           takes kDrain back while workers still take calls.
+//           takes kDrain back while workers still take calls. kBecome, before any kOpen and kListen,
+//           runs the client's own program in place of the executor: forked -> kReady -> kBecome ->
+//           kBecame -> as above.
 // LIMITS    limits.hpp; texts are cut to kMaxText and always zero-terminated.
 // clang-format on
 
@@ -39,6 +41,9 @@ enum class MessageType : std::uint32_t {
   kDrain,            ///< manager -> executor: no body; end once all workers are idle
   kKill,             ///< manager -> zygote: Kill; where the manager has no pidfd that works
   kResume,           ///< manager -> executor: no body; takes kDrain back, unless it is ending
+  kBecome,           ///< manager -> executor: Become; fds: sealed memfds with the program and with
+                     ///< what it expects around it (application_text.hpp)
+  kBecame,           ///< executor -> manager: Ready; it runs that program now
 };
 
 struct MessageHeader {
@@ -104,6 +109,12 @@ struct Opened {
   std::uint16_t index;
   std::uint8_t ok;
   std::array<char, kMaxText> text;  ///< Why not.
+};
+
+/// Run this program, which has functions of its own, and go on as the executor there.
+struct Become {
+  std::array<char, kMaxFunctionName + 1> name;  ///< For messages only.
+  std::array<std::uint8_t, kSha256Bytes> sha256;
 };
 
 inline constexpr std::size_t kMaxTransportName = 16;

@@ -21,6 +21,7 @@ inline constexpr std::uint32_t kMaxWorkersPerExecutor = 1024;
 inline constexpr std::uint16_t kMaxFunctions = 1024;         ///< Per lease.
 inline constexpr std::size_t kMaxFunctionName = 255;         ///< Bytes.
 inline constexpr std::size_t kMaxLibraryBytes = 256u << 20;  ///< One function library.
+inline constexpr std::size_t kMaxSurroundings = 256u << 10;  ///< Text around an application.
 inline constexpr std::size_t kMaxCachedLibraries = 256;      ///< Per node, least recently used go.
 inline constexpr std::size_t kMaxCachedBytes = 256u << 20;   ///< Of those libraries.
 inline constexpr std::size_t kMaxLibraries = 128;            ///< In use by one grant.

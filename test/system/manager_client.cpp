@@ -170,6 +170,31 @@ Result<void> ManagerClient::open(ClaimOfTest& claim, std::uint16_t index,
   return fail(ErrorKind::kInternal, "the library is missing although it was installed");
 }
 
+Result<void> ManagerClient::become(ClaimOfTest& claim, const std::string& program,
+                                   const std::string& surroundings) {
+  const std::vector<std::byte> content = read_file(program);
+  std::array<unsigned char, crypto_hash_sha256_BYTES> sha256{};
+  crypto_hash_sha256(sha256.data(), reinterpret_cast<const unsigned char*>(content.data()),
+                     content.size());
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    auto request = claim.lease->becomeRequest();
+    request.setSha256(wire::to_data(std::as_bytes(std::span(sha256))));
+    request.setName(program.substr(program.rfind('/') + 1));
+    request.setSurroundings(surroundings);
+    auto response = wait<capnp::Response<wire::ClaimedLease::BecomeResults>>(
+        request.send().then([](auto&& r) { return kj::mv(r); }), "becoming an application");
+    if (auto failure = wire::failure_of(response)) return tl::unexpected<Error>(*failure);
+    if (!response.getMissing()) return {};
+    auto install = claim.lease->installRequest();
+    install.setContent(wire::to_data(content));
+    install.setProgram(true);
+    auto installed = wait<capnp::Response<wire::ClaimedLease::InstallResults>>(
+        install.send().then([](auto&& r) { return kj::mv(r); }), "installing a program");
+    if (auto failure = wire::failure_of(installed)) return tl::unexpected<Error>(*failure);
+  }
+  return fail(ErrorKind::kInternal, "the program is missing although it was installed");
+}
+
 Result<std::uint32_t> ManagerClient::replacement(ClaimOfTest& claim, std::uint32_t generation) {
   auto request = claim.lease->replacementRequest();
   request.setGeneration(generation);

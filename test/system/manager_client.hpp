@@ -56,6 +56,9 @@ class ManagerClient {
   /// Opens a function, and installs the library when the node does not have it.
   Result<void> open(ClaimOfTest& claim, std::uint16_t index, const std::string& library,
                     const std::string& function);
+  /// Lets the lease's executors run that program.
+  Result<void> become(ClaimOfTest& claim, const std::string& program,
+                      const std::string& surroundings = {});
   /// The endpoint after `generation`.
   Result<std::uint32_t> replacement(ClaimOfTest& claim, std::uint32_t generation);
   std::string fate(ClaimOfTest& claim, std::uint32_t generation);

@@ -14,6 +14,11 @@ SUBLET_CALL_FUNCTION(echo, sublet::FunctionCall& call) {
   std::memcpy(out.data(), in.data(), in.size());
 }
 
+// What `sublet bench single-source` compares a lambda with.
+SUBLET_FUNCTION(add_one, std::uint64_t x, std::uint64_t& result) {
+  result = x + 1;
+}
+
 // Looks at its input's first and last word and returns their sum: what an input costs to deliver.
 SUBLET_CALL_FUNCTION(measure_ends, sublet::FunctionCall& call) {
   const auto in = call.input<char>();

@@ -19,6 +19,24 @@ namespace client {
 class LeaseImpl;
 struct PendingCall;
 }  // namespace client
+namespace detail {
+
+class SingleSource;
+
+[[nodiscard]] inline ErrorKind kind_of(Status status) noexcept {
+  switch (status) {
+    case Status::kLost:
+    case Status::kClosed:
+    case Status::kDeadline:
+      return ErrorKind::kDisconnected;
+    case Status::kDenied:
+      return ErrorKind::kDenied;
+    default:
+      return ErrorKind::kInvalid;
+  }
+}
+
+}  // namespace detail
 
 class Lease;
 
@@ -77,6 +95,7 @@ class SUBLET_API Call {
 
  private:
   friend class Function;
+  friend class detail::SingleSource;
   Call(std::shared_ptr<client::LeaseImpl> lease, client::PendingCall* call) noexcept;
   /// Waits for the call and gives it back; the handle is empty then.
   void end() noexcept;
@@ -147,6 +166,7 @@ class SUBLET_API Function {
 
  private:
   friend class Lease;
+  friend class detail::SingleSource;
   Function(std::shared_ptr<client::LeaseImpl> lease, std::uint16_t index);
   std::shared_ptr<client::LeaseImpl> lease_;
   std::uint16_t index_ = 0;
@@ -169,7 +189,7 @@ class TypedFunction<Out(In)> {
   Result<Out> operator()(const In& in) {
     Out out;
     const Reply reply = function_.call(&in, sizeof(In), &out, sizeof(Out));
-    if (!reply.ok()) return fail(kind_of(reply.status), function_.last_error());
+    if (!reply.ok()) return fail(detail::kind_of(reply.status), function_.last_error());
     if (reply.size != sizeof(Out)) {
       return fail(ErrorKind::kInvalid, "function '" + function_.name() + "' returned " +
                                            std::to_string(reply.size) + " bytes where " +
@@ -186,18 +206,6 @@ class TypedFunction<Out(In)> {
   [[nodiscard]] Function& untyped() noexcept { return function_; }
 
  private:
-  static ErrorKind kind_of(Status status) noexcept {
-    switch (status) {
-      case Status::kLost:
-      case Status::kClosed:
-      case Status::kDeadline:
-        return ErrorKind::kDisconnected;
-      case Status::kDenied:
-        return ErrorKind::kDenied;
-      default:
-        return ErrorKind::kInvalid;
-    }
-  }
   Function function_;
 };
 

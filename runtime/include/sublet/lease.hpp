@@ -20,6 +20,9 @@ namespace client {
 class LeaseImpl;
 class SessionImpl;
 }  // namespace client
+namespace detail {
+class SingleSource;
+}  // namespace detail
 
 /// Where the cores of a lease should come from.
 enum class Placement : std::uint8_t {
@@ -145,6 +148,18 @@ class SUBLET_API Lease {
     return TypedFunction<Signature>(std::move(*found));
   }
 
+  // ---- Functions of this program itself: <sublet/single_source.hpp> ----
+
+  /// Calls f(args...) on a worker and waits for what it returns.
+  template <class F, class... Args>
+  auto call(const F& f, const Args&... args);
+  /// Starts f(args...) on a worker.
+  template <class F, class... Args>
+  auto async(const F& f, const Args&... args);
+  /// The function `F` of this program, with options.
+  template <auto F>
+  auto function(FunctionOptions options = {});
+
   /// `count` elements of T in the lease's arena. kOverloaded when the arena is full.
   template <class T>
   Result<Buffer<T>> buffer(std::size_t count) {
@@ -189,9 +204,11 @@ class SUBLET_API Lease {
  private:
   friend class Function;
   friend class Session;
-  explicit Lease(std::shared_ptr<client::LeaseImpl> impl) : impl_(std::move(impl)) {}
+  friend class detail::SingleSource;
+  explicit Lease(std::shared_ptr<client::LeaseImpl> impl);
   [[nodiscard]] Error no_room(std::size_t count, std::size_t element_bytes) const;
   std::shared_ptr<client::LeaseImpl> impl_;
+  std::uint64_t serial_ = 0;  ///< Of the lease in this process; never used again, as addresses are.
 };
 
 }  // namespace sublet

@@ -14,5 +14,6 @@
 #include <sublet/lease.hpp>
 #include <sublet/result.hpp>
 #include <sublet/session.hpp>
+#include <sublet/single_source.hpp>
 #include <sublet/status.hpp>
 #include <sublet/version.hpp>

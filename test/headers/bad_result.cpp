@@ -1,0 +1,12 @@
+// the function returns a pointer
+#include <sublet/sublet.hpp>
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+void use(sublet::Lease& lease);
+void use(sublet::Lease& lease) {
+  (void)lease.call([] { return "text"; });
+}
