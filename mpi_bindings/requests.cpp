@@ -89,8 +89,11 @@ class OpenRequests {
       if (!path_.threads) thread_ = &mark_of_thread;
       make_classes();
     });
-    if (auto watched = Attachment::watch_finalize(); !watched) {
-      return tl::unexpected<Error>(std::move(watched.error()));
+    if (!watched_.load(std::memory_order_acquire)) {
+      if (auto watched = Attachment::watch_finalize(); !watched) {
+        return tl::unexpected<Error>(std::move(watched.error()));
+      }
+      watched_.store(true, std::memory_order_release);
     }
     if (path_.threads) call.share_lease();
     if (path_.kind == Kind::kHelper) start_helper();
@@ -321,6 +324,7 @@ class OpenRequests {
   static inline thread_local char mark_of_thread = 0;
 
   std::once_flag prepared_;
+  std::atomic<bool> watched_ = false;  ///< MPI tells of its end.
   RequestPath path_{};
   const char* thread_ = nullptr;  ///< The one that makes requests, where only one may call MPI.
   std::mutex mutex_;

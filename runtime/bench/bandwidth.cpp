@@ -29,12 +29,12 @@ constexpr std::uint64_t kUntimed = kStreamWindow;
 constexpr auto kSpinning = 20ms;
 
 /// Batch pairs per size when the user does not say how many calls.
-constexpr std::size_t kDefaultPairs = 60;
-constexpr std::uint64_t kLeastPairs = 5;
-constexpr auto kDefaultTimePerSize = 8s;
+constexpr std::size_t kBandwidthPairs = 60;
+constexpr std::uint64_t kLeastBandwidthPairs = 5;
+constexpr auto kBandwidthTimePerSize = 8s;
 
 /// A call's input, in the lease's arena, and its answer.
-struct Place {
+struct BandwidthPlace {
   Buffer<std::byte> in;
   std::uint64_t expected = 0;
   std::uint64_t answer = 0;
@@ -51,7 +51,7 @@ class CallStream {
     for (std::uint32_t i = 0; i < window; ++i) {
       auto in = lease.buffer<std::byte>(size);
       if (!in) return tl::unexpected<Error>(std::move(in.error()));
-      Place place;
+      BandwidthPlace place;
       place.in = std::move(*in);
       fill_stream_payload(place.in.data(), size, copies ? 0 : i);
       place.expected = ends_of(place.in.data(), size);
@@ -79,7 +79,7 @@ class CallStream {
   CallStream(Function& function, std::size_t size) : function_(&function), size_(size) {}
 
   bool one() noexcept {
-    Place& place = places_[next_];
+    BandwidthPlace& place = places_[next_];
     if (!collect(place)) return false;
     if (source_.size() != 0) std::memcpy(place.in.data(), source_.data(), size_);
     // A worker has at least as many slots as the window, and the oldest has just been emptied.
@@ -94,7 +94,7 @@ class CallStream {
   }
 
   /// Takes the answer of the place's call, when there is one under way.
-  bool collect(Place& place) noexcept {
+  bool collect(BandwidthPlace& place) noexcept {
     if (!place.call.valid()) return true;
     reply_ = place.call.wait();
     if (!reply_.ok()) error_ = place.call.error();
@@ -116,7 +116,7 @@ class CallStream {
   Function* function_;
   std::size_t size_;
   StreamSource source_;  ///< Empty: nothing is copied.
-  std::vector<Place> places_;
+  std::vector<BandwidthPlace> places_;
   std::size_t next_ = 0;
   Reply reply_{};
   std::string error_;
@@ -150,7 +150,7 @@ Result<BandwidthRow> measure_size(const BandwidthOptions& options, std::size_t s
   row.size_bytes = size;
   std::uint64_t count = std::max(kBatchBytes / size, kLeastWindowsPerBatch * options.window);
   if (options.iterations != 0) {
-    count = std::min(count, (options.iterations + kLeastPairs - 1) / kLeastPairs);
+    count = std::min(count, (options.iterations + kLeastBandwidthPairs - 1) / kLeastBandwidthPairs);
   }
   const auto raw_window = std::min<std::uint32_t>(options.window, kStreamWindow);
   std::vector<double> ours;
@@ -160,9 +160,9 @@ Result<BandwidthRow> measure_size(const BandwidthOptions& options, std::size_t s
   const auto start = std::chrono::steady_clock::now();
   const auto complete = [&] {
     if (options.iterations != 0) return row.pairs * count >= options.iterations;
-    return row.pairs >= kDefaultPairs ||
-           (row.pairs >= kLeastPairs &&
-            std::chrono::steady_clock::now() - start > kDefaultTimePerSize);
+    return row.pairs >= kBandwidthPairs ||
+           (row.pairs >= kLeastBandwidthPairs &&
+            std::chrono::steady_clock::now() - start > kBandwidthTimePerSize);
   };
   while (!complete()) {
     const bool ours_first = row.pairs % 2 == 0;
@@ -178,7 +178,7 @@ Result<BandwidthRow> measure_size(const BandwidthOptions& options, std::size_t s
     if (options.iterations != 0) {
       progress.show(what, row.pairs * count, options.iterations);
     } else {
-      progress.show(what, row.pairs, kDefaultPairs);
+      progress.show(what, row.pairs, kBandwidthPairs);
     }
   }
   row.mib_per_s = median(std::move(ours));

@@ -15,16 +15,16 @@ namespace sublet::bench {
 namespace {
 
 /// Batch pairs per window when the user does not say how many calls.
-constexpr std::size_t kDefaultPairs = 100;
-constexpr std::uint64_t kLeastPairs = 5;
+constexpr std::size_t kRatePairs = 100;
+constexpr std::uint64_t kLeastRatePairs = 5;
 /// Calls between two looks at the clock.
 constexpr std::uint64_t kCallsPerClock = 64;
 
 /// A call's own memory: of the arena, or private as an application's own when it is small.
-class Place {
+class RatePlace {
  public:
-  static Result<Place> create(Lease& lease, std::size_t size) {
-    Place place;
+  static Result<RatePlace> create(Lease& lease, std::size_t size) {
+    RatePlace place;
     place.plain_in_.resize(std::min(size, kPlainBytes));
     place.plain_out_.resize(std::min(size, kPlainBytes));
     place.size_ = size;
@@ -59,7 +59,7 @@ class Load {
   static Result<Load> create(LeasedWorker& worker, std::size_t size, std::uint32_t window) {
     Load load(worker.echo, size);
     for (std::uint32_t i = 0; i < window; ++i) {
-      auto place = Place::create(worker.lease, size);
+      auto place = RatePlace::create(worker.lease, size);
       if (!place) return tl::unexpected<Error>(std::move(place.error()));
       load.places_.push_back(std::move(*place));
     }
@@ -90,7 +90,7 @@ class Load {
   Load(Function& echo, std::size_t size) : echo_(&echo), size_(size) {}
 
   bool one_by_one(std::uint64_t count) noexcept {
-    Place& place = places_.front();
+    RatePlace& place = places_.front();
     for (std::uint64_t i = 0; i < count; ++i) {
       status_ = echo_->call(place.in(), size_, place.out(), size_).status;
       if (status_ != Status::kOk) return false;
@@ -102,7 +102,7 @@ class Load {
     if (calls_.size() != window) calls_.resize(window);
     for (std::uint64_t i = 0; i < count; ++i) {
       Call& call = calls_[next_];
-      Place& place = places_[next_];
+      RatePlace& place = places_[next_];
       if (!collect(call)) return false;
       // A worker has at least as many slots as the window, and the oldest has just been emptied.
       const Status status = echo_->try_async(0, place.in(), size_, place.out(), size_, call);
@@ -141,7 +141,7 @@ class Load {
 
   Function* echo_;
   std::size_t size_;
-  std::vector<Place> places_;
+  std::vector<RatePlace> places_;
   std::vector<Call> calls_;
   std::size_t next_ = 0;
   Status status_ = Status::kOk;  ///< Of the last call.
@@ -156,9 +156,9 @@ Result<RateRow> measure_window(Load& load, const RateOptions& options, std::uint
   std::vector<double> full;
   std::vector<double> sync;
   std::vector<double> ratios;
-  const std::uint64_t share = (options.iterations + kLeastPairs - 1) / kLeastPairs;
+  const std::uint64_t share = (options.iterations + kLeastRatePairs - 1) / kLeastRatePairs;
   const auto complete = [&] {
-    return options.iterations != 0 ? row.calls >= options.iterations : row.pairs >= kDefaultPairs;
+    return options.iterations != 0 ? row.calls >= options.iterations : row.pairs >= kRatePairs;
   };
   while (!complete()) {
     const std::uint64_t max_calls =
@@ -176,7 +176,7 @@ Result<RateRow> measure_window(Load& load, const RateOptions& options, std::uint
     if (options.iterations != 0) {
       progress.show(what, row.calls, options.iterations);
     } else {
-      progress.show(what, row.pairs, kDefaultPairs);
+      progress.show(what, row.pairs, kRatePairs);
     }
   }
   row.calls_per_s = median(std::move(full));

@@ -17,7 +17,7 @@ namespace {
 constexpr std::chrono::seconds kShortestLease{1};
 
 /// Within this time its manager says how an executor ended.
-constexpr std::chrono::milliseconds kFateTold{500};
+constexpr std::chrono::milliseconds kFateAnswered{500};
 
 /// The pause between two looks for a node that is waited for.
 constexpr std::chrono::milliseconds kNodeLook{5};
@@ -112,7 +112,7 @@ Result<void> LeaseImpl::connect_all() {
 
 /// An executor that does not take connections may have ended: its manager is about to say why.
 void LeaseImpl::await_fate(const NodeState& state, std::uint32_t generation) {
-  const auto deadline = base::Deadline::after(kFateTold);
+  const auto deadline = base::Deadline::after(kFateAnswered);
   while (state.fate(generation).text.empty() && !state.lost() && !deadline.passed()) {
     events_->wait(std::min<std::chrono::nanoseconds>(deadline.left(), kNodeLook));
     events_->stay_attentive();

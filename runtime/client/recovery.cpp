@@ -10,8 +10,8 @@ namespace sublet::client {
 namespace {
 
 /// Between two attempts, after one that failed.
-constexpr auto kPauseMin = std::chrono::milliseconds(10);
-constexpr auto kPauseMax = std::chrono::seconds(1);
+constexpr auto kRetryPauseMin = std::chrono::milliseconds(10);
+constexpr auto kRetryPauseMax = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -111,7 +111,7 @@ void Recovery::collect(Workers& workers, base::Ticks now) {
 void Recovery::not_connected(Workers& workers, base::Ticks now, const std::string& why) {
   const base::TickRate& rate = base::TickRate::get();
   if (pause_ == 0) base::log().info("a worker is not back yet: {}", why);
-  pause_ = std::clamp(2 * pause_, rate.from(kPauseMin), rate.from(kPauseMax));
+  pause_ = std::clamp(2 * pause_, rate.from(kRetryPauseMin), rate.from(kRetryPauseMax));
   again_at_ = now + pause_;
   workers.note_obstacle(why);
 }

@@ -8,8 +8,8 @@ namespace sublet::client {
 namespace {
 
 /// Between two attempts, after one that failed.
-constexpr auto kPauseMin = std::chrono::milliseconds(50);
-constexpr auto kPauseMax = std::chrono::seconds(1);
+constexpr auto kAskPauseMin = std::chrono::milliseconds(50);
+constexpr auto kAskPauseMax = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -64,7 +64,7 @@ void Replacement::not_found(Workers& workers, std::size_t places, base::Ticks no
   // Logged once, until a worker has been found.
   if (pause_ == 0) base::log().info("no workers yet in place of {}: {}", places, why);
   const base::TickRate& rate = base::TickRate::get();
-  pause_ = std::clamp(2 * pause_, rate.from(kPauseMin), rate.from(kPauseMax));
+  pause_ = std::clamp(2 * pause_, rate.from(kAskPauseMin), rate.from(kAskPauseMax));
   again_at_ = now + pause_;
   workers.note_obstacle(why);
 }
