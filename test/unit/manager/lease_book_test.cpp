@@ -10,7 +10,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::uint64_t kMiB = 1u << 20;
+constexpr std::uint64_t kMebibyte = 1u << 20;
 
 std::span<const std::byte> bytes(const Token& token) {
   return std::as_bytes(std::span(token));
@@ -27,12 +27,12 @@ class LeaseBookTest : public testing::Test {
   }
 
   static NodeOffer offer(const std::string& name, std::uint32_t cores,
-                         std::uint64_t memory = 1024 * kMiB) {
+                         std::uint64_t memory = 1024 * kMebibyte) {
     return {name, "boot/" + name, cores, memory, "0", {"unix:@" + name}};
   }
 
   NodeNumber join(const std::string& name, std::uint32_t cores,
-                  std::uint64_t memory = 1024 * kMiB) {
+                  std::uint64_t memory = 1024 * kMebibyte) {
     return book_.register_node(offer(name, cores, memory), {}, now_)->node;
   }
 
@@ -80,9 +80,9 @@ class LeaseBookTest : public testing::Test {
 };
 
 TEST_F(LeaseBookTest, RefusalSaysWhatWasAskedAndWhatIsFree) {
-  join("c1", 2, 900 * kMiB);
-  join("c2", 1, 4096 * kMiB);
-  const auto grants = book_.reserve(ask(2, 4, 1024 * kMiB), someone(), now_);
+  join("c1", 2, 900 * kMebibyte);
+  join("c2", 1, 4096 * kMebibyte);
+  const auto grants = book_.reserve(ask(2, 4, 1024 * kMebibyte), someone(), now_);
   ASSERT_FALSE(grants);
   EXPECT_EQ(grants.error().kind(), ErrorKind::kOverloaded);
   EXPECT_STREQ(grants.error().what(),
@@ -102,7 +102,7 @@ TEST_F(LeaseBookTest, RefusalCountsLostAndDrainingNodes) {
 }
 
 TEST_F(LeaseBookTest, RefusalWithoutAnyNodeSaysSo) {
-  const auto grants = book_.reserve(ask(1, 1, 1536 * kMiB), someone(), now_);
+  const auto grants = book_.reserve(ask(1, 1, 1536 * kMebibyte), someone(), now_);
   ASSERT_FALSE(grants);
   EXPECT_STREQ(grants.error().what(), "asked for 1 core and 1.5 GiB; no node has registered");
 }
@@ -418,7 +418,7 @@ TEST(BytesText, IsShort) {
   EXPECT_EQ(bytes_text(0), "0 bytes");
   EXPECT_EQ(bytes_text(1023), "1023 bytes");
   EXPECT_EQ(bytes_text(1536), "1.5 KiB");
-  EXPECT_EQ(bytes_text(900 * kMiB), "900 MiB");
+  EXPECT_EQ(bytes_text(900 * kMebibyte), "900 MiB");
   EXPECT_EQ(bytes_text(~std::uint64_t{0}), "16777215.9 TiB");
 }
 
