@@ -152,7 +152,8 @@ TEST_F(BenchOptionsTest, RefuseAnUnknownModeOptionArgumentOrBenchmark) {
   EXPECT_TRUE(mentions(refusal({"latency", "--frobnicate"}), "frobnicate"));
   EXPECT_TRUE(mentions(refusal({"latency", "stray"}), "stray"));
   EXPECT_TRUE(mentions(refusal({"speed"}), "speed"));
-  EXPECT_TRUE(mentions(refusal({}), "latency, cold, rate, bandwidth, connect, wide or single-source"));
+  EXPECT_TRUE(
+      mentions(refusal({}), "latency, cold, rate, bandwidth, connect, wide or single-source"));
   EXPECT_TRUE(mentions(refusal({"rate", "--mode", "hot"}), "mode"));
 }
 
@@ -183,7 +184,8 @@ TEST_F(BenchOptionsTest, RefuseToCompareColdStartsWithOpenMpi) {
 }
 
 TEST_F(BenchOptionsTest, ExplainThemselves) {
-  for (const std::string benchmark : {"latency", "cold", "rate", "bandwidth", "connect", "single-source", "wide"}) {
+  for (const std::string benchmark :
+       {"latency", "cold", "rate", "bandwidth", "connect", "single-source", "wide"}) {
     const auto options = parse_bench({benchmark, "--help"});
     ASSERT_TRUE(options) << options.error().what();
     EXPECT_TRUE(mentions(std::get<HelpText>(*options).text, "--cpus")) << benchmark;
