@@ -158,6 +158,7 @@ using Main = int (*)(int, char**, char**);
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmissing-declarations"
+// NOLINTBEGIN(bugprone-reserved-identifier): it is the C library's name.
 /// The C library's, which runs the program's constructors and then `main`: the linker finds this
 /// one first.
 extern "C" [[gnu::visibility("default")]] int __libc_start_main(Main main, int argc, char** argv,
@@ -180,3 +181,4 @@ int __libc_start_main(Main main, int argc, char** argv, void (*init)(), void (*f
   return next(chosen, argc, argv, init, fini, linker_fini, stack_end);
 }
 #pragma GCC diagnostic pop
+// NOLINTEND(bugprone-reserved-identifier)

@@ -15,6 +15,7 @@ Error run_single_source(const std::vector<std::string>& words) {
   std::vector<std::string> texts{*program};
   texts.insert(texts.end(), words.begin(), words.end());
   std::vector<char*> argv;
+  argv.reserve(texts.size() + 1);
   for (std::string& text : texts) argv.push_back(text.data());
   argv.push_back(nullptr);
   ::execv(program->c_str(), argv.data());

@@ -58,11 +58,8 @@ concept HasSerialize = requires(Writer& writer, Reader& reader, T& value) {
 
 template <class T>
 constexpr bool travels() {
-  if constexpr (IsView<T>::value) {
-    return false;
-  } else if constexpr (HasSerialize<T> || std::is_trivially_copyable_v<T>) {
-    return true;
-  } else if constexpr (IsString<T>::value) {
+  constexpr bool kWhole = HasSerialize<T> || std::is_trivially_copyable_v<T> || IsString<T>::value;
+  if constexpr (kWhole && !IsView<T>::value) {
     return true;
   } else if constexpr (IsVector<T>::value || IsArray<T>::value) {
     return travels<typename T::value_type>();
