@@ -82,7 +82,7 @@ void restore(const char* variable, const std::array<char, N>& before) {
 
 /// A child that a function starts is an ordinary program.
 void forget_variables(const ApplicationOrder& order) {
-  ::unsetenv(kOrderVariable);
+  ::unsetenv(wire::kOrderVariable);
   restore("LD_PRELOAD", order.preload);
   restore("LD_LIBRARY_PATH", order.library_path);
 }
@@ -117,7 +117,7 @@ const sublet_function_record* find_records(const std::string& name) {
 /// In place of the program's main().
 int run_executor(int, char**, char**) {
   static const std::unique_ptr<const ApplicationOrder> order =
-      read_order(std::getenv(kOrderVariable));
+      read_order(std::getenv(wire::kOrderVariable));
   forget_variables(*order);
   const wire::Spawn& spawn = order->spawn;
   const std::string name(wire::text_of(order->become.name));
@@ -171,13 +171,12 @@ int __libc_start_main(Main main, int argc, char** argv, void (*init)(), void (*f
       reinterpret_cast<decltype(&__libc_start_main)>(::dlsym(RTLD_NEXT, "__libc_start_main"));
   if (next == nullptr) sublet::executor::give_up("the C library has no __libc_start_main");
   // What the program and its libraries count are the worker's cores.
-  if (std::getenv(sublet::executor::kOrderVariable) != nullptr) {
+  if (std::getenv(sublet::wire::kOrderVariable) != nullptr) {
     sublet::executor::count_own_processors();
   }
   // A child that a function starts before the variables are gone is no executor.
-  Main chosen = std::getenv(sublet::executor::kOrderVariable) == nullptr
-                    ? main
-                    : &sublet::executor::run_executor;
+  Main chosen =
+      std::getenv(sublet::wire::kOrderVariable) == nullptr ? main : &sublet::executor::run_executor;
   return next(chosen, argc, argv, init, fini, linker_fini, stack_end);
 }
 #pragma GCC diagnostic pop

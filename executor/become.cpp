@@ -102,7 +102,7 @@ Error run_application(const wire::Become& become, int program, int surroundings,
   auto memory =
       base::SharedMemory::sealed_copy("sublet-order", std::as_bytes(std::span(&order, 1)));
   if (!memory) return memory.error();
-  ::setenv(kOrderVariable, std::to_string(memory->get()).c_str(), 1);
+  ::setenv(wire::kOrderVariable, std::to_string(memory->get()).c_str(), 1);
   for (const int fd : {order.control, order.data, order.accounting, order.surroundings,
                        order.preloaded, memory->get()}) {
     if (::fcntl(fd, F_SETFD, 0) != 0) return failed("leaving a descriptor to the application");

@@ -14,9 +14,6 @@
 
 namespace sublet::executor {
 
-/// The environment variable that holds the number of the descriptor with an ApplicationOrder.
-inline constexpr const char* kOrderVariable = "SUBLET_EXECUTOR_ORDER";
-
 /// What the program's process finds in a sealed memory file. Both ends are of one build.
 struct ApplicationOrder {
   static constexpr std::uint64_t kMagic = 0x7375626c65743133;

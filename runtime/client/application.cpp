@@ -31,12 +31,9 @@ constinit std::atomic<bool> g_initialised{false};
 /// What was loaded when init() was called: what the application loads later, executors do not.
 wire::ApplicationSurroundings* g_surroundings = nullptr;
 
-/// Set in a process that is to be an executor, until it is one (executor/become.hpp).
-constexpr const char* kOrderVariable = "SUBLET_EXECUTOR_ORDER";
-
 /// Before main(): a process that is to be an executor, and will not be, ends here.
 [[gnu::constructor]] void never_run_twice() {
-  if (std::getenv(kOrderVariable) == nullptr ||
+  if (std::getenv(wire::kOrderVariable) == nullptr ||
       ::dlsym(RTLD_DEFAULT, "sublet_application_preloaded") != nullptr) {
     return;
   }

@@ -14,6 +14,10 @@
 
 namespace sublet::wire {
 
+/// The environment variable of a process that is to be an executor, until it is one: the number of
+/// the descriptor with its order (executor/become.hpp).
+inline constexpr const char* kOrderVariable = "SUBLET_EXECUTOR_ORDER";
+
 struct ApplicationSurroundings {
   std::vector<base::SharedObject> objects;  ///< `path` is the name alone once it has travelled.
   std::vector<std::string> directories;
