@@ -18,6 +18,7 @@ std::span<const Command> commands() {
               &drain_command},
       Command{"release", "ends a lease, whoever has it", &release_command},
       Command{"forget", "removes a lost node from the list", &forget_command},
+      Command{"key", "makes a key by which clients and managers know each other", &key_command},
       Command{"functions", "lists the functions that a library exports", &functions_command},
       Command{"devices", "lists this node's RDMA devices", &devices_command},
       Command{"doctor", "says which transport calls would take here, and why", &doctor_command},

@@ -25,7 +25,8 @@ struct Timeouts;
 class ControlPlane {
  public:
   /// `transport`: the one to use, by name; empty: the best there is.
-  ControlPlane(base::NodeIdentity node, std::string transport, const Timeouts& timeouts);
+  ControlPlane(base::NodeIdentity node, std::string transport, const Timeouts& timeouts,
+               std::shared_ptr<const wire::Trust> trust);
   ~ControlPlane();
 
   /// Asks again, for a moment, what was refused just after this process gave a lease back, or just

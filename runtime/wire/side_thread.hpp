@@ -9,7 +9,7 @@
 #include <thread>
 #include <utility>
 
-namespace sublet::manager {
+namespace sublet::wire {
 
 /// Does what may hang, as everything may on a shared file system, on a thread that nobody waits
 /// for: not the loop, and not the end of the process. One job at a time.
@@ -22,7 +22,7 @@ class SideThread {
   template <class T, class Job>
   kj::Promise<T> run(Job job) {
     if (busy_->exchange(true)) {
-      return KJ_EXCEPTION(OVERLOADED, "the file system has not answered since the last time");
+      return KJ_EXCEPTION(OVERLOADED, "the last job has not ended yet");
     }
     auto pair = kj::newPromiseAndCrossThreadFulfiller<T>();
     // A thread's function must be destroyed without exceptions, a fulfiller need not be.
@@ -44,4 +44,4 @@ class SideThread {
   std::shared_ptr<std::atomic<bool>> busy_ = std::make_shared<std::atomic<bool>>(false);
 };
 
-}  // namespace sublet::manager
+}  // namespace sublet::wire
