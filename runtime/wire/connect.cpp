@@ -44,9 +44,8 @@ kj::Promise<Stream> reach(kj::Network& network, kj::Timer& timer, const Address&
 
 Result<void> check_socket(const Address& address, const Trust& trust) {
   if (address.is_abstract()) return {};
-  return base::check_owned_path(address.path, "the socket " + address.path, [&trust](uid_t uid) {
-    return trust.believes_manager_of(uid);
-  });
+  return base::check_owned_path(address.path, "the socket " + address.path,
+                                [&trust](uid_t uid) { return trust.believes_manager_of(uid); });
 }
 
 /// Who listens at a Unix socket.
@@ -87,9 +86,8 @@ kj::Promise<Result<Stream>> connect(kj::Network& network, kj::Timer& timer, cons
       })
       .catch_([address](kj::Exception&& exception) -> Result<Stream> {
         const auto text = exception.getDescription();
-        return fail(ErrorKind::kDisconnected,
-                    "nothing answers at " + address.to_string() + ": " +
-                        base::printable({text.begin(), text.size()}));
+        return fail(ErrorKind::kDisconnected, "nothing answers at " + address.to_string() + ": " +
+                                                  base::printable({text.begin(), text.size()}));
       });
 }
 

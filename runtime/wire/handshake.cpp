@@ -160,14 +160,15 @@ kj::Promise<Result<PeerProof>> check_proof(const Agreement& agreement, Side side
     return Result<PeerProof>(peer);
   }
   std::string credential(record.begin(), record.end());
-  return beside_loop<PeerProof>([peer, payload = agreement.payload(side),
-                                 credential = std::move(credential)]() mutable -> Result<PeerProof> {
-    auto user = munge_decode(credential, payload);
-    if (!user) return tl::unexpected<Error>(std::move(user.error()));
-    peer.uid = user->uid;
-    peer.gid = user->gid;
-    return peer;
-  });
+  return beside_loop<PeerProof>(
+      [peer, payload = agreement.payload(side),
+       credential = std::move(credential)]() mutable -> Result<PeerProof> {
+        auto user = munge_decode(credential, payload);
+        if (!user) return tl::unexpected<Error>(std::move(user.error()));
+        peer.uid = user->uid;
+        peer.gid = user->gid;
+        return peer;
+      });
 }
 
 /// A connection from its first byte until it is open. Kept by its promises.
@@ -192,16 +193,17 @@ kj::Promise<void> write_message(Opening& opening, const Message& message) {
 /// False when the stream ended before.
 template <class Message>
 kj::Promise<bool> read_message(Opening& opening, Message& message) {
-  return opening.stream->tryRead(&message, sizeof(message), sizeof(message))
-      .then([](size_t have) { return have == sizeof(Message); });
+  return opening.stream->tryRead(&message, sizeof(message), sizeof(message)).then([](size_t have) {
+    return have == sizeof(Message);
+  });
 }
 
 void start_secure(Opening& opening, Side side) {
   const bool client = side == Side::kClient;
   const Agreement& agreement = opening.agreement;
-  opening.secure = kj::heap<SecureStream>(
-      kj::mv(opening.stream), client ? agreement.client_sends : agreement.server_sends,
-      client ? agreement.server_sends : agreement.client_sends);
+  opening.secure = kj::heap<SecureStream>(kj::mv(opening.stream),
+                                          client ? agreement.client_sends : agreement.server_sends,
+                                          client ? agreement.server_sends : agreement.client_sends);
 }
 
 /// Sends this side's proof and checks the other's.
@@ -215,16 +217,16 @@ kj::Promise<Secured> exchange_proofs(const OpeningPtr& opening, Side side) {
                     return opening->secure->write(bytes->data(), bytes->size())
                         .then([bytes]() -> Result<void> { return {}; });
                   });
-  auto checked = opening->secure->read_record(kMostCredential)
-                     .then([opening, other](kj::Array<kj::byte> record)
-                               -> kj::Promise<Result<PeerProof>> {
-                       if (record.size() == 0) {
-                         return Result<PeerProof>(
-                             fail(ErrorKind::kDenied, "the other end closed the connection in place "
-                                                      "of proving who it is"));
-                       }
-                       return check_proof(opening->agreement, other, record);
-                     });
+  auto checked =
+      opening->secure->read_record(kMostCredential)
+          .then([opening, other](kj::Array<kj::byte> record) -> kj::Promise<Result<PeerProof>> {
+            if (record.size() == 0) {
+              return Result<PeerProof>(fail(ErrorKind::kDenied,
+                                            "the other end closed the connection in place "
+                                            "of proving who it is"));
+            }
+            return check_proof(opening->agreement, other, record);
+          });
   return sent.then(
       [opening, checked = kj::mv(checked)](Result<void>&& told) mutable -> kj::Promise<Secured> {
         if (!told) return Secured(tl::unexpected<Error>(std::move(told.error())));
@@ -243,12 +245,29 @@ Error as_error(const std::string& attempted, const kj::Exception& exception) {
                attempted + ": " + std::string(text.begin(), text.end()));
 }
 
+/// Whoever refuses closes the connection at once: the other end need not wait for its deadline.
+kj::Promise<Secured> closed_on_failure(const OpeningPtr& opening, kj::Promise<Secured> opened,
+                                       std::string attempted) {
+  return opened
+      .catch_([attempted = std::move(attempted)](kj::Exception&& exception) -> Secured {
+        return tl::unexpected<Error>(as_error(attempted, exception));
+      })
+      .then([opening](Secured&& secured) -> Secured {
+        if (!secured) {
+          opening->stream = nullptr;
+          opening->secure = nullptr;
+        }
+        return kj::mv(secured);
+      });
+}
+
 // ---- the client ----
 
 std::string proof_names(unsigned char proofs) {
   std::string text;
   for (const ProofKind kind : {ProofKind::kKey, ProofKind::kMunge, ProofKind::kNone}) {
-    if ((proofs & bit(kind)) != 0) text += (text.empty() ? "" : " or ") + std::string(to_string(kind));
+    if ((proofs & bit(kind)) != 0)
+      text += (text.empty() ? "" : " or ") + std::string(to_string(kind));
   }
   return text.empty() ? "nothing" : text;
 }
@@ -256,8 +275,8 @@ std::string proof_names(unsigned char proofs) {
 Result<void> check_welcome(const Opening& opening) {
   const Welcome& welcome = opening.welcome;
   if (welcome.magic != kMagic) {
-    return fail(ErrorKind::kDisconnected, "what listens at " + opening.address +
-                                              " is no manager of this version's");
+    return fail(ErrorKind::kDisconnected,
+                "what listens at " + opening.address + " is no manager of this version's");
   }
   if (welcome.status == Status::kOtherVersion || welcome.version != kVersion) {
     return fail(ErrorKind::kUnsupported, "the manager at " + opening.address +
@@ -266,8 +285,8 @@ Result<void> check_welcome(const Opening& opening) {
   }
   const unsigned char offered = opening.hello.proofs;
   if (welcome.status != Status::kGood || (bit(welcome.proof) & offered) == 0) {
-    const bool key = (welcome.proofs & bit(ProofKind::kKey)) != 0 &&
-                     (offered & bit(ProofKind::kKey)) != 0;
+    const bool key =
+        (welcome.proofs & bit(ProofKind::kKey)) != 0 && (offered & bit(ProofKind::kKey)) != 0;
     const bool insecure = (welcome.proofs & bit(ProofKind::kNone)) != 0;
     return fail(ErrorKind::kDenied,
                 "the manager at " + opening.address + " wants callers to prove who they are by " +
@@ -291,18 +310,17 @@ kj::Promise<Secured> client_agreed(const OpeningPtr& opening) {
   if (!agreement.make(opening->fresh, opening->welcome.fresh, opening->hello, opening->welcome)) {
     return Secured(fail(ErrorKind::kDenied, "the other end has sent a key that is none"));
   }
-  return exchange_proofs(opening, Side::kClient)
-      .then([opening](Secured&& secured) -> Secured {
-        if (!secured || secured->peer.kind != ProofKind::kMunge ||
-            opening->trust->believes_manager_of(secured->peer.uid)) {
-          return kj::mv(secured);
-        }
-        return fail(ErrorKind::kDenied,
-                    "what listens at " + opening->address + " runs as uid " +
-                        std::to_string(secured->peer.uid) +
-                        ", which is neither root nor this user; if that is the managers' user, set "
-                        "SUBLET_MANAGER_USER");
-      });
+  return exchange_proofs(opening, Side::kClient).then([opening](Secured&& secured) -> Secured {
+    if (!secured || secured->peer.kind != ProofKind::kMunge ||
+        opening->trust->believes_manager_of(secured->peer.uid)) {
+      return kj::mv(secured);
+    }
+    return fail(ErrorKind::kDenied,
+                "what listens at " + opening->address + " runs as uid " +
+                    std::to_string(secured->peer.uid) +
+                    ", which is neither root nor this user; if that is the managers' user, set "
+                    "SUBLET_MANAGER_USER");
+  });
 }
 
 // ---- the server ----
@@ -324,8 +342,9 @@ unsigned char proofs_of(const Trust& trust) {
 kj::Promise<Secured> server_greeted(const OpeningPtr& opening) {
   const Hello& hello = opening->hello;
   if (hello.magic != kMagic) {
-    return Secured(fail(ErrorKind::kDenied, "what it said is not how a connection to a manager "
-                                            "begins over a network"));
+    return Secured(fail(ErrorKind::kDenied,
+                        "what it said is not how a connection to a manager "
+                        "begins over a network"));
   }
   const Trust& trust = *opening->trust;
   Welcome& welcome = opening->welcome;
@@ -367,21 +386,19 @@ kj::Promise<Secured> secure_as_client(kj::Own<kj::AsyncIoStream> stream,
   opening->hello.proofs = proofs_of(*opening->trust);
   if (!opening->trust->keys().empty()) opening->hello.key = opening->trust->keys().front().id();
   opening->hello.fresh = opening->fresh.open;
-  return write_message(*opening, opening->hello)
-      .then([opening] { return read_message(*opening, opening->welcome); })
-      .then([opening](bool whole) -> kj::Promise<Secured> {
-        if (!whole) {
-          return Secured(fail(ErrorKind::kDisconnected,
-                              "what listens at " + opening->address +
-                                  " closed the connection at once: no manager of this version's, "
-                                  "or one that has too many connections"));
-        }
-        return client_agreed(opening);
-      })
-      .catch_([opening](kj::Exception&& exception) -> Secured {
-        return tl::unexpected<Error>(
-            as_error("opening a connection to " + opening->address, exception));
-      });
+  auto opened = write_message(*opening, opening->hello)
+                    .then([opening] { return read_message(*opening, opening->welcome); })
+                    .then([opening](bool whole) -> kj::Promise<Secured> {
+                      if (!whole) {
+                        return Secured(fail(
+                            ErrorKind::kDisconnected,
+                            "what listens at " + opening->address +
+                                " closed the connection at once: no manager of this version's, "
+                                "or one that has too many connections"));
+                      }
+                      return client_agreed(opening);
+                    });
+  return closed_on_failure(opening, kj::mv(opened), "opening a connection to " + opening->address);
 }
 
 kj::Promise<Secured> secure_as_server(kj::Own<kj::AsyncIoStream> stream,
@@ -389,14 +406,12 @@ kj::Promise<Secured> secure_as_server(kj::Own<kj::AsyncIoStream> stream,
   auto opening = std::make_shared<Opening>();
   opening->stream = kj::mv(stream);
   opening->trust = std::move(trust);
-  return read_message(*opening, opening->hello)
-      .then([opening](bool whole) -> kj::Promise<Secured> {
-        if (!whole) return Secured(fail(ErrorKind::kDisconnected, "it closed without a word"));
-        return server_greeted(opening);
-      })
-      .catch_([](kj::Exception&& exception) -> Secured {
-        return tl::unexpected<Error>(as_error("its proof", exception));
+  auto opened =
+      read_message(*opening, opening->hello).then([opening](bool whole) -> kj::Promise<Secured> {
+        if (whole) return server_greeted(opening);
+        return Secured(fail(ErrorKind::kDisconnected, "it closed without a word"));
       });
+  return closed_on_failure(opening, kj::mv(opened), "its proof");
 }
 
 }  // namespace sublet::wire

@@ -44,8 +44,8 @@ struct SecuredStream {
   PeerProof peer;
 };
 
-/// `address` is for texts. kDenied says who refused whom and what to do; kDisconnected when the other
-/// end closed or is no manager.
+/// `address` is for texts. kDenied says who refused whom and what to do; kDisconnected when the
+/// other end closed or is no manager.
 kj::Promise<Result<SecuredStream>> secure_as_client(kj::Own<kj::AsyncIoStream> stream,
                                                     std::shared_ptr<const Trust> trust,
                                                     std::string address);

@@ -31,8 +31,8 @@ struct MungeLibrary {
       return;
     }
     const auto find = [&](auto& function, const char* name) {
-      function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(
-          ::dlsym(library, name));
+      function =
+          reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(library, name));
       if (function == nullptr) missing = std::string("libmunge.so.2 has no ") + name;
     };
     find(encode, "munge_encode");
@@ -101,8 +101,8 @@ Result<std::string> munge_encode(std::span<const unsigned char> payload) {
   if (!library.missing.empty()) return fail(ErrorKind::kUnsupported, library.missing);
   const Context context = make_context();
   char* credential = nullptr;
-  const munge_err_t code = library.encode(&credential, context.get(), payload.data(),
-                                          static_cast<int>(payload.size()));
+  const munge_err_t code =
+      library.encode(&credential, context.get(), payload.data(), static_cast<int>(payload.size()));
   const std::unique_ptr<char, decltype(&std::free)> owned(credential, &std::free);
   if (code != EMUNGE_SUCCESS) return munge_error("asking munged for a credential", context, code);
   return std::string(credential);

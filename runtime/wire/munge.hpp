@@ -1,8 +1,8 @@
 #pragma once
 
-// MUNGE, by which the daemons of one cluster say for whom a process runs. libmunge is loaded when it
-// is first needed: an application does not depend on it. $SUBLET_MUNGE_SOCKET names munged's socket
-// where it is not libmunge's default. munge.cpp is the only file that includes munge.h.
+// MUNGE, by which the daemons of one cluster say for whom a process runs. libmunge is loaded when
+// it is first needed: an application does not depend on it. $SUBLET_MUNGE_SOCKET names munged's
+// socket where it is not libmunge's default. munge.cpp is the only file that includes munge.h.
 
 #include <sublet/result.hpp>
 

@@ -41,12 +41,12 @@ kj::Promise<size_t> SecureStream::read_on(kj::byte* to, size_t least, size_t mos
     taken_ = 0;
   }
   if (done >= least && (done > 0 || least == 0)) return done;
-  return read_record(kMostPlain).then([this, to, least, most, done](
-                                          kj::Array<kj::byte> record) -> kj::Promise<size_t> {
-    if (record.size() == 0) return done;
-    plain_ = kj::mv(record);
-    return read_on(to, least, most, done);
-  });
+  return read_record(kMostPlain)
+      .then([this, to, least, most, done](kj::Array<kj::byte> record) -> kj::Promise<size_t> {
+        if (record.size() == 0) return done;
+        plain_ = kj::mv(record);
+        return read_on(to, least, most, done);
+      });
 }
 
 /// False at the end of the stream.
@@ -87,11 +87,9 @@ kj::Promise<kj::Array<kj::byte>> SecureStream::read_record(std::size_t most) {
       }
       auto plain = kj::heapArray<kj::byte>(cipher.size() - kOverhead);
       unsigned char tag = 0;
-      if (crypto_secretstream_xchacha20poly1305_pull(&in_, plain.begin(), nullptr, &tag,
-                                                     cipher.begin(), cipher.size(), nullptr,
-                                                     0) != 0) {
-        return KJ_EXCEPTION(FAILED,
-                            "what came was changed on its way, or made with another key");
+      if (crypto_secretstream_xchacha20poly1305_pull(
+              &in_, plain.begin(), nullptr, &tag, cipher.begin(), cipher.size(), nullptr, 0) != 0) {
+        return KJ_EXCEPTION(FAILED, "what came was changed on its way, or made with another key");
       }
       return kj::mv(plain);
     });

@@ -11,8 +11,9 @@ namespace sublet::wire {
 /// A stream whose bytes are encrypted and authenticated, with keys that both ends have agreed on.
 ///
 /// PROTOCOL  Each direction: the header of libsodium's crypto_secretstream_xchacha20poly1305, then
-///           records: length of the cipher text (4 bytes, little-endian), cipher text. A record that
-///           was changed, left out, repeated or moved ends the stream: an exception of type FAILED.
+///           records: length of the cipher text (4 bytes, little-endian), cipher text. A record
+///           that was changed, left out, repeated or moved ends the stream: an exception of type
+///           FAILED.
 /// LIMITS    kMostPlain bytes in a record. Buffers live only while a record is read or written.
 /// Owner: the connection, on its loop. One read and one write at a time, as KJ wants it.
 class SecureStream final : public kj::AsyncIoStream {

@@ -54,9 +54,9 @@ Result<void> check_key_file(const std::string& path, const struct stat& info) {
                                         path + "`");
   }
   if (info.st_uid != ::geteuid() && info.st_uid != 0 && ::geteuid() != 0) {
-    return fail(ErrorKind::kDenied,
-                "the key file " + path + " belongs to uid " + std::to_string(info.st_uid) +
-                    "; this is uid " + std::to_string(::geteuid()) + ": use one of your own");
+    return fail(ErrorKind::kDenied, "the key file " + path + " belongs to uid " +
+                                        std::to_string(info.st_uid) + "; this is uid " +
+                                        std::to_string(::geteuid()) + ": use one of your own");
   }
   return {};
 }
@@ -177,8 +177,8 @@ Result<void> Key::make(const std::string& path) {
                                          "out: remove it first, or name another file");
   }
   if (!fd.valid()) {
-    return fail(ErrorKind::kInvalid, "making the key file " + path + ": " +
-                                         base::system_text(error), error);
+    return fail(ErrorKind::kInvalid,
+                "making the key file " + path + ": " + base::system_text(error), error);
   }
   Secret bytes(kBytes);
   randombytes_buf(bytes.text().data(), kBytes);
@@ -248,8 +248,8 @@ Result<void> Trust::can_prove() const {
   const auto munge = munge_available();
   if (munge) return {};
   return fail(ErrorKind::kDenied,
-              "nothing here proves who asks: there is no key file (" +
-                  default_key_files().front() + "), and " + munge.error().what() +
+              "nothing here proves who asks: there is no key file (" + default_key_files().front() +
+                  "), and " + munge.error().what() +
                   ". Make a key with `sublet key new` and copy it to all nodes, or start munged; "
                   "where whoever reaches the network may do everything, set SUBLET_INSECURE=1 on "
                   "both ends");

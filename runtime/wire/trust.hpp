@@ -48,8 +48,8 @@ class Key {
   static constexpr std::size_t kBytes = 32;
   using Id = std::array<unsigned char, 8>;  ///< Tells keys apart, and nothing about them.
 
-  /// kDenied when others may read the file or it is neither this user's nor root's (for root: it may
-  /// be anybody's); kInvalid when it holds no key. Both say what to do.
+  /// kDenied when others may read the file or it is neither this user's nor root's (for root: it
+  /// may be anybody's); kInvalid when it holds no key. Both say what to do.
   static Result<Key> read(const std::string& path);
   /// Makes a new file, mode 0600, with its directory. kInvalid when there is one already.
   static Result<void> make(const std::string& path);
@@ -93,7 +93,8 @@ class Trust {
 
   /// kDenied or kInvalid when what the options name cannot be used.
   [[nodiscard]] Result<void> problem() const;
-  /// problem(), or kDenied when this process has nothing to prove itself with; says what would help.
+  /// problem(), or kDenied when this process has nothing to prove itself with; says what would
+  /// help.
   [[nodiscard]] Result<void> can_prove() const;
 
   [[nodiscard]] const std::vector<Key>& keys() const noexcept { return keys_; }

@@ -1,12 +1,11 @@
+#include "support/child_process.hpp"
+#include "support/temp_directory.hpp"
 #include <wire/handshake.hpp>
 #include <wire/munge.hpp>
 
 #include <gtest/gtest.h>
 #include <kj/async-io.h>
 #include <sys/stat.h>
-
-#include "support/child_process.hpp"
-#include "support/temp_directory.hpp"
 
 #include <algorithm>
 #include <array>
@@ -25,6 +24,10 @@ using TrustPtr = std::shared_ptr<const Trust>;
 
 /// What passes between client and server, one direction at a time, and may be changed there.
 using Tamper = std::function<void(bool from_client, std::size_t offset, Bytes& bytes)>;
+
+std::string text_of(const Result<SecuredStream>& result) {
+  return result ? "no error" : result.error().what();
+}
 
 class Handshake : public ::testing::Test {
  protected:
@@ -84,17 +87,35 @@ class Handshake : public ::testing::Test {
     auto left = loop_->io.provider->newTwoWayPipe();
     auto right = loop_->io.provider->newTwoWayPipe();
     auto pumps = kj::heapArrayBuilder<kj::Promise<void>>(2);
-    pumps.add(pump(*left.ends[1], *right.ends[0], true, loop_->tamper));
-    pumps.add(pump(*right.ends[0], *left.ends[1], false, loop_->tamper));
-    auto between = kj::joinPromises(pumps.finish()).catch_([](kj::Exception&&) {}).eagerlyEvaluate(nullptr);
+    // A connection that is closed before all was read ends with an error.
+    const auto closing = [](kj::AsyncIoStream& to) {
+      return [&to](kj::Exception&&) { to.shutdownWrite(); };
+    };
+    pumps.add(pump(*left.ends[1], *right.ends[0], true, loop_->tamper)
+                  .catch_(closing(*right.ends[0]))
+                  .eagerlyEvaluate(nullptr));
+    pumps.add(pump(*right.ends[0], *left.ends[1], false, loop_->tamper)
+                  .catch_(closing(*left.ends[1]))
+                  .eagerlyEvaluate(nullptr));
+    auto between =
+        kj::joinPromises(pumps.finish()).catch_([](kj::Exception&&) {}).eagerlyEvaluate(nullptr);
     Opened opened;
     auto one = secure_as_client(kj::mv(left.ends[0]), client, "tcp:test:1")
                    .then([&](Result<SecuredStream>&& result) { opened.client = kj::mv(result); });
-    auto other = secure_as_server(kj::mv(right.ends[1]), server)
-                     .then([&](Result<SecuredStream>&& result) { opened.server = kj::mv(result); });
-    auto both = one.then([other = kj::mv(other)]() mutable { return kj::mv(other); });
-    auto late = loop_->io.provider->getTimer().afterDelay(kLimit).then(
-        [] { ADD_FAILURE() << "the handshake hangs"; });
+    auto other =
+        secure_as_server(kj::mv(right.ends[1]), server).then([&](Result<SecuredStream>&& result) {
+          opened.server = kj::mv(result);
+        });
+    auto ends = kj::heapArrayBuilder<kj::Promise<void>>(2);
+    // Each at once: an end that fails closes its connection, which the other waits for.
+    ends.add(one.eagerlyEvaluate(nullptr));
+    ends.add(other.eagerlyEvaluate(nullptr));
+    auto both = kj::joinPromises(ends.finish());
+    auto late = loop_->io.provider->getTimer().afterDelay(kLimit).then([&opened] {
+      ADD_FAILURE() << "the handshake hangs: client " << opened.client.has_value()
+                    << text_of(opened.client) << ", server " << opened.server.has_value()
+                    << text_of(opened.server);
+    });
     both.exclusiveJoin(kj::mv(late)).wait(loop_->io.waitScope);
     loop_->between = kj::mv(between);
     loop_->left = kj::mv(left);
@@ -107,8 +128,10 @@ class Handshake : public ::testing::Test {
     Bytes got(sent.size());
     auto reading = to.tryRead(got.data(), got.size(), got.size());
     auto writing = from.write(sent.data(), sent.size());
-    auto n = reading.exclusiveJoin(loop_->io.provider->getTimer().afterDelay(kLimit).then(
-        [] { return std::size_t{0}; })).wait(loop_->io.waitScope);
+    auto n = reading
+                 .exclusiveJoin(loop_->io.provider->getTimer().afterDelay(kLimit).then(
+                     [] { return std::size_t{0}; }))
+                 .wait(loop_->io.waitScope);
     got.resize(n);
     writing.wait(loop_->io.waitScope);
     return got;
@@ -126,10 +149,6 @@ class Handshake : public ::testing::Test {
   };
   std::unique_ptr<Loop> loop_ = std::make_unique<Loop>();
 };
-
-std::string text_of(const Result<SecuredStream>& result) {
-  return result ? "no error" : result.error().what();
-}
 
 Bytes pattern(std::size_t size) {
   Bytes bytes(size);
@@ -150,7 +169,8 @@ TEST_F(Handshake, CarriesBytesOfEverySizeBothWays) {
   ASSERT_TRUE(opened.client && opened.server);
   auto& client = *opened.client->stream;
   auto& server = *opened.server->stream;
-  for (const std::size_t size : {1u, 7u, 4095u, 4096u, 4097u, 65535u, 65536u, 65537u, 262144u, 3000001u}) {
+  for (const std::size_t size :
+       {1u, 7u, 4095u, 4096u, 4097u, 65535u, 65536u, 65537u, 262144u, 3000001u}) {
     const Bytes bytes = pattern(size);
     EXPECT_TRUE(send(client, server, bytes) == bytes) << size;
     EXPECT_TRUE(send(server, client, bytes) == bytes) << size;
@@ -218,7 +238,7 @@ TEST_F(Handshake, IsRefusedWithAnyBitOfItChanged) {
         if (client != from_client || at < offset || at >= offset + bytes.size()) return;
         bytes[at - offset] ^= static_cast<kj::byte>(1u << (at % 8));
         // Where more bytes are announced than there are, their receiver waits for its deadline.
-        loop_->ends = offset > 0;
+        loop_->ends = at >= (from_client ? 48u : 40u);
       });
       // Who sent the last record cannot know that it was changed; its receiver does.
       EXPECT_FALSE(opened.client && opened.server) << from_client << " " << at;
@@ -245,7 +265,8 @@ TEST_F(Handshake, OfWhatIsNoneIsToldFromOneThatFails) {
   const std::string http = "GET / HTTP/1.1\r\nHost: somebody\r\nAccept: everything, really\r\n\r\n";
   auto pipe = loop_->io.provider->newTwoWayPipe();
   auto writing = pipe.ends[0]->write(http.data(), http.size());
-  const auto answer = secure_as_server(kj::mv(pipe.ends[1]), with_key("a")).wait(loop_->io.waitScope);
+  const auto answer =
+      secure_as_server(kj::mv(pipe.ends[1]), with_key("a")).wait(loop_->io.waitScope);
   ASSERT_FALSE(answer);
   EXPECT_NE(text_of(answer).find("not how a connection to a manager begins"), std::string::npos);
 }
@@ -257,11 +278,15 @@ TEST_F(Handshake, StreamEndsAtARecordThatWasChangedRepeatedOrLeftOut) {
     int records = 0;
     Opened opened = open(with_key("a"), with_key("a"), [&](bool client, std::size_t, Bytes& bytes) {
       if (!open_now || !client || ++records != 1) return;
-      if (how == How::kChanged) bytes.back() ^= 1;
-      if (how == How::kLeftOut) bytes.clear();
+      // The first record, whatever has come with it.
+      constexpr std::ptrdiff_t kRecord = 4 + 100 + 17;
+      ASSERT_GE(bytes.size(), std::size_t{kRecord});
+      const auto first = bytes.begin();
+      if (how == How::kChanged) bytes[kRecord - 1] ^= 1;
+      if (how == How::kLeftOut) bytes.erase(first, first + kRecord);
       if (how == How::kRepeated) {
-        const Bytes copy = bytes;
-        bytes.insert(bytes.end(), copy.begin(), copy.end());
+        const Bytes copy(first, first + kRecord);
+        bytes.insert(bytes.begin(), copy.begin(), copy.end());
       }
     });
     ASSERT_TRUE(opened.client && opened.server);
@@ -289,8 +314,8 @@ class MungeHandshake : public Handshake {
     const std::string start =
         "set -e; chmod 0711 " + at + "; mkdir -m 0700 " + at + "/m; mkdir -m 0755 " + at +
         "/s; head -c 1024 /dev/urandom >" + at + "/m/key; chmod 400 " + at +
-        "/m/key; munged --force --key-file=" + at + "/m/key --socket=" + at + "/s/socket --pid-file=" +
-        at + "/m/pid --log-file=" + at + "/m/log --seed-file=" + at +
+        "/m/key; munged --force --key-file=" + at + "/m/key --socket=" + at +
+        "/s/socket --pid-file=" + at + "/m/pid --log-file=" + at + "/m/log --seed-file=" + at +
         "/m/seed --num-threads=2 >/dev/null 2>&1";
     if (::system(start.c_str()) != 0) GTEST_SKIP() << "munged does not start here";
     ::setenv("SUBLET_MUNGE_SOCKET", (at + "/s/socket").c_str(), 1);
