@@ -16,7 +16,7 @@ std::span<const Command> commands() {
       Command{"leases", "lists the leases, and what they have used", &leases_command},
       Command{"drain", "gives a node back: its leases end soon, and it gets no new ones",
               &drain_command},
-      Command{"release", "ends a lease, whoever has it", &release_command},
+      Command{"release", "ends a lease: one's own, or as an operator anybody's", &release_command},
       Command{"forget", "removes a lost node from the list", &forget_command},
       Command{"key", "makes a key by which clients and managers know each other", &key_command},
       Command{"functions", "lists the functions that a library exports", &functions_command},

@@ -199,7 +199,7 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::claim(
 }
 
 Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease(
-    const LeaseRequest& wanted, std::shared_ptr<LeaseEvents> events) {
+    const LeaseRequest& wanted, const std::shared_ptr<LeaseEvents>& events) {
   const auto deadline = std::chrono::steady_clock::now() + timeouts().exchange;
   for (int attempt = 1;; ++attempt) {
     bool granted = false;

@@ -59,7 +59,7 @@ class ControlPlane {
   /// request and claim in one visit to the helper thread. A node that leaves or dies in between
   /// costs nothing where another one has room: it is done again.
   Result<std::vector<std::unique_ptr<NodeLink>>> lease(const LeaseRequest& request,
-                                                       std::shared_ptr<LeaseEvents> events);
+                                                       const std::shared_ptr<LeaseEvents>& events);
   Result<std::int64_t> extend(const Grant& grant, std::chrono::seconds duration);
   Result<std::vector<NodeInfo>> nodes();
   Result<std::vector<LeaseInfo>> leases();

@@ -22,7 +22,7 @@ class SideThread {
   template <class T, class Job>
   kj::Promise<T> run(Job job) {
     if (busy_->exchange(true)) {
-      return KJ_EXCEPTION(OVERLOADED, "the last job has not ended yet");
+      return KJ_EXCEPTION(OVERLOADED, "the file system has not answered since the last time");
     }
     auto pair = kj::newPromiseAndCrossThreadFulfiller<T>();
     // A thread's function must be destroyed without exceptions, a fulfiller need not be.
