@@ -11,6 +11,11 @@ namespace sublet::executor {
 /// threads, or take functions for processes of the manager's MPI job.
 void prepare_surroundings();
 
+/// For executors of many users, after that: nothing of the manager's. Of its environment what says
+/// where programs and libraries are, and how text and time are written; the root directory; umask
+/// 022.
+void leave_manager();
+
 /// HOME and the like are those of user `uid` from now on. In the zygote: it may ask the network.
 void use_home_of(std::uint32_t uid);
 

@@ -3,11 +3,14 @@
 #include <executor_manager/zygote_process.hpp>
 #include <wire/executor_packets.hpp>
 
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -19,14 +22,21 @@ namespace {
 
 constexpr int kZygoteFd = 3;  ///< Where the zygote finds its end of the socket.
 
-Result<pid_t> spawn(const std::string& program, int socket) {
+/// `output`: for standard output and error; -1: this process's.
+Result<pid_t> spawn(const std::string& program, int socket, int output) {
   std::string path = program;
   std::string flag = "--zygote";
   std::string fd = std::to_string(kZygoteFd);
-  char* argv[] = {path.data(), flag.data(), fd.data(), nullptr};
+  std::string shared = "--shared";
+  char* argv[] = {path.data(), flag.data(), fd.data(), output < 0 ? nullptr : shared.data(),
+                  nullptr};
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_adddup2(&actions, socket, kZygoteFd);
+  if (output >= 0) {
+    ::posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+    ::posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO);
+  }
   posix_spawnattr_t attributes;
   ::posix_spawnattr_init(&attributes);
   // A terminal's Ctrl-C ends the manager, which then ends its executors in order. Signals that the
@@ -66,16 +76,27 @@ Result<std::string> find_executor() {
               "the program sublet-executor is not at " + tried + "; set SUBLET_EXECUTOR");
 }
 
-Result<ZygoteProcess> start_zygote(std::optional<rlimit> descriptors) {
+Result<ZygoteProcess> start_zygote(ZygoteFor whom, std::optional<rlimit> descriptors) {
   auto program = find_executor();
   if (!program) return tl::unexpected<Error>(program.error());
   auto sockets = base::make_socketpair();
   if (!sockets) return tl::unexpected<Error>(sockets.error());
-  auto pid = spawn(*program, sockets->second.get());
+  std::array<int, 2> ends{-1, -1};
+  if (whom == ZygoteFor::kCluster && ::pipe2(ends.data(), O_CLOEXEC) != 0) {
+    const int error = errno;
+    return fail(ErrorKind::kInternal, "making a pipe for executors: " + base::system_text(error),
+                error);
+  }
+  base::Fd output(ends[0]);
+  base::Fd into(ends[1]);
+  auto pid = spawn(*program, sockets->second.get(), into.get());
   if (!pid) return tl::unexpected<Error>(pid.error());
   sockets->second.reset();
+  into.reset();
 
   ZygoteProcess zygote;
+  zygote.whom = whom;
+  zygote.output = std::move(output);
   zygote.pid = *pid;
   if (descriptors) {
     zygote.descriptors = *descriptors;
