@@ -29,6 +29,10 @@ constexpr kj::Duration kMemoryLook = 100 * kj::MILLISECONDS;
 
 constexpr const char* kOutOfMemory = "it was killed because the lease's memory limit was reached";
 
+/// Its process lives on without the socket to its manager.
+constexpr const char* kHungUp =
+    "a function has executed another program in its place, or closed its descriptors";
+
 /// What a process has in memory, shared memory included; 0 when it has gone.
 std::uint64_t resident_bytes(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/statm");
@@ -92,8 +96,10 @@ Result<kj::Own<Executor>> Executor::start(const ExecutorServices& services, Exec
   // executor, and a client of a dead one is refused instead of waiting.
   self.tasks_.add(
       spawning.then([&self](Result<Zygote::Child> child) { self.spawned(std::move(child)); }));
-  self.tasks_.add(self.control_->serve(
-      [&self](const wire::ReceivedMessage& message) { self.receive(message); }));
+  self.tasks_.add(
+      self.control_->serve([&self](const wire::ReceivedMessage& message) { self.receive(message); })
+          .then([&self] { return wire::after_running(self.services_.timer, kToldWithin); })
+          .then([&self] { self.abandon(kHungUp); }));
   self.tasks_.add(wire::after_running(services.timer, wire::kExecutorStart).then([&self] {
     if (!self.ready_to_serve_) self.abandon("it did not become ready in time");
   }));
