@@ -28,7 +28,7 @@ constexpr int kExitCode = 3;
 /// Longer than the test waits: nothing that ends a program may wait for the end of a call.
 constexpr std::uint32_t kVeryLongMs = 600'000;
 
-void take_lease(std::chrono::milliseconds duration) {
+void take_lease(std::chrono::seconds duration) {
   g_session = sublet::Session::open().value_or_throw();
   g_lease = g_session.lease({.cores = 1, .duration = duration, .replace = false}).value_or_throw();
 }
