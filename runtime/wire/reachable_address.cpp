@@ -57,6 +57,7 @@ std::string reachable_address(const std::vector<std::string>& addresses,
   const auto deadline = std::chrono::steady_clock::now() + limit;
   while (!attempts.empty()) {
     std::vector<pollfd> entries;
+    entries.reserve(attempts.size());
     for (const Attempt& attempt : attempts) entries.push_back({attempt.socket.get(), POLLOUT, 0});
     const auto left =
         std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
