@@ -90,12 +90,12 @@ test_short_time() {
 }
 
 test_no_munge() {
+  # Without munged managers have to know each other by a key.
+  export SUBLET_KEY_FILE=$PWD/key
+  sublet key new "$SUBLET_KEY_FILE" >key.out || fail "no key can be made: $(<key.out)"
   submit executor-manager
   await "the job has begun" test -e "job-$job.out" || fail "the job does not begin"
   stop_munged
-  # Without munged the manager has to know others by a key.
-  sublet key new "$PWD/key" >key.out || fail "no key can be made: $(<key.out)"
-  export SUBLET_KEY_FILE=$PWD/key
   manager_here
   await "the job has said so" grep -qs "munged does not answer on node c1.*systemctl status munge" "job-$job.out" ||
     fail "nothing is said of munge: $(<"job-$job.out")"
