@@ -13,9 +13,11 @@
 #include <vector>
 
 namespace sublet::client {
-namespace {
 
 constinit std::atomic<bool> g_exiting{false};
+
+namespace {
+
 thread_local constinit bool t_own = false;
 
 /// Objects being destroyed on threads of their own.
@@ -82,7 +84,7 @@ LastHandle::LastHandle() noexcept : generation_(base::fork_generation()) {}
 
 void LastHandle::let_go(void* object, void (*destroy)(void*)) const noexcept {
   const bool forked = base::fork_generation() != generation_;
-  if (!forked && !g_exiting.load(std::memory_order_relaxed)) {
+  if (!forked && !exiting()) {
     if (!t_own) return destroy(object);
     if (destroy_elsewhere(object, destroy)) return;
   }
