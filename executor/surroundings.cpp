@@ -35,10 +35,6 @@ constexpr std::array kJobPrefixes{
     "FLUX_"sv, "HYDRA_"sv, "HYDI_"sv, "I_MPI_"sv, "MPI_LOCAL"sv, "MV2_COMM_WORLD_"sv, "OMPI_"sv,
     "OPAL_"sv, "ORTE_"sv,  "PALS_"sv, "PMIX_"sv,  "PMI_"sv,      "PRTE_"sv,           "SLURM_"sv};
 
-/// What stays of a manager's environment for functions of others.
-constexpr std::array kCommonVariables{"LANG"sv, "LANGUAGE"sv, "LD_LIBRARY_PATH"sv, "PATH"sv,
-                                      "TZ"sv};
-
 bool belongs_to_job(std::string_view name) {
   return std::any_of(kJobPrefixes.begin(), kJobPrefixes.end(),
                      [name](std::string_view prefix) { return name.starts_with(prefix); });
@@ -86,15 +82,6 @@ void prepare_surroundings() {
 }
 
 void leave_manager() {
-  std::vector<std::string> names;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    const std::string_view text = *entry;
-    const auto name = text.substr(0, text.find('='));
-    const bool common =
-        std::find(kCommonVariables.begin(), kCommonVariables.end(), name) != kCommonVariables.end();
-    if (!common && !name.starts_with("LC_")) names.emplace_back(name);
-  }
-  for (const std::string& name : names) ::unsetenv(name.c_str());
   ::umask(022);
   if (::chdir("/") != 0) std::perror("sublet-executor: entering /");
 }

@@ -9,18 +9,45 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <string_view>
+#include <vector>
 
 extern char** environ;
 
 namespace sublet::manager {
 namespace {
 
+using namespace std::string_view_literals;
+
 constexpr int kZygoteFd = 3;  ///< Where the zygote finds its end of the socket.
+
+/// What a zygote of a cluster's users has of this environment: where programs and libraries are,
+/// how text and time are written, and what configures networks and topology. Of the whole of it
+/// functions could read the rest, whatever was unset.
+bool is_for_functions(std::string_view variable) {
+  constexpr std::array kNames{"LANG="sv, "LANGUAGE="sv, "LD_LIBRARY_PATH="sv, "PATH="sv, "TZ="sv};
+  constexpr std::array kPrefixes{"FI_"sv,   "HWLOC_"sv, "IBV_"sv,   "LC_"sv,
+                                 "MLX4_"sv, "MLX5_"sv,  "RDMAV_"sv, "SUBLET_FABRIC_"sv};
+  const auto begins = [variable](std::string_view with) { return variable.starts_with(with); };
+  const std::string_view name = variable.substr(0, variable.find('='));
+  return std::any_of(kNames.begin(), kNames.end(), begins) ||
+         std::any_of(kPrefixes.begin(), kPrefixes.end(), begins) || name.ends_with("SAN_OPTIONS");
+}
+
+std::vector<char*> environment_for_functions() {
+  std::vector<char*> variables;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    if (is_for_functions(*variable)) variables.push_back(*variable);
+  }
+  variables.push_back(nullptr);
+  return variables;
+}
 
 /// `output`: for standard output and error; -1: this process's.
 Result<pid_t> spawn(const std::string& program, int socket, int output) {
@@ -45,8 +72,10 @@ Result<pid_t> spawn(const std::string& program, int socket, int output) {
   sigset_t none;
   sigemptyset(&none);
   ::posix_spawnattr_setsigmask(&attributes, &none);
+  auto variables = environment_for_functions();
   pid_t pid = -1;
-  const int error = ::posix_spawn(&pid, path.c_str(), &actions, &attributes, argv, environ);
+  const int error = ::posix_spawn(&pid, path.c_str(), &actions, &attributes, argv,
+                                  output < 0 ? environ : variables.data());
   ::posix_spawn_file_actions_destroy(&actions);
   ::posix_spawnattr_destroy(&attributes);
   if (error != 0) {
