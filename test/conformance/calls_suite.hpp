@@ -27,7 +27,7 @@ class Calls : public Fixture<T> {
     std::vector<std::uint64_t> out(slots);
     std::vector<Ticket> tickets;
     for (std::uint32_t i = 0; i < slots; ++i) {
-      in[i] = i * 3;
+      in[i] = std::uint64_t{i} * 3;
       const Function function = i == 0 ? Function::kWait : Function::kEcho;
       tickets.push_back(this->submit(client, this->request(function, &in[i], 8, &out[i], 8)));
       ASSERT_EQ(client.in_flight(), i + 1);
@@ -84,6 +84,7 @@ TYPED_TEST_P(Calls, FreeTheirSlotWhenTheirReplyIsCollected) {
   this->start();
   auto client = this->connect(this->with_slots(4));
   std::vector<Ticket> tickets;
+  tickets.reserve(4);
   for (int i = 0; i < 4; ++i) {
     tickets.push_back(this->submit(client, this->request(Function::kEcho, nullptr, 0)));
   }
@@ -208,7 +209,7 @@ TYPED_TEST_P(Calls, SayWhyTheyFailed) {
   auto arena = this->arena();
   const std::string why(200, 'w');
   auto* text = static_cast<char*>(arena->allocate(why.size()));
-  std::memcpy(text, why.data(), why.size());
+  std::copy(why.begin(), why.end(), text);
   std::uint64_t out = 7;
   auto reply = this->call(client, this->request(Function::kFail, text, why.size(), &out, 8));
   EXPECT_EQ(reply.status, Status::kFunctionError);
