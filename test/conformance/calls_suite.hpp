@@ -4,6 +4,8 @@
 
 #include "fixture.hpp"
 
+#include <algorithm>
+#include <array>
 #include <deque>
 #include <random>
 #include <vector>
@@ -83,10 +85,9 @@ TYPED_TEST_P(Calls, AreHeldBackExactlyWhenAllSlotsAreTaken) {
 TYPED_TEST_P(Calls, FreeTheirSlotWhenTheirReplyIsCollected) {
   this->start();
   auto client = this->connect(this->with_slots(4));
-  std::vector<Ticket> tickets;
-  tickets.reserve(4);
-  for (int i = 0; i < 4; ++i) {
-    tickets.push_back(this->submit(client, this->request(Function::kEcho, nullptr, 0)));
+  std::array<Ticket, 4> tickets;
+  for (Ticket& ticket : tickets) {
+    ticket = this->submit(client, this->request(Function::kEcho, nullptr, 0));
   }
   // The last one has ended, and so have all before it. Yet the next call's slot is the first one's.
   this->collect(client, tickets[3]);
@@ -96,9 +97,7 @@ TYPED_TEST_P(Calls, FreeTheirSlotWhenTheirReplyIsCollected) {
   ASSERT_EQ(client.submit(this->request(Function::kEcho, nullptr, 0), next), Status::kOk);
   Ticket after_next;
   ASSERT_EQ(client.submit(this->request(Function::kEcho, nullptr, 0), after_next), Status::kAgain);
-  this->collect(client, tickets[1]);
-  this->collect(client, tickets[2]);
-  this->collect(client, next);
+  for (const Ticket ticket : {tickets[1], tickets[2], next}) this->collect(client, ticket);
   EXPECT_EQ(client.in_flight(), 0u);
 }
 
