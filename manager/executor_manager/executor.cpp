@@ -167,7 +167,7 @@ void Executor::spawned(Result<Zygote::Child> child) {
 /// itself, the pidfd tells that the process is gone.
 kj::Promise<void> Executor::watch() {
   if (!pidfd_.valid()) {
-    return services_.zygote.ended(pid_).then([this](std::string fate) {
+    return services_.zygote.ended(pid_).then([this](const std::string& fate) {
       kill();
       return until_no_process(services_.timer.now() + kGoneWithin).then([this, fate] {
         end("it " + fate);
