@@ -6,6 +6,16 @@
 
 namespace sublet::cli {
 
+namespace {
+
+/// The benchmarks are the runtime's, but for what only managers do.
+int bench_command(const std::vector<std::string>& words) {
+  if (words.empty() || words.front() != "ledger") return sublet::bench::bench_command(words);
+  return ledger_bench_command({words.begin() + 1, words.end()});
+}
+
+}  // namespace
+
 std::span<const Command> commands() {
   static constexpr std::array kCommands = {
       Command{"resource-manager", "knows all nodes and grants leases on them",
@@ -14,6 +24,7 @@ std::span<const Command> commands() {
               &executor_manager_command},
       Command{"nodes", "lists the nodes, and what is free on them", &nodes_command},
       Command{"leases", "lists the leases, and what they have used", &leases_command},
+      Command{"ledger", "shows what users, jobs, leases and nodes have used", &ledger_command},
       Command{"drain", "gives a node back: its leases end soon, and it gets no new ones",
               &drain_command},
       Command{"release", "ends a lease, whoever has it", &release_command},
@@ -22,8 +33,7 @@ std::span<const Command> commands() {
       Command{"devices", "lists this node's RDMA devices", &devices_command},
       Command{"doctor", "says which transport calls would take here, and why", &doctor_command},
       Command{"slurm", "prints batch scripts for a Slurm cluster", &slurm_command},
-      Command{"bench", "measures latency, bandwidth, rate and cold starts",
-              &sublet::bench::bench_command},
+      Command{"bench", "measures latency, bandwidth, rate and cold starts", &bench_command},
       Command{"private-manager", nullptr, &private_manager_command},
   };
   return kCommands;

@@ -26,6 +26,7 @@ struct Requester {
   Caller caller;
   std::string node_id;  ///< Its own node, as it says: for placement near.
   std::string owner;    ///< user@node, as it says: for people to read.
+  std::uint32_t slurm_job = 0;  ///< As it says; 0: none.
 };
 
 /// A grant as both managers know it: all that a node is told, and tells again when it registers
@@ -42,10 +43,21 @@ struct GrantTerms {
   std::uint64_t arena_bytes = 0;
   std::string owner;
   std::uint32_t owner_uid = kUnknownUid;
-  bool claimed = false;  ///< Only read on registration.
+  std::uint32_t slurm_job = 0;  ///< 0: none.
+  // What a node says as it registers, or when the grant has ended:
+  bool claimed = false;
+  milliseconds held_for{0};
 
   /// wire/limits.hpp bounds it.
   [[nodiscard]] std::uint32_t cores() const noexcept { return workers * cores_per_worker; }
+};
+
+/// A grant that has ended on its node, as the node tells it.
+struct EndedGrant {
+  GrantTerms terms;
+  Usage usage;  ///< In all.
+  std::string reason;
+  milliseconds ago{0};
 };
 
 }  // namespace sublet::manager

@@ -104,6 +104,7 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
   }
   [[nodiscard]] bool leaving() const noexcept { return drain_.under_way(); }
   [[nodiscard]] std::vector<HeldGrant*> held();
+  [[nodiscard]] Time now() const { return clock_.now(); }
   LibraryCache& libraries() noexcept { return libraries_; }
 
  private:

@@ -13,6 +13,7 @@ Proof needed_for(Right right) {
     case Right::kForget:
     case Right::kViewNodes:
     case Right::kViewLeases:
+    case Right::kViewLedger:
       return needed_for(Right::kLease);
   }
   return Proof::kSameProcess;  // a right that is not one
@@ -32,6 +33,8 @@ const char* name_of(Right right) {
       return "see the nodes";
     case Right::kViewLeases:
       return "see the leases";
+    case Right::kViewLedger:
+      return "see the ledger";
   }
   return "do that";
 }

@@ -15,6 +15,7 @@ enum class Right : std::uint8_t {
   kForget,      ///< Remove a lost node, which ends the leases on it.
   kViewNodes,   ///< See all nodes, and what is free on them.
   kViewLeases,  ///< See everybody's leases, and what they have used.
+  kViewLedger,  ///< See what everybody has used, ever.
 };
 
 /// THE RULE  Whoever reaches a resource manager's socket may lease. Who may lease may drain,

@@ -24,10 +24,11 @@ class Scribe final : public LeaseObserver {
   void used(const GrantOnNode& grant, const Usage& so_far) override {
     write("used", grant, ": " + std::to_string(so_far.invocations));
   }
-  void ended(const GrantOnNode& grant, const Usage& in_all, GrantEnd how,
-             const std::string& reason) override {
+  void extended(const GrantOnNode& grant) override { write("extended", grant, ""); }
+  void ended(const GrantOnNode& grant, const Usage& in_all, const GrantEnding& ending) override {
     write("ended", grant,
-          ": " + std::to_string(in_all.invocations) + ", " + to_string(how) + ", " + reason);
+          ": " + std::to_string(in_all.invocations) + ", " + to_string(ending.how) + ", " +
+              ending.reason);
   }
 
   Lines take() { return std::exchange(lines_, {}); }
