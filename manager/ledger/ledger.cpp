@@ -13,6 +13,8 @@ namespace {
 /// How long what nobody waits for stays in memory alone: usage, which nodes tell again.
 constexpr milliseconds kFlush{250};
 constexpr milliseconds kRetry{1000};
+/// Looks at a commit that is under way, kFlush apart, before the disk counts as hung.
+constexpr unsigned kMostLooks = 40;
 /// Lease numbers that may be in use without being written: of leases that were never granted.
 constexpr std::uint64_t kNumbersAhead = 1u << 16;
 
@@ -112,6 +114,9 @@ Result<void> Ledger::ready() const {
 
 kj::Promise<Result<void>> Ledger::keep() {
   if (kept_ == told_) return Result<void>{};
+  if (writing_ != nullptr && looks_ >= kMostLooks) {
+    return Result<void>(tl::unexpected<Error>(*failure_));
+  }
   auto pair = kj::newPromiseAndFulfiller<Result<void>>();
   if (unwritten_.told <= kept_) {
     waiting_for_commit_.push_back(kj::mv(pair.fulfiller));
@@ -135,6 +140,7 @@ void Ledger::write() {
   if (writing_ != nullptr || unwritten_.empty()) return;
   const auto changes = std::make_shared<const Changes>(std::exchange(unwritten_, {}));
   writing_ = changes;
+  looks_ = 0;
   waiting_for_commit_ = std::exchange(waiting_, {});
   tasks_.add(writing_thread_
                  .run<Result<void>>([writer = writer_, changes] { return writer->commit(*changes); })
@@ -165,13 +171,30 @@ void Ledger::note_written(Result<void> done) {
   if (!waiting_.empty()) write_soon();
 }
 
+/// The commit may still succeed: then note_written() ends this.
+void Ledger::note_hung() {
+  const auto hung = fail(ErrorKind::kOverloaded,
+                         "writing the ledger " + path_ + ": the disk has not answered for " +
+                             std::to_string((kMostLooks * kFlush).count() / 1000) +
+                             " s; see that it is healthy, and it goes on by itself");
+  if (!failure_) base::log().error("no leases are granted, what runs goes on: {}", hung.value().what());
+  failure_ = hung.value();
+  answer(std::exchange(waiting_, {}), hung);
+  answer(std::exchange(waiting_for_commit_, {}), hung);
+}
+
 void Ledger::answer(Waiting waiting, const Result<void>& done) {
   for (auto& one : waiting) one->fulfill(Result<void>(done));
 }
 
 kj::Promise<void> Ledger::flush_loop() {
   return timer_.afterDelay(to_kj(kFlush)).then([this] {
-    if (!failure_ || clock_() >= retry_) write();
+    if (writing_ != nullptr) {
+      // Counted, not timed: this process may have been stopped.
+      if (++looks_ == kMostLooks) note_hung();
+    } else if (!failure_ || clock_() >= retry_) {
+      write();
+    }
     return flush_loop();
   });
 }

@@ -7,7 +7,7 @@
 //           alone a lease has one of its own. The loop never waits.
 // STATES    idle     nothing to write, or what there is can wait for kFlush
 //           writing  one commit is under way
-//           failing  the last commit failed: nothing is leased, what was told is kept in memory and
+//           failing  the last commit failed, or hangs: nothing is leased, what was told is kept in memory and
 //                    tried again every kRetry and whenever somebody waits for it. A commit that
 //                    succeeds ends it
 // LIMITS    kMaxUnwritten grants with something to write; beyond, nothing is leased.
@@ -79,6 +79,7 @@ class Ledger final : public LeaseRecords, private kj::TaskSet::ErrorHandler {
   void write_soon();
   void write();
   void note_written(Result<void> done);
+  void note_hung();
   static void answer(Waiting waiting, const Result<void>& done);
   kj::Promise<void> flush_loop();
   void taskFailed(kj::Exception&& exception) override;
@@ -94,6 +95,7 @@ class Ledger final : public LeaseRecords, private kj::TaskSet::ErrorHandler {
   Waiting waiting_;                         ///< For what is unwritten.
   Waiting waiting_for_commit_;              ///< For what is being written.
   bool soon_ = false;
+  unsigned looks_ = 0;            ///< At the commit that is under way.
   std::optional<Error> failure_;  ///< Of the last commit.
   Time retry_{};
   std::uint64_t told_ = 0;

@@ -91,7 +91,7 @@ void LeaseBook::reconcile(NodeNumber number, const std::map<GrantKey, GrantTerms
     };
     note_held(grant);
     // One that a manager before this one had no time to write down.
-    grant.terms.expires = std::max(grant.terms.expires, terms.expires);
+    grants_.note_expiry(grant, terms.expires);
     if (grant.terms.workers != terms.workers ||
         grant.terms.cores_per_worker != terms.cores_per_worker ||
         !same_token(grant.terms.token, terms.token)) {

@@ -58,8 +58,7 @@ class NodeRegistrationServer final : public wire::NodeRegistration::Server {
     const auto params = context.getParams();
     std::optional<wire::DrainCounts> counts;
     if (params.hasTally()) counts = wire::read(params.getTally());
-    service_->left(id_, counts);
-    return kj::READY_NOW;
+    return service_->left(id_, counts);
   }
 
   kj::Promise<void> usage(UsageContext context) override {

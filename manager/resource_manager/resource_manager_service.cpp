@@ -383,13 +383,15 @@ void ResourceManagerService::draining(const RegistrationId& registration) {
   book_.set_draining(registration.node, true);
 }
 
-void ResourceManagerService::left(const RegistrationId& registration,
-                                  std::optional<wire::DrainCounts> counts) {
-  if (!is_current(registration)) return;
+kj::Promise<void> ResourceManagerService::left(const RegistrationId& registration,
+                                               std::optional<wire::DrainCounts> counts) {
+  if (!is_current(registration)) return kj::READY_NOW;
   base::log().info("node {} left", name_of(registration.node));
   links_.erase(registration.node);
   settle(registration.node, wire::DrainEnd::LEFT, 0, counts);
   book_.node_left(registration.node);
+  if (records_ == nullptr) return kj::READY_NOW;
+  return records_->keep().ignoreResult();
 }
 
 void ResourceManagerService::registration_dropped(const RegistrationId& registration) {

@@ -108,8 +108,10 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   void usage(const RegistrationId& registration, LeaseId lease, std::uint32_t part,
              const Usage& usage);
   void draining(const RegistrationId& registration);
-  /// The node says goodbye, and what became of its leases when it has drained.
-  void left(const RegistrationId& registration, std::optional<wire::DrainCounts> counts);
+  /// The node says goodbye, and what became of its leases when it has drained. Resolves once that is
+  /// kept, or cannot be: then it is when there is room again.
+  kj::Promise<void> left(const RegistrationId& registration,
+                         std::optional<wire::DrainCounts> counts);
   /// The node may come back.
   void registration_dropped(const RegistrationId& registration);
 

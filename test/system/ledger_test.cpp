@@ -102,8 +102,9 @@ class LedgerSystem : public CommandTest {
     EXPECT_EQ(verified.code, 0) << verified.output;
   }
   bool nothing_open() {
-    const auto page = manager::query_ledger(
-        managers_.address(), {.grouping = wire::LedgerGrouping::USERS}, 20s);
+    wire::LedgerFilter by_user;
+    by_user.grouping = wire::LedgerGrouping::USERS;
+    const auto page = manager::query_ledger(managers_.address(), by_user, 20s);
     if (!page) return false;
     std::uint64_t open = 0;
     for (const auto& row : page->rows) open += row.open;
@@ -113,11 +114,11 @@ class LedgerSystem : public CommandTest {
   TestManagers managers_{two_nodes(), false, true};
 };
 
-/// Leases, claims, computes and gives back, again and again, while the resource manager is killed.
+/// Leases, calls and gives back, again and again, while the resource manager is killed.
 class Tenant {
  public:
-  Tenant(const std::string& manager, unsigned seed)
-      : thread_([this, manager, seed] { live(manager, seed); }) {}
+  Tenant(SessionOptions options, unsigned seed)
+      : options_(std::move(options)), random_(seed), thread_([this] { live(); }) {}
   ~Tenant() { stop(); }
   Tenant(const Tenant&) = delete;
   Tenant& operator=(const Tenant&) = delete;
@@ -131,31 +132,33 @@ class Tenant {
   [[nodiscard]] const std::vector<std::uint64_t>& leases() const { return leases_; }
 
  private:
-  void live(const std::string& manager, unsigned seed) {
-    std::mt19937 random(seed);
-    std::optional<ManagerClient> client;
+  void live() {
     while (!stopping_) {
-      try {
-        if (!client) client.emplace(manager);
-        hold_one(*client, random);
-      } catch (const kj::Exception&) {
-        client.reset();  // the resource manager is away
+      auto session = Session::open(options_);
+      while (session && !stopping_ && hold_one(*session)) {
       }
     }
   }
-  void hold_one(ManagerClient& client, std::mt19937& random) {
-    auto lease = client.lease(1, 1 + random() % 2);
-    if (!lease) return;
-    leases_.push_back(lease->grants.at(0).lease_id);
+  /// False when the resource manager is away.
+  bool hold_one(Session& session) {
+    LeaseRequest request;
+    request.cores = 1 + random_() % 2;
+    request.placement = Placement::kSpread;
+    request.memory_bytes = 64u << 20;
+    request.arena_bytes = 1u << 20;
+    request.hot_timeout = 0ms;
+    auto lease = session.lease(request);
+    if (!lease) return lease.error().kind() == ErrorKind::kOverloaded;
+    leases_.push_back(lease->id());
     ++granted_;
-    std::vector<ClaimOfTest> claims;
-    for (const Grant& grant : lease->grants) {
-      auto claim = client.claim(grant);
-      if (claim) claims.push_back(std::move(*claim));
-    }
-    if (random() % 4 == 0 && !claims.empty()) (void)client.usage(claims.front());
+    if (random_() % 2 == 0) return true;
+    auto multiply = lease->function<double(Pair)>(CLIENT_FUNCTIONS, "multiply");
+    if (multiply) (void)(*multiply)(Pair{2, 3});
+    return true;
   }
 
+  const SessionOptions options_;
+  std::mt19937 random_;
   std::atomic<bool> stopping_{false};
   std::atomic<std::uint64_t> granted_{0};
   std::vector<std::uint64_t> leases_;
@@ -177,7 +180,7 @@ TEST_F(LedgerSystem, BooksAreExactWhereverTheResourceManagerIsKilled) {
         lease.function<double(Pair)>(CLIENT_FUNCTIONS, "multiply").value_or_throw();
     std::vector<std::unique_ptr<Tenant>> tenants;
     for (unsigned i = 0; i < 3; ++i) {
-      tenants.push_back(std::make_unique<Tenant>(managers_.address(), seed + i));
+      tenants.push_back(std::make_unique<Tenant>(managers_.session_options(), seed + i));
     }
     const auto granted = [&tenants] {
       std::uint64_t sum = 0;
