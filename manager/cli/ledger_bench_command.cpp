@@ -1,17 +1,17 @@
 // `sublet bench ledger`: what it costs a lease to be on disk, beside a bare SQLite commit there.
 
-#include <bench/report.hpp>
-#include <bench/statistics.hpp>
 #include <cli/command.hpp>
 #include <cli/exit_codes.hpp>
 #include <cli/output.hpp>
 #include <cli/run_command.hpp>
 #include <common/async.hpp>
-#include <ledger/ledger.hpp>
 
+#include <bench/report.hpp>
+#include <bench/statistics.hpp>
 #include <boost/program_options.hpp>
 #include <fcntl.h>
 #include <kj/async-io.h>
+#include <ledger/ledger.hpp>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
@@ -39,8 +39,10 @@ CommandLine ledger_bench_command_line() {
   line.name = "bench ledger";
   line.arguments = "[OPTIONS]";
   line.about =
-      "Measures how long a grant takes to be on disk, in a ledger of its own: for one client, and for\n"
-      "many at one time, whose grants share commits. Beside each, in the same seconds, one row in one\n"
+      "Measures how long a grant takes to be on disk, in a ledger of its own: for one client, and "
+      "for\n"
+      "many at one time, whose grants share commits. Beside each, in the same seconds, one row in "
+      "one\n"
       "bare SQLite commit on the same disk (WAL, synchronous = FULL).";
   line.options.add_options()("clients", po::value<std::string>()->default_value("1,64"),
                              "how many ask at one time; several separated by commas")(
@@ -58,8 +60,8 @@ class Scratch {
   static Result<Scratch> make(const std::string& parent) {
     std::string path = parent + "/sublet-bench-XXXXXX";
     if (::mkdtemp(path.data()) == nullptr) {
-      return fail(ErrorKind::kInvalid, "no directory can be made in " + parent +
-                                           "; name another one by --dir");
+      return fail(ErrorKind::kInvalid,
+                  "no directory can be made in " + parent + "; name another one by --dir");
     }
     return Scratch(path);
   }
@@ -89,7 +91,10 @@ class BareCommits {
     while (Clock::now() < until) {
       const auto begin = Clock::now();
       begin_.run();
-      insert_.bind(++rows_).bind(std::int64_t{42}).bind(std::string_view("a row of a few bytes")).run();
+      insert_.bind(++rows_)
+          .bind(std::int64_t{42})
+          .bind(std::string_view("a row of a few bytes"))
+          .run();
       commit_.run();
       samples_.push_back(us_since(begin));
     }
@@ -117,8 +122,7 @@ class BareCommits {
 /// Clients that each have a lease granted, wait until it is on disk, and give it back.
 class DurableGrants {
  public:
-  DurableGrants(manager::Ledger& ledger, std::uint32_t clients)
-      : ledger_(ledger), terms_(clients) {
+  DurableGrants(manager::Ledger& ledger, std::uint32_t clients) : ledger_(ledger), terms_(clients) {
     node_.name = "bench";
     node_.node_id = "boot/bench";
     node_.cores = clients;
@@ -189,8 +193,8 @@ Row measure(manager::Ledger& ledger, BareCommits& bare, std::uint32_t clients,
   Row row;
   row.clients = clients;
   row.commit = bench::spread_of(grants.samples());
-  row.bare = bench::spread_of({bare.samples().begin() + static_cast<std::ptrdiff_t>(before),
-                               bare.samples().end()});
+  row.bare = bench::spread_of(
+      {bare.samples().begin() + static_cast<std::ptrdiff_t>(before), bare.samples().end()});
   row.grants_per_s = grants.per_second();
   return row;
 }
@@ -204,7 +208,8 @@ Result<std::vector<std::uint32_t>> read_clients(const std::string& text) {
                         word.find_first_not_of("0123456789") == std::string::npos;
     const std::uint32_t number = digits ? static_cast<std::uint32_t>(std::stoul(word)) : 0;
     if (number == 0 || number > kMostClients) {
-      return fail(ErrorKind::kInvalid, "--clients is '" + text + "'; it must be numbers from 1 to " +
+      return fail(ErrorKind::kInvalid, "--clients is '" + text +
+                                           "'; it must be numbers from 1 to " +
                                            std::to_string(kMostClients) + " with commas between");
     }
     numbers.push_back(number);
@@ -220,8 +225,8 @@ std::string digits(double value, int places) {
 }
 
 std::string to_table(const std::vector<Row>& rows) {
-  std::vector<std::vector<std::string>> cells = {{"CLIENTS", "COMMIT p50 us", "p99 us", "BARE p50 us",
-                                                  "RATIO", "GRANTS/s", "TIMES ONE EACH"}};
+  std::vector<std::vector<std::string>> cells = {
+      {"CLIENTS", "COMMIT p50 us", "p99 us", "BARE p50 us", "RATIO", "GRANTS/s", "TIMES ONE EACH"}};
   for (const Row& row : rows) {
     cells.push_back({std::to_string(row.clients), digits(row.commit.p50, 1),
                      digits(row.commit.p99, 1), digits(row.bare.p50, 1), digits(row.ratio(), 2),
@@ -241,7 +246,8 @@ std::string to_json(const std::vector<Row>& rows, const std::string& directory) 
                       {"grants_per_s", row.grants_per_s},
                       {"times_one_commit_each", row.times_one_each()}});
   }
-  return nlohmann::json{{"benchmark", "ledger"}, {"directory", directory}, {"rows", values}}.dump(2) +
+  return nlohmann::json{{"benchmark", "ledger"}, {"directory", directory}, {"rows", values}}.dump(
+             2) +
          "\n";
 }
 

@@ -24,8 +24,10 @@ CommandLine ledger_command_line() {
   line.arguments = "[verify] [OPTIONS]";
   line.about =
       "Shows what leases have used, of a resource manager that keeps a ledger (--state-dir): each\n"
-      "grant, or with --by the sums of each user, job, lease or node. A grant is one node's share of\n"
-      "a lease; it counts for the time in which it began. `verify` checks the ledger against itself,\n"
+      "grant, or with --by the sums of each user, job, lease or node. A grant is one node's share "
+      "of\n"
+      "a lease; it counts for the time in which it began. `verify` checks the ledger against "
+      "itself,\n"
       "and ends with 1 when something in it is wrong.";
   line.options.add_options()("action", po::value<std::string>()->default_value(""), "verify")(
       "user", po::value<std::string>()->default_value(""), "only this user's: a name or a uid")(
@@ -36,7 +38,8 @@ CommandLine ledger_command_line() {
       "only grants that began then or later: 2026-12-01, 2026-12-01T14:30 (local time), @SECONDS")(
       "until", po::value<std::string>()->default_value(""), "only grants that began before then")(
       "by", po::value<std::string>()->default_value(""), "user, job, lease or node")(
-      "output", po::value<std::string>()->default_value("table"), "table, or json or csv for programs");
+      "output", po::value<std::string>()->default_value("table"),
+      "table, or json or csv for programs");
   line.positional = "action";
   add_manager_options(line);
   return line;
@@ -129,13 +132,15 @@ Result<int> verify(const Values& values) {
 }  // namespace
 
 int ledger_command(const std::vector<std::string>& words) {
-  return run_command_for_code(ledger_command_line(), words, [](const Values& values) -> Result<int> {
-    const auto& action = values["action"].as<std::string>();
-    if (action.empty()) return show(values);
-    if (action == "verify") return verify(values);
-    return fail(ErrorKind::kInvalid, "'" + action + "' is nothing that can be done with the ledger; "
-                                     "`sublet ledger --help` says what can");
-  });
+  return run_command_for_code(
+      ledger_command_line(), words, [](const Values& values) -> Result<int> {
+        const auto& action = values["action"].as<std::string>();
+        if (action.empty()) return show(values);
+        if (action == "verify") return verify(values);
+        return fail(ErrorKind::kInvalid, "'" + action +
+                                             "' is nothing that can be done with the ledger; "
+                                             "`sublet ledger --help` says what can");
+      });
 }
 
 }  // namespace sublet::cli

@@ -44,17 +44,22 @@ std::string seconds_of(std::uint64_t ms) {
   return text.data();
 }
 
-std::string seconds_of_ns(std::uint64_t ns) { return fixed_point(static_cast<double>(ns) * 1e-9, 3); }
+std::string seconds_of_ns(std::uint64_t ns) {
+  return fixed_point(static_cast<double>(ns) * 1e-9, 3);
+}
 
 std::string uid_text(std::uint32_t uid) {
   return uid == manager::kUnknownUid ? "-" : std::to_string(uid);
 }
 
-std::string or_dash(const std::string& text) { return text.empty() ? "-" : text; }
+std::string or_dash(const std::string& text) {
+  return text.empty() ? "-" : text;
+}
 
 std::uint64_t add(std::uint64_t a, std::uint64_t b) {
-  return a > std::numeric_limits<std::uint64_t>::max() - b ? std::numeric_limits<std::uint64_t>::max()
-                                                           : a + b;
+  return a > std::numeric_limits<std::uint64_t>::max() - b
+             ? std::numeric_limits<std::uint64_t>::max()
+             : a + b;
 }
 
 LedgerRow sum_of(std::span<const LedgerRow> rows) {
@@ -168,10 +173,12 @@ json to_value(LedgerGrouping grouping, const LedgerRow& row) {
   return value;
 }
 
-/// As RFC 4180 quotes it; a text that a spreadsheet would take for a formula is made one it does not.
+/// As RFC 4180 quotes it; a text that a spreadsheet would take for a formula is made one it does
+/// not.
 std::string csv_cell(const std::string& text) {
   std::string shown = base::printable(text);
-  if (!shown.empty() && std::string("=+-@").find(shown[0]) != std::string::npos) shown = "'" + shown;
+  if (!shown.empty() && std::string("=+-@").find(shown[0]) != std::string::npos)
+    shown = "'" + shown;
   if (shown.find_first_of(",\"\n\r'") == std::string::npos) return shown;
   std::string quoted = "\"";
   for (const char c : shown) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);

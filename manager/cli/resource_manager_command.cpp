@@ -6,10 +6,10 @@
 #include <common/host_addresses.hpp>
 #include <common/rpc_listener.hpp>
 #include <common/side_thread.hpp>
-#include <ledger/ledger.hpp>
 #include <resource_manager/resource_manager_server.hpp>
 
 #include <boost/program_options.hpp>
+#include <ledger/ledger.hpp>
 
 #include <cmath>
 #include <functional>
@@ -42,11 +42,13 @@ CommandLine resource_manager_command_line() {
                            "--address-dir where the manager "
                            "listens at every interface (default: the host name)")(
       "state-dir", po::value<std::string>(),
-      "keep the ledger in this directory, so that leases and what they have used outlive the manager; "
+      "keep the ledger in this directory, so that leases and what they have used outlive the "
+      "manager; "
       "made when it is not there, on a local disk. Without it all is kept in memory")(
       "price-core-hour", po::value<double>()->default_value(0),
       "what `sublet ledger` shows as the cost of holding a core for an hour")(
-      "price-memory-gib-hour", po::value<double>()->default_value(0), "the same for a GiB of memory")(
+      "price-memory-gib-hour", po::value<double>()->default_value(0),
+      "the same for a GiB of memory")(
       "price-hot-poll-hour", po::value<double>()->default_value(0),
       "the same for an hour in which a worker polls, on top of its cores")(
       "price-compute-hour", po::value<double>()->default_value(0),
@@ -123,8 +125,7 @@ Result<kj::Own<manager::Ledger>> open_ledger(const po::variables_map& values, kj
   const auto wanted = prices(values);
   if (!wanted) return tl::unexpected<Error>(wanted.error());
   if (values.count("state-dir") == 0) return kj::Own<manager::Ledger>();
-  auto ledger =
-      manager::Ledger::open(values["state-dir"].as<std::string>(), *wanted, timer, clock);
+  auto ledger = manager::Ledger::open(values["state-dir"].as<std::string>(), *wanted, timer, clock);
   if (ledger) base::log().info("keeping the ledger in {}", (*ledger)->path());
   return ledger;
 }
@@ -146,8 +147,7 @@ Result<void> serve_resource_manager(const po::variables_map& values) {
   if (!sockets) return tl::unexpected<Error>(sockets.error());
 
   const auto connections = std::make_shared<manager::ServedConnections>(75);
-  auto service = kj::refcounted<ResourceManagerService>(
-      daemon.timer(), clock, ledger->get());
+  auto service = kj::refcounted<ResourceManagerService>(daemon.timer(), clock, ledger->get());
   KJ_DEFER(service->forget_records());  // calls under way outlive this
   std::vector<kj::Own<RpcListener>> listeners;
   std::vector<std::string> real;

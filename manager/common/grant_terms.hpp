@@ -24,8 +24,8 @@ struct NodeOffer {
 /// Who asks for a lease.
 struct Requester {
   Caller caller;
-  std::string node_id;  ///< Its own node, as it says: for placement near.
-  std::string owner;    ///< user@node, as it says: for people to read.
+  std::string node_id;          ///< Its own node, as it says: for placement near.
+  std::string owner;            ///< user@node, as it says: for people to read.
   std::uint32_t slurm_job = 0;  ///< As it says; 0: none.
 };
 

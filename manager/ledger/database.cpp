@@ -1,5 +1,4 @@
 #include <ledger/database.hpp>
-
 #include <sqlite3.h>
 
 #include <cerrno>
@@ -11,8 +10,8 @@ namespace {
 constexpr int kBusyMs = 2000;
 
 Error error_of(sqlite3* database, int code, const std::string& path, const std::string& doing) {
-  const std::string what =
-      doing + " " + path + ": " + (database == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(database));
+  const std::string what = doing + " " + path + ": " +
+                           (database == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(database));
   const int system = database == nullptr ? 0 : sqlite3_system_errno(database);
   switch (code & 0xFF) {
     case SQLITE_FULL:
@@ -27,20 +26,21 @@ Error error_of(sqlite3* database, int code, const std::string& path, const std::
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return Error(ErrorKind::kOverloaded,
-                   what + "; end the program that has it locked, an sqlite3 shell with an open "
-                          "transaction for instance, and it goes on by itself");
+                   what +
+                       "; end the program that has it locked, an sqlite3 shell with an open "
+                       "transaction for instance, and it goes on by itself");
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_CANTOPEN:
     case SQLITE_AUTH:
       return Error(ErrorKind::kOverloaded,
-                   what + "; make it and its directory writable for the resource manager's user, on a "
-                          "file system that is not mounted read-only, and it goes on by itself",
+                   what +
+                       "; make it and its directory writable for the resource manager's user, on a "
+                       "file system that is not mounted read-only, and it goes on by itself",
                    system);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      return Error(ErrorKind::kInvalid,
-                   what + "; " + kHowToRestore);
+      return Error(ErrorKind::kInvalid, what + "; " + kHowToRestore);
     default:
       return Error(ErrorKind::kInternal, what, system);
   }
@@ -53,8 +53,7 @@ Error error_of(sqlite3* database, int code, const std::string& path, const std::
 Database::Database(const std::string& path, Access access) : path_(path) {
   sqlite3* opened = nullptr;
   const int how = access == Access::kWrite ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
-  const int code =
-      sqlite3_open_v2(path.c_str(), &opened, how | SQLITE_OPEN_NOMUTEX, nullptr);
+  const int code = sqlite3_open_v2(path.c_str(), &opened, how | SQLITE_OPEN_NOMUTEX, nullptr);
   database_.reset(opened);
   if (code != SQLITE_OK) throw error_of(opened, code, path_, "opening the ledger");
   sqlite3_extended_result_codes(opened, 1);
@@ -107,7 +106,8 @@ void Statement::Finalize::operator()(sqlite3_stmt* statement) const noexcept {
 
 void Statement::check(int code) {
   if (code == SQLITE_OK) return;
-  const Error error = error_of(database_.database_.get(), code, database_.path_, "using the ledger");
+  const Error error =
+      error_of(database_.database_.get(), code, database_.path_, "using the ledger");
   reset();
   throw error;
 }

@@ -16,12 +16,13 @@ namespace sublet::manager {
 
 /// What to do with a file that is damaged.
 inline constexpr const char* kHowToRestore =
-    "stop the resource manager, move the files of that name aside (do not delete them) and restore a "
+    "stop the resource manager, move the files of that name aside (do not delete them) and restore "
+    "a "
     "backup, or start with a new ledger; docs/how-to/ledger.md says how";
 
 /// A connection to an SQLite file. What fails throws an Error that names the file and what to do:
-/// kOverloaded when it may work later (the disk is full), kInvalid when somebody must mend something
-/// first. Whoever calls from another folder gets a Result instead.
+/// kOverloaded when it may work later (the disk is full), kInvalid when somebody must mend
+/// something first. Whoever calls from another folder gets a Result instead.
 ///
 /// Owner: whoever opened it; one thread at a time.
 class Database {

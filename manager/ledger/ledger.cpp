@@ -1,5 +1,6 @@
 #include <base/log.hpp>
 #include <common/async.hpp>
+
 #include <ledger/ledger.hpp>
 #include <ledger/ledger_check.hpp>
 #include <ledger/ledger_reader.hpp>
@@ -53,7 +54,8 @@ Ledger::~Ledger() noexcept {
     tasks_.add(writing_thread_
                    .run<bool>([writer = writer_, last] {
                      const auto done = writer->commit(*last);
-                     if (!done) base::log().error("the ledger's end is lost: {}", done.error().what());
+                     if (!done)
+                       base::log().error("the ledger's end is lost: {}", done.error().what());
                      return done.has_value();
                    })
                    .ignoreResult());
@@ -79,11 +81,17 @@ void Ledger::granted(const GrantOnNode& grant) {
   unwritten_.nodes.try_emplace(grant.node.node_id, grant.node);
 }
 
-void Ledger::claimed(const GrantOnNode& grant) { change(grant).claimed = true; }
+void Ledger::claimed(const GrantOnNode& grant) {
+  change(grant).claimed = true;
+}
 
-void Ledger::used(const GrantOnNode& grant, const Usage& so_far) { change(grant).usage = so_far; }
+void Ledger::used(const GrantOnNode& grant, const Usage& so_far) {
+  change(grant).usage = so_far;
+}
 
-void Ledger::extended(const GrantOnNode& grant) { change(grant).expires = grant.terms.expires; }
+void Ledger::extended(const GrantOnNode& grant) {
+  change(grant).expires = grant.terms.expires;
+}
 
 void Ledger::ended(const GrantOnNode& grant, const Usage& in_all, const GrantEnding& ending) {
   EntryChange& entry = change(grant);
@@ -142,9 +150,10 @@ void Ledger::write() {
   writing_ = changes;
   looks_ = 0;
   waiting_for_commit_ = std::exchange(waiting_, {});
-  tasks_.add(writing_thread_
-                 .run<Result<void>>([writer = writer_, changes] { return writer->commit(*changes); })
-                 .then([this](Result<void>&& done) { note_written(std::move(done)); }));
+  tasks_.add(
+      writing_thread_
+          .run<Result<void>>([writer = writer_, changes] { return writer->commit(*changes); })
+          .then([this](Result<void>&& done) { note_written(std::move(done)); }));
 }
 
 void Ledger::note_written(Result<void> done) {
@@ -177,7 +186,8 @@ void Ledger::note_hung() {
                          "writing the ledger " + path_ + ": the disk has not answered for " +
                              std::to_string((kMostLooks * kFlush).count() / 1000) +
                              " s; see that it is healthy, and it goes on by itself");
-  if (!failure_) base::log().error("no leases are granted, what runs goes on: {}", hung.value().what());
+  if (!failure_)
+    base::log().error("no leases are granted, what runs goes on: {}", hung.value().what());
   failure_ = hung.value();
   answer(std::exchange(waiting_, {}), hung);
   answer(std::exchange(waiting_for_commit_, {}), hung);

@@ -14,14 +14,14 @@
 // clang-format on
 
 #include <common/manager_clock.hpp>
-#include <ledger/changes.hpp>
-#include <ledger/ledger_thread.hpp>
-#include <ledger/ledger_writer.hpp>
-#include <ledger/state_directory.hpp>
 #include <resource_manager/lease_records.hpp>
 
 #include <kj/async.h>
 #include <kj/timer.h>
+#include <ledger/changes.hpp>
+#include <ledger/ledger_thread.hpp>
+#include <ledger/ledger_writer.hpp>
+#include <ledger/state_directory.hpp>
 
 #include <functional>
 #include <memory>

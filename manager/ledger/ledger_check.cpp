@@ -1,6 +1,7 @@
+#include <resource_manager/lease_observer.hpp>
+
 #include <ledger/database.hpp>
 #include <ledger/ledger_check.hpp>
-#include <resource_manager/lease_observer.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -47,10 +48,10 @@ void check_gaps(Database& database, Problems& problems) {
                  "grants ON grants.entry = ledger.id "
                  "WHERE (ledger.end_ms IS NULL) != (grants.entry IS NOT NULL)");
   while (rows.next()) {
-    problems.add("lease " + std::to_string(rows.number(0)) + " part " +
-                 std::to_string(rows.number(1)) +
-                 (rows.number(2) != 0 ? " is open without terms: it would not be found after a restart"
-                                      : " has ended and still has terms"));
+    problems.add(
+        "lease " + std::to_string(rows.number(0)) + " part " + std::to_string(rows.number(1)) +
+        (rows.number(2) != 0 ? " is open without terms: it would not be found after a restart"
+                             : " has ended and still has terms"));
   }
 }
 
@@ -150,7 +151,7 @@ Result<wire::LedgerCheck> check_ledger(const std::string& path) {
     Database database(path, Database::Access::kRead);
     check_file(database, problems);
     if (check.found > 0) return check;  // what would be read is not what was written
-    database.run("BEGIN");  // all of it at one time
+    database.run("BEGIN");              // all of it at one time
     check_gaps(database, problems);
     check_rows(database, check, problems);
     database.run("COMMIT");

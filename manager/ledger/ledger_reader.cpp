@@ -1,6 +1,7 @@
+#include <resource_manager/lease_observer.hpp>
+
 #include <ledger/database.hpp>
 #include <ledger/ledger_reader.hpp>
-#include <resource_manager/lease_observer.hpp>
 
 #include <algorithm>
 #include <array>
@@ -65,7 +66,8 @@ std::string statement_for(const wire::LedgerFilter& filter) {
       " FROM ledger JOIN leases ON leases.id = ledger.lease JOIN users ON users.id = leases.user "
       "JOIN nodes ON nodes.id = ledger.node JOIN prices ON prices.id = leases.price WHERE " +
       key + " > ?";
-  if (!filter.user.empty()) sql += as_uid(filter.user) ? " AND users.uid = ?" : " AND users.name = ?";
+  if (!filter.user.empty())
+    sql += as_uid(filter.user) ? " AND users.uid = ?" : " AND users.name = ?";
   if (filter.job != 0) sql += " AND leases.slurm_job = ?";
   if (filter.lease_id != 0) sql += " AND ledger.lease = ?";
   if (!filter.node.empty()) sql += " AND nodes.name = ?";

@@ -1,9 +1,8 @@
-#include <ledger/ledger_writer.hpp>
-#include <ledger/schema.hpp>
-
 #include <base/system_text.hpp>
 
 #include <fcntl.h>
+#include <ledger/ledger_writer.hpp>
+#include <ledger/schema.hpp>
 #include <unistd.h>
 
 #include <algorithm>
@@ -43,7 +42,9 @@ Interval settle(std::int64_t begin, std::int64_t end, std::int64_t held) {
 }
 
 /// "alice@n1": the name of the user.
-std::string user_name(const std::string& owner) { return owner.substr(0, owner.find('@')); }
+std::string user_name(const std::string& owner) {
+  return owner.substr(0, owner.find('@'));
+}
 
 std::string joined(const std::vector<std::string>& lines) {
   std::string text;
@@ -61,15 +62,16 @@ std::vector<std::string> split(const std::string& text) {
   return lines;
 }
 
-/// A small file is looked through at the start: what is damaged is better found now. Larger ones are
-/// looked through by `sublet ledger verify`.
+/// A small file is looked through at the start: what is damaged is better found now. Larger ones
+/// are looked through by `sublet ledger verify`.
 void check_pages(Database& database) {
   constexpr std::int64_t kMostBytes = std::int64_t{64} << 20;
-  if (database.number("PRAGMA page_count") * database.number("PRAGMA page_size") > kMostBytes) return;
+  if (database.number("PRAGMA page_count") * database.number("PRAGMA page_size") > kMostBytes)
+    return;
   const std::string found = database.text("PRAGMA quick_check(1)");
   if (found == "ok") return;
-  throw Error(ErrorKind::kInvalid, "the ledger " + database.path() + " is damaged: " + found + "; " +
-                                       kHowToRestore);
+  throw Error(ErrorKind::kInvalid,
+              "the ledger " + database.path() + " is damaged: " + found + "; " + kHowToRestore);
 }
 
 /// Readable by this user alone: it holds tokens of grants.
@@ -112,12 +114,15 @@ LedgerWriter::LedgerWriter(const std::string& path)
       put_lease_(database_,
                  "INSERT OR IGNORE INTO leases (id, user, owner, slurm_job, price) "
                  "VALUES (?, ?, ?, ?, ?)"),
-      put_entry_(database_,
-                 "INSERT INTO ledger (lease, part, node, cores, memory_bytes, node_cores, begin_ms) "
-                 "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (lease, part, node) DO UPDATE SET "
-                 "begin_ms = min(begin_ms, excluded.begin_ms), end_ms = NULL, how = NULL, "
-                 "reason = NULL, node_cores = excluded.node_cores"),
-      get_entry_(database_, "SELECT id, begin_ms, cores FROM ledger WHERE lease = ? AND part = ? AND node = ?"),
+      put_entry_(
+          database_,
+          "INSERT INTO ledger (lease, part, node, cores, memory_bytes, node_cores, begin_ms) "
+          "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (lease, part, node) DO UPDATE SET "
+          "begin_ms = min(begin_ms, excluded.begin_ms), end_ms = NULL, how = NULL, "
+          "reason = NULL, node_cores = excluded.node_cores"),
+      get_entry_(
+          database_,
+          "SELECT id, begin_ms, cores FROM ledger WHERE lease = ? AND part = ? AND node = ?"),
       put_grant_(database_,
                  "INSERT OR REPLACE INTO grants (entry, workers, cores_per_worker, token, "
                  "expires_ms, hot_timeout_ms, slots, arena_bytes, claimed) "

@@ -1,8 +1,9 @@
 #pragma once
 
+#include <resource_manager/lease_book.hpp>
+
 #include <ledger/changes.hpp>
 #include <ledger/database.hpp>
-#include <resource_manager/lease_book.hpp>
 
 #include <map>
 #include <string>
@@ -51,7 +52,8 @@ class LedgerWriter {
   std::map<std::pair<std::int64_t, std::string>, std::int64_t> users_;
 
   Statement begin_, commit_;
-  Statement put_node_, get_node_, put_user_, get_user_, put_lease_, put_entry_, get_entry_, put_grant_;
+  Statement put_node_, get_node_, put_user_, get_user_, put_lease_, put_entry_, get_entry_,
+      put_grant_;
   Statement claim_, extend_, use_, close_, drop_grant_, number_;
 };
 

@@ -96,8 +96,7 @@ void prepare_schema(Database& database) {
   if (version > kVersion) {
     throw Error(ErrorKind::kInvalid,
                 database.path() + " is of version " + std::to_string(version) +
-                    ", and this resource manager knows versions up to " +
-                    std::to_string(kVersion) +
+                    ", and this resource manager knows versions up to " + std::to_string(kVersion) +
                     "; start the newer one, or give this one another --state-dir. Nothing was "
                     "changed");
   }

@@ -1,8 +1,8 @@
 #include <base/system_text.hpp>
 #include <common/listening_socket.hpp>
-#include <ledger/state_directory.hpp>
 
 #include <fcntl.h>
+#include <ledger/state_directory.hpp>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -39,17 +39,19 @@ Result<StateDirectory> StateDirectory::open(const std::string& path) {
   const int lock = directory.lock_.get();
   if (lock < 0) {
     const int error = errno;
-    return fail(ErrorKind::kInvalid, "opening " + file + ": " + base::system_text(error) +
-                                         "; --state-dir must be writable", error);
+    return fail(
+        ErrorKind::kInvalid,
+        "opening " + file + ": " + base::system_text(error) + "; --state-dir must be writable",
+        error);
   }
   if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
     const int error = errno;
     if (error != EWOULDBLOCK) {
       return fail(ErrorKind::kInvalid, "locking " + file + ": " + base::system_text(error), error);
     }
-    return fail(ErrorKind::kInvalid,
-                "another resource manager, " + read_holder(lock) + ", keeps its state in " + path +
-                    "; stop it first, or give this one another --state-dir");
+    return fail(ErrorKind::kInvalid, "another resource manager, " + read_holder(lock) +
+                                         ", keeps its state in " + path +
+                                         "; stop it first, or give this one another --state-dir");
   }
   const std::string holder = this_holder();
   // For people alone: the lock holds without it, on a full disk too.

@@ -21,7 +21,7 @@ enum class GrantEnd : std::uint8_t {
 struct GrantEnding {
   GrantEnd how = GrantEnd::kReported;
   std::string reason{};  ///< For people; empty where only `how` is known.
-  milliseconds ago{0};  ///< How long ago it ended, where its node said so.
+  milliseconds ago{0};   ///< How long ago it ended, where its node said so.
 };
 
 /// The grant that an event is about. Valid during the call only.

@@ -45,8 +45,8 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
 
   // ---- for clients ----
 
-  /// Tells all nodes in parallel, and has the grants on disk, before it answers; on a refusal or a time-out of some, takes the
-  /// lease back from the others and tries without them.
+  /// Tells all nodes in parallel, and has the grants on disk, before it answers; on a refusal or a
+  /// time-out of some, takes the lease back from the others and tries without them.
   kj::Promise<Result<std::vector<GrantTerms>>> lease(LeaseRequest request, Requester requester);
   kj::Promise<Result<Time>> extend(LeaseId lease, Token token, milliseconds duration);
   void handle_dropped(LeaseId lease);
@@ -108,8 +108,8 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   void usage(const RegistrationId& registration, LeaseId lease, std::uint32_t part,
              const Usage& usage);
   void draining(const RegistrationId& registration);
-  /// The node says goodbye, and what became of its leases when it has drained. Resolves once that is
-  /// kept, or cannot be: then it is when there is room again.
+  /// The node says goodbye, and what became of its leases when it has drained. Resolves once that
+  /// is kept, or cannot be: then it is when there is room again.
   kj::Promise<void> left(const RegistrationId& registration,
                          std::optional<wire::DrainCounts> counts);
   /// The node may come back.

@@ -161,8 +161,7 @@ sublet::Usage read(Usage::Reader from) {
 }
 
 void write(LeaseRequest::Builder to, const sublet::LeaseRequest& request,
-           const std::string& client_node_id, const std::string& owner,
-           std::uint32_t slurm_job) {
+           const std::string& client_node_id, const std::string& owner, std::uint32_t slurm_job) {
   to.setCores(request.cores);
   to.setCoresPerWorker(request.cores_per_worker);
   to.setParts(request.parts);

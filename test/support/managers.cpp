@@ -130,8 +130,8 @@ void TestManagers::start_resource_manager() {
   ChildProcess::Options options;
   options.environment = environment("manager");
   options.output = directory_ + "/resource-manager.log";
-  std::vector<std::string> words = {built_program("sublet"), "resource-manager", "--listen", listen,
-                                    "--address-file", file};
+  std::vector<std::string> words = {
+      built_program("sublet"), "resource-manager", "--listen", listen, "--address-file", file};
   if (ledger_) words.insert(words.end(), {"--state-dir", state_directory()});
   resource_manager_ = std::make_unique<ChildProcess>(words, options);
   if (!eventually([&] { return fs::exists(file); }, 30s)) {

@@ -197,9 +197,7 @@ class RestoredBookTest : public LeaseObserverTest {
     book_.set_observer(&scribe_);
     scribe_.take();
   }
-  EndedGrant ended() const {
-    return {open_.terms, calls(9), "released", 2s};
-  }
+  EndedGrant ended() const { return {open_.terms, calls(9), "released", 2s}; }
 
   OpenGrant open_;
 };
@@ -236,9 +234,8 @@ TEST_F(RestoredBookTest, ANodeTellsWhatHasEndedMeanwhile) {
   EXPECT_EQ(book_.nodes().free(back->node).cores, 4u);
   // It has not heard that this is known, and tells it again.
   ASSERT_TRUE(book_.register_node(offer("c1"), {}, now_, {ended()}));
-  EXPECT_EQ(scribe_.take(),
-            (Lines{"granted 1000/0 on c1 to uid 500", "claimed 1000/0 on c1",
-                   "ended 1000/0 on c1: 9, reported, released"}));
+  EXPECT_EQ(scribe_.take(), (Lines{"granted 1000/0 on c1 to uid 500", "claimed 1000/0 on c1",
+                                   "ended 1000/0 on c1: 9, reported, released"}));
   EXPECT_EQ(book_.nodes().free(back->node).cores, 4u);
 }
 

@@ -13,12 +13,18 @@
 #include <fstream>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace sublet::manager {
 namespace {
 
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
+
+std::string bytes_of(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
 
 /// While it lives, no file of this process may grow beyond `bytes`.
 class FileLimit {
@@ -56,16 +62,12 @@ class LedgerFaultsTest : public LedgerTest {
         << sqlite3_errmsg(database);
     sqlite3_close(database);
   }
-  [[nodiscard]] std::string content() const {
-    std::ifstream in(file(), std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-  }
+  [[nodiscard]] std::string content() const { return bytes_of(file()); }
 
   /// Opens the ledger, writes commit after commit, and tells of each lease once it is kept.
   [[noreturn]] void write_until_killed(int round, int told) {
     auto io = kj::setupAsyncIo();
-    auto ledger =
-        Ledger::open(directory(), {}, io.provider->getTimer(), [this] { return now_; });
+    auto ledger = Ledger::open(directory(), {}, io.provider->getTimer(), [this] { return now_; });
     if (!ledger) ::_exit(1);
     for (std::uint64_t lease = first_of(round);; ++lease) {
       const GrantTerms given = terms(lease);
@@ -183,8 +185,52 @@ TEST_F(LedgerFaultsTest, ADirectoryOfOthersIsRefused) {
   EXPECT_FALSE(try_open());
 }
 
-/// Kills a writer at each of its commits: what it had said to be on disk is there, whole, and nothing
-/// else of what came after is there in part.
+/// As a power failure leaves the log: cut after a commit, within it, and within the one after it.
+TEST_F(LedgerFaultsTest, WhereverTheLogIsCutWholeCommitsAreThere) {
+  open();
+  std::vector<std::size_t> ends;
+  for (std::uint64_t lease = 1; lease <= 8; ++lease) {
+    const GrantTerms given = terms(lease);
+    const GrantTerms other = terms(lease, 1, 1);
+    ledger_->granted({given, on_});
+    ledger_->granted({other, on_});
+    if (lease > 1) {
+      const GrantTerms before = terms(lease - 1);
+      ledger_->ended({before, on_}, used(1, 10ms), {.how = GrantEnd::kReported});
+    }
+    ASSERT_TRUE(keep());
+    ends.push_back(fs::file_size(file() + "-wal"));
+  }
+  const std::string pages = content();
+  const std::string log = bytes_of(file() + "-wal");
+  for (std::size_t commit = 1; commit <= ends.size(); ++commit) {
+    for (const int beyond : {-1, 0, 1500}) {
+      SCOPED_TRACE("cut " + std::to_string(beyond) + " bytes after commit " +
+                   std::to_string(commit));
+      const std::string cut = temporary_.path() + "/cut";
+      fs::remove_all(cut);
+      fs::create_directory(cut);
+      fs::permissions(cut, fs::perms::owner_all);
+      std::ofstream(cut + "/ledger.db", std::ios::binary) << pages;
+      std::ofstream(cut + "/ledger.db-wal", std::ios::binary) << log.substr(
+          0, static_cast<std::size_t>(static_cast<std::ptrdiff_t>(ends[commit - 1]) + beyond));
+      auto opened = Ledger::open(cut, {}, io_.provider->getTimer(), [this] { return now_; });
+      ASSERT_TRUE(opened) << opened.error().what();
+      const std::size_t whole = beyond < 0 ? commit - 1 : commit;
+      const auto page = (*opened)->read({}).wait(scope_).value_or_throw();
+      EXPECT_EQ(page.rows.size(), 2 * whole);
+      std::size_t ended = 0;
+      for (const auto& row : page.rows) ended += row.open == 0 ? 1 : 0;
+      EXPECT_EQ(ended, whole == 0 ? 0 : whole - 1);
+      EXPECT_EQ((*opened)->take_open().size(), 2 * whole - ended);
+      EXPECT_EQ((*opened)->verify().wait(scope_).value_or_throw().problems,
+                std::vector<std::string>{});
+    }
+  }
+}
+
+/// Kills a writer at each of its commits: what it had said to be on disk is there, whole, and
+/// nothing else of what came after is there in part.
 TEST_F(LedgerFaultsTest, NothingKeptIsLostWhereverItIsKilled) {
   constexpr int kRounds = 12;
   for (int round = 1; round <= kRounds; ++round) {
@@ -203,7 +249,8 @@ TEST_F(LedgerFaultsTest, NothingKeptIsLostWhereverItIsKilled) {
     ::kill(child, SIGKILL);
     ASSERT_EQ(::waitpid(child, nullptr, 0), child);
     std::uint64_t later = 0;
-    while (::read(told[0], &later, sizeof(later)) == static_cast<ssize_t>(sizeof(later))) last = later;
+    while (::read(told[0], &later, sizeof(later)) == static_cast<ssize_t>(sizeof(later)))
+      last = later;
     ::close(told[0]);
 
     open();

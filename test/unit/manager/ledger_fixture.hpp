@@ -2,13 +2,12 @@
 
 // A ledger in a directory of its own, on an event loop, told of grants by a test.
 
-#include <ledger/ledger.hpp>
-
 #include "support/temp_directory.hpp"
 
 #include <gtest/gtest.h>
 #include <kj/async-io.h>
 #include <kj/time.h>
+#include <ledger/ledger.hpp>
 
 #include <string>
 #include <utility>
@@ -32,7 +31,8 @@ class LedgerTest : public testing::Test {
   [[nodiscard]] std::string file() const { return directory() + "/ledger.db"; }
 
   static NodeOffer node(const std::string& name, std::uint32_t cores = 4) {
-    return {name, "boot/" + name, cores, std::uint64_t{1} << 30, "0-3", {"unix:@" + name, "tcp:h:1"}};
+    return {
+        name, "boot/" + name, cores, std::uint64_t{1} << 30, "0-3", {"unix:@" + name, "tcp:h:1"}};
   }
   static GrantTerms terms(std::uint64_t lease, std::uint32_t workers = 1, std::uint32_t part = 0) {
     GrantTerms terms;

@@ -311,7 +311,8 @@ TEST_F(LedgerTest, VerifyFindsWhatIsWrong) {
     ASSERT_GE(found.problems.size(), 1u) << sql;
     EXPECT_NE(found.problems[0].find(text), std::string::npos) << found.problems[0];
   };
-  expect_problem("UPDATE ledger SET core_ms = core_ms + 2 WHERE lease = 2", "is said to have been held");
+  expect_problem("UPDATE ledger SET core_ms = core_ms + 2 WHERE lease = 2",
+                 "is said to have been held");
   run_sql(file(), "UPDATE ledger SET core_ms = core_ms - 2 WHERE lease = 2");
   EXPECT_EQ(check().found, 0u);
   expect_problem("UPDATE ledger SET end_ms = NULL WHERE lease = 2", "is open without terms");

@@ -61,7 +61,10 @@ TEST(LedgerText, JsonHasAllDigitsAndNullForWhatIsNot) {
   EXPECT_TRUE(second.at("end_unix_ms").is_null());
   EXPECT_TRUE(second.at("ended").is_null());
   EXPECT_EQ(value.at("total").at("core_ms"), 123'456'789'015'345);
-  EXPECT_FALSE(json::parse(ledger_json(LedgerGrouping::NODES, two_rows())).at("ledger").at(0).contains("user"));
+  EXPECT_FALSE(json::parse(ledger_json(LedgerGrouping::NODES, two_rows()))
+                   .at("ledger")
+                   .at(0)
+                   .contains("user"));
 }
 
 TEST(LedgerText, CsvIsQuotedAndNoFormula) {
@@ -78,7 +81,8 @@ TEST(LedgerText, ReadsTimes) {
   EXPECT_EQ(parse_time("2026-12-01T01:02").value_or_throw(), 1'796'086'920'000);
   EXPECT_EQ(parse_time("2026-12-01T01:02:03").value_or_throw(), 1'796'086'923'000);
   EXPECT_EQ(parse_time("@1796083200").value_or_throw(), 1'796'083'200'000);
-  for (const char* const wrong : {"", "yesterday", "2026-13-01", "2026-12-01T", "@", "@-5", "@1x"}) {
+  for (const char* const wrong :
+       {"", "yesterday", "2026-13-01", "2026-12-01T", "@", "@-5", "@1x"}) {
     EXPECT_FALSE(parse_time(wrong)) << wrong;
   }
   ::unsetenv("TZ");

@@ -1,5 +1,5 @@
-// What the resource manager does with its records: a lease is answered once it is kept, ends are told
-// as kept once they are, and nothing is leased while nothing can be written.
+// What the resource manager does with its records: a lease is answered once it is kept, ends are
+// told as kept once they are, and nothing is leased while nothing can be written.
 
 #include "resource_manager_fixture.hpp"
 
@@ -66,8 +66,8 @@ class RecordsTest : public ResourceManagerTest {
   ~RecordsTest() noexcept override { service_->forget_records(); }
 
   void start() {
-    service_ =
-        kj::refcounted<ResourceManagerService>(timer_, [this] { return now_; }, &records_);
+    service_ = kj::refcounted<ResourceManagerService>(
+        timer_, [this] { return now_; }, &records_);
     manager_ = make_resource_manager(kj::addRef(*service_), nullptr);
   }
   EndedGrant ended(std::uint64_t lease, std::uint64_t calls) {
