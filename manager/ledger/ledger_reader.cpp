@@ -68,6 +68,7 @@ std::string statement_for(const wire::LedgerFilter& filter) {
       key + " > ?";
   if (!filter.user.empty())
     sql += as_uid(filter.user) ? " AND users.uid = ?" : " AND users.name = ?";
+  if (filter.only_uid) sql += " AND users.uid = ?";
   if (filter.job != 0) sql += " AND leases.slurm_job = ?";
   if (filter.lease_id != 0) sql += " AND ledger.lease = ?";
   if (!filter.node.empty()) sql += " AND nodes.name = ?";
@@ -82,6 +83,7 @@ void bind(Statement& statement, const wire::LedgerFilter& filter) {
     const auto uid = as_uid(filter.user);
     uid ? statement.bind(*uid) : statement.bind(filter.user);
   }
+  if (filter.only_uid) statement.bind(std::int64_t{*filter.only_uid});
   if (filter.job != 0) statement.bind(std::int64_t{filter.job});
   if (filter.lease_id != 0) statement.bind(static_cast<std::int64_t>(filter.lease_id));
   if (!filter.node.empty()) statement.bind(filter.node);

@@ -72,8 +72,10 @@ std::string random_instance() {
 
 }  // namespace
 
-ResourceManagerService::ResourceManagerService(kj::Timer& timer, Clock clock, LeaseRecords* records)
+ResourceManagerService::ResourceManagerService(kj::Timer& timer, Operators operators, Clock clock,
+                                               LeaseRecords* records)
     : timer_(timer),
+      operators_(std::move(operators)),
       clock_(std::move(clock)),
       records_(records),
       book_(LeaseBook::Limits{}, first_lease(clock_(), records), fill_random),

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <common/auth/authorize.hpp>
 #include <common/manager_clock.hpp>
 #include <common/peer.hpp>
 #include <resource_manager/drain_waits.hpp>
@@ -37,9 +38,9 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   using Clock = std::function<Time()>;
 
   /// `records` outlives this, or is taken away by forget_records(); null: nothing outlives it.
-  explicit ResourceManagerService(kj::Timer& timer,
-                                  Clock clock = std::bind_front(&ManagerClock::now, ManagerClock()),
-                                  LeaseRecords* records = nullptr);
+  ResourceManagerService(kj::Timer& timer, Operators operators,
+                         Clock clock = std::bind_front(&ManagerClock::now, ManagerClock()),
+                         LeaseRecords* records = nullptr);
   ~ResourceManagerService() noexcept(false);
   KJ_DISALLOW_COPY(ResourceManagerService);
 
@@ -85,6 +86,7 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   // ---- for looking at ----
 
   [[nodiscard]] const LeaseBook& book() const { return book_; }
+  [[nodiscard]] const Operators& operators() const { return operators_; }
   /// `observer` outlives this; null: nobody is told.
   void set_observer(LeaseObserver* observer) { book_.set_observer(observer); }
   [[nodiscard]] Time now() const { return clock_(); }
@@ -151,6 +153,7 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   void taskFailed(kj::Exception&& exception) override;
 
   kj::Timer& timer_;
+  Operators operators_;
   Clock clock_;
   Time last_tick_{};
   LeaseRecords* records_;

@@ -7,6 +7,7 @@
 #include <wire/control.capnp.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,8 @@ struct LedgerFilter {
   std::int64_t since_unix_ms = 0;
   std::int64_t until_unix_ms = 0;
   std::int64_t after = 0;  ///< `next` of the page before; 0: from the first row on.
+  /// What who asks may see. Not on the wire.
+  std::optional<std::uint32_t> only_uid{};
 };
 
 /// One grant, or all those of one user, job, lease or node together.

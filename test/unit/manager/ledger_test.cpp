@@ -183,6 +183,9 @@ TEST_F(LedgerTest, SumsByUserJobLeaseAndNode) {
   ASSERT_EQ(rows(filter).size(), 1u);
   filter.user = "1000";
   EXPECT_EQ(rows(filter).size(), 3u);
+  filter.only_uid = 1001;
+  EXPECT_EQ(rows(filter).size(), 0u) << "what somebody else asks for";
+  filter.only_uid = 1000;
   filter.node = "n2";
   EXPECT_EQ(rows(filter).size(), 2u);
   filter.job = 5;

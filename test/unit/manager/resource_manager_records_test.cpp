@@ -67,7 +67,7 @@ class RecordsTest : public ResourceManagerTest {
 
   void start() {
     service_ = kj::refcounted<ResourceManagerService>(
-        timer_, [this] { return now_; }, &records_);
+        timer_, *Operators::of_this_process(), [this] { return now_; }, &records_);
     manager_ = make_resource_manager(kj::addRef(*service_), nullptr);
   }
   EndedGrant ended(std::uint64_t lease, std::uint64_t calls) {
