@@ -124,13 +124,13 @@ Statement& Statement::bind(double value) {
 
 Statement& Statement::bind(std::string_view text) {
   check(sqlite3_bind_text(statement_.get(), ++bound_, text.data(), static_cast<int>(text.size()),
-                          SQLITE_TRANSIENT));
+                          SQLITE_STATIC));
   return *this;
 }
 
 Statement& Statement::bind(std::span<const std::byte> blob) {
   check(sqlite3_bind_blob(statement_.get(), ++bound_, blob.data(), static_cast<int>(blob.size()),
-                          SQLITE_TRANSIENT));
+                          SQLITE_STATIC));
   return *this;
 }
 
@@ -142,6 +142,12 @@ Statement& Statement::bind_null() {
 void Statement::run() {
   while (next()) {
   }
+}
+
+std::int64_t Statement::run_insert() {
+  sqlite3_set_last_insert_rowid(database_.database_.get(), 0);
+  run();
+  return sqlite3_last_insert_rowid(database_.database_.get());
 }
 
 bool Statement::next() {

@@ -65,8 +65,11 @@ class Statement {
   Statement& bind(std::span<const std::byte> blob);
   Statement& bind_null();
 
-  /// Runs it to its end, and is ready for other values.
+  /// Runs it to its end, and is ready for other values. Texts and blobs that were bound must live
+  /// until then.
   void run();
+  /// The same for one that inserts a row: its rowid, 0 when none was added.
+  std::int64_t run_insert();
   /// True when there is a row to read; once there is none, it is ready for other values.
   bool next();
   /// Reads no more rows.

@@ -69,7 +69,7 @@ std::string statement_for(const wire::LedgerFilter& filter) {
   if (!filter.user.empty())
     sql += as_uid(filter.user) ? " AND users.uid = ?" : " AND users.name = ?";
   if (filter.only_uid) sql += " AND users.uid = ?";
-  if (filter.job != 0) sql += " AND leases.slurm_job = ?";
+  if (filter.job != 0) sql += " AND leases.slurm_job = ? AND leases.slurm_job != 0";
   if (filter.lease_id != 0) sql += " AND ledger.lease = ?";
   if (!filter.node.empty()) sql += " AND nodes.name = ?";
   if (filter.since_unix_ms != 0) sql += " AND begin_ms >= ?";

@@ -91,7 +91,9 @@ Database open_file(const std::string& path) {
                     " does not support SQLite's write-ahead log; give --state-dir a directory on a "
                     "local one");
   }
-  database.run("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY");
+  database.run(
+      "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; "
+      "PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -65536");
   check_pages(database);
   return database;
 }
@@ -230,6 +232,7 @@ Result<void> LedgerWriter::commit(const Changes& changes) {
   } catch (const Error& error) {
     database_.roll_back();
     // Rows that were made in it are gone.
+    entries_.clear();
     nodes_.clear();
     users_.clear();
     return tl::unexpected<Error>(error);
@@ -267,23 +270,27 @@ void LedgerWriter::open_entry(const EntryKey& key, const EntryChange::Opening& o
       .bind(std::int64_t{terms.slurm_job})
       .bind(price_)
       .run();
-  put_entry_.bind(clamp(number(key.lease)))
-      .bind(std::int64_t{key.part})
-      .bind(node_of(key.node_id))
-      .bind(std::int64_t{terms.cores()})
-      .bind(clamp(terms.memory_bytes))
-      .bind(std::int64_t{node_cores})
-      .bind(to_unix_ms(opening.begin))
-      .run();
+  const std::int64_t added = put_entry_.bind(clamp(number(key.lease)))
+                                 .bind(std::int64_t{key.part})
+                                 .bind(node_of(key.node_id))
+                                 .bind(std::int64_t{terms.cores()})
+                                 .bind(clamp(terms.memory_bytes))
+                                 .bind(std::int64_t{node_cores})
+                                 .bind(to_unix_ms(opening.begin))
+                                 .run_insert();
+  if (added == 0) {
+    entries_.erase(key);  // it begins earlier, perhaps
+  } else {
+    remember(key, {added, to_unix_ms(opening.begin), terms.cores()});
+  }
 }
 
 void LedgerWriter::write(const EntryKey& key, const EntryChange& change) {
-  get_entry_.bind(clamp(number(key.lease))).bind(std::int64_t{key.part}).bind(node_of(key.node_id));
-  if (!get_entry_.next()) return;  // it is of no grant that was opened
-  const std::int64_t entry = get_entry_.number(0);
-  const std::int64_t begin = get_entry_.number(1);
-  const std::int64_t cores = std::max<std::int64_t>(1, get_entry_.number(2));
-  get_entry_.reset();
+  const Entry* const known = find(key);
+  if (known == nullptr) return;  // it is of no grant that was opened
+  const std::int64_t entry = known->id;
+  const std::int64_t begin = known->begin;
+  const std::int64_t cores = std::max<std::int64_t>(1, known->cores);
   if (change.opened && !change.closed) {
     const GrantTerms& terms = change.opened->terms;
     put_grant_.bind(entry)
@@ -322,7 +329,22 @@ void LedgerWriter::write(const EntryKey& key, const EntryChange& change) {
         .bind(entry)
         .run();
     drop_grant_.bind(entry).run();
+    entries_.erase(key);
   }
+}
+
+const LedgerWriter::Entry* LedgerWriter::find(const EntryKey& key) {
+  if (const auto known = entries_.find(key); known != entries_.end()) return &known->second;
+  get_entry_.bind(clamp(number(key.lease))).bind(std::int64_t{key.part}).bind(node_of(key.node_id));
+  if (!get_entry_.next()) return nullptr;
+  const Entry entry{get_entry_.number(0), get_entry_.number(1), get_entry_.number(2)};
+  get_entry_.reset();
+  return &remember(key, entry);
+}
+
+LedgerWriter::Entry& LedgerWriter::remember(const EntryKey& key, const Entry& entry) {
+  if (entries_.size() >= kMaxRemembered) entries_.clear();
+  return entries_[key] = entry;
 }
 
 std::int64_t LedgerWriter::user_of(const GrantTerms& terms) {

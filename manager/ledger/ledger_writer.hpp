@@ -41,6 +41,14 @@ class LedgerWriter {
  private:
   void write(const Changes& changes);
   void write(const EntryKey& key, const EntryChange& change);
+  struct Entry {
+    std::int64_t id = 0;
+    std::int64_t begin = 0;
+    std::int64_t cores = 1;
+  };
+  /// Null: there is no such row.
+  const Entry* find(const EntryKey& key);
+  Entry& remember(const EntryKey& key, const Entry& entry);
   void open_entry(const EntryKey& key, const EntryChange::Opening& opening,
                   std::uint32_t node_cores);
   std::int64_t user_of(const GrantTerms& terms);
@@ -48,6 +56,7 @@ class LedgerWriter {
 
   Database database_;
   std::int64_t price_ = 0;
+  std::map<EntryKey, Entry> entries_;  ///< Of open grants.
   std::map<std::string, std::int64_t> nodes_;
   std::map<std::pair<std::int64_t, std::string>, std::int64_t> users_;
 

@@ -36,7 +36,7 @@ CREATE TABLE leases (
   slurm_job INTEGER NOT NULL,
   price INTEGER NOT NULL REFERENCES prices (id));
 CREATE INDEX leases_by_user ON leases (user);
-CREATE INDEX leases_by_job ON leases (slurm_job);
+CREATE INDEX leases_by_job ON leases (slurm_job) WHERE slurm_job != 0;
 CREATE TABLE ledger (
   id INTEGER PRIMARY KEY,
   lease INTEGER NOT NULL REFERENCES leases (id),
@@ -57,7 +57,6 @@ CREATE TABLE ledger (
   bytes_out INTEGER NOT NULL DEFAULT 0,
   UNIQUE (lease, part, node));
 CREATE INDEX ledger_by_time ON ledger (begin_ms);
-CREATE INDEX ledger_by_node ON ledger (node, begin_ms);
 CREATE TABLE grants (
   entry INTEGER PRIMARY KEY REFERENCES ledger (id),
   workers INTEGER NOT NULL,

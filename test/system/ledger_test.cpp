@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <pwd.h>
 #include <sys/resource.h>
 
 #include <atomic>
@@ -295,7 +296,9 @@ TEST_F(LedgerSystem, ShowsWhoUsedWhat) {
   EXPECT_EQ(rows().at("ledger").size(), 2u);
   const json users = rows({"--by", "user", "--user", uid});
   ASSERT_EQ(users.at("ledger").size(), 1u) << users;
-  EXPECT_EQ(users.at("ledger")[0].at("user"), "test");
+  const passwd* const user = ::getpwuid(::getuid());
+  ASSERT_NE(user, nullptr);
+  EXPECT_EQ(users.at("ledger")[0].at("user"), user->pw_name);
   EXPECT_EQ(users.at("ledger")[0].at("grants"), 2);
   EXPECT_EQ(users.at("total").at("core_ms"), users.at("ledger")[0].at("core_ms"));
   EXPECT_EQ(rows({"--user", "nobody-else"}).at("ledger").size(), 0u);
