@@ -35,7 +35,6 @@ CREATE TABLE leases (
   owner TEXT NOT NULL,
   slurm_job INTEGER NOT NULL,
   price INTEGER NOT NULL REFERENCES prices (id));
-CREATE INDEX leases_by_user ON leases (user);
 CREATE INDEX leases_by_job ON leases (slurm_job) WHERE slurm_job != 0;
 CREATE TABLE ledger (
   id INTEGER PRIMARY KEY,
