@@ -10,8 +10,13 @@ namespace {
 
 /// The benchmarks are the runtime's, but for what only managers do.
 int bench_command(const std::vector<std::string>& words) {
-  if (words.empty() || words.front() != "ledger") return sublet::bench::bench_command(words);
-  return ledger_bench_command({words.begin() + 1, words.end()});
+  if (!words.empty() && words.front() == "manager") {
+    return manager_bench_command({words.begin() + 1, words.end()});
+  }
+  if (!words.empty() && words.front() == "ledger") {
+    return ledger_bench_command({words.begin() + 1, words.end()});
+  }
+  return sublet::bench::bench_command(words);
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ namespace sublet::cli {
 namespace {
 
 namespace po = boost::program_options;
-using Clock = std::chrono::steady_clock;
+using CommitClock = std::chrono::steady_clock;
 
 constexpr std::uint32_t kMostClients = 10'000;
 /// Bare commits and grants take turns, so that both meet the same disk.
@@ -78,8 +78,8 @@ class Scratch {
   std::string path_;
 };
 
-double us_since(Clock::time_point begin) {
-  return std::chrono::duration<double, std::micro>(Clock::now() - begin).count();
+double us_since(CommitClock::time_point begin) {
+  return std::chrono::duration<double, std::micro>(CommitClock::now() - begin).count();
 }
 
 /// One row in one commit, with nothing of Sublet's around it.
@@ -87,9 +87,9 @@ class BareCommits {
  public:
   explicit BareCommits(const std::string& path) : database_(make(path)) {}
 
-  void run(Clock::time_point until) {
-    while (Clock::now() < until) {
-      const auto begin = Clock::now();
+  void run(CommitClock::time_point until) {
+    while (CommitClock::now() < until) {
+      const auto begin = CommitClock::now();
       begin_.run();
       insert_.bind(++rows_)
           .bind(std::int64_t{42})
@@ -134,8 +134,8 @@ class DurableGrants {
     }
   }
 
-  void run(kj::WaitScope& scope, Clock::time_point until) {
-    const auto begin = Clock::now();
+  void run(kj::WaitScope& scope, CommitClock::time_point until) {
+    const auto begin = CommitClock::now();
     until_ = until;
     auto all = kj::heapArrayBuilder<kj::Promise<void>>(terms_.size());
     for (manager::GrantTerms& terms : terms_) all.add(next(terms));
@@ -149,7 +149,7 @@ class DurableGrants {
 
  private:
   kj::Promise<void> next(manager::GrantTerms& terms) {
-    const auto begin = Clock::now();
+    const auto begin = CommitClock::now();
     if (begin >= until_) return kj::READY_NOW;
     terms.key.lease = manager::LeaseId{++lease_};
     ledger_.granted({terms, node_});
@@ -164,13 +164,13 @@ class DurableGrants {
   manager::Ledger& ledger_;
   manager::NodeOffer node_;
   std::vector<manager::GrantTerms> terms_;
-  Clock::time_point until_{};
+  CommitClock::time_point until_{};
   double us_ = 0;
   std::vector<double> samples_;
   static inline std::uint64_t lease_ = 0;
 };
 
-struct Row {
+struct CommitRow {
   std::uint32_t clients = 0;
   bench::Spread commit;
   bench::Spread bare;
@@ -181,16 +181,16 @@ struct Row {
   [[nodiscard]] double times_one_each() const { return grants_per_s * bare.p50 / 1e6; }
 };
 
-Row measure(manager::Ledger& ledger, BareCommits& bare, std::uint32_t clients,
-            std::chrono::seconds time, kj::WaitScope& scope) {
+CommitRow measure_commits(manager::Ledger& ledger, BareCommits& bare, std::uint32_t clients,
+                          std::chrono::seconds time, kj::WaitScope& scope) {
   DurableGrants grants(ledger, clients);
   const std::size_t before = bare.samples().size();
-  const auto turn = std::chrono::duration_cast<Clock::duration>(time) / (2 * kTurns);
+  const auto turn = std::chrono::duration_cast<CommitClock::duration>(time) / (2 * kTurns);
   for (unsigned i = 0; i < kTurns; ++i) {
-    bare.run(Clock::now() + turn);
-    grants.run(scope, Clock::now() + turn);
+    bare.run(CommitClock::now() + turn);
+    grants.run(scope, CommitClock::now() + turn);
   }
-  Row row;
+  CommitRow row;
   row.clients = clients;
   row.commit = bench::spread_of(grants.samples());
   row.bare = bench::spread_of(
@@ -218,26 +218,26 @@ Result<std::vector<std::uint32_t>> read_clients(const std::string& text) {
   return numbers;
 }
 
-std::string digits(double value, int places) {
+std::string decimal(double value, int places) {
   std::array<char, 64> text{};
   std::snprintf(text.data(), text.size(), "%.*f", places, value);
   return text.data();
 }
 
-std::string to_table(const std::vector<Row>& rows) {
+std::string commits_table(const std::vector<CommitRow>& rows) {
   std::vector<std::vector<std::string>> cells = {
       {"CLIENTS", "COMMIT p50 us", "p99 us", "BARE p50 us", "RATIO", "GRANTS/s", "TIMES ONE EACH"}};
-  for (const Row& row : rows) {
-    cells.push_back({std::to_string(row.clients), digits(row.commit.p50, 1),
-                     digits(row.commit.p99, 1), digits(row.bare.p50, 1), digits(row.ratio(), 2),
-                     digits(row.grants_per_s, 0), digits(row.times_one_each(), 1)});
+  for (const CommitRow& row : rows) {
+    cells.push_back({std::to_string(row.clients), decimal(row.commit.p50, 1),
+                     decimal(row.commit.p99, 1), decimal(row.bare.p50, 1), decimal(row.ratio(), 2),
+                     decimal(row.grants_per_s, 0), decimal(row.times_one_each(), 1)});
   }
   return format_table(std::move(cells));
 }
 
-std::string to_json(const std::vector<Row>& rows, const std::string& directory) {
+std::string commits_json(const std::vector<CommitRow>& rows, const std::string& directory) {
   auto values = nlohmann::json::array();
-  for (const Row& row : rows) {
+  for (const CommitRow& row : rows) {
     values.push_back({{"clients", row.clients},
                       {"commit_p50_us", row.commit.p50},
                       {"commit_p99_us", row.commit.p99},
@@ -251,7 +251,7 @@ std::string to_json(const std::vector<Row>& rows, const std::string& directory) 
          "\n";
 }
 
-Result<void> run(const po::variables_map& values) {
+Result<void> run_ledger_bench(const po::variables_map& values) {
   const auto clients = read_clients(values["clients"].as<std::string>());
   if (!clients) return tl::unexpected<Error>(clients.error());
   const auto& json = values["json"].as<std::string>();
@@ -266,25 +266,25 @@ Result<void> run(const po::variables_map& values) {
                                       [&clock] { return clock.now(); });
   if (!ledger) return tl::unexpected<Error>(ledger.error());
   BareCommits bare(scratch->path() + "/bare.db");
-  std::vector<Row> rows;
+  std::vector<CommitRow> rows;
   try {
     for (const std::uint32_t number : *clients) {
-      rows.push_back(measure(**ledger, bare, number,
-                             std::chrono::seconds(values["seconds"].as<std::uint32_t>()),
-                             io.waitScope));
+      rows.push_back(measure_commits(**ledger, bare, number,
+                                     std::chrono::seconds(values["seconds"].as<std::uint32_t>()),
+                                     io.waitScope));
     }
   } catch (const kj::Exception& exception) {
     return fail(ErrorKind::kInternal, manager::text_of(exception));
   }
-  const std::string text = to_json(rows, parent);
-  std::cout << (json == "-" ? text : to_table(rows));
+  const std::string text = commits_json(rows, parent);
+  std::cout << (json == "-" ? text : commits_table(rows));
   return file->write(text);
 }
 
 }  // namespace
 
 int ledger_bench_command(const std::vector<std::string>& words) {
-  return run_command(ledger_bench_command_line(), words, run);
+  return run_command(ledger_bench_command_line(), words, run_ledger_bench);
 }
 
 }  // namespace sublet::cli
