@@ -3,7 +3,9 @@
 #include "support/managers.hpp"
 #include <sublet/sublet.hpp>
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <array>
@@ -261,6 +263,55 @@ TEST_F(SingleSource, EndsAFunctionAtItsTimeout) {
   ASSERT_FALSE(ended);
   EXPECT_NE(std::string(ended.error().what()).find("50 ms"), std::string::npos)
       << ended.error().what();
+}
+
+TEST_F(SingleSource, EndsALambdaAtItsTimeout) {
+  open();
+  const int captured = 1;
+  auto limited = lease_.with({.timeout = std::chrono::milliseconds(50)});
+  const auto endless = [captured] {
+    while (captured != 0) ::pause();
+  };
+  for (int i = 0; i < 2; ++i) {
+    const auto ended = limited.call(endless);
+    ASSERT_FALSE(ended);
+    EXPECT_NE(std::string(ended.error().what()).find("50 ms"), std::string::npos)
+        << ended.error().what();
+  }
+  auto later = limited.async(endless).value_or_throw();
+  EXPECT_FALSE(later.get());
+  EXPECT_EQ(limited.call([captured](int x) { return x + captured; }, 1), 2);
+}
+
+TEST_F(SingleSource, RunsALostLambdaAgainWhenItMayRunTwice) {
+  LeaseRequest request;
+  open(request);
+  // Its executor dies of the first run: the second finds the mark that it has left.
+  const std::string mark = managers_->directory() + "/mark";
+  const auto dies_once = [](const std::string& path) {
+    if (::access(path.c_str(), F_OK) == 0) return 7;
+    const int fd = ::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd >= 0) ::close(fd);
+    ::kill(::getpid(), SIGKILL);
+    return 0;
+  };
+  const auto again = lease_.with({.idempotent = true}).call(dies_once, mark);
+  ASSERT_TRUE(again) << again.error().what();
+  EXPECT_EQ(*again, 7);
+  ASSERT_EQ(::unlink(mark.c_str()), 0);
+  EXPECT_FALSE(lease_.call(dies_once, mark)) << "without the option it is lost";
+}
+
+TEST_F(SingleSource, HasRoomForLargeResultsWhenAskedTo) {
+  open();
+  const auto text_of = [](std::size_t n) { return std::string(n, 'x'); };
+  for (const std::size_t size : {std::size_t{60'000}, std::size_t{1} << 20, std::size_t{5} << 20}) {
+    auto roomy = lease_.with({.result_bytes = size + 64});
+    const auto result = roomy.call(text_of, size);
+    ASSERT_TRUE(result) << result.error().what();
+    EXPECT_EQ(*result, std::string(size, 'x'));
+    EXPECT_EQ(roomy.async(text_of, size).value_or_throw().get().value_or_throw().size(), size);
+  }
 }
 
 TEST_F(SingleSource, SaysWhenAResultHasNoRoom) {
