@@ -362,10 +362,10 @@ kj::Promise<Result<void>> ExecutorSupervisor::replacement(std::uint32_t generati
 kj::Promise<ExecutorFate> ExecutorSupervisor::fate(std::uint32_t generation) {
   if (const auto known = fates_.find(generation); known != fates_.end()) return known->second;
   // While it stops its executor still runs: the client takes an answer to mean that it does not.
-  if (state_ == State::kGone) return ExecutorFate{.text = "the lease has ended: " + reason_};
+  if (state_ == State::kGone) return ExecutorFate{"the lease has ended: " + reason_, {}};
   if (generation == 0 || generation > generation_ ||
       (!fates_.empty() && generation < fates_.begin()->first)) {
-    return ExecutorFate{.text = "nothing is known of it"};
+    return ExecutorFate{"nothing is known of it", {}};
   }
   return change().then([this, generation] { return fate(generation); });
 }

@@ -33,27 +33,32 @@ case $mpi in
   *) die "MPI is openmpi or mpich, not '$mpi'" ;;
 esac
 
-# part NAME COMMAND...: a part of the rows.
+# part NAME TRIES COMMAND...: a part of the rows, which is written when it is whole. A part that takes too long
+# is tried again, so many times in all.
 part() {
-  local name=$1 code=0
-  shift
-  timeout -k 5 "$patience" "$@" || code=$?
-  case $code in
-    0) ;;
-    124 | 137) die "the comparison of $name took over $patience s" ;;
-    *) die "the comparison of $name failed ($code)" ;;
-  esac
+  local name=$1 tries=$2 code rows
+  shift 2
+  while ((tries-- > 0)); do
+    code=0
+    rows=$(timeout -k 5 "$patience" "$@") || code=$?
+    ((code == 124 || code == 137)) || break
+    echo "compare.sh: the comparison of $name took over $patience s" >&2
+  done
+  ((code == 0)) || die "the comparison of $name failed ($code)"
+  [[ -z $rows ]] || printf '%s\n' "$rows"
 }
 
 # The first and the last core there is.
 cpus=$(awk '/^Cpus_allowed_list/ { n = split($2, part, /[-,]/); print part[1], part[n] }' /proc/self/status)
 [[ ${cpus% *} != "${cpus#* }" ]] || die "two cores are needed"
 # shellcheck disable=SC2086 # two words
-part calls "${launch[@]}" "${alone[@]}" -n 2 "$compare" calls $cpus "$build/lib/libsublet_mpi_bench_functions.so"
+part calls 1 "${launch[@]}" "${alone[@]}" -n 2 "$compare" calls $cpus "$build/lib/libsublet_mpi_bench_functions.so"
 wide=$build/lib/libsublet_bench_openmp_functions.so
 if [[ -f $wide ]]; then
-  part "wide workers" "${launch[@]}" "${alone[@]}" -n 1 "$compare" wide "$wide"
+  part "wide workers" 1 "${launch[@]}" "${alone[@]}" -n 1 "$compare" wide "$wide"
 else
   echo "compare.sh: wide_2cores is left out: the compiler has no OpenMP" >&2
 fi
-part "leases and MPI_Comm_spawn" "${launch[@]}" "${shared[@]}" -n 4 "$compare" spawn
+# MPI_Comm_spawn of Open MPI 4.1 with PMIx 4 hangs now and then, in programs without Sublet as well (3 of 12 runs of 7
+# spawns on two cores; https://github.com/openpmix/openpmix/issues/2735).
+part "leases and MPI_Comm_spawn" 3 "${launch[@]}" "${shared[@]}" -n 4 "$compare" spawn

@@ -22,9 +22,8 @@ using sublet::ErrorKind;
 using sublet::Grant;
 using sublet::Result;
 
-// A part's grants as bytes: this number, then for each grant its size and its own bytes. The parts
-// keep their order in memory of 8 bytes, as grants do.
-constexpr std::uint64_t kMagic = 0x31736d7267627573;  // "subgrms1"
+// A part's grants as bytes: this number, then for each grant its size and its own bytes.
+constexpr std::uint64_t kMagic = 0x7375626c65746731;
 constexpr std::size_t kMostGrants = 4096;             // of one part: one for each node
 
 std::span<const Grant> part_of(const sublet_grants& all, std::size_t part) {

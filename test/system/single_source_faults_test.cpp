@@ -55,6 +55,13 @@ TEST(SingleSourceFaults, RunsMainOnceWhenNothingIsWrong) {
   EXPECT_EQ(managers.output().find("main runs"), std::string::npos) << "an executor ran main()";
 }
 
+#ifdef PROGRAM_SANITIZED
+TEST(SingleSourceFaults, AProgramBuiltWithASanitizerRuns) {
+  const TestManagers managers;
+  EXPECT_EQ(run(managers, PROGRAM_SANITIZED, "nothing"), "main runs\nresult 42\n");
+}
+#endif
+
 TEST(SingleSourceParts, OfSharedObjectsAreCalledAsWhatTheyAre) {
   const TestManagers managers;
   for (const std::string transport : {"shm", "tcp", "fabric"}) {

@@ -3,9 +3,9 @@
 #include "support/managers.hpp"
 #include <sublet/sublet.hpp>
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <array>
@@ -218,6 +218,31 @@ TEST_F(SingleSource, BringsExceptionsBack) {
   EXPECT_EQ(lease_.call([] { return 1; }), 1) << "the worker goes on";
 }
 
+TEST_F(SingleSource, CrashesWhereACapturedReferenceIsUsed) {
+  open();
+  // At an address where an executor has nothing.
+  constexpr std::uintptr_t kFar = 0x2345'6789'0000;
+  void* memory = ::mmap(reinterpret_cast<void*>(kFar), 4096, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  ASSERT_EQ(memory, reinterpret_cast<void*>(kFar));
+  struct Counter {
+    int value = 3;
+    auto call_on(Lease& lease) {
+      return lease.call([this] { return value; });
+    }
+  };
+  auto* counter = new (memory) Counter;
+  const int& value = counter->value;
+  for (const Result<int>& result :
+       {lease_.call([&value] { return value; }), counter->call_on(lease_)}) {
+    ASSERT_FALSE(result);
+    EXPECT_NE(std::string(result.error().what()).find("SIGSEGV"), std::string::npos)
+        << result.error().what();
+  }
+  EXPECT_EQ(lease_.call([value] { return value; }), 3) << "captured by value";
+  ::munmap(memory, 4096);
+}
+
 TEST_F(SingleSource, GoesOnAfterACrash) {
   open();
   const auto crashed = lease_.call([] { std::abort(); });
@@ -284,22 +309,25 @@ TEST_F(SingleSource, EndsALambdaAtItsTimeout) {
 }
 
 TEST_F(SingleSource, RunsALostLambdaAgainWhenItMayRunTwice) {
-  LeaseRequest request;
-  open(request);
-  // Its executor dies of the first run: the second finds the mark that it has left.
-  const std::string mark = managers_->directory() + "/mark";
-  const auto dies_once = [](const std::string& path) {
-    if (::access(path.c_str(), F_OK) == 0) return 7;
-    const int fd = ::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-    if (fd >= 0) ::close(fd);
-    ::kill(::getpid(), SIGKILL);
-    return 0;
+  open();
+  const auto process = [] { return static_cast<long>(::getpid()); };
+  const auto die_if = [](long doomed) {
+    const long own = ::getpid();
+    if (own == doomed) ::kill(::getpid(), SIGKILL);
+    return own;
   };
-  const auto again = lease_.with({.idempotent = true}).call(dies_once, mark);
-  ASSERT_TRUE(again) << again.error().what();
-  EXPECT_EQ(*again, 7);
-  ASSERT_EQ(::unlink(mark.c_str()), 0);
-  EXPECT_FALSE(lease_.call(dies_once, mark)) << "without the option it is lost";
+  const long first = lease_.call(process).value_or_throw();
+  const auto second = lease_.with({.idempotent = true}).call(die_if, first);
+  ASSERT_TRUE(second) << second.error().what();
+  EXPECT_NE(*second, first);
+  const auto lost = lease_.call(die_if, *second);
+  ASSERT_FALSE(lost) << "without the option it is lost";
+  EXPECT_EQ(lost.error().kind(), ErrorKind::kDisconnected);
+  const long third = lease_.call(process).value_or_throw();
+  auto again = lease_.with({.idempotent = true}).async(die_if, third).value_or_throw();
+  const auto fourth = again.get();
+  ASSERT_TRUE(fourth) << fourth.error().what();
+  EXPECT_NE(*fourth, third);
 }
 
 TEST_F(SingleSource, HasRoomForLargeResultsWhenAskedTo) {
