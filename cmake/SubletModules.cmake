@@ -71,6 +71,15 @@ function(sublet_unity)
   endif()
 endfunction()
 
+# sublet_unity_group(TARGET GROUP file...): of a TARGET with hot paths, these files of the calling folder
+# are compiled as one; the others stay alone.
+function(sublet_unity_group target group)
+  if(SUBLET_UNITY)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+    set_source_files_properties(${ARGN} TARGET_DIRECTORY ${target} PROPERTIES UNITY_GROUP ${group})
+  endif()
+endfunction()
+
 # Headers of others that many files of a kind include: parsed once for all of them. Never headers of our
 # own, whose every change would compile everything again.
 set(SUBLET_PRECOMPILED_STD <algorithm> <array> <atomic> <chrono> <filesystem> <fstream> <functional>

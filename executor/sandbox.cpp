@@ -21,9 +21,13 @@ namespace {
 /// Of 1000: above every process that has not asked for it, below "always first".
 constexpr std::string_view kOutOfMemoryScore = "500";
 
-tl::unexpected<Error> system_error(ErrorKind kind, const std::string& attempted) {
+constexpr const char* kWithoutRights =
+    "; start the executor manager as an ordinary user, or give it CAP_SETUID and CAP_SETGID";
+
+tl::unexpected<Error> system_error(ErrorKind kind, const std::string& attempted,
+                                   const char* remedy = "") {
   const int number = errno;
-  return fail(kind, attempted + ": " + base::system_text(number), number);
+  return fail(kind, attempted + ": " + base::system_text(number) + remedy, number);
 }
 
 /// The second last number of /proc/self/statm: pages of private writable memory, stack included.
@@ -73,15 +77,18 @@ Result<void> change_identity(std::uint32_t uid, std::uint32_t gid) {
   if (gid != kKeepId) {
     // Groups are the user's rights too; only a privileged zygote has others to give up.
     if (::geteuid() == 0 && ::setgroups(0, nullptr) != 0) {
-      return system_error(ErrorKind::kDenied, "giving up supplementary groups");
+      return system_error(ErrorKind::kDenied, "giving up supplementary groups (setgroups)",
+                          kWithoutRights);
     }
     if (::setresgid(gid, gid, gid) != 0) {
-      return system_error(ErrorKind::kDenied, "becoming group " + std::to_string(gid));
+      return system_error(ErrorKind::kDenied,
+                          "becoming group " + std::to_string(gid) + " (setresgid)", kWithoutRights);
     }
   }
   if (uid != kKeepId) {
     if (::setresuid(uid, uid, uid) != 0) {
-      return system_error(ErrorKind::kDenied, "becoming user " + std::to_string(uid));
+      return system_error(ErrorKind::kDenied,
+                          "becoming user " + std::to_string(uid) + " (setresuid)", kWithoutRights);
     }
   }
   // A process that has changed its identity may not look into its own /proc/self/fd, where its
@@ -103,7 +110,10 @@ Result<MemoryLimit> MemoryLimit::above_now(std::uint64_t bytes) {
 
 Result<void> MemoryLimit::enforce() {
   if (most_bytes_ == 0) return {};
-  const rlimit limit{most_bytes_, most_bytes_};
+  rlimit limit{};
+  ::getrlimit(RLIMIT_DATA, &limit);
+  limit.rlim_max = std::min<rlim_t>(most_bytes_, limit.rlim_max);  // the manager's may be lower
+  limit.rlim_cur = limit.rlim_max;
   most_bytes_ = 0;
   if (::setrlimit(RLIMIT_DATA, &limit) != 0) {
     return system_error(ErrorKind::kInternal, "limiting the memory of an executor");

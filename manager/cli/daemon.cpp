@@ -1,4 +1,5 @@
 #include <base/descriptor_limit.hpp>
+#include <base/log.hpp>
 #include <base/replace_file.hpp>
 #include <base/system_text.hpp>
 #include <cli/daemon.hpp>
@@ -9,6 +10,7 @@
 #include <sodium/core.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <system_error>
@@ -81,6 +83,46 @@ void add_daemon_options(CommandLine& line, const std::string& default_listen) {
   line.lists = {"listen"};
   line.configurable = true;
   line.logs_info = true;
+}
+
+void add_trust_options(CommandLine& line) {
+  line.options.add_options()(
+      "key-file", po::value<std::vector<std::string>>(),
+      "file with a key that other nodes and clients share (see `sublet key`); may be repeated: who "
+      "has the key is taken for the file's owner (default: sublet/key in the configuration "
+      "directory, else /etc/sublet/key)")(
+      "manager-user", po::value<std::string>()->default_value(""),
+      "user whose managers are believed beside root's and this user's own")(
+      "insecure", po::bool_switch(),
+      "over a network believe whoever comes, and let him do everything");
+  line.lists.emplace_back("key-file");
+}
+
+Result<std::shared_ptr<const wire::Trust>> daemon_trust(const Values& values,
+                                                        const std::vector<std::string>& addresses) {
+  wire::TrustOptions options;
+  if (values.count("key-file") != 0) {
+    options.key_files = values["key-file"].as<std::vector<std::string>>();
+  }
+  options.manager_user = values["manager-user"].as<std::string>();
+  options.insecure = values["insecure"].as<bool>();
+  auto trust = wire::Trust::load(options);
+  const bool network = std::any_of(addresses.begin(), addresses.end(), [](const std::string& text) {
+    return text.starts_with("tcp:");
+  });
+  if (!network) {
+    if (auto problem = trust->problem(); !problem) {
+      return tl::unexpected<Error>(std::move(problem.error()));
+    }
+    return trust;
+  }
+  if (auto able = trust->can_prove(); !able) return tl::unexpected<Error>(std::move(able.error()));
+  if (trust->insecure()) {
+    base::log().warn("--insecure: whoever reaches this over the network may do everything");
+  } else {
+    base::log().info("over a network others prove who they are by {}", trust->to_string());
+  }
+  return trust;
 }
 
 Result<AddressFile> AddressFile::write(const Values& values,

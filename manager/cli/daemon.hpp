@@ -2,10 +2,12 @@
 
 #include <cli/run_command.hpp>
 #include <sublet/result.hpp>
+#include <wire/trust.hpp>
 
 #include <kj/async-io.h>
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -39,6 +41,14 @@ int daemon_command(const CommandLine& line, const std::vector<std::string>& word
 /// --listen, --address-file and --config, of daemons that people start. `default_listen`: where it
 /// listens when nothing is said, for --help.
 void add_daemon_options(CommandLine& line, const std::string& default_listen);
+
+/// --key-file, --manager-user and --insecure.
+void add_trust_options(CommandLine& line);
+
+/// What they name, for a daemon that uses `addresses`. kDenied when one of these is on a network
+/// and there is nothing to prove or check identities with. Says in the log by what.
+Result<std::shared_ptr<const wire::Trust>> daemon_trust(const Values& values,
+                                                        const std::vector<std::string>& addresses);
 
 /// A file that names where a daemon listens, one address per line; complete from its first moment,
 /// and removed with this object.

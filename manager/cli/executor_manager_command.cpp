@@ -29,6 +29,7 @@ CommandLine executor_manager_command_line() {
       "a socket that clients on this node reach, and any free port when the resource "
       "manager is reached by TCP");
   add_location_options(line);
+  add_trust_options(line);
   add_node_options(line);
   line.options.add_options()(
       "advertise", po::value<std::vector<std::string>>(),
@@ -57,6 +58,12 @@ Result<manager::ExecutorManagerOptions> executor_manager_options(const po::varia
   if (values.count("listen") != 0) {
     options->listen = values["listen"].as<std::vector<std::string>>();
   }
+  std::vector<std::string> networks = options->listen;
+  networks.push_back(options->manager.address);
+  if (options->manager.address.empty()) networks.emplace_back("tcp:");  // as its file will say
+  auto trust = daemon_trust(values, networks);
+  if (!trust) return tl::unexpected<Error>(std::move(trust.error()));
+  options->trust = std::move(*trust);
   if (values.count("advertise") != 0) {
     auto hosts = manager::advertised_hosts(values["advertise"].as<std::vector<std::string>>());
     if (!hosts) return tl::unexpected<Error>(hosts.error());

@@ -77,7 +77,7 @@ Result<std::string> rdma_host(const po::variables_map& values) {
 }
 
 Result<std::uint64_t> size_option(const po::variables_map& values, const char* option) {
-  const auto size = parse_size(values[option].as<std::string>());
+  auto size = parse_size(values[option].as<std::string>());
   if (size) return size;
   return fail(ErrorKind::kInvalid, std::string("--") + option + ": " + size.error().what());
 }
@@ -87,7 +87,7 @@ Result<std::uint64_t> stack_size(const po::variables_map& values) {
   constexpr std::uint64_t kLeast = std::uint64_t{256} << 10;
   constexpr std::uint64_t kMost = std::uint64_t{64} << 30;
   constexpr std::uint64_t kMostByItself = std::uint64_t{1} << 30;
-  const auto size = size_option(values, "stack-size");
+  auto size = size_option(values, "stack-size");
   if (!size) return size;
   if (*size == 0) {
     rlimit limit{};

@@ -4,7 +4,7 @@
 #include <common/host_addresses.hpp>
 #include <common/manager_query.hpp>
 #include <wire/address.hpp>
-#include <wire/manager_address.hpp>
+#include <wire/reachable_address.hpp>
 
 #include <unistd.h>
 
@@ -39,8 +39,7 @@ std::string written_by() {
 Result<void> check_alone(const std::string& directory) {
   const auto file = wire::ManagerAddressFile::read(directory);
   if (!file) return {};
-  wire::ManagerLocation location(file->addresses.front());
-  location.instance = file->instance;
+  const wire::ManagerLocation location = wire::location_of(*file);
   if (!manager::query_version(location, kAskOther)) return {};  // what a dead one left behind
   return fail(ErrorKind::kDenied, "another resource manager serves '" + directory + "' at " +
                                       location.address + " (" + file->written_by +
@@ -54,7 +53,11 @@ Result<ManagerAddressKeeper> ManagerAddressKeeper::write(const std::string& dire
                                                          std::vector<std::string> hosts,
                                                          const std::string& instance) {
   if (auto alone = check_alone(directory); !alone) return tl::unexpected<Error>(alone.error());
-  if (hosts.empty()) hosts.push_back(host_name());
+  if (hosts.empty()) {
+    // Not everybody knows the name, and some know it as another host's.
+    hosts = manager::network_addresses();
+    hosts.insert(hosts.begin(), host_name());
+  }
   std::vector<std::string> addresses;
   for (const std::string& text : listening) {
     auto address = wire::Address::parse(text);

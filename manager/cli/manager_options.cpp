@@ -57,6 +57,9 @@ Result<ManagerTarget> manager_target(const po::variables_map& values) {
   auto location = locate(named, directory);
   if (!location) return tl::unexpected<Error>(std::move(location.error()));
   target.location = std::move(*location);
+  target.location.trust = wire::Trust::load({.key_files = wire::key_files(target.session.key_file),
+                                             .manager_user = target.session.manager_user,
+                                             .insecure = target.session.insecure});
   return target;
 }
 

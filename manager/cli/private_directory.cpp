@@ -50,12 +50,14 @@ base::Fd lock_file(const std::string& directory, int flags) {
   if (!fd.valid()) return fd;
   struct stat locked {};
   struct stat there {};
-  const bool ours = ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0 && ::fstat(fd.get(), &locked) == 0 &&
+  int error = ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+  const bool same = error == 0 && ::fstat(fd.get(), &locked) == 0 &&
                     ::stat(path.c_str(), &there) == 0 && locked.st_ino == there.st_ino &&
                     locked.st_dev == there.st_dev;
-  if (!ours) {
+  if (error == 0 && !same) error = EWOULDBLOCK;
+  if (error != 0) {
     fd.reset();
-    errno = EWOULDBLOCK;
+    errno = error;
   }
   return fd;
 }
@@ -87,8 +89,14 @@ Result<PrivateDirectory> PrivateDirectory::make(const std::string& job) {
   if (!directory.lock_.valid()) {
     const int error = errno;
     const bool taken = error == EWOULDBLOCK || error == ENOENT;  // or just removed by another
-    return fail(taken ? ErrorKind::kOverloaded : ErrorKind::kInternal,
-                "locking " + path + kLock + ": " + base::system_text(error), error);
+    if (taken) {
+      return fail(ErrorKind::kOverloaded,
+                  "locking " + path + kLock + ": " + base::system_text(error), error);
+    }
+    return fail(ErrorKind::kInternal,
+                "locking " + path + kLock + ": " + base::call_text("flock", error) +
+                    "; set XDG_RUNTIME_DIR to a directory of a local file system",
+                error);
   }
   directory.path_ = path;
   return directory;

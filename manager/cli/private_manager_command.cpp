@@ -229,8 +229,10 @@ Result<void> run_managers(const Values& values, const base::Fd& lifeline,
   if (!socket) return tl::unexpected<Error>(socket.error());
   ::umask(applications);
 
-  const auto connections = std::make_shared<manager::ServedConnections>(25);
-  auto service = kj::refcounted<ResourceManagerService>(daemon.timer());
+  const auto connections = std::make_shared<manager::ServedConnections>(25, wire::Trust::load({}));
+  const auto operators = manager::Operators::of_this_process();
+  if (!operators) return tl::unexpected<Error>(operators.error());
+  auto service = kj::refcounted<ResourceManagerService>(daemon.timer(), *operators);
   Users users(daemon.timer());
   RpcListener listener(
       *daemon.io().lowLevelProvider, std::move(*socket),

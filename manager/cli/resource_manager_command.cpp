@@ -5,7 +5,7 @@
 #include <cli/manager_address_keeper.hpp>
 #include <common/host_addresses.hpp>
 #include <common/rpc_listener.hpp>
-#include <common/side_thread.hpp>
+#include <wire/side_thread.hpp>
 #include <resource_manager/resource_manager_server.hpp>
 
 #include <boost/program_options.hpp>
@@ -28,6 +28,7 @@ CommandLine resource_manager_command_line() {
       "Knows all nodes and grants leases on them. Executor managers register with it; it can be\n"
       "stopped and started again while leases are in use. Ends on SIGTERM, SIGINT or SIGHUP.";
   add_daemon_options(line, "this user's own socket, where clients look for it");
+  add_trust_options(line);
   line.options.add_options()(
       "address-dir", po::value<std::string>(),
       "keep the address in this directory, which all nodes share, as long as the manager runs: "
@@ -37,6 +38,9 @@ CommandLine resource_manager_command_line() {
                            "host name or address by which other nodes reach this one, for "
                            "--address-dir where the manager "
                            "listens at every interface (default: the host name)");
+  line.options.add_options()("operators", po::value<std::string>()->default_value(""),
+                             "group whose members may do what root and this manager's user may: "
+                             "register and drain nodes, see and end everybody's leases");
   line.lists.emplace_back("advertise");
   return line;
 }
@@ -67,7 +71,7 @@ Result<std::vector<ListeningSocket>> open_sockets(const std::vector<std::string>
 /// Resolves with what is wrong once another manager has put its address in the place of this one's:
 /// two would split the cluster between them.
 kj::Promise<std::string> until_taken_over(kj::Timer& timer,
-                                          std::shared_ptr<manager::SideThread> thread,
+                                          std::shared_ptr<wire::SideThread> thread,
                                           std::string directory, std::string instance) {
   using Answer = std::optional<std::string>;
   return timer.afterDelay(kLookAtAddress)
@@ -91,12 +95,17 @@ Result<void> serve_resource_manager(const po::variables_map& values) {
       values.count("advertise") == 0 ? std::vector<std::string>{}
                                      : values["advertise"].as<std::vector<std::string>>());
   if (!hosts) return tl::unexpected<Error>(hosts.error());
+  const auto trust = daemon_trust(values, *addresses);
+  if (!trust) return tl::unexpected<Error>(trust.error());
+  const auto operators = manager::Operators::of_this_process(
+      values["operators"].as<std::string>(), (*trust)->insecure());
+  if (!operators) return tl::unexpected<Error>(operators.error());
   Daemon daemon;
   auto sockets = open_sockets(*addresses);
   if (!sockets) return tl::unexpected<Error>(sockets.error());
 
-  const auto connections = std::make_shared<manager::ServedConnections>(75);
-  auto service = kj::refcounted<ResourceManagerService>(daemon.timer());
+  const auto connections = std::make_shared<manager::ServedConnections>(75, *trust);
+  auto service = kj::refcounted<ResourceManagerService>(daemon.timer(), *operators);
   std::vector<kj::Own<RpcListener>> listeners;
   std::vector<std::string> real;
   for (ListeningSocket& socket : *sockets) {
@@ -121,7 +130,7 @@ Result<void> serve_resource_manager(const po::variables_map& values) {
   std::string loss;
   auto lost = kj::Promise<std::string>(kj::NEVER_DONE);
   if (values.count("address-dir") != 0) {
-    lost = until_taken_over(daemon.timer(), std::make_shared<manager::SideThread>(),
+    lost = until_taken_over(daemon.timer(), std::make_shared<wire::SideThread>(),
                             values["address-dir"].as<std::string>(), service->instance())
                .then([&loss](std::string why) {
                  loss = std::move(why);

@@ -26,6 +26,9 @@ constexpr std::size_t kBytesPerSecond = 1u << 20;
 
 constexpr unsigned kSpreadSeconds = 10;
 
+/// At what came while this process was stopped.
+constexpr kj::Duration kLastLook = 50 * kj::MILLISECONDS;
+
 std::chrono::seconds time_for(std::size_t bytes) {
   return wire::kMessageTime + std::chrono::seconds(bytes / kBytesPerSecond);
 }
@@ -41,7 +44,6 @@ capnp::ReaderOptions options_for(std::size_t words) {
 template <class T>
 kj::Promise<T> in_time(kj::Timer& timer, std::chrono::seconds limit, kj::Promise<T> promise,
                        const char* what) {
-  constexpr kj::Duration kLastLook = 50 * kj::MILLISECONDS;
   auto late = timer.afterDelay(to_kj(limit))
                   .then([&timer] { return timer.afterDelay(kLastLook); })
                   .then([what, limit]() -> T {

@@ -81,7 +81,11 @@ Result<Fd> lock_directory(const std::string& path) {
   if (!directory.valid()) return system_error("opening directory " + path);
   const auto deadline = std::chrono::steady_clock::now() + kLockLimit;
   while (::flock(directory.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK && errno != EINTR) return system_error("locking directory " + path);
+    if (errno != EWOULDBLOCK && errno != EINTR) {
+      base::log().warn("{}; going on without the lock of directory {}",
+                       base::call_text("flock", errno), path);
+      break;
+    }
     if (std::chrono::steady_clock::now() > deadline) {
       base::log().warn("another process keeps directory {} locked; going on without the lock",
                        path);

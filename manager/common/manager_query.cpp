@@ -15,7 +15,9 @@ Result<Answer> query_here(const wire::ManagerLocation& location, const wire::Add
   try {
     auto io = kj::setupAsyncIo();
     auto& timer = io.provider->getTimer();
-    auto answer = RpcConnection::connect(io.provider->getNetwork(), timer, address, limit)
+    auto trust = location.trust != nullptr ? location.trust : wire::Trust::load({});
+    auto answer = RpcConnection::connect(io.provider->getNetwork(), timer, address, limit,
+                                         std::move(trust))
                       .then([&](kj::Own<RpcConnection> connection) {
                         auto manager = connection->bootstrap().castAs<wire::ResourceManager>();
                         return wire::check_instance(manager, location)
@@ -24,8 +26,9 @@ Result<Answer> query_here(const wire::ManagerLocation& location, const wire::Add
                       });
     return within(timer, limit, kj::mv(answer), "the answer").wait(io.waitScope);
   } catch (const kj::Exception& exception) {
-    return fail(ErrorKind::kDisconnected, "asking " + location.to_string() + ": " +
-                                              text_of(exception) + "; " + location.advice());
+    const std::string text = "asking " + location.to_string() + ": " + text_of(exception);
+    if (exception.getType() == kj::Exception::Type::FAILED) return fail(ErrorKind::kDenied, text);
+    return fail(ErrorKind::kDisconnected, text + "; " + location.advice());
   }
 }
 

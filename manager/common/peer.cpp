@@ -29,6 +29,14 @@ Peer::Peer(kj::Own<kj::AsyncIoStream> stream) : stream_(kj::mv(stream)) {
   if (family_of(fd_) != AF_UNIX) base::set_tcp_options(fd_, kSilence);
 }
 
+void Peer::secured(kj::Own<kj::AsyncIoStream> stream, const wire::PeerProof& proof) {
+  stream_ = kj::mv(stream);
+  if (proof.kind == wire::ProofKind::kNone) return;
+  caller_.uid = proof.uid;
+  caller_.gid = proof.gid;
+  caller_.proof = proof.kind == wire::ProofKind::kKey ? Proof::kKey : Proof::kMunge;
+}
+
 bool Peer::has_closed() const {
   return base::peer_has_closed(fd_);
 }

@@ -2,6 +2,7 @@
 
 #include <common/auth/caller.hpp>
 #include <common/connection_table.hpp>
+#include <wire/handshake.hpp>
 
 #include <kj/async-io.h>
 
@@ -23,6 +24,11 @@ class Peer {
   [[nodiscard]] kj::AsyncIoStream& stream() { return *stream_; }
   /// This end's address as the other end can reach it; empty when it is no TCP connection.
   [[nodiscard]] std::string local_host() const;
+
+  /// For the handshake of a network connection, which gives it back to secured() with what the
+  /// other end has proved.
+  [[nodiscard]] kj::Own<kj::AsyncIoStream> take_stream() { return kj::mv(stream_); }
+  void secured(kj::Own<kj::AsyncIoStream> stream, const wire::PeerProof& proof);
 
   /// Of a connection that is served; null for one that this process made.
   [[nodiscard]] ConnectionTable::Place* place() const { return place_.get(); }

@@ -15,11 +15,19 @@ capnp::Capability::Client RpcConnection::bootstrap() {
 
 kj::Promise<kj::Own<RpcConnection>> RpcConnection::connect(kj::Network& network, kj::Timer& timer,
                                                            const wire::Address& address,
-                                                           std::chrono::milliseconds limit) {
+                                                           std::chrono::milliseconds limit,
+                                                           std::shared_ptr<const wire::Trust> trust) {
   auto connected =
-      wire::connect(network, timer, address).then([](kj::Own<kj::AsyncIoStream> stream) {
-        return kj::heap<RpcConnection>(kj::mv(stream));
-      });
+      wire::connect(network, timer, address, std::move(trust))
+          .then([](Result<kj::Own<kj::AsyncIoStream>>&& stream) -> kj::Own<RpcConnection> {
+            if (!stream) {
+              const bool denied = stream.error().kind() == ErrorKind::kDenied;
+              kj::throwFatalException(kj::Exception(
+                  denied ? kj::Exception::Type::FAILED : kj::Exception::Type::DISCONNECTED,
+                  __FILE__, __LINE__, kj::str(stream.error().what())));
+            }
+            return kj::heap<RpcConnection>(kj::mv(*stream));
+          });
   return within(timer, limit, kj::mv(connected), "connecting to " + address.to_string());
 }
 

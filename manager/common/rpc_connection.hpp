@@ -2,21 +2,25 @@
 
 #include <common/peer.hpp>
 #include <wire/address.hpp>
+#include <wire/trust.hpp>
 
 #include <capnp/rpc-twoparty.h>
 #include <kj/async-io.h>
 
 #include <chrono>
+#include <memory>
 
 namespace sublet::manager {
 
 /// A connection to a manager. Dropping it drops all capabilities that came over it.
 class RpcConnection {
  public:
-  /// Throws (by the promise) when nobody answers within `limit`.
+  /// Throws (by the promise) when nobody answers within `limit`, or one end does not believe the
+  /// other.
   static kj::Promise<kj::Own<RpcConnection>> connect(kj::Network& network, kj::Timer& timer,
                                                      const wire::Address& address,
-                                                     std::chrono::milliseconds limit);
+                                                     std::chrono::milliseconds limit,
+                                                     std::shared_ptr<const wire::Trust> trust);
   explicit RpcConnection(kj::Own<kj::AsyncIoStream> stream);
 
   [[nodiscard]] capnp::Capability::Client bootstrap();

@@ -2,6 +2,7 @@
 #include <base/log.hpp>
 #include <common/async.hpp>
 #include <common/rpc_listener.hpp>
+#include <wire/handshake.hpp>
 #include <wire/limits.hpp>
 
 #include <capnp/rpc-twoparty.h>
@@ -105,13 +106,51 @@ void RpcListener::serve(kj::Own<kj::AsyncIoStream> stream) {
       connections_);
   tell_limit();
   if (peer->place() == nullptr) return;
+  const bool network = address().kind == wire::Address::Kind::kTcp;
+  auto served = (network ? identify(peer) : kj::Promise<void>(kj::READY_NOW)).then([this, peer] {
+    return converse(peer);
+  });
+  tasks_.add(served.exclusiveJoin(kj::mv(paf.promise)));
+}
+
+/// Until it is proved who connects over a network, and nobody in between hears or changes anything.
+kj::Promise<void> RpcListener::identify(const std::shared_ptr<Peer>& peer) {
+  auto opened = wire::secure_as_server(peer->take_stream(), connections_->trust);
+  return within(timer_, wire::kFirstMessage, kj::mv(opened), "proving who it is")
+      .then([this, peer](Result<wire::SecuredStream>&& secured) {
+        if (secured) {
+          peer->secured(kj::mv(secured->stream), secured->peer);
+          return;
+        }
+        if (secured.error().kind() != ErrorKind::kDisconnected) {
+          tell_refusal(*peer, secured.error().what());
+        }
+        kj::throwFatalException(
+            kj::Exception(kj::Exception::Type::DISCONNECTED, __FILE__, __LINE__,
+                          kj::str(to_string(peer->caller()), ": ", secured.error().what())));
+      });
+}
+
+kj::Promise<void> RpcListener::converse(const std::shared_ptr<Peer>& peer) {
   auto bootstrap = bootstrap_(peer);
   auto connection = kj::heap<Connection>(peer, kj::mv(bootstrap), timer_, connections_->budgets);
   auto gone = connection->network.onDisconnect().then([this, peer]() -> kj::Promise<void> {
     if (peer->has_closed()) return kj::READY_NOW;
     return timer_.afterDelay(kBeforeClosing);
   });
-  tasks_.add(gone.exclusiveJoin(kj::mv(paf.promise)).attach(kj::mv(connection)));
+  return gone.attach(kj::mv(connection));
+}
+
+/// Says at most now and then who was refused.
+void RpcListener::tell_refusal(const Peer& peer, const std::string& why) {
+  ++refused_;
+  const auto now = std::chrono::steady_clock::now();
+  if (now < refusal_again_) return;
+  base::log().warn("refused a connection of {} to {}: {}{}", peer.caller().host,
+                   address().to_string(), why,
+                   refused_ == 1 ? "" : " (with it " + std::to_string(refused_) + " more)");
+  refused_ = 0;
+  refusal_again_ = now + kTellAgain;
 }
 
 /// Says at most now and then that there are more connections than places.

@@ -5,6 +5,7 @@
 #include <common/listening_socket.hpp>
 #include <common/peer.hpp>
 #include <wire/address.hpp>
+#include <wire/trust.hpp>
 
 #include <capnp/capability.h>
 #include <kj/async-io.h>
@@ -12,6 +13,8 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <string>
+#include <utility>
 
 namespace sublet::manager {
 
@@ -19,9 +22,12 @@ namespace sublet::manager {
 struct ServedConnections {
   /// Places for `percent` of the descriptors that this process may have; it needs the others
   /// itself.
-  explicit ServedConnections(std::size_t percent) : table(places(percent)) {}
+  /// Over a network callers prove who they are by what `trust` has.
+  ServedConnections(std::size_t percent, std::shared_ptr<const wire::Trust> trusted)
+      : table(places(percent)), trust(std::move(trusted)) {}
   static std::size_t places(std::size_t percent);
   ConnectionTable table;
+  std::shared_ptr<const wire::Trust> trust;
   GuardedStream::Budgets budgets;
 };
 
@@ -44,6 +50,9 @@ class RpcListener final : private kj::TaskSet::ErrorHandler {
  private:
   kj::Promise<void> accept_loop();
   void serve(kj::Own<kj::AsyncIoStream> stream);
+  kj::Promise<void> identify(const std::shared_ptr<Peer>& peer);
+  kj::Promise<void> converse(const std::shared_ptr<Peer>& peer);
+  void tell_refusal(const Peer& peer, const std::string& why);
   void tell_limit();
   kj::Promise<void> until_removed();
   void taskFailed(kj::Exception&& exception) override;
@@ -58,6 +67,8 @@ class RpcListener final : private kj::TaskSet::ErrorHandler {
   std::uint64_t told_ = 0;  ///< Connections closed or refused, as last told.
   std::chrono::steady_clock::time_point tell_again_{};
   std::chrono::steady_clock::time_point failure_again_{};
+  std::uint64_t refused_ = 0;  ///< Callers without a proof, since that was last told.
+  std::chrono::steady_clock::time_point refusal_again_{};
   kj::TaskSet tasks_;
   kj::Maybe<kj::Own<RpcListener>> again_;  ///< At the same address, once the file was removed.
 };

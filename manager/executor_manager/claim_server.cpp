@@ -208,13 +208,14 @@ class ClaimServer final : public wire::ExecutorManager::Server {
       return kj::READY_NOW;
     }
     auto notices = params.getNotices();
-    auto grant = node_.claim(wire::to_bytes(params.getToken()), kj::mv(notices));
+    const Caller caller = peer_ == nullptr ? this_process() : peer_->caller();
+    auto grant = node_.claim(wire::to_bytes(params.getToken()), caller, kj::mv(notices));
     if (!grant) {
       wire::write(context.getResults().initFailure(), grant.error());
       return kj::READY_NOW;
     }
     base::log().info("{} is claimed by {}", name_of((*grant)->terms().key),
-                     to_string(peer_ == nullptr ? this_process() : peer_->caller()));
+                     to_string(caller));
     // From here on the grant ends with this object, also when the client dies while we wait.
     auto lease = kj::heap<ClaimedLeaseServer>(node_, kj::addRef(**grant), peer_);
     return (*grant)

@@ -29,6 +29,10 @@ constexpr kj::Duration kMemoryLook = 100 * kj::MILLISECONDS;
 
 constexpr const char* kOutOfMemory = "it was killed because the lease's memory limit was reached";
 
+/// Its process lives on without the socket to its manager.
+constexpr const char* kHungUp =
+    "a function has executed another program in its place, or closed its descriptors";
+
 /// What a process has in memory, shared memory included; 0 when it has gone.
 std::uint64_t resident_bytes(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/statm");
@@ -36,6 +40,35 @@ std::uint64_t resident_bytes(pid_t pid) {
   std::uint64_t resident = 0;
   if (!(file >> all >> resident)) return 0;
   return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+/// A process that is stopped at so many looks in a row, while its manager runs, goes on: a function
+/// has stopped it, or somebody has forgotten it. A job that is suspended has its manager stopped
+/// too.
+constexpr int kStoppedLooks = 3;
+constexpr kj::Duration kStoppedLook = 10 * kj::SECONDS;
+
+/// By SIGSTOP and the like; not by a debugger.
+bool is_stopped(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string line;
+  std::getline(file, line);
+  const auto name_end = line.rfind(") ");
+  return name_end != std::string::npos && line.substr(name_end + 2, 1) == "T";
+}
+
+kj::Promise<void> continue_when_stopped(kj::Timer& timer, pid_t pid, int pidfd, int seen = 0) {
+  return timer.afterDelay(kStoppedLook).then([&timer, pid, pidfd, seen]() -> kj::Promise<void> {
+    pollfd gone{pidfd, POLLIN, 0};
+    if (::poll(&gone, 1, 0) != 0) return kj::READY_NOW;
+    const bool stopped = is_stopped(pid);
+    if (!stopped || seen + 1 < kStoppedLooks) {
+      return continue_when_stopped(timer, pid, pidfd, stopped ? seen + 1 : 0);
+    }
+    base::log().warn("executor {} has been stopped (SIGSTOP) for some time; continuing it", pid);
+    ::syscall(SYS_pidfd_send_signal, pidfd, SIGCONT, nullptr, 0);
+    return continue_when_stopped(timer, pid, pidfd);
+  });
 }
 
 /// From the end of a process to its zygote's word on how it ended.
@@ -92,8 +125,10 @@ Result<kj::Own<Executor>> Executor::start(const ExecutorServices& services, Exec
   // executor, and a client of a dead one is refused instead of waiting.
   self.tasks_.add(
       spawning.then([&self](Result<Zygote::Child> child) { self.spawned(std::move(child)); }));
-  self.tasks_.add(self.control_->serve(
-      [&self](const wire::ReceivedMessage& message) { self.receive(message); }));
+  self.tasks_.add(
+      self.control_->serve([&self](const wire::ReceivedMessage& message) { self.receive(message); })
+          .then([&self] { return wire::after_running(self.services_.timer, kToldWithin); })
+          .then([&self] { self.abandon(kHungUp); }));
   self.tasks_.add(wire::after_running(services.timer, wire::kExecutorStart).then([&self] {
     if (!self.ready_to_serve_) self.abandon("it did not become ready in time");
   }));
@@ -111,6 +146,7 @@ void Executor::spawned(Result<Zygote::Child> child) {
   if (pidfd_.valid()) {
     pidfd_observer_ = kj::heap<kj::UnixEventPort::FdObserver>(
         services_.port, pidfd_.get(), kj::UnixEventPort::FdObserver::OBSERVE_READ);
+    tasks_.add(continue_when_stopped(services_.timer, pid_, pidfd_.get()));
   } else if (services_.limiter != nullptr) {
     base::log().info("executor {} has no memory cgroup: pidfd_open is refused here", pid_);
   }
@@ -131,7 +167,7 @@ void Executor::spawned(Result<Zygote::Child> child) {
 /// itself, the pidfd tells that the process is gone.
 kj::Promise<void> Executor::watch() {
   if (!pidfd_.valid()) {
-    return services_.zygote.ended(pid_).then([this](std::string fate) {
+    return services_.zygote.ended(pid_).then([this](const std::string& fate) {
       kill();
       return until_no_process(services_.timer.now() + kGoneWithin).then([this, fate] {
         end("it " + fate);

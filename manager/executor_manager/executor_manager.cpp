@@ -1,7 +1,7 @@
 #include <base/log.hpp>
 #include <base/node_identity.hpp>
 #include <common/async.hpp>
-#include <common/side_thread.hpp>
+#include <wire/side_thread.hpp>
 #include <executor_manager/claim_server.hpp>
 #include <executor_manager/executor_manager.hpp>
 #include <executor_manager/node_setup.hpp>
@@ -80,7 +80,7 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
   manager->link_ = std::make_unique<ResourceManagerLink>(
       *manager, io.provider->getNetwork(), io.provider->getTimer(),
       [location = options.manager, directory = options.manager_directory,
-       reader = SideThread()]() mutable -> kj::Promise<Result<wire::ManagerLocation>> {
+       reader = wire::SideThread()]() mutable -> kj::Promise<Result<wire::ManagerLocation>> {
         if (!location.address.empty()) return Result<wire::ManagerLocation>(location);
         return reader.run<Result<wire::ManagerLocation>>(
             [directory] { return wire::find_manager({}, directory); });
@@ -91,7 +91,8 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
 
 ExecutorManager::ExecutorManager(kj::AsyncIoContext& io, ZygoteProcess zygote,
                                  CoreInventory::Offer offer, const ExecutorManagerOptions& options)
-    : core_locks_(make_locks(options)),
+    : connections_(std::make_shared<ServedConnections>(50, options.trust)),
+      core_locks_(make_locks(options)),
       inventory_(std::move(offer), exclusion_by(core_locks_.get())),
       zygote_(io.unixEventPort, std::move(zygote)),
       services_{{io.unixEventPort, io.provider->getTimer(), zygote_}, libraries_, clock_},
@@ -163,6 +164,7 @@ Result<void> ExecutorManager::grant(GrantTerms terms) {
 }
 
 Result<kj::Own<HeldGrant>> ExecutorManager::claim(std::span<const std::byte> token,
+                                                  const Caller& caller,
                                                   wire::LeaseNotices::Client notices) {
   HeldGrant* match = nullptr;
   for (auto& [key, grant] : grants_) {
@@ -179,6 +181,11 @@ Result<kj::Own<HeldGrant>> ExecutorManager::claim(std::span<const std::byte> tok
   if (match == nullptr) {
     return fail(ErrorKind::kDenied,
                 "no grant on this node has this token: it is wrong, or the grant ended long ago");
+  }
+  const std::uint32_t owner = match->terms().owner_uid;
+  if (caller.proved() && owner != kUnknownUid && caller.uid != owner) {
+    return fail(ErrorKind::kDenied, "the grant with this token is uid " + std::to_string(owner) +
+                                        "'s; asked has " + to_string(caller));
   }
   if (match->state() == HeldGrant::State::kClaimed) {
     return fail(ErrorKind::kDenied,

@@ -19,6 +19,8 @@
 namespace sublet::manager {
 
 struct ExecutorManagerOptions {
+  /// What it proves itself with to a resource manager, and clients to it. Not null.
+  std::shared_ptr<const wire::Trust> trust = wire::Trust::load({});
   wire::ManagerLocation manager;  ///< The resource manager.
   /// Where it keeps its address when `manager` names none: read again before each connection.
   std::string manager_directory;
@@ -86,8 +88,8 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
 
   /// Reserves, and orders an executor.
   Result<void> grant(GrantTerms terms);
-  /// The grant that `token` opens, claimed for the caller.
-  Result<kj::Own<HeldGrant>> claim(std::span<const std::byte> token,
+  /// The grant that `token` opens, claimed for the caller. kDenied when it is another user's.
+  Result<kj::Own<HeldGrant>> claim(std::span<const std::byte> token, const Caller& caller,
                                    wire::LeaseNotices::Client notices);
   /// Resolves with false once the grant is gone and its cores are free, at once with true when
   /// `unclaimed_only` and a client has it.
@@ -105,6 +107,9 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
   [[nodiscard]] bool leaving() const noexcept { return drain_.under_way(); }
   [[nodiscard]] std::vector<HeldGrant*> held();
   LibraryCache& libraries() noexcept { return libraries_; }
+  [[nodiscard]] const std::shared_ptr<const wire::Trust>& trust() const noexcept {
+    return connections_->trust;
+  }
 
  private:
   using Key = std::pair<LeaseId, std::uint32_t>;
@@ -115,7 +120,7 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
   HeldGrant* find(LeaseId lease, std::uint32_t part);
   void taskFailed(kj::Exception&& exception) override;
 
-  std::shared_ptr<ServedConnections> connections_ = std::make_shared<ServedConnections>(50);
+  std::shared_ptr<ServedConnections> connections_;
   ManagerClock clock_;
   std::unique_ptr<CoreLocks> core_locks_;  ///< Null when it shares no cores.
   CoreInventory inventory_;

@@ -101,16 +101,19 @@ void HeldGrant::drain(const std::string& reason, milliseconds left) {
   executors_.drain(reason);
   base::log().info("{} drains: {}", name_of(terms_.key), reason);
   kj::Timer& timer = services_.executors.timer;
-  const auto failed = [this](kj::Exception&& exception) { taskFailed(kj::mv(exception)); };
+  // A copy for each: KJ keeps a reference to a handler that has a name.
+  const auto failed = [this] {
+    return [this](kj::Exception&& exception) { taskFailed(kj::mv(exception)); };
+  };
   auto told = tell_ending(left, reason, true)
-                  .catch_(failed)
+                  .catch_(failed())
                   .exclusiveJoin(timer.afterDelay(to_kj(wire::kDrainTold)))
                   .then([this] { executors_.let_end_when_idle(); });
   auto late = timer.afterDelay(to_kj(left)).then([this, reason] {
     cut_off(reason + "; its time to drain is over");
   });
-  drain_told_ = told.eagerlyEvaluate(failed);
-  drain_time_ = late.eagerlyEvaluate(failed);
+  drain_told_ = told.eagerlyEvaluate(failed());
+  drain_time_ = late.eagerlyEvaluate(failed());
 }
 
 void HeldGrant::resume() {

@@ -1,12 +1,41 @@
+#include <base/log.hpp>
 #include <executor_manager/node_setup.hpp>
 #include <topology/topology.hpp>
 
 #include <pwd.h>
 #include <unistd.h>
 
+#include <cstdint>
+#include <fstream>
 #include <vector>
 
 namespace sublet::manager {
+namespace {
+
+std::uint64_t physical_memory() noexcept {
+  const long pages = ::sysconf(_SC_PHYS_PAGES);
+  const long size = ::sysconf(_SC_PAGESIZE);
+  return pages > 0 && size > 0
+             ? static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(size)
+             : 0;
+}
+
+/// False in a user namespace (`unshare -r`, some containers) that has no such user or group: root
+/// is an ordinary user there.
+bool namespace_has(const char* map, std::uint32_t id) {
+  std::ifstream file(map);
+  std::uint64_t first = 0;
+  std::uint64_t outside = 0;
+  std::uint64_t count = 0;
+  bool any = false;
+  while (file >> first >> outside >> count) {
+    any = true;
+    if (id >= first && id - first < count) return true;
+  }
+  return !any;  // unknown
+}
+
+}  // namespace
 
 Result<CoreInventory::Offer> make_offer(const ExecutorManagerOptions& options,
                                         std::string& cpuset) {
@@ -22,7 +51,8 @@ Result<CoreInventory::Offer> make_offer(const ExecutorManagerOptions& options,
       return tl::unexpected<Error>(kept.error());
     }
   }
-  const std::uint64_t total = topology->total_memory_bytes();
+  std::uint64_t total = topology->total_memory_bytes();
+  if (total == 0) total = physical_memory();  // hwloc has not found it, in some containers
   if (options.memory_bytes > total) {
     return fail(ErrorKind::kInvalid, "--memory offers " + std::to_string(options.memory_bytes) +
                                          " bytes; this node has " + std::to_string(total));
@@ -66,6 +96,11 @@ Result<ExecutorUser> find_user(const std::string& configured) {
     return fail(ErrorKind::kDenied, "only root can run executors as another user ('" + name + "')");
   }
   if (!root) return ExecutorUser{};
+  if (configured.empty() && !(namespace_has("/proc/self/uid_map", found->pw_uid) &&
+                              namespace_has("/proc/self/gid_map", found->pw_gid))) {
+    base::log().info("executors run as this user: its user namespace has no '{}'", name);
+    return ExecutorUser{};
+  }
   return ExecutorUser{found->pw_uid, found->pw_gid};
 }
 

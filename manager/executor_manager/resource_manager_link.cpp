@@ -110,7 +110,7 @@ kj::Promise<void> ResourceManagerLink::connect(const Result<wire::ManagerLocatio
   }
   const auto address = wire::Address::parse(location->address);
   if (!address) return KJ_EXCEPTION(FAILED, kj::str(address.error().what()));
-  return RpcConnection::connect(network_, timer_, *address, kConnectLimit)
+  return RpcConnection::connect(network_, timer_, *address, kConnectLimit, node_.trust())
       .then([this, text = location->address](kj::Own<RpcConnection> connection) {
         return serve(kj::mv(connection), text);
       })

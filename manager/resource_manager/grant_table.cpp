@@ -33,6 +33,7 @@ GrantRecord& GrantTable::insert(const GrantTerms& terms, const std::string& node
   Lease& lease = position->second;
   if (is_new) {
     lease.owner = terms.owner;
+    lease.owner_uid = terms.owner_uid;
   } else if (lease.grants.empty()) {
     std::erase(ended_, terms.key.lease);
   }
@@ -219,13 +220,34 @@ std::optional<GrantState> GrantTable::state(const GrantKey& key) const {
   return grant->state;
 }
 
-std::vector<LeaseInfo> GrantTable::leases(bool include_ended) const {
+std::vector<LeaseInfo> GrantTable::leases(bool include_ended,
+                                          std::optional<std::uint32_t> of) const {
   std::vector<LeaseInfo> views;
+  LeaseInfo others;
+  std::size_t number_of_others = 0;
   for (const auto& [id, lease] : leases_) {
     if (lease.withdrawn || (lease.grants.empty() && !include_ended)) continue;
-    views.push_back(view(id, lease));
+    LeaseInfo info = view(id, lease);
+    if (!of || lease.owner_uid == *of) {
+      views.push_back(std::move(info));
+      continue;
+    }
+    ++number_of_others;
+    if (!lease.grants.empty()) others.cores += info.cores;
+    others.usage += info.usage;
   }
+  if (number_of_others == 0) return views;
+  others.state = "active";
+  others.owner = std::to_string(number_of_others) +
+                 (number_of_others == 1 ? " lease of another user" : " leases of other users");
+  views.push_back(std::move(others));
   return views;
+}
+
+std::optional<std::uint32_t> GrantTable::owner_uid(LeaseId lease) const {
+  const auto known = leases_.find(lease);
+  if (known == leases_.end()) return std::nullopt;
+  return known->second.owner_uid;
 }
 
 LeaseInfo GrantTable::view(LeaseId id, const Lease& lease) {

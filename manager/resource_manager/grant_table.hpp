@@ -110,7 +110,11 @@ class GrantTable {
   /// Why a grant that a node holds and this table does not know cannot be taken over.
   [[nodiscard]] std::optional<std::string> why_not_adopt(const GrantTerms& terms, Time now) const;
   [[nodiscard]] std::optional<GrantState> state(const GrantKey& key) const;
-  [[nodiscard]] std::vector<LeaseInfo> leases(bool include_ended) const;
+  /// Of the user `of`, or of all without one; then others' are summed up in one entry, lease 0.
+  [[nodiscard]] std::vector<LeaseInfo> leases(bool include_ended,
+                                              std::optional<std::uint32_t> of = {}) const;
+  /// Nothing when there is no such lease, or it has ended long ago.
+  [[nodiscard]] std::optional<std::uint32_t> owner_uid(LeaseId lease) const;
   [[nodiscard]] std::size_t live() const { return live_; }
 
  private:
@@ -123,6 +127,7 @@ class GrantTable {
     std::set<Token> gone;  ///< Gone by their node's own word.
     std::set<std::string> node_names;
     std::string owner;
+    std::uint32_t owner_uid = kUnknownUid;
     std::uint32_t cores = 0;  ///< Of all grants it ever had.
     Time expires{};
     Usage past{};  ///< Of grants that are gone.

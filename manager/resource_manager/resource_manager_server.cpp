@@ -53,7 +53,7 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
     Requester requester;
     requester.caller = caller_;
     requester.node_id = wire::cut_text(wire::to_string(request.getClientNodeId()), 2 * kMaxName);
-    requester.owner = wire::cut_text(wire::to_string(request.getOwner()), kMaxName);
+    requester.owner = owner_text(wire::cut_text(wire::to_string(request.getOwner()), kMaxName));
     return service_->lease(*checked, std::move(requester))
         .then([this, context](Result<std::vector<GrantTerms>>&& grants) mutable {
           answer(context, std::move(grants));
@@ -75,6 +75,7 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
     Token token{};
     std::memcpy(token.data(), data.begin(), token.size());
     const milliseconds duration(static_cast<std::int64_t>(params.getDurationMs()));
+    if (refused_for(context, LeaseId{params.getLeaseId()})) return kj::READY_NOW;
     return service_->extend(LeaseId{params.getLeaseId()}, token, duration)
         .then([context](Result<Time>&& expires) mutable {
           if (expires) {
@@ -94,8 +95,11 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
   }
 
   kj::Promise<void> leases(LeasesContext context) override {
-    if (refused(context, Right::kViewLeases)) return kj::READY_NOW;
-    const auto views = service_->book().grants().leases(context.getParams().getIncludeEnded());
+    if (refused(context, Right::kLease)) return kj::READY_NOW;
+    std::optional<std::uint32_t> of;
+    if (!authorize(caller_, Right::kViewOthers, service_->operators())) of = caller_.uid;
+    const auto views =
+        service_->book().grants().leases(context.getParams().getIncludeEnded(), of);
     auto leases = context.getResults().initLeases(static_cast<unsigned>(views.size()));
     for (unsigned i = 0; i < leases.size(); ++i) wire::write(leases[i], views[i]);
     return kj::READY_NOW;
@@ -107,6 +111,10 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
       base::log().warn("refused a registration: {}", error.what());
       wire::write(context.getResults().initFailure(), error);
     };
+    if (auto may = authorize(caller_, Right::kRegister, service_->operators()); !may) {
+      refuse(may.error());
+      return kj::READY_NOW;
+    }
     const auto offer = read(params.getNode());
     if (!offer) {
       refuse(offer.error());
@@ -167,8 +175,8 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
   }
 
   kj::Promise<void> release(ReleaseContext context) override {
-    if (refused(context, Right::kRelease)) return kj::READY_NOW;
     const auto params = context.getParams();
+    if (refused_for(context, LeaseId{params.getLeaseId()})) return kj::READY_NOW;
     return service_
         ->release(LeaseId{params.getLeaseId()},
                   wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText), caller_)
@@ -209,6 +217,13 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
   }
 
  private:
+  /// "user@node", where only the node is what the caller says of itself, if it is known who it is.
+  [[nodiscard]] std::string owner_text(const std::string& said) const {
+    if (!caller_.proved()) return said;
+    const std::size_t at = said.rfind('@');
+    return user_name(caller_.uid) + (at == std::string::npos ? "" : said.substr(at));
+  }
+
   template <class Params>
   static std::string read_node(const Params& params) {
     return wire::cut_text(wire::to_string(params.getNode()), kMaxName);
@@ -217,7 +232,19 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
   /// True when the caller has no such right: then the answer says so.
   template <class Context>
   bool refused(Context& context, Right right) {
-    const auto allowed = authorize(caller_, right);
+    const auto allowed = authorize(caller_, right, service_->operators());
+    if (!allowed) wire::write(context.getResults().initFailure(), allowed.error());
+    return !allowed;
+  }
+
+  /// The same for what a lease's owner may do with it, and operators with all. A lease that is not
+  /// known is refused by who looks for it.
+  template <class Context>
+  bool refused_for(Context& context, LeaseId lease) {
+    const auto owner = service_->book().grants().owner_uid(lease);
+    const auto allowed =
+        owner ? authorize_for(caller_, *owner, Right::kReleaseOthers, service_->operators())
+              : authorize(caller_, Right::kLease, service_->operators());
     if (!allowed) wire::write(context.getResults().initFailure(), allowed.error());
     return !allowed;
   }

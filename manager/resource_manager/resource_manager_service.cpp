@@ -66,8 +66,9 @@ std::string random_instance() {
 
 }  // namespace
 
-ResourceManagerService::ResourceManagerService(kj::Timer& timer, Clock clock)
+ResourceManagerService::ResourceManagerService(kj::Timer& timer, Operators operators, Clock clock)
     : timer_(timer),
+      operators_(std::move(operators)),
       clock_(std::move(clock)),
       book_(LeaseBook::Limits{}, first_lease(clock_()), fill_random),
       instance_(random_instance()),

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <common/auth/authorize.hpp>
 #include <common/manager_clock.hpp>
 #include <common/peer.hpp>
 #include <resource_manager/drain_waits.hpp>
@@ -34,7 +35,7 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
  public:
   using Clock = std::function<Time()>;
 
-  explicit ResourceManagerService(kj::Timer& timer,
+  ResourceManagerService(kj::Timer& timer, Operators operators,
                                   Clock clock = std::bind_front(&ManagerClock::now,
                                                                 ManagerClock()));
   ~ResourceManagerService() noexcept(false);
@@ -75,6 +76,7 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   // ---- for looking at ----
 
   [[nodiscard]] const LeaseBook& book() const { return book_; }
+  [[nodiscard]] const Operators& operators() const { return operators_; }
   /// `observer` outlives this; null: nobody is told.
   void set_observer(LeaseObserver* observer) { book_.set_observer(observer); }
   [[nodiscard]] Time now() const { return clock_(); }
@@ -131,6 +133,7 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   void taskFailed(kj::Exception&& exception) override;
 
   kj::Timer& timer_;
+  Operators operators_;
   Clock clock_;
   Time last_tick_{};
   LeaseBook book_;

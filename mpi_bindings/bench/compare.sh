@@ -18,7 +18,17 @@ die() {
 # when a job is ended from outside.
 memory=$(mktemp -d /dev/shm/sublet-compare-XXXXXX)
 files=$(mktemp -d "${TMPDIR:-/tmp}/sublet-compare-XXXXXX")
-trap 'rm -rf "$memory" "$files"' EXIT
+# MPICH has no such choice: of its files, those that no process uses.
+mpich_files() { find /dev/shm -maxdepth 1 -name 'mpich_shar_tmp*' -user "$(id -un)" 2>/dev/null || true; }
+before=$(mpich_files)
+clean_up() {
+  rm -rf "$memory" "$files"
+  local file
+  for file in $(mpich_files); do
+    [[ $before == *"$file"* ]] || grep -qsF "$file" /proc/[0-9]*/maps || rm -f "$file"
+  done
+}
+trap clean_up EXIT
 export TMPDIR=$files
 case $mpi in
   openmpi)

@@ -46,12 +46,25 @@ std::string system_text(int error) {
 
 std::string start_text(int error) {
   std::string text = system_text(error);
+  if (error == EPERM || error == ENOSYS) {
+    return text +
+           " (clone or execve is refused, perhaps by a system call filter such as a"
+           " container's, which must let clone3 pass or say ENOSYS)";
+  }
   if (error != EAGAIN) return text;
   const auto most = limit_of(RLIMIT_NPROC);
-  return text + " (" +
-         (most ? "this user may have " + std::to_string(*most) + " threads and processes, ulimit -u"
-               : std::string("a limit on threads: pids.max of the cgroup, or kernel.threads-max")) +
-         ")";
+  text += " (";
+  text += most ? "this user may have " + std::to_string(*most) + " threads and processes, ulimit -u"
+               : std::string("a limit on threads: pids.max of the cgroup, or kernel.threads-max");
+  // A stack that cannot be mapped is told as EAGAIN too.
+  if (const auto data = limit_of(RLIMIT_DATA)) {
+    text += "; for its stack this process may have " + in_kib(*data) + " of data, ulimit -d";
+  }
+  if (const auto space = limit_of(RLIMIT_AS)) {
+    text +=
+        "; for its stack this process may have " + in_kib(*space) + " of address space, ulimit -v";
+  }
+  return text + ")";
 }
 
 std::string call_text(const char* call, int error) {

@@ -2,6 +2,7 @@
 
 #include <client/batch.hpp>
 #include <client/guarded.hpp>
+#include <client/last_handle.hpp>
 #include <client/lease_impl.hpp>
 #include <sublet/call.hpp>
 #include <sublet/lease.hpp>
@@ -49,6 +50,10 @@ Call::~Call() {
 
 void Call::end() noexcept {
   if (call_ == nullptr) return;
+  if (client::exiting()) {  // its end may be far, and another thread may wait for it
+    call_ = nullptr;
+    return;
+  }
   if (!lease_->workers().poll(*call_)) {
     (void)lease_->workers().wait(*call_, base::Deadline::none());
   }

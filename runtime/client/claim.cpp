@@ -72,8 +72,9 @@ struct Reached {
 };
 
 /// Tells `state` of the end of each executor and of the start of the next, until there is none.
-kj::Promise<void> follow_executors(wire::ClaimedLease::Client lease, Grant grant, std::string host,
-                                   std::shared_ptr<NodeState> state, std::uint32_t generation) {
+kj::Promise<void> follow_executors(wire::ClaimedLease::Client lease, const Grant& grant,
+                                   const std::string& host, const std::shared_ptr<NodeState>& state,
+                                   std::uint32_t generation) {
   auto fate = lease.fateRequest();
   fate.setGeneration(generation);
   return fate.send()
@@ -113,8 +114,8 @@ void ask_for(Request& request, const Networks& networks) {
 /// Lets the executor run our own program; where it takes connections then.
 kj::Promise<Result<transport::Endpoint>> become(wire::ClaimedLease::Client lease,
                                                 const Grant& grant, const std::string& host,
-                                                const Application& application, Networks networks,
-                                                bool may_install) {
+                                                const Application& application,
+                                                const Networks& networks, bool may_install) {
   auto request = lease.becomeRequest();
   request.setSha256(wire::to_data(std::as_bytes(std::span(application.sha256))));
   request.setName(application.name);

@@ -53,10 +53,11 @@ std::vector<std::unique_ptr<NodeLink>> make_links(const std::shared_ptr<ControlT
 
 }  // namespace
 
-ControlPlane::ControlPlane(base::NodeIdentity node, std::string transport, const Timeouts& timeouts)
+ControlPlane::ControlPlane(base::NodeIdentity node, std::string transport, const Timeouts& timeouts,
+                           std::shared_ptr<const wire::Trust> trust)
     : node_(std::move(node)),
       transport_(std::move(transport)),
-      thread_(std::make_shared<ControlThread>(timeouts)) {}
+      thread_(std::make_shared<ControlThread>(timeouts, std::move(trust))) {}
 
 const Timeouts& ControlPlane::timeouts() const noexcept {
   return thread_->timeouts();
@@ -198,7 +199,7 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::claim(
 }
 
 Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease(
-    const LeaseRequest& wanted, std::shared_ptr<LeaseEvents> events) {
+    const LeaseRequest& wanted, const std::shared_ptr<LeaseEvents>& events) {
   const auto deadline = std::chrono::steady_clock::now() + timeouts().exchange;
   for (int attempt = 1;; ++attempt) {
     bool granted = false;

@@ -25,7 +25,8 @@ struct Timeouts;
 class ControlPlane {
  public:
   /// `transport`: the one to use, by name; empty: the best there is.
-  ControlPlane(base::NodeIdentity node, std::string transport, const Timeouts& timeouts);
+  ControlPlane(base::NodeIdentity node, std::string transport, const Timeouts& timeouts,
+               std::shared_ptr<const wire::Trust> trust);
   ~ControlPlane();
 
   /// Asks again, for a moment, what was refused just after this process gave a lease back, or just
@@ -58,7 +59,7 @@ class ControlPlane {
   /// request and claim in one visit to the helper thread. A node that leaves or dies in between
   /// costs nothing where another one has room: it is done again.
   Result<std::vector<std::unique_ptr<NodeLink>>> lease(const LeaseRequest& request,
-                                                       std::shared_ptr<LeaseEvents> events);
+                                                       const std::shared_ptr<LeaseEvents>& events);
   Result<std::int64_t> extend(const Grant& grant, std::chrono::seconds duration);
   Result<std::vector<NodeInfo>> nodes();
   Result<std::vector<LeaseInfo>> leases();

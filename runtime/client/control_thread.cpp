@@ -14,7 +14,8 @@
 
 namespace sublet::client {
 
-ControlThread::ControlThread(const Timeouts& timeouts) : timeouts_(timeouts) {
+ControlThread::ControlThread(const Timeouts& timeouts, std::shared_ptr<const wire::Trust> trust)
+    : timeouts_(timeouts), trust_(std::move(trust)) {
   // The helper takes none of the application's signals.
   sigset_t all;
   sigset_t before;
@@ -65,7 +66,7 @@ void ControlThread::serve() {
   auto stop = kj::newPromiseAndFulfiller<void>();
   stop_ = stop.fulfiller.get();
   {
-    ControlLoop loop(io, timeouts_.peer);
+    ControlLoop loop(io, timeouts_.peer, trust_);
     loop_ = &loop;
     executor_ = kj::getCurrentThreadExecutor().addRef();
     ready_.store(true);
@@ -94,17 +95,15 @@ kj::Promise<Result<kj::Own<Connection>>> ControlLoop::connect(const std::string&
   }
   auto parsed = wire::Address::parse(address);
   if (!parsed) return Result<kj::Own<Connection>>(tl::unexpected<Error>(parsed.error()));
-  return wire::connect(io_.provider->getNetwork(), timer(), *parsed)
-      .then([this, address](kj::Own<kj::AsyncIoStream> stream) -> Result<kj::Own<Connection>> {
-        KJ_IF_MAYBE (fd, stream->getFd()) base::set_tcp_options(*fd, silence_);
-        auto connection = kj::refcounted<Connection>(kj::mv(stream));
+  return wire::connect(io_.provider->getNetwork(), timer(), *parsed, trust_)
+      .then([this, address](
+                Result<kj::Own<kj::AsyncIoStream>>&& stream) -> Result<kj::Own<Connection>> {
+        if (!stream) return tl::unexpected<Error>(std::move(stream.error()));
+        KJ_IF_MAYBE (fd, (*stream)->getFd()) base::set_tcp_options(*fd, silence_);
+        auto connection = kj::refcounted<Connection>(kj::mv(*stream));
         known_.push_back({address, kj::addRef(*connection)});
         spawn(connection->gone().then([this, address, &c = *connection] { forget(address, c); }));
         return kj::mv(connection);
-      })
-      .catch_([address](kj::Exception&& exception) -> Result<kj::Own<Connection>> {
-        return fail(ErrorKind::kDisconnected,
-                    "nothing answers at " + address + ": " + exception.getDescription().cStr());
       });
 }
 

@@ -6,6 +6,7 @@
 #include <client/heard_out_stream.hpp>
 #include <sublet/result.hpp>
 #include <wire/running_time.hpp>
+#include <wire/trust.hpp>
 
 #include <capnp/rpc-twoparty.h>
 #include <kj/async-io.h>
@@ -35,7 +36,7 @@ struct Timeouts {
 /// run() says so.
 class ControlThread {
  public:
-  explicit ControlThread(const Timeouts& timeouts);
+  ControlThread(const Timeouts& timeouts, std::shared_ptr<const wire::Trust> trust);
   ~ControlThread();
   ControlThread(const ControlThread&) = delete;
   ControlThread& operator=(const ControlThread&) = delete;
@@ -61,6 +62,7 @@ class ControlThread {
 
   std::uint64_t generation_ = base::fork_generation();
   Timeouts timeouts_;
+  std::shared_ptr<const wire::Trust> trust_;
   kj::Own<const kj::Executor> executor_;
   ControlLoop* loop_ = nullptr;
   kj::PromiseFulfiller<void>* stop_ = nullptr;
@@ -88,8 +90,9 @@ class Connection : public kj::Refcounted {
 
 class ControlLoop : private kj::TaskSet::ErrorHandler {
  public:
-  ControlLoop(kj::AsyncIoContext& io, std::chrono::milliseconds silence)
-      : io_(io), silence_(silence), tasks_(*this) {}
+  ControlLoop(kj::AsyncIoContext& io, std::chrono::milliseconds silence,
+              std::shared_ptr<const wire::Trust> trust)
+      : io_(io), silence_(silence), trust_(std::move(trust)), tasks_(*this) {}
 
   kj::Timer& timer() { return io_.provider->getTimer(); }
 
@@ -105,6 +108,7 @@ class ControlLoop : private kj::TaskSet::ErrorHandler {
 
   kj::AsyncIoContext& io_;
   std::chrono::milliseconds silence_;
+  std::shared_ptr<const wire::Trust> trust_;
   struct Known {
     std::string address;
     kj::Own<Connection> connection;

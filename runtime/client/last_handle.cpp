@@ -13,9 +13,11 @@
 #include <vector>
 
 namespace sublet::client {
-namespace {
 
 constinit std::atomic<bool> g_exiting{false};
+
+namespace {
+
 thread_local constinit bool t_own = false;
 
 /// Objects being destroyed on threads of their own.
@@ -37,6 +39,7 @@ void begin_exit() noexcept {
 /// Held for the rest of the process, and known to whoever looks for leaks.
 void keep(void* object) noexcept {
   static std::mutex mutex;
+  // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): without memory the process ends here
   static auto& kept = *new std::vector<void*>;
   const std::lock_guard lock(mutex);
   kept.push_back(object);
@@ -81,13 +84,11 @@ LastHandle::LastHandle() noexcept : generation_(base::fork_generation()) {}
 
 void LastHandle::let_go(void* object, void (*destroy)(void*)) const noexcept {
   const bool forked = base::fork_generation() != generation_;
-  if (forked || g_exiting.load(std::memory_order_relaxed)) {
-    keep(object);
-  } else if (!t_own) {
-    destroy(object);
-  } else if (!destroy_elsewhere(object, destroy)) {
-    keep(object);
+  if (!forked && !exiting()) {
+    if (!t_own) return destroy(object);
+    if (destroy_elsewhere(object, destroy)) return;
   }
+  keep(object);
 }
 
 }  // namespace sublet::client

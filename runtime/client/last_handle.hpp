@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 // The last handle of a session or a lease may go at any place: in a callback, which runs on the
@@ -11,6 +12,13 @@ namespace sublet::client {
 /// what was made until now. To be called when a session opens and before a callback of the
 /// application's, which may be where it exits.
 void notice_exit() noexcept;
+
+extern constinit std::atomic<bool> g_exiting;
+
+/// Since notice_exit() has been called: exit() is under way, and other threads may be in calls.
+[[nodiscard]] inline bool exiting() noexcept {
+  return g_exiting.load(std::memory_order_relaxed);
+}
 
 /// While it lives, the calling thread is one that objects need for their end.
 class OwnThread {

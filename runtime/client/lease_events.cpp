@@ -1,9 +1,31 @@
+#include <base/log.hpp>
 #include <client/last_handle.hpp>
 #include <client/lease_events.hpp>
 
+#include <cxxabi.h>
+
+#include <exception>
 #include <utility>
 
 namespace sublet::client {
+namespace {
+
+/// A callback is called in the middle of things that must come to their end.
+template <class Callback, class Argument>
+void tell(const char* name, const Callback& callback, const Argument& argument) {
+  notice_exit();
+  try {
+    callback(argument);
+  } catch (const std::exception& error) {
+    base::log().error("the callback {} threw: {}", name, error.what());
+  } catch (const abi::__forced_unwind&) {  // its thread is cancelled
+    throw;
+  } catch (...) {
+    base::log().error("the callback {} threw something that is no std::exception", name);
+  }
+}
+
+}  // namespace
 
 void LeaseEvents::set_on_ending(std::function<void(const EndingNotice&)> callback) {
   const std::lock_guard lock(mutex_);
@@ -34,9 +56,8 @@ void LeaseEvents::ending(const EndingNotice& notice) {
     untold_ending_ = {notice, std::chrono::steady_clock::now() + notice.left};
     return;
   }
-  notice_exit();
-  const auto callback = on_ending_;
-  callback(notice);
+  const auto callback = on_ending_;  // which may set another one
+  tell("on_ending", callback, notice);
 }
 
 void LeaseEvents::lost(const std::string& reason) {
@@ -45,9 +66,8 @@ void LeaseEvents::lost(const std::string& reason) {
     untold_loss_ = reason;
     return;
   }
-  notice_exit();
   const auto callback = on_lost_;
-  callback(reason);
+  tell("on_lost", callback, reason);
 }
 
 void LeaseEvents::call_attention() noexcept {

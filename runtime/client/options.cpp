@@ -28,6 +28,9 @@ constexpr Named kNames[] = {
     {"manager-dir", "directory in which the resource manager keeps its address"},
     {"allow-private", "start a private manager when none runs (true or false)"},
     {"node-name", "name of this node, when it is not the host name"},
+    {"key-file", "file with a key that managers on a network share"},
+    {"manager-user", "whose managers are believed beside root's and this user's own"},
+    {"insecure", "talk to managers that do not prove who they are (true or false)"},
     {"transport", "its name, as `sublet doctor` tells; when it is not the best one that is wanted"},
     {"peer-timeout-ms", "a node that does not answer at all for so long is lost"},
     {"timeout-ms", "deadline of every exchange with a manager"},
@@ -85,6 +88,10 @@ Result<void> set(SessionOptions& options, const std::string& source, const std::
     options.manager_directory = value;
   } else if (name == "node-name") {
     options.node_name = value;
+  } else if (name == "key-file") {
+    options.key_file = value;
+  } else if (name == "manager-user") {
+    options.manager_user = value;
   } else if (name == "transport") {
     if (!transport::kind_named(value)) {
       return bad(source, name, value, "one of " + transport::kind_names());
@@ -94,10 +101,12 @@ Result<void> set(SessionOptions& options, const std::string& source, const std::
     options.private_cpuset = value;
   } else if (name == "private-avoid") {
     options.private_avoid = value;
-  } else if (name == "allow-private" || name == "trace") {
+  } else if (name == "allow-private" || name == "trace" || name == "insecure") {
     auto flag = to_bool(source, name, value);
     if (!flag) return tl::unexpected<Error>(flag.error());
-    (name == "trace" ? options.trace : options.allow_private) = *flag;
+    (name == "trace"      ? options.trace
+     : name == "insecure" ? options.insecure
+                          : options.allow_private) = *flag;
   } else if (name == "timeout-ms" || name == "peer-timeout-ms") {
     const bool peer = name == "peer-timeout-ms";
     auto ms = to_number(source, name, value, peer ? 1000 : 1, 3'600'000);
@@ -225,6 +234,9 @@ Result<SessionOptions> SessionOptions::completed() const {
   keep(&SessionOptions::private_cpuset);
   keep(&SessionOptions::private_avoid);
   keep(&SessionOptions::private_oversubscribe);
+  keep(&SessionOptions::key_file);
+  keep(&SessionOptions::manager_user);
+  keep(&SessionOptions::insecure);
   keep(&SessionOptions::trace);
   return options;
 }

@@ -8,6 +8,7 @@
 #include <wire/control.capnp.h>
 #include <wire/convert.hpp>
 #include <wire/manager_address.hpp>
+#include <wire/trust.hpp>
 
 #include <capnp/message.h>
 #include <capnp/serialize.h>
@@ -75,7 +76,10 @@ Result<std::shared_ptr<SessionImpl>> make_session(const SessionOptions& given) {
   session->options = options;
   session->control =
       std::make_shared<ControlPlane>(base::node_identity(options.node_name), options.transport,
-                                     client::Timeouts{options.timeout, options.peer_timeout});
+                                     client::Timeouts{options.timeout, options.peer_timeout},
+                                     wire::Trust::load({.key_files = wire::key_files(options.key_file),
+                                                        .manager_user = options.manager_user,
+                                                        .insecure = options.insecure}));
   session->control->set_manager(options.manager, options.manager_directory);
   (void)base::TickRate::get();  // measured now, not in the first call
   return session;

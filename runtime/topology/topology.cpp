@@ -2,6 +2,8 @@
 #include <topology/bitmap.hpp>
 #include <topology/topology.hpp>
 
+#include <sched.h>
+
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -33,6 +35,12 @@ Topology& Topology::operator=(Topology&&) noexcept = default;
 Topology::~Topology() = default;
 
 Result<Topology> Topology::load() {
+  // Where it is refused hwloc asks again for ever, with room for more cores each time.
+  cpu_set_t mask;
+  if (::sched_getaffinity(0, sizeof(mask), &mask) != 0 && errno != EINVAL) {
+    return fail(ErrorKind::kUnsupported,
+                "reading this machine's topology: " + base::call_text("sched_getaffinity", errno));
+  }
   auto handle = std::make_unique<Handle>();
   // Devices would cost most of the loading time and nothing here asks for them.
   hwloc_topology_set_io_types_filter(handle->value, HWLOC_TYPE_FILTER_KEEP_NONE);

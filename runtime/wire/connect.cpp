@@ -1,4 +1,8 @@
+#include <base/printable_text.hpp>
+#include <base/private_path.hpp>
+#include <base/unix_socket.hpp>
 #include <wire/connect.hpp>
+#include <wire/handshake.hpp>
 #include <wire/limits.hpp>
 
 #include <capnp/message.h>
@@ -21,11 +25,9 @@ bool is_queue_full(const kj::Exception& exception) {
          std::string_view::npos;
 }
 
-}  // namespace
+using Stream = kj::Own<kj::AsyncIoStream>;
 
-kj::Promise<kj::Own<kj::AsyncIoStream>> connect(kj::Network& network, kj::Timer& timer,
-                                                const Address& address) {
-  using Stream = kj::Own<kj::AsyncIoStream>;
+kj::Promise<Stream> reach(kj::Network& network, kj::Timer& timer, const Address& address) {
   return network.parseAddress(address.to_kj())
       .then([](kj::Own<kj::NetworkAddress> target) {
         auto stream = target->connect();
@@ -36,7 +38,56 @@ kj::Promise<kj::Own<kj::AsyncIoStream>> connect(kj::Network& network, kj::Timer&
           return kj::mv(exception);
         }
         return timer.afterDelay(kAgain).then(
-            [&network, &timer, address] { return connect(network, timer, address); });
+            [&network, &timer, address] { return reach(network, timer, address); });
+      });
+}
+
+Result<void> check_socket(const Address& address, const Trust& trust) {
+  if (address.is_abstract()) return {};
+  return base::check_owned_path(address.path, "the socket " + address.path,
+                                [&trust](uid_t uid) { return trust.believes_manager_of(uid); });
+}
+
+/// Who listens at a Unix socket.
+Result<void> check_listener(const kj::AsyncIoStream& stream, const Address& address,
+                            const Trust& trust) {
+  int socket = -1;
+  KJ_IF_MAYBE (fd, stream.getFd()) socket = *fd;
+  const auto who = base::peer_credentials(socket);
+  if (who && trust.believes_manager_of(who->uid)) return {};
+  return fail(ErrorKind::kDenied,
+              "what listens at " + address.to_string() + " runs as " +
+                  (who ? "uid " + std::to_string(who->uid) : "somebody unknown") +
+                  ", which is neither root nor this user; if that is the managers' user, set "
+                  "SUBLET_MANAGER_USER");
+}
+
+}  // namespace
+
+kj::Promise<Result<Stream>> connect(kj::Network& network, kj::Timer& timer, const Address& address,
+                                    std::shared_ptr<const Trust> trust) {
+  const bool local = address.kind == Address::Kind::kUnix;
+  if (auto checked = local ? check_socket(address, *trust) : trust->can_prove(); !checked) {
+    return Result<Stream>(fail(checked.error().kind(), "connecting to " + address.to_string() +
+                                                           ": " + checked.error().what()));
+  }
+  return reach(network, timer, address)
+      .then([address, local, trust](Stream stream) -> kj::Promise<Result<Stream>> {
+        if (local) {
+          auto known = check_listener(*stream, address, *trust);
+          if (!known) return Result<Stream>(tl::unexpected<Error>(std::move(known.error())));
+          return Result<Stream>(kj::mv(stream));
+        }
+        return secure_as_client(kj::mv(stream), trust, address.to_string())
+            .then([](Result<SecuredStream>&& secured) -> Result<Stream> {
+              if (!secured) return tl::unexpected<Error>(std::move(secured.error()));
+              return kj::mv(secured->stream);
+            });
+      })
+      .catch_([address](kj::Exception&& exception) -> Result<Stream> {
+        const auto text = exception.getDescription();
+        return fail(ErrorKind::kDisconnected, "nothing answers at " + address.to_string() + ": " +
+                                                  base::printable({text.begin(), text.size()}));
       });
 }
 

@@ -5,6 +5,7 @@
 #include <base/system_text.hpp>
 #include <wire/address.hpp>
 #include <wire/manager_address.hpp>
+#include <wire/reachable_address.hpp>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -47,10 +48,6 @@ std::string or_variable(const std::string& value, const char* variable) {
   if (!value.empty()) return value;
   const char* const set = std::getenv(variable);
   return set == nullptr ? "" : set;
-}
-
-bool is_tcp(const std::string& address) {
-  return address.starts_with("tcp:");
 }
 
 }  // namespace
@@ -119,13 +116,7 @@ Result<ManagerLocation> find_manager(const std::string& named, const std::string
   if (where.empty()) return location;
   auto file = ManagerAddressFile::read(where);
   if (!file) return tl::unexpected<Error>(std::move(file.error()));
-  location.address = file->addresses.front();
-  for (const std::string& address : file->addresses) {
-    if (is_tcp(address) && !is_tcp(location.address)) location.address = address;
-  }
-  location.instance = file->instance;
-  location.file = "'" + file->path + "' (written on " + file->written_by + ")";
-  return location;
+  return location_of(*file);
 }
 
 Result<std::string> local_manager_address() {

@@ -13,7 +13,9 @@
 // never takes somebody else who has got that port for the manager.
 
 #include <sublet/result.hpp>
+#include <wire/trust.hpp>
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -47,6 +49,7 @@ struct ManagerLocation {
   std::string address;
   std::string instance;  ///< What must answer there; empty: whoever does.
   std::string file;      ///< The address file it was found in, with its writer; empty: none.
+  std::shared_ptr<const Trust> trust{};  ///< Of who asks there; null: what Trust::load({}) finds.
 
   /// "at ADDRESS", and where that is from.
   [[nodiscard]] std::string to_string() const;

@@ -29,7 +29,8 @@ void run(const std::string& manager) {
   auto io = kj::setupAsyncIo();
   kj::Timer& timer = io.provider->getTimer();
   auto connection = RpcConnection::connect(io.provider->getNetwork(), timer,
-                                           wire::Address::parse(manager).value_or_throw(), 10s)
+                                           wire::Address::parse(manager).value_or_throw(), 10s,
+                                           wire::Trust::load({}))
                         .wait(io.waitScope);
   auto granted = kj::newPromiseAndFulfiller<void>();
   auto request = connection->bootstrap().castAs<wire::ResourceManager>().registerRequest();

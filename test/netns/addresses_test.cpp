@@ -51,7 +51,8 @@ class Addresses : public testing::Test {
   /// the resource manager's port.
   std::string start_managers(const std::string& loopback, std::vector<std::string> more = {}) {
     const std::string file = directory_ + "/address";
-    start("rm.log", {"resource-manager", "--listen", "tcp:*:0", "--address-file", file});
+    start("rm.log", {"resource-manager", "--listen", "tcp:*:0", "--address-file", file,
+                     "--address-dir", directory_});
     EXPECT_TRUE(eventually([&] { return std::filesystem::exists(file); }, 30s)) << output("rm.log");
     std::string address;
     std::ifstream(file) >> address;
@@ -71,7 +72,9 @@ class Addresses : public testing::Test {
                                                const std::string& transport = {}) {
     ChildProcess::Options options;
     options.environment = environment();
-    options.environment.push_back("SUBLET_MANAGER=" + manager);
+    const bool is_directory = manager.starts_with("/");
+    options.environment.push_back((is_directory ? "SUBLET_MANAGER_DIR=" : "SUBLET_MANAGER=") +
+                                  manager);
     if (!transport.empty()) options.environment.push_back("SUBLET_TRANSPORT=" + transport);
     options.output = directory_ + "/client" + std::to_string(clients_++);
     ChildProcess client(
@@ -97,6 +100,20 @@ TEST_F(Addresses, OfANodeBesideItsManagerAreTheNetworks) {
   EXPECT_EQ(code, 0) << text;
   // Two hosts of one name are two nodes.
   EXPECT_EQ(text.find("transport shm"), std::string::npos) << text;
+}
+
+/// The host's name is an address of its own on each: 127.0.1.1, or nothing.
+TEST_F(Addresses, OfAManagerAreFoundWhereItsNameLeadsNowhere) {
+  start_managers("127.0.0.1");
+  const auto [code, text] = call_from_second(directory_);
+  EXPECT_EQ(code, 0) << text;
+}
+
+TEST_F(Addresses, OfAManagerAreFoundWhereThereIsNoIpv4) {
+  if (!hosts_->keep_only_ipv6()) GTEST_SKIP() << "this kernel has no IPv6";
+  start_managers("[::1]");
+  const auto [code, text] = call_from_second(directory_, "tcp");
+  EXPECT_EQ(code, 0) << text;
 }
 
 TEST_F(Addresses, HaveIpv6WhereThatIsAllThereIs) {

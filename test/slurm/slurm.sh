@@ -81,7 +81,7 @@ command_inside() {
   hostname login
   mount -t tmpfs -o mode=755 cluster "$cluster"
   mount -t tmpfs -o mode=1777 shm /dev/shm
-  export SLURM_CONF=$cluster/etc/slurm.conf MUNGE_SOCKET=$cluster/munge/socket
+  export SLURM_CONF=$cluster/etc/slurm.conf MUNGE_SOCKET=$cluster/munge/socket SUBLET_MUNGE_SOCKET=$cluster/munge/socket
   export SUBLET_SLURM_SHARED=$cluster_shared SUBLET_SLURM_BUILD=$cluster_build SUBLET_SLURM_CALLER=$PWD
   export PATH=$cluster_build/bin:$PATH
   # Ranks share cores: one that waits must leave its core to the one it waits for.

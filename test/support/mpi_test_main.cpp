@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 #include <mpi.h>
 
+#include "test_key.hpp"
+
 #include <cstdio>
 #include <cstdlib>
 
@@ -29,6 +31,7 @@ class FailuresOnly : public ::testing::EmptyTestEventListener {
 }  // namespace
 
 int main(int argc, char** argv) {
+  sublet::test::use_test_key();
   int provided = MPI_THREAD_SINGLE;
   const bool single = std::getenv("SUBLET_TEST_THREAD_SINGLE") != nullptr;
   MPI_Init_thread(&argc, &argv, single ? MPI_THREAD_SINGLE : MPI_THREAD_MULTIPLE, &provided);

@@ -25,13 +25,16 @@ sublet::Call g_call;
 
 constexpr int kExitCode = 3;
 
-void take_lease() {
+/// Longer than the test waits: nothing that ends a program may wait for the end of a call.
+constexpr std::uint32_t kVeryLongMs = 600'000;
+
+void take_lease(std::chrono::seconds duration) {
   g_session = sublet::Session::open().value_or_throw();
-  g_lease = g_session.lease({.cores = 1, .duration = 2s, .replace = false}).value_or_throw();
+  g_lease = g_session.lease({.cores = 1, .duration = duration, .replace = false}).value_or_throw();
 }
 
 void hold() {
-  take_lease();
+  take_lease(10min);
   g_function = g_lease.function(CLIENT_FUNCTIONS, "spin_ms").value_or_throw();
 }
 
@@ -41,7 +44,7 @@ void hold() {
 }
 
 int exit_in_callback(const std::string& callback, bool is_static) {
-  take_lease();  // and nothing more before the callback is set: the lease is short
+  take_lease(2s);  // and nothing more before the callback is set: the lease is short
   auto lease = is_static ? sublet::Lease() : std::move(g_lease);
   sublet::Lease& told = is_static ? g_lease : lease;
   if (callback == "lost") {
@@ -54,7 +57,7 @@ int exit_in_callback(const std::string& callback, bool is_static) {
 
 /// The callback ends what it is a callback of.
 int drop_in_callback() {
-  take_lease();
+  take_lease(2s);
   static std::atomic<bool> dropped{false};
   g_lease.on_lost([](const std::string&) {
     g_lease = {};
@@ -72,7 +75,7 @@ int exit_in_thread_during_call() {
     std::this_thread::sleep_for(100ms);  // tidy-allow: the main thread is in a call then
     std::exit(kExitCode);
   }).detach();
-  const std::uint32_t ms = 1500;
+  const std::uint32_t ms = kVeryLongMs;
   for (;;) {
     std::uint32_t out = 0;
     (void)g_function.call(&ms, sizeof(ms), &out, sizeof(out));
@@ -81,10 +84,20 @@ int exit_in_thread_during_call() {
 
 int exit_with_call_under_way() {
   hold();
-  static const std::uint32_t ms = 1500;
+  static const std::uint32_t ms = kVeryLongMs;
   static std::uint32_t out;
   g_call = g_function.async(&ms, sizeof(ms), &out, sizeof(out));
   return kExitCode;
+}
+
+int exit_in_thread_during_wait() {
+  (void)exit_with_call_under_way();
+  std::thread([] {
+    std::this_thread::sleep_for(100ms);  // tidy-allow: the main thread waits then
+    std::exit(kExitCode);
+  }).detach();
+  (void)g_call.wait();
+  return 1;
 }
 
 int exit_in_child() {
@@ -153,6 +166,7 @@ int run(const std::string& mode) {
   if (mode == "ending-local") return exit_in_callback("ending", false);
   if (mode == "drop-in-callback") return drop_in_callback();
   if (mode == "thread") return exit_in_thread_during_call();
+  if (mode == "thread-in-wait") return exit_in_thread_during_wait();
   if (mode == "call-under-way") return exit_with_call_under_way();
   if (mode == "child") return exit_in_child();
   if (mode == "wait-for-all") return wait_for_all_children();

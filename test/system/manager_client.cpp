@@ -56,7 +56,8 @@ ManagerClient::ManagerClient(const std::string& manager_address) : io_(kj::setup
 void ManagerClient::reconnect(const std::string& manager_address) {
   const auto address = wire::Address::parse(manager_address).value_or_throw();
   manager_ = wait(manager::RpcConnection::connect(io_.provider->getNetwork(),
-                                                  io_.provider->getTimer(), address, kLimit),
+                                                  io_.provider->getTimer(), address, kLimit,
+                                                  wire::Trust::load({})),
                   "connecting");
 }
 
@@ -104,7 +105,7 @@ Result<ClaimOfTest> ManagerClient::claim(const Grant& grant, std::span<const std
   const auto address = wire::Address::parse(grant.addresses.at(0)).value_or_throw();
   claim.connection =
       wait(manager::RpcConnection::connect(io_.provider->getNetwork(), io_.provider->getTimer(),
-                                           address, kLimit),
+                                           address, kLimit, wire::Trust::load({})),
            "connecting to the executor manager");
   claim.heard = std::make_shared<NoticesHeard>();
   auto request = claim.connection->bootstrap().castAs<wire::ExecutorManager>().claimRequest();
@@ -127,7 +128,7 @@ Result<ClaimOfTest> ManagerClient::claim_malformed(const Grant& grant) {
   ClaimOfTest claim;
   claim.connection =
       wait(manager::RpcConnection::connect(io_.provider->getNetwork(), io_.provider->getTimer(),
-                                           address, kLimit),
+                                           address, kLimit, wire::Trust::load({})),
            "connecting to the executor manager");
   auto request = claim.connection->bootstrap().castAs<wire::ExecutorManager>().claimRequest();
   request.setToken(wire::to_data(grant.token));

@@ -142,7 +142,7 @@ TEST_F(ManagersFaults, LeasesDoNotNoticeThatTheResourceManagerIsKilled) {
     ASSERT_EQ(leases.size(), 1u);
     EXPECT_EQ(leases[0].id, lease.grants[0].lease_id);
     EXPECT_EQ(leases[0].state, "active");
-    EXPECT_EQ(leases[0].owner, "test@somewhere");
+    EXPECT_TRUE(leases[0].owner.ends_with("@somewhere"));
     EXPECT_EQ(managers_.free_cores(), 2u);
     EXPECT_TRUE(claim.heard->lost.empty());
 

@@ -39,7 +39,7 @@ TEST(Managers, LeaseRunsAnExecutorUntilItsClientDropsIt) {
     EXPECT_TRUE(client.open(claim, 0, SYSTEM_SAMPLE, "twice"));
     EXPECT_EQ(managers.executors().size(), 1u);
     EXPECT_TRUE(eventually([&] { return managers.leases().at(0).state == "active"; }));
-    EXPECT_EQ(managers.leases().at(0).owner, "test@somewhere");
+    EXPECT_TRUE(managers.leases().at(0).owner.ends_with("@somewhere"));
   }
   managers.wait_for_free_cores(4);
   EXPECT_TRUE(eventually([&] { return managers.executors().empty(); }));

@@ -22,10 +22,10 @@ using test::TestNode;
 constexpr int kExitCode = 3;
 constexpr std::uint32_t kWorkers = 16;
 
-const std::vector<std::string> kWays = {"lost-static",    "lost-local",       "ending-static",
-                                        "ending-local",   "drop-in-callback", "thread",
-                                        "call-under-way", "wait-for-all",     "child",
-                                        "sigpipe",        "descriptors",      "ignored-children"};
+const std::vector<std::string> kWays = {
+    "lost-static", "lost-local",     "ending-static",   "ending-local", "drop-in-callback",
+    "thread",      "call-under-way", "thread-in-wait",  "wait-for-all", "child",
+    "sigpipe",     "descriptors",    "ignored-children"};
 
 class ProgramEnds : public ::testing::Test {
  protected:

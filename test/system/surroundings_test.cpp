@@ -19,6 +19,7 @@
 #include <set>
 #include <sstream>
 #include <thread>
+#include <tuple>
 
 namespace sublet::test {
 namespace {
@@ -79,6 +80,10 @@ constexpr Limit kLimits[] = {{"FileSize", "-f 1024", "ulimit -f"},
                              {"HardlyAnyFile", "-f 4", "ulimit -f"},
                              {"AddressSpace", "-v 900000", "ulimit -v"},
                              {"Descriptors", "-n 9", "oo many open files"},
+                             {"Data", "-d 5000", "ulimit -d"},
+                             {"LittleStack", "-s 64", ""},
+                             {"NoSignals", "-i 0", ""},
+                             {"ProcessorTime", "-t 1", ""},
                              {"LockedMemory", "-l 0", ""}};
 
 void PrintTo(const Limit& limit, std::ostream* out) {
@@ -119,6 +124,14 @@ TEST_F(Surroundings, ExecutorManagerRefusesALibraryBeyondItsFileSizeLimit) {
   EXPECT_FALSE(managers.node(0).wait(0ms)) << "the executor manager has ended";
 }
 
+TEST_F(Surroundings, ExecutorManagerWorksUnderLimitsThatLeaseNeedsNot) {
+  for (const char* limit : {"-d 400000", "-s 64", "-l 0", "-i 0", "-q 0", "-c 0"}) {
+    const TestManagers managers({TestNode{.before = under_limit(limit)}});
+    const Ended ended = run_with(managers, {});
+    EXPECT_EQ(ended.code, 0) << limit << ": " << ended.output;
+  }
+}
+
 // ---- system calls that are refused ----
 
 struct Refusal {
@@ -136,6 +149,10 @@ const Refusal kOfManagers[] = {
     {"CloseRangeDenied", EPERM, {SYS_close_range}, nullptr},
     {"SchedSetaffinityDenied", EPERM, {SYS_sched_setaffinity}, nullptr},
     {"SchedSetaffinityUnknown", ENOSYS, {SYS_sched_setaffinity}, nullptr},
+    {"Faccessat2Denied", EPERM, {439}, nullptr},  // by old containers, where SYS_faccessat2 is new
+    {"MemoryPolicyDenied", EPERM, {SYS_mbind, SYS_set_mempolicy, SYS_get_mempolicy}, nullptr},
+    {"MemoryLocksDenied", EPERM, {SYS_mlock, SYS_mlock2, SYS_munlock}, nullptr},
+    {"Clone3Unknown", ENOSYS, {435}, nullptr},
     {"All",
      ENOSYS,
      {SYS_pidfd_open, SYS_pidfd_send_signal, SYS_membarrier, SYS_close_range},
@@ -185,6 +202,63 @@ TEST_P(SurroundingsWithout, ClientAndPrivateManagerWorkOrNameTheCall) {
 INSTANTIATE_TEST_SUITE_P(Calls, SurroundingsWithout, testing::ValuesIn(kOfManagers),
                          [](const auto& test) { return test.param.name; });
 
+TEST_F(Surroundings, FileSystemsWithoutLocksAreNoObstacleToManagers) {
+  const std::string socket = directory_ + "/manager.sock";
+  ChildProcess::Options options;
+  options.output = directory_ + "/manager.log";
+  ChildProcess manager(
+      refusing(ENOSYS, {SYS_flock}) +
+          Words{built_program("sublet"), "resource-manager", "--listen", "unix:" + socket},
+      options);
+  const auto log = [&] {
+    std::ifstream file(options.output);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  EXPECT_TRUE(eventually([&] { return log().find("listening at") != std::string::npos; }, 20s))
+      << log();
+  expect_contains(log(), "flock: Function not implemented");
+  expect_contains(log(), "going on without the lock of directory " + directory_);
+  ::kill(manager.pid(), SIGTERM);
+  EXPECT_EQ(manager.wait(20s), 0);
+
+  const Ended ended = run_private(refusing(ENOSYS, {SYS_flock}));
+  EXPECT_EQ(ended.code, 1) << ended.output;
+  expect_contains(ended.output, "flock: Function not implemented");
+  expect_contains(ended.output, "set XDG_RUNTIME_DIR to a directory of a local file system");
+}
+
+TEST_F(Surroundings, CallsWithoutWhichNothingWorksAreNamed) {
+  for (const auto& [error, call, text] : std::vector<std::tuple<int, long, std::string>>{
+           {EPERM, SYS_sched_getaffinity, "sched_getaffinity"},
+           {EPERM, 435, "clone3"},
+           {EPERM, SYS_eventfd2, "eventfd"},
+           {ENOSYS, SYS_signalfd4, "signalfd"},
+           {EPERM, SYS_pipe2, "pipe"}}) {
+    const Ended ended = run_private(refusing(error, {call}));
+    EXPECT_EQ(ended.code, 1) << text << ": " << ended.output;
+    expect_contains(ended.output, text);
+  }
+}
+
+TEST_F(Surroundings, RootOfAUserNamespaceIsAnOrdinaryUser) {
+  if (run_program({"/usr/bin/unshare", "-r", "/bin/true"}, {}).code != 0) {
+    GTEST_SKIP() << "there are no user namespaces here";
+  }
+  expect_ok(run_private({"/usr/bin/unshare", "-r"}));
+}
+
+TEST_F(Surroundings, RootWithoutTheRightToChangeUsersSaysSo) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root has rights to give up";
+  const Words without = {"/usr/bin/setpriv", "--bounding-set", "-setuid,-setgid", "--inh-caps",
+                         "-setuid,-setgid"};
+  if (run_program(without + Words{"/bin/true"}, {}).code != 0) {
+    GTEST_SKIP() << "setpriv cannot give up rights here";
+  }
+  const Ended ended = run_private(without);
+  EXPECT_EQ(ended.code, 1) << ended.output;
+  expect_contains(ended.output, "CAP_SETUID");
+}
+
 TEST_F(Surroundings, WorkersThatCannotBePinnedAreToldOfInTheLog) {
   const TestManagers managers({TestNode{.before = refusing(EPERM, {SYS_sched_setaffinity})}});
   expect_ok(run_with(managers, {}));
@@ -220,6 +294,32 @@ TEST_F(Surroundings, CallsGoOnAfterALibraryThatEndsItsExecutor) {
       EXPECT_EQ(out, 42u);
     }
   }
+}
+
+TEST_F(Surroundings, CallsGoOnAfterAFunctionThatBecomesAnotherProgram) {
+  const TestManagers managers;
+  auto session = Session::open(managers.session_options()).value_or_throw();
+  auto lease = session.lease({.cores = 1, .arena_bytes = 1u << 20}).value_or_throw();
+  auto next =
+      lease.function<std::uint64_t(std::uint64_t)>(SURROUNDED_FUNCTIONS, "next").value_or_throw();
+  auto become = lease.function(SURROUNDED_FUNCTIONS, "become_program").value_or_throw();
+  const pid_t executor = managers.executors().at(0);
+  const base::Fd process(static_cast<int>(::syscall(SYS_pidfd_open, executor, 0)));
+  ASSERT_TRUE(process.valid());
+  const std::uint64_t in = 41;
+  std::uint64_t out = 0;
+  EXPECT_EQ(become.call(&in, sizeof(in), &out, sizeof(out)).status, Status::kLost);
+  const auto result = next(41);
+  ASSERT_TRUE(result) << result.error().what();
+  EXPECT_EQ(*result, 42u);
+  pollfd ended{process.get(), POLLIN, 0};
+  EXPECT_EQ(::poll(&ended, 1, 20'000), 1) << "process " << executor << " lives on";
+  EXPECT_TRUE(eventually(
+      [&] {
+        return managers.output().find("a function has executed another program") !=
+               std::string::npos;
+      },
+      20s));
 }
 
 TEST_F(Surroundings, WhatAFunctionHasLeftEndsWhenTheZygoteIsKilled) {

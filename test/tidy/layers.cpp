@@ -89,6 +89,7 @@ const std::vector<Wrapped>& wrapped() {
       {"libfabric",
        {"rdma/fabric.h", "rdma/fi_"},
        {"runtime/transport/fabric/", "runtime/bench/raw/fabric"}},
+      {"MUNGE", {"munge.h"}, {"runtime/wire/munge"}},
       {"Slurm", {"slurm/"}, {"slurm/"}},
   };
   return kWrapped;

@@ -331,6 +331,28 @@ std::vector<Violation> check_public_headers(const std::vector<SourceFile>& files
   return violations;
 }
 
+std::vector<Violation> check_handlers(const std::vector<SourceFile>& files) {
+  std::vector<Violation> violations;
+  for (const SourceFile& file : files) {
+    if (is_rule_source(file)) continue;
+    for_each_line(file, violations, [](string_view line) -> std::string {
+      for (const auto call : {string_view("catch_("), string_view("eagerlyEvaluate(")}) {
+        const auto at = line.find(call);
+        if (at == string_view::npos) continue;
+        const auto start = at + call.size();
+        auto end = start;
+        while (end < line.size() && is_word(line[end])) ++end;
+        const auto name = line.substr(start, end - start);
+        if (!name.empty() && name != "nullptr" && end < line.size() && line[end] == ')') {
+          return "keeps a reference to '" + std::string(name) + "'; make the handler in place";
+        }
+      }
+      return {};
+    });
+  }
+  return violations;
+}
+
 std::vector<Violation> check_no_marks(const std::vector<SourceFile>& files) {
   std::vector<Violation> violations;
   for (const auto& file : files) {

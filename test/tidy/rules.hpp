@@ -29,6 +29,10 @@ std::vector<Violation> check_test_declarations(const std::vector<SourceFile>& fi
 /// API names: what is not installed cannot be included.
 std::vector<Violation> check_public_headers(const std::vector<SourceFile>& files);
 
+/// KJ keeps a reference to an error handler that has a name, which is gone when the promise fails:
+/// catch_() and eagerlyEvaluate() get a lambda, a call that makes one, or nullptr.
+std::vector<Violation> check_handlers(const std::vector<SourceFile>& files);
+
 /// What is not done belongs into an issue, not into the source.
 std::vector<Violation> check_no_marks(const std::vector<SourceFile>& files);
 

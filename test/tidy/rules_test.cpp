@@ -114,6 +114,17 @@ TEST(PublicHeaderRule, FindsPrivateIncludes) {
   EXPECT_EQ(check("#include <mpi.h>"), 1U);
 }
 
+TEST(HandlerRule, FindsHandlersThatHaveNames) {
+  const auto count = [](const std::string& line) {
+    return check_handlers({make_file("manager/a.cpp", line)}).size();
+  };
+  EXPECT_EQ(count("  return promise.catch_(failed);"), 1U);
+  EXPECT_EQ(count("  told_ = told.eagerlyEvaluate(failed);"), 1U);
+  EXPECT_EQ(count("  told_ = told.eagerlyEvaluate(failed());"), 0U);
+  EXPECT_EQ(count("  told_ = told.eagerlyEvaluate(nullptr);"), 0U);
+  EXPECT_EQ(count("  told_ = told.eagerlyEvaluate([this](kj::Exception&& e) { end(); });"), 0U);
+}
+
 TEST(MarkRule, FindsUnfinishedWork) {
   EXPECT_EQ(check_no_marks({make_file("a.cpp", "// TODO: more")}).size(), 1U);
   EXPECT_TRUE(check_no_marks({make_file("a.cpp", "char t[] = \"/tmp/XXXXXX\"; // TODOS")}).empty());

@@ -57,6 +57,10 @@ TEST(Tree, HasPublicHeadersThatStandAlone) {
   EXPECT_EQ(to_text(check_public_headers(tree())), "");
 }
 
+TEST(Tree, KeepsNoReferencesToHandlers) {
+  EXPECT_EQ(to_text(check_handlers(tree())), "");
+}
+
 TEST(Tree, HasNoMarksOfUnfinishedWork) {
   EXPECT_EQ(to_text(check_no_marks(tree())), "");
 }

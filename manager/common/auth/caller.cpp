@@ -2,8 +2,12 @@
 #include <common/auth/caller.hpp>
 #include <common/host_addresses.hpp>
 
+#include <pwd.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <array>
+#include <map>
 
 namespace sublet::manager {
 
@@ -14,11 +18,28 @@ std::string to_string(const Caller& caller) {
     case Proof::kPeerCredentials:
       return "uid " + std::to_string(caller.uid) +
              (caller.pid > 0 ? ", process " + std::to_string(caller.pid) : "");
+    case Proof::kKey:
+    case Proof::kMunge:
+      return "uid " + std::to_string(caller.uid) + " at " + caller.host +
+             (caller.proof == Proof::kKey ? " (key file)" : " (MUNGE)");
     case Proof::kNone:
       break;
   }
   if (caller.host.empty()) return "somebody unproved";
   return "network peer " + caller.host + ", unproved";
+}
+
+std::string user_name(std::uint32_t uid) {
+  constexpr std::size_t kMost = 65536;
+  static std::map<std::uint32_t, std::string> known;
+  if (const auto found = known.find(uid); found != known.end()) return found->second;
+  std::array<char, 16384> buffer{};
+  passwd entry{};
+  passwd* found = nullptr;
+  ::getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found);
+  std::string name = found == nullptr ? "uid " + std::to_string(uid) : std::string(found->pw_name);
+  if (known.size() < kMost) known.emplace(uid, name);
+  return name;
 }
 
 Caller this_process() {

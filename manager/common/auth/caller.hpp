@@ -12,7 +12,9 @@ inline constexpr std::uint32_t kUnknownGid = ~std::uint32_t{0};
 
 /// How it was proved who asks.
 enum class Proof : std::uint8_t {
-  kNone,             ///< It was not: a network peer.
+  kNone,             ///< It was not: a network peer of a manager that runs with --insecure.
+  kKey,              ///< By the key file that it shares with this manager: its owner's.
+  kMunge,            ///< By MUNGE, for a user of the cluster.
   kPeerCredentials,  ///< By the kernel: a process of this node, over a Unix socket.
   kSameProcess,      ///< It is this process.
 };
@@ -28,9 +30,12 @@ struct Caller {
   [[nodiscard]] bool proved() const noexcept { return proof != Proof::kNone; }
 };
 
-/// For logs and refusals: "uid 1000, process 4711", "this process", "network peer 10.0.0.7,
-/// unproved".
+/// For logs and refusals: "uid 1000, process 4711", "uid 1000 at 10.0.0.7 (MUNGE)", "this process",
+/// "network peer 10.0.0.7, unproved".
 std::string to_string(const Caller& caller);
+
+/// The name of that user, or "uid N" where it has none. What was found once is remembered.
+std::string user_name(std::uint32_t uid);
 
 Caller this_process();
 

@@ -28,6 +28,14 @@ struct SessionOptions {
   bool allow_private = true;
   /// Tells virtual nodes on one machine apart. Empty: Slurm's name of the node, else the host name.
   std::string node_name;
+  /// Files with a key that this user shares with managers on a network (`sublet key new`), separated
+  /// by commas; the first is used. Empty: sublet/key in this user's configuration directory, then
+  /// /etc/sublet/key, if there; where munged runs none is needed.
+  std::string key_file;
+  /// A user, by name or number, whose managers are believed beside root's and this user's own.
+  std::string manager_user;
+  /// Talk to managers on a network that run with --insecure: neither end knows who the other is.
+  bool insecure = false;
   /// The transport to use: shm, verbs, fabric or tcp. Empty: the best one there is to each executor
   /// (shm on its own node, verbs where both ends have RDMA, an HPC fabric, else tcp).
   std::string transport;

@@ -15,7 +15,7 @@ namespace sublet::transport::fabric {
 namespace {
 
 /// Of a network with a format of its own: the bytes in hexadecimal, as its tools print them.
-std::string address_of(const fi_info& info) {
+std::string device_address(const fi_info& info) {
   if (info.src_addr == nullptr) return {};
   if (has_ip_addresses(info)) {
     return host_text(static_cast<const sockaddr*>(info.src_addr),
@@ -47,13 +47,13 @@ std::vector<FabricDevice> fabric_devices() {
     device.provider = info->fabric_attr->prov_name;
     device.endpoint = info->ep_attr->type == FI_EP_MSG ? "connected" : "connectionless";
     device.domain = info->domain_attr->name == nullptr ? "" : info->domain_attr->name;
-    device.address = address_of(*info);
+    device.address = device_address(*info);
     device.missing = what_is_missing(*info);
     if (chosen) {
       const fi_info& its = *(*chosen)->info;
       device.chosen = (*chosen)->name == device.provider &&
                       its.ep_attr->type == info->ep_attr->type &&
-                      address_of(its) == device.address && device.missing.empty();
+                      device_address(its) == device.address && device.missing.empty();
     }
     const bool known = std::any_of(devices.begin(), devices.end(), [&](const FabricDevice& other) {
       return key_of(other) == key_of(device);

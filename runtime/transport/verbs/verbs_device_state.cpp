@@ -26,7 +26,7 @@ std::uint32_t probe_inline(ibv_context* device) {
   return 0;
 }
 
-struct Known {
+struct KnownState {
   const ibv_context* device;
   std::weak_ptr<DeviceState> state;
 };
@@ -36,10 +36,10 @@ struct Known {
 std::shared_ptr<DeviceState> DeviceState::of(ibv_context* device) {
   // A device is opened by the connection manager, so this is where those who use it meet.
   static std::mutex mutex;
-  static std::vector<Known> all;
+  static std::vector<KnownState> all;
   const std::lock_guard lock(mutex);
-  std::erase_if(all, [](const Known& known) { return known.state.expired(); });
-  for (const Known& known : all) {
+  std::erase_if(all, [](const KnownState& known) { return known.state.expired(); });
+  for (const KnownState& known : all) {
     if (known.device != device) continue;
     if (auto state = known.state.lock()) return state;
   }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,17 @@ TEST_F(LeaseEventsTest, TellsWhatComes) {
   ASSERT_EQ(endings_.size(), 1u);
   EXPECT_EQ(endings_[0].left, 1min);
   EXPECT_EQ(losses_, std::vector<std::string>{"the lease expired"});
+}
+
+TEST_F(LeaseEventsTest, GoesOnWhenACallbackThrows) {
+  events_.set_on_ending([](const EndingNotice&) { throw std::runtime_error("of the callback"); });
+  events_.set_on_lost([](const std::string&) { throw 1; });
+  ::testing::internal::CaptureStderr();
+  EXPECT_NO_THROW(events_.ending({1min, "the lease expires"}));
+  EXPECT_NO_THROW(events_.lost("the lease expired"));
+  const std::string said = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(said.find("the callback on_ending threw: of the callback"), std::string::npos) << said;
+  EXPECT_NE(said.find("the callback on_lost threw"), std::string::npos) << said;
 }
 
 TEST_F(LeaseEventsTest, TellsAtOnceWhatCameBefore) {

@@ -55,27 +55,71 @@ TEST(Caller, OfThisProcessIsItsUser) {
   EXPECT_EQ(this_process().uid, ::getuid());
 }
 
-TEST(Authorize, WhoeverMayLeaseMayDrainAndLook) {
-  Caller network;
-  network.host = "10.0.0.7";
-  Caller local{1000, 1000, 0, "", Proof::kPeerCredentials};
-  for (const Caller& caller : {network, local, this_process()}) {
-    const bool may_lease = authorize(caller, Right::kLease).has_value();
-    EXPECT_TRUE(may_lease) << to_string(caller);
-    for (const Right right :
-         {Right::kDrain, Right::kRelease, Right::kForget, Right::kViewNodes, Right::kViewLeases}) {
-      EXPECT_EQ(authorize(caller, right).has_value(), may_lease) << to_string(caller);
+constexpr std::array kAllRights = {Right::kLease,         Right::kViewNodes, Right::kRegister,
+                                   Right::kDrain,         Right::kForget,    Right::kReleaseOthers,
+                                   Right::kViewOthers};
+
+Caller user(std::uint32_t uid, Proof proof = Proof::kMunge) {
+  return {uid, uid, 0, "10.0.0.7", proof};
+}
+
+Operators operators() {
+  Operators some;
+  some.manager_uid = 990;
+  some.group = "sublet-ops";
+  some.gid = 500;
+  some.members = {1001};
+  return some;
+}
+
+TEST(Authorize, LetsWhoeverIsProvedLeaseAndLookAtNodesAndNothingElse) {
+  for (const Proof proof : {Proof::kKey, Proof::kMunge, Proof::kPeerCredentials}) {
+    for (const Right right : kAllRights) {
+      const bool all = right == Right::kLease || right == Right::kViewNodes;
+      EXPECT_EQ(authorize(user(1000, proof), right, operators()).has_value(), all);
     }
   }
 }
 
-TEST(Authorize, RefusesWhatIsNoRightAndSaysToWhom) {
+TEST(Authorize, LetsOperatorsDoEverything) {
+  Caller of_group = user(1002);
+  of_group.gid = 500;
+  for (const Caller& caller : {user(0), user(990), user(1001), of_group, this_process()}) {
+    for (const Right right : kAllRights) EXPECT_TRUE(authorize(caller, right, operators()));
+  }
+}
+
+TEST(Authorize, LetsNobodyUnprovedDoAnythingButWhereThatIsWanted) {
   Caller network;
   network.host = "10.0.0.7";
-  const auto refused = authorize(network, static_cast<Right>(99));
+  Operators trusting = operators();
+  trusting.insecure = true;
+  for (const Right right : kAllRights) {
+    EXPECT_FALSE(authorize(network, right, operators()));
+    EXPECT_TRUE(authorize(network, right, trusting));
+  }
+  EXPECT_FALSE(authorize_for(network, kUnknownUid, Right::kReleaseOthers, operators()));
+}
+
+TEST(Authorize, LetsAnOwnerDoWithHisOwnWhatOthersMayNot) {
+  EXPECT_TRUE(authorize_for(user(1000), 1000, Right::kReleaseOthers, operators()));
+  EXPECT_FALSE(authorize_for(user(1000), 1003, Right::kReleaseOthers, operators()));
+  EXPECT_TRUE(authorize_for(user(0), 1003, Right::kReleaseOthers, operators()));
+}
+
+TEST(Authorize, SaysWhoAskedForWhatAndWhoMay) {
+  const auto refused = authorize(user(1000), Right::kDrain, operators());
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().kind(), ErrorKind::kDenied);
-  EXPECT_STREQ(refused.error().what(), "network peer 10.0.0.7, unproved may not do that");
+  EXPECT_STREQ(refused.error().what(),
+               "uid 1000 at 10.0.0.7 (MUNGE) may not drain a node; root and uid 990 and the members "
+               "of group sublet-ops may");
+}
+
+TEST(Operators, RefuseAGroupThatIsNone) {
+  const auto none = Operators::of_this_process("no-such-group-here");
+  ASSERT_FALSE(none);
+  EXPECT_NE(std::string(none.error().what()).find("no-such-group-here"), std::string::npos);
 }
 
 }  // namespace

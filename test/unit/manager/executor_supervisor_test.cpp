@@ -1,13 +1,19 @@
 // The supervisor of a grant's executors, with a real zygote and real executors.
 
 #include "supervised_node.hpp"
+#include "support/eventually.hpp"
 
 #include <capnp/message.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <fstream>
+#include <string>
+
 namespace sublet::manager {
 namespace {
+
+using namespace std::chrono_literals;
 
 class ExecutorSupervisorTest : public testing::Test {
  protected:
@@ -121,6 +127,31 @@ TEST_F(ExecutorSupervisorTest, EndsAnIdleExecutorThatDrains) {
   EXPECT_NE(ended.text.find("status 0"), std::string::npos);
   EXPECT_EQ(ended.last_started, std::vector<std::uint32_t>{0});
   EXPECT_EQ(gone_, 1);
+}
+
+/// A function may stop its own process: its call would never end.
+TEST_F(ExecutorSupervisorTest, ContinuesAnExecutorThatStaysStopped) {
+  ASSERT_TRUE(supervisor_.start());
+  await_executor(0);
+  const pid_t executor = node_.executors().at(0);
+  const auto is_stopped = [&] {
+    std::ifstream file("/proc/" + std::to_string(executor) + "/stat");
+    std::string number;
+    std::string name;
+    std::string state;
+    file >> number >> name >> state;
+    return state == "T";
+  };
+  ASSERT_EQ(::kill(executor, SIGSTOP), 0);
+  ASSERT_TRUE(test::eventually(is_stopped));
+  node_.advance(10s);
+  node_.turn();
+  node_.advance(10s);
+  node_.turn();
+  EXPECT_TRUE(is_stopped()) << "somebody may have stopped it for a while";
+  node_.advance(10s);
+  node_.turn();
+  EXPECT_TRUE(test::eventually([&] { return !is_stopped(); }));
 }
 
 TEST_F(ExecutorSupervisorTest, StopsOnceAndTellsWhoWaits) {

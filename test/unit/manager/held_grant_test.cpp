@@ -20,6 +20,7 @@ struct Heard {
   std::vector<std::string> ending;
   std::vector<std::string> lost;
   int stays = 0;
+  bool broken = false;
 };
 
 class Notices final : public wire::LeaseNotices::Server {
@@ -28,6 +29,7 @@ class Notices final : public wire::LeaseNotices::Server {
 
  protected:
   kj::Promise<void> ending(EndingContext context) override {
+    if (heard_.broken) return KJ_EXCEPTION(DISCONNECTED, "the client has gone");
     heard_.ending.push_back(wire::to_string(context.getParams().getReason()));
     return kj::READY_NOW;
   }
@@ -96,6 +98,19 @@ TEST_F(HeldGrantTest, ItsClientHearsOfTheEndBeforeItComes) {
   EXPECT_EQ(ended_, std::vector<std::string>{"the lease expired"});
   EXPECT_EQ(inventory_.free_cores(), 1u);
   EXPECT_FALSE(grant_->extend(now() + 100s));
+}
+
+/// A client that goes at the moment in which its node is given back.
+TEST_F(HeldGrantTest, DrainsWithAClientThatCannotBeTold) {
+  heard_.broken = true;
+  start_and_claim();
+  auto gone = grant_->gone();
+  grant_->drain("the node leaves", 60s);
+  node_.turn();
+  EXPECT_EQ(grant_->state(), HeldGrant::State::kClaimed);
+  node_.advance(600ms);
+  node_.wait(kj::mv(gone));
+  EXPECT_EQ(ended_, std::vector<std::string>{"the node leaves"});
 }
 
 TEST_F(HeldGrantTest, LapsesWhenNobodyClaimsIt) {

@@ -99,7 +99,8 @@ class ResourceManagerTest : public testing::Test {
   ResourceManagerTest()
       : timer_(kj::origin<kj::TimePoint>()),
         scope_(loop_),
-        service_(kj::refcounted<ResourceManagerService>(timer_, [this] { return now_; })),
+        service_(kj::refcounted<ResourceManagerService>(timer_, *Operators::of_this_process(),
+                                                        [this] { return now_; })),
         manager_(make_resource_manager(kj::addRef(*service_), nullptr)) {}
   ~ResourceManagerTest() noexcept override {}
 

@@ -104,7 +104,7 @@ class ResourceManagerLinkTest : public testing::Test {
   const test::TempDirectory temporary_;
   const std::string& directory_ = temporary_.path();
   Seen seen_;
-  std::shared_ptr<ServedConnections> connections_ = std::make_shared<ServedConnections>(50);
+  std::shared_ptr<ServedConnections> connections_ = std::make_shared<ServedConnections>(50, wire::Trust::load({}));
   kj::Own<RpcListener> listener_;
   kj::Own<ExecutorManager> node_;
 };

@@ -22,7 +22,8 @@ TEST_F(ResourceManagerTest, TellsTheNodesBeforeItAnswersTheClient) {
   EXPECT_EQ(grant->addresses, std::vector<std::string>{"unix:@c1"});
   EXPECT_EQ(std::memcmp(grant->token.data(), node.granted[0].token.data(), wire::kTokenBytes), 0);
   EXPECT_NE(node.granted[0].token, node.granted[1].token);
-  EXPECT_EQ(node.granted[0].owner, "someone@here");
+  // Only the node is what the client says of itself.
+  EXPECT_EQ(node.granted[0].owner, user_name(::getuid()) + "@here");
 }
 
 TEST_F(ResourceManagerTest, TriesTheRemainingNodesWhenOneRefuses) {
@@ -86,10 +87,11 @@ TEST_F(ResourceManagerTest, NamesThatCannotBeShownAreRefusedOrChanged) {
   auto registration = join(node, "c1", 2);
   auto lease = manager_.leaseRequest();
   wire::write(lease.initRequest(), sublet::LeaseRequest{}, "boot/me", "some");
-  lease.getRequest().setOwner("some\none\x1B[2J\xFF");
+  lease.getRequest().setOwner("someone@some\none\x1B[2J\xFF");
   auto response = lease.send().wait(scope_);
   ASSERT_FALSE(wire::failure_of(response));
-  EXPECT_EQ(service_->book().grants().leases(true)[0].owner, "some one?[2J?");
+  EXPECT_EQ(service_->book().grants().leases(true)[0].owner,
+            user_name(::getuid()) + "@some one?[2J?");
 }
 
 TEST_F(ResourceManagerTest, GoesOnWithoutANodeThatDoesNotAnswer) {
@@ -183,7 +185,8 @@ TEST_F(ResourceManagerTest, TakesOverClaimedGrantsAfterARestart) {
   auto response = ask(2).wait(scope_);
   auto held = node.granted;
   held[0].claimed = true;
-  auto again = kj::refcounted<ResourceManagerService>(timer_, [this] { return now_; });
+  auto again = kj::refcounted<ResourceManagerService>(timer_, *Operators::of_this_process(),
+                                                     [this] { return now_; });
   manager_ = make_resource_manager(kj::addRef(*again), nullptr);
   auto second = join(node, "c1", 2, held);
   ASSERT_EQ(again->book().grants().leases(false).size(), 1u);

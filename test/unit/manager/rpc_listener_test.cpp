@@ -41,7 +41,7 @@ kj::Own<RpcListener> listen(kj::AsyncIoContext& io, RpcListener::Bootstrap boots
 
 TEST(RpcListener, MayEndBeforeACallThatItServes) {
   std::optional<kj::AsyncIoContext> io(kj::setupAsyncIo());
-  auto connections = std::make_shared<ServedConnections>(50);
+  auto connections = std::make_shared<ServedConnections>(50, wire::Trust::load({}));
   const std::weak_ptr<ServedConnections> shared = connections;
   auto called = kj::newPromiseAndFulfiller<void>();
   auto listener = listen(
@@ -52,7 +52,8 @@ TEST(RpcListener, MayEndBeforeACallThatItServes) {
       std::move(connections));
   kj::Timer& timer = io->provider->getTimer();
   auto connection =
-      RpcConnection::connect(io->provider->getNetwork(), timer, listener->address(), 10s)
+      RpcConnection::connect(io->provider->getNetwork(), timer, listener->address(), 10s,
+                             wire::Trust::load({}))
           .wait(io->waitScope);
   auto answer = connection->bootstrap().castAs<wire::ExecutorManager>().versionRequest().send();
   within(timer, 10s, kj::mv(called.promise), "the call").wait(io->waitScope);

@@ -1,5 +1,5 @@
 #include <common/async.hpp>
-#include <common/side_thread.hpp>
+#include <wire/side_thread.hpp>
 
 #include <gtest/gtest.h>
 #include <kj/async-io.h>
@@ -8,6 +8,8 @@
 
 namespace sublet::manager {
 namespace {
+
+using wire::SideThread;
 
 using namespace std::chrono_literals;
 

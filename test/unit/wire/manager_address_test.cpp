@@ -1,8 +1,12 @@
 #include "support/temp_directory.hpp"
+#include <base/fd.hpp>
 #include <wire/manager_address.hpp>
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <filesystem>
@@ -38,6 +42,28 @@ TEST_F(ManagerAddress, IsReadAsItWasWritten) {
   EXPECT_EQ(found->instance, "abcd");
   EXPECT_NE(found->to_string().find("c1, process 7, since now"), std::string::npos);
   EXPECT_NE(found->advice().find("stale"), std::string::npos);
+}
+
+TEST_F(ManagerAddress, IsTheOneThatLeadsThere) {
+  const base::Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in own{};
+  own.sin_family = AF_INET;
+  own.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&own), sizeof(own)), 0);
+  ASSERT_EQ(::listen(listener.get(), 8), 0);
+  socklen_t size = sizeof(own);
+  ::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&own), &size);
+  const std::string port = std::to_string(ntohs(own.sin_port));
+  // A name of nobody, an address of another host's, one that takes no connection.
+  write(ManagerAddressFile{"",
+                           "c1",
+                           "abcd",
+                           {"tcp:no-such-host.invalid:" + port, "tcp:192.0.2.1:" + port,
+                            "tcp:127.0.0.2:" + port, "tcp:127.0.0.1:" + port}}
+            .to_text());
+  const auto found = find_manager({}, directory_);
+  ASSERT_TRUE(found) << found.error().what();
+  EXPECT_EQ(found->address, "tcp:127.0.0.1:" + port);
 }
 
 TEST_F(ManagerAddress, ANamedOneWinsOverTheDirectory) {

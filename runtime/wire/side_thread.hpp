@@ -9,7 +9,7 @@
 #include <thread>
 #include <utility>
 
-namespace sublet::manager {
+namespace sublet::wire {
 
 /// Does what may hang, as everything may on a shared file system, on a thread that nobody waits
 /// for: not the loop, and not the end of the process. One job at a time.
@@ -44,4 +44,4 @@ class SideThread {
   std::shared_ptr<std::atomic<bool>> busy_ = std::make_shared<std::atomic<bool>>(false);
 };
 
-}  // namespace sublet::manager
+}  // namespace sublet::wire
