@@ -76,8 +76,8 @@ std::string search_path(const wire::ApplicationSurroundings& surroundings) {
   return path;
 }
 
-/// The run-time libraries of sanitizers that the program is built with, each with ':' behind it: they
-/// end a process where they are not the first of its libraries.
+/// The run-time libraries of sanitizers that the program is built with, each with ':' behind it:
+/// they end a process where they are not the first of its libraries.
 std::string sanitizers(const wire::ApplicationSurroundings& surroundings) {
   std::string names;
   for (const base::SharedObject& object : surroundings.objects) {
@@ -108,8 +108,8 @@ Error run_application(const wire::Become& become, int program, int surroundings,
   const auto around = wire::ApplicationSurroundings::from_text(*text);
   // Not the name that the loader has for a library in the descriptor of that number later: it would
   // take that for the same one.
-  prepend("LD_PRELOAD",
-          sanitizers(around) + "/proc/self//fd/" + std::to_string(preloaded->get()), order.preload);
+  prepend("LD_PRELOAD", sanitizers(around) + "/proc/self//fd/" + std::to_string(preloaded->get()),
+          order.preload);
   prepend("LD_LIBRARY_PATH", search_path(around), order.library_path);
   auto memory =
       base::SharedMemory::sealed_copy("sublet-order", std::as_bytes(std::span(&order, 1)));

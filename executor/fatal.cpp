@@ -82,8 +82,7 @@ void end_exit_of_child(int code) noexcept {
   ::_exit(code);
 }
 
-void report(Status status, std::string_view text,
-            ErrorKind kind = ErrorKind::kInternal) noexcept {
+void report(Status status, std::string_view text, ErrorKind kind = ErrorKind::kInternal) noexcept {
   wire::Dying dying;
   dying.status = static_cast<std::uint8_t>(status);
   dying.kind = static_cast<std::uint8_t>(kind);

@@ -1,6 +1,6 @@
-// sublet-mpi-path-KIND: says, without mpirun, how this node's MPI of that kind learns of the end of calls
-// that are MPI requests. `sublet doctor` runs it. Prints the MPI, the path, and what that means or why
-// there is none: a line each.
+// sublet-mpi-path-KIND: says, without mpirun, how this node's MPI of that kind learns of the end of
+// calls that are MPI requests. `sublet doctor` runs it. Prints the MPI, the path, and what that
+// means or why there is none: a line each.
 
 #include <mpi.h>
 #include <sublet_mpi.h>
@@ -13,9 +13,11 @@
 namespace {
 
 const char* meaning(const std::string& path) {
-  if (path == "progress") return "MPI's progress engine looks after open requests in each wait and test";
+  if (path == "progress")
+    return "MPI's progress engine looks after open requests in each wait and test";
   if (path == "poll") {
-    return "MPI's waits poll each request; MPI_Wait for one request drives no messages, so wait with "
+    return "MPI's waits poll each request; MPI_Wait for one request drives no messages, so wait "
+           "with "
            "sublet_waitall or MPI_Waitall where there are some";
   }
   if (path == "helper") {

@@ -21,7 +21,8 @@ CommandLine doctor_command_line() {
   line.about =
       "Says which transports this node can use, which one calls to an executor on this node and "
       "on\n"
-      "another one would take, and why; how calls that are MPI requests are completed, for each MPI\n"
+      "another one would take, and why; how calls that are MPI requests are completed, for each "
+      "MPI\n"
       "that Sublet is built for; and what of this node's set-up stands in the way of speed.";
   add_manager_options(line);
   return line;

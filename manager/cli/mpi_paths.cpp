@@ -1,9 +1,9 @@
 #include <base/fd.hpp>
 #include <base/printable_text.hpp>
 #include <base/system_text.hpp>
-#include <bench/companion.hpp>
 #include <cli/mpi_paths.hpp>
 
+#include <bench/companion.hpp>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -106,8 +106,9 @@ Result<MpiPath> ask(const std::string& kind, const std::string& program) {
                         std::getline(lines, found.path) && std::getline(lines, found.text);
   if (complete) return found;
   const std::string first = answer->substr(0, answer->find('\n'));
-  return fail(ErrorKind::kUnsupported,
-              "its MPI does not run here: " + (first.empty() ? "it says nothing" : base::printable(first)));
+  return fail(
+      ErrorKind::kUnsupported,
+      "its MPI does not run here: " + (first.empty() ? "it says nothing" : base::printable(first)));
 }
 
 }  // namespace

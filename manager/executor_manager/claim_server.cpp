@@ -214,8 +214,7 @@ class ClaimServer final : public wire::ExecutorManager::Server {
       wire::write(context.getResults().initFailure(), grant.error());
       return kj::READY_NOW;
     }
-    base::log().info("{} is claimed by {}", name_of((*grant)->terms().key),
-                     to_string(caller));
+    base::log().info("{} is claimed by {}", name_of((*grant)->terms().key), to_string(caller));
     // From here on the grant ends with this object, also when the client dies while we wait.
     auto lease = kj::heap<ClaimedLeaseServer>(node_, kj::addRef(**grant), peer_);
     return (*grant)

@@ -307,9 +307,8 @@ void Executor::end(std::string fate) {
   limit_.reset();
   ready_fulfiller_->fulfill();
   for (auto& pending : opens_) {
-    pending.fulfiller->fulfill(
-        fail(is_programs_fault ? dying_kind_ : ErrorKind::kInvalid,
-             "the executor ended while it loaded the library: " + fate));
+    pending.fulfiller->fulfill(fail(is_programs_fault ? dying_kind_ : ErrorKind::kInvalid,
+                                    "the executor ended while it loaded the library: " + fate));
   }
   opens_.clear();
   for (auto& pending : listens_) {

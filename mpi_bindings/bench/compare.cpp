@@ -334,7 +334,8 @@ void compare_spawn(char* program) {
 }
 
 int usage() {
-  std::fputs("usage: sublet-mpi-compare calls CPU_A CPU_B FUNCTIONS | wide FUNCTIONS | spawn\n", stderr);
+  std::fputs("usage: sublet-mpi-compare calls CPU_A CPU_B FUNCTIONS | wide FUNCTIONS | spawn\n",
+             stderr);
   return 2;
 }
 

@@ -26,7 +26,7 @@ struct Pricer {
 Pricer lease_pricer(const char* library, std::uint32_t cores) {
   AllocatorOptions options;
   options.session = SessionOptions::load().value_or_throw();
-  options.session.private_oversubscribe = 2;  // each core, for either worker
+  options.session.private_oversubscribe = 2;           // each core, for either worker
   options.hot_timeout = std::chrono::milliseconds(0);  // idle, it leaves its cores to the other
   options.cores_per_worker = cores;
   options.arena_bytes = std::uint64_t{16} << 20;

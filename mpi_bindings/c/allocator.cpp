@@ -226,9 +226,9 @@ int sublet_mpi_session(sublet_allocator* allocator, sublet_session** session) {
 }
 
 int sublet_mpi_usage(sublet_allocator* allocator, sublet_usage* usage) {
-  const int mine = usage == nullptr ? sublet_set_last_error(SUBLET_ERR_ARGUMENT,
-                                                            "the pointer 'usage' is null")
-                                    : SUBLET_SUCCESS;
+  const int mine = usage == nullptr
+                       ? sublet_set_last_error(SUBLET_ERR_ARGUMENT, "the pointer 'usage' is null")
+                       : SUBLET_SUCCESS;
   if (const int code = agree_to_begin(allocator, mine); code != SUBLET_SUCCESS) {
     return finish(comm_of(allocator), code);
   }

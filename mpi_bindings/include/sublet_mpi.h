@@ -149,8 +149,8 @@ SUBLET_C_API int sublet_mpi_call_free(sublet_mpi_persistent** call);
  * every rank. SUBLET_ERR_INVALID: a rank has released its workers. SUBLET_ERR_OTHER_RANK: another
  * rank's handle or pointer is null; a null handle says nothing of its communicator, and is told to
  * the others only where that rank has leased for one communicator and no other is open.
- * SUBLET_ERR_COMM_FREED, SUBLET_ERR_FINALIZED. Calls MPI, as sublet_mpi_open does, on a communicator
- * of its own. */
+ * SUBLET_ERR_COMM_FREED, SUBLET_ERR_FINALIZED. Calls MPI, as sublet_mpi_open does, on a
+ * communicator of its own. */
 SUBLET_C_API int sublet_mpi_usage(sublet_allocator* allocator, sublet_usage* usage);
 
 /* One timeline of all ranks (hint sublet_trace), written by rank 0 to its `path`. Collective,

@@ -1,10 +1,10 @@
 // Grants and lists, in <sublet/grants.h>.
 
+#include <sublet/grants.h>
+
 #include <c/error.hpp>
 #include <c/handles.hpp>
 #include <c/text_fields.hpp>
-
-#include <sublet/grants.h>
 
 #include <algorithm>
 #include <cstring>
@@ -24,7 +24,7 @@ using sublet::Result;
 
 // A part's grants as bytes: this number, then for each grant its size and its own bytes.
 constexpr std::uint64_t kMagic = 0x7375626c65746731;
-constexpr std::size_t kMostGrants = 4096;             // of one part: one for each node
+constexpr std::size_t kMostGrants = 4096;  // of one part: one for each node
 
 std::span<const Grant> part_of(const sublet_grants& all, std::size_t part) {
   const auto is_of = [part](const Grant& grant) { return grant.part == part; };
@@ -78,8 +78,8 @@ Result<std::vector<Grant>> from_bytes(std::span<const std::byte> rest) {
     if (grants.size() == kMostGrants) return bad("there are too many");
     auto grant = Grant::from_bytes(rest.first(static_cast<std::size_t>(number)));
     if (!grant) return tl::unexpected<sublet::Error>(std::move(grant.error()));
-    if (!grants.empty() && (grant->part != grants.front().part ||
-                            grant->lease_id != grants.front().lease_id)) {
+    if (!grants.empty() &&
+        (grant->part != grants.front().part || grant->lease_id != grants.front().lease_id)) {
       return bad("they are of more than one part");
     }
     grants.push_back(std::move(*grant));

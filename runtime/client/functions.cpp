@@ -31,8 +31,8 @@ Result<std::vector<std::byte>> read_library(const std::string& path) {
   }
   if (static_cast<std::size_t>(info.st_size) > wire::kMaxLibraryBytes) {
     return fail(ErrorKind::kTooLarge, "function library '" + path + "' has " +
-                                         std::to_string(info.st_size) + " bytes; at most " +
-                                         std::to_string(wire::kMaxLibraryBytes) + " are allowed");
+                                          std::to_string(info.st_size) + " bytes; at most " +
+                                          std::to_string(wire::kMaxLibraryBytes) + " are allowed");
   }
   std::vector<std::byte> content(static_cast<std::size_t>(info.st_size));
   std::size_t done = 0;

@@ -60,9 +60,9 @@ Error not_connected(const NodeShare& share, std::uint32_t worker_on_node, const 
   if (fate.empty() && share.state->lost()) fate = share.state->reason();
   if (!fate.empty()) why += " (" + fate + ")";
   const bool is_programs_fault = ended.kind > ErrorKind::kInternal;
-  return Error(is_programs_fault ? ended.kind : error.kind(), "connecting to worker " + std::to_string(worker_on_node) +
-                                 " on node " + share.grant.node_name + " by " +
-                                 to_string(route.target.kind) + ": " + why);
+  return Error(is_programs_fault ? ended.kind : error.kind(),
+               "connecting to worker " + std::to_string(worker_on_node) + " on node " +
+                   share.grant.node_name + " by " + to_string(route.target.kind) + ": " + why);
 }
 
 WorkerLink::WorkerLink(std::shared_ptr<const NodeShare> share, std::uint32_t index,

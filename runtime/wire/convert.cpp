@@ -78,7 +78,8 @@ void write(Failure::Builder to, const Error& error) {
 }
 
 Error read(Failure::Reader from) {
-  return Error(error_kind_from(from.getKind()), cut_text(to_string(from.getText()), kMaxFailureText));
+  return Error(error_kind_from(from.getKind()),
+               cut_text(to_string(from.getText()), kMaxFailureText));
 }
 
 void write(Grant::Builder to, const sublet::Grant& grant) {

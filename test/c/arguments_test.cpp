@@ -35,12 +35,11 @@ constexpr Status kStatuses[] = {Status::kOk,
                                 Status::kClosed,
                                 Status::kDeadline,
                                 Status::kDenied};
-constexpr ErrorKind kKinds[] = {ErrorKind::kInvalid,      ErrorKind::kOverloaded,
-                                ErrorKind::kDisconnected, ErrorKind::kDenied,
-                                ErrorKind::kUnsupported,  ErrorKind::kInternal,
-                                ErrorKind::kNoInit,       ErrorKind::kNoApplication,
-                                ErrorKind::kTooLarge,     ErrorKind::kOtherBuild,
-                                ErrorKind::kAmbiguous,    ErrorKind::kStaticProgram};
+constexpr ErrorKind kKinds[] = {
+    ErrorKind::kInvalid,    ErrorKind::kOverloaded,    ErrorKind::kDisconnected,
+    ErrorKind::kDenied,     ErrorKind::kUnsupported,   ErrorKind::kInternal,
+    ErrorKind::kNoInit,     ErrorKind::kNoApplication, ErrorKind::kTooLarge,
+    ErrorKind::kOtherBuild, ErrorKind::kAmbiguous,     ErrorKind::kStaticProgram};
 
 TEST(CCodes, AreThoseOfCppOneForOne) {
   std::set<int> codes;

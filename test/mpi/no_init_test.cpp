@@ -1,4 +1,5 @@
-// A program with functions of its own that has forgotten sublet::init: what C's interface and MPI say.
+// A program with functions of its own that has forgotten sublet::init: what C's interface and MPI
+// say.
 
 #include "world.hpp"
 #include <sublet/sublet.hpp>

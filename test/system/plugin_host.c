@@ -1,4 +1,5 @@
-/* plugin_host local|global PLUGIN: a program that knows nothing of Sublet, and runs a plug-in that does. */
+/* plugin_host local|global PLUGIN: a program that knows nothing of Sublet, and runs a plug-in that
+ * does. */
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -9,7 +10,8 @@ int main(int argc, char** argv) {
   puts("main runs");
   fflush(stdout);
   if (argc != 3) return 2;
-  void* plugin = dlopen(argv[2], RTLD_NOW | (strcmp(argv[1], "global") == 0 ? RTLD_GLOBAL : RTLD_LOCAL));
+  void* plugin =
+      dlopen(argv[2], RTLD_NOW | (strcmp(argv[1], "global") == 0 ? RTLD_GLOBAL : RTLD_LOCAL));
   if (plugin == NULL) {
     puts(dlerror());
     return 2;

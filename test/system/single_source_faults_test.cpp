@@ -5,9 +5,9 @@
 #include "support/managers.hpp"
 #include "support/temp_directory.hpp"
 #include <sublet/session.hpp>
-#include <sublet.h>
 
 #include <gtest/gtest.h>
+#include <sublet.h>
 
 #include <filesystem>
 #include <fstream>
@@ -30,8 +30,7 @@ std::string run(const TestManagers& managers, const std::string& program, const 
   const auto file = std::filesystem::path(directory.path()) / "output";
   std::vector<std::string> arguments{program, wrong};
   arguments.insert(arguments.end(), more.begin(), more.end());
-  ChildProcess child(arguments,
-                     {.environment = environment, .output = file.string(), .fds = {}});
+  ChildProcess child(arguments, {.environment = environment, .output = file.string(), .fds = {}});
   EXPECT_TRUE(child.wait(std::chrono::seconds(30))) << "it does not end";
   std::ifstream text(file);
   return {std::istreambuf_iterator<char>(text), {}};
@@ -67,7 +66,8 @@ TEST(SingleSourceParts, OfSharedObjectsAreCalledAsWhatTheyAre) {
   for (const std::string transport : {"shm", "tcp", "fabric"}) {
     const std::string output =
         run(managers, PROGRAM_PARTS, "nothing", {"SUBLET_TRANSPORT=" + transport});
-    if (transport == "fabric" && output.find("fabric cannot be used") != std::string::npos) continue;
+    if (transport == "fabric" && output.find("fabric cannot be used") != std::string::npos)
+      continue;
     EXPECT_EQ(output, "main runs\npart 43 of " + transport + ", program 4\nresult 42\n");
   }
 }

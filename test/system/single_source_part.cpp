@@ -1,5 +1,5 @@
-// A shared object of an application, with functions of its own on workers. Its lambda has the name of one
-// in the program: each is called as what it is.
+// A shared object of an application, with functions of its own on workers. Its lambda has the name
+// of one in the program: each is called as what it is.
 
 #include <sublet/sublet.hpp>
 

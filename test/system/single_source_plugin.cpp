@@ -1,5 +1,5 @@
-// A part of a program that is not linked to libsublet: the program loads this one, and it libsublet.
-// Prints what became of a call, as single_source_program does.
+// A part of a program that is not linked to libsublet: the program loads this one, and it
+// libsublet. Prints what became of a call, as single_source_program does.
 
 #include <sublet/c.hpp>
 #include <sublet/sublet.hpp>

@@ -1,8 +1,8 @@
 #ifndef SUBLET_GRANTS_H
 #define SUBLET_GRANTS_H
 
-/* The part of <sublet.h>, which includes it, for programs that share a lease among processes by their
- * own means, and for those that look at a cluster:
+/* The part of <sublet.h>, which includes it, for programs that share a lease among processes by
+ * their own means, and for those that look at a cluster:
  *
  *   sublet_grants* all = NULL;                            one process asks for all
  *   int code = sublet_session_request(session, 2, processes, NULL, &all);
@@ -31,8 +31,8 @@ typedef struct sublet_grants sublet_grants;
 SUBLET_C_API int sublet_session_open_detached(const sublet_options* options,
                                               sublet_session** session);
 
-/* Asks for a lease with `cores` workers for each of `parts` clients, and claims nothing: what nobody
- * claims in time (5 s by default) ends. Blocks. SUBLET_ERR_COUNT: a number is not positive.
+/* Asks for a lease with `cores` workers for each of `parts` clients, and claims nothing: what
+ * nobody claims in time (5 s by default) ends. Blocks. SUBLET_ERR_COUNT: a number is not positive.
  * SUBLET_ERR_OVERLOADED: so many cores are not free. */
 SUBLET_C_API int sublet_session_request(sublet_session* session, int cores, int parts,
                                         const sublet_options* options, sublet_grants** grants);

@@ -21,12 +21,12 @@ enum class ErrorKind : unsigned char {
   kUnsupported,   ///< Use another way: this build or this machine cannot do it.
   kInternal,      ///< Report it: Sublet broke a promise of its own.
   // What is wrong with a program, or a function library, that is to run on workers.
-  kNoInit,          ///< Call sublet::init first of all in main().
-  kNoApplication,   ///< Link the program to libsublet: executors cannot run it as it is.
-  kTooLarge,        ///< Strip it: it has more bytes than executors take.
-  kOtherBuild,      ///< Install the same build of a shared object on all nodes.
-  kAmbiguous,       ///< Rename one of two different functions that have one name.
-  kStaticProgram,   ///< Link it dynamically: executors cannot take the place of its main().
+  kNoInit,         ///< Call sublet::init first of all in main().
+  kNoApplication,  ///< Link the program to libsublet: executors cannot run it as it is.
+  kTooLarge,       ///< Strip it: it has more bytes than executors take.
+  kOtherBuild,     ///< Install the same build of a shared object on all nodes.
+  kAmbiguous,      ///< Rename one of two different functions that have one name.
+  kStaticProgram,  ///< Link it dynamically: executors cannot take the place of its main().
 };
 inline constexpr ErrorKind kLastErrorKind = ErrorKind::kStaticProgram;
 

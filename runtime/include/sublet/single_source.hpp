@@ -172,8 +172,7 @@ auto Lease::call(const F& f, const Args&... args) {
 template <class F, class... Args>
 auto Lease::async(const F& f, const Args&... args) {
   using T = detail::TargetOf<F, Args...>;
-  return detail::start<T>(*this, detail::as_bare(f),
-                          typename T::Values(detail::as_value(args)...));
+  return detail::start<T>(*this, detail::as_bare(f), typename T::Values(detail::as_value(args)...));
 }
 
 template <auto F>

@@ -1,5 +1,5 @@
-// A program of somebody else's whose own functions run on workers, with what is installed: the command,
-// its executor, and libsublet_application.so.
+// A program of somebody else's whose own functions run on workers, with what is installed: the
+// command, its executor, and libsublet_application.so.
 
 #include <sublet/sublet.hpp>
 
