@@ -122,6 +122,7 @@ int run_executor(int, char**, char**) {
   forget_variables(*order);
   const wire::Spawn& spawn = order->spawn;
   const std::string name(wire::text_of(order->become.name));
+  hide_from_others(spawn.hidden != 0);
   base::TickRate::set(order->ticks_per_ns);
   install_fatal_handlers();
   note_loaded_libraries(name);

@@ -24,9 +24,10 @@ constexpr int kUsageError = 2;
 
 int usage() {
   std::fputs(
-      "usage: sublet-executor --zygote FD | --version | --help\n"
+      "usage: sublet-executor --zygote FD [--shared] | --version | --help\n"
       "Starts and runs the executors of a node. FD is a socket to the executor manager that has\n"
-      "started it; start `sublet executor-manager` instead.\n",
+      "started it; start `sublet executor-manager` instead. --shared: for the users of a "
+      "cluster.\n",
       stderr);
   return kUsageError;
 }
@@ -59,7 +60,7 @@ void forget_environment() {
   for (const auto& [name, value] : kEnvironment) ::unsetenv(name);
 }
 
-int run_zygote(const char* fd_text, char** argv) {
+int run_zygote(const char* fd_text, bool shared, char** argv) {
   int fd = -1;
   const char* end = fd_text + std::strlen(fd_text);
   const auto [rest, error] = std::from_chars(fd_text, end, fd);
@@ -75,6 +76,7 @@ int run_zygote(const char* fd_text, char** argv) {
   ::fcntl(fd, F_SETFD, FD_CLOEXEC);
   auto zygote = sublet::executor::Zygote::start(sublet::base::Fd(fd));
   forget_environment();
+  if (shared) sublet::executor::leave_manager();
   const auto ran = zygote ? (*zygote)->run() : tl::unexpected<sublet::Error>(zygote.error());
   if (!ran) {
     std::fprintf(stderr, "sublet-executor: %s\n", ran.error().what());
@@ -91,8 +93,9 @@ int main(int argc, char** argv) {
     std::puts("sublet-executor " SUBLET_VERSION);
     return 0;
   }
-  if (argc == 3 && std::string_view(argv[1]) == "--zygote") {
-    return run_zygote(argv[2], argv);
+  const bool shared = argc == 4 && std::string_view(argv[3]) == "--shared";
+  if ((argc == 3 || shared) && std::string_view(argv[1]) == "--zygote") {
+    return run_zygote(argv[2], shared, argv);
   }
   if (argc == 2 && std::string_view(argv[1]) == "--help") {
     usage();

@@ -91,10 +91,11 @@ Result<void> change_identity(std::uint32_t uid, std::uint32_t gid) {
                           "becoming user " + std::to_string(uid) + " (setresuid)", kWithoutRights);
     }
   }
-  // A process that has changed its identity may not look into its own /proc/self/fd, where its
-  // libraries are loaded from.
-  if (uid != kKeepId || gid != kKeepId) ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
   return {};
+}
+
+void hide_from_others(bool hidden) noexcept {
+  ::prctl(PR_SET_DUMPABLE, hidden ? 0 : 1, 0, 0, 0);
 }
 
 Result<MemoryLimit> MemoryLimit::above_now(std::uint64_t bytes) {
@@ -121,11 +122,13 @@ Result<void> MemoryLimit::enforce() {
   return {};
 }
 
-void prefer_for_out_of_memory_kill() noexcept {
-  const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-  if (fd < 0) return;
-  (void)!::write(fd, kOutOfMemoryScore.data(), kOutOfMemoryScore.size());
-  ::close(fd);
+OutOfMemoryChoice::OutOfMemoryChoice() noexcept
+    : file_(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC)) {}
+
+void OutOfMemoryChoice::prefer() noexcept {
+  if (!file_.valid()) return;
+  (void)!::write(file_.get(), kOutOfMemoryScore.data(), kOutOfMemoryScore.size());
+  file_.reset();
 }
 
 }  // namespace sublet::executor

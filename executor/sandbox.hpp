@@ -2,6 +2,7 @@
 
 // What an executor may do, and what is done so that it dies with its zygote.
 
+#include <base/fd.hpp>
 #include <sublet/result.hpp>
 
 #include <sys/types.h>
@@ -28,6 +29,10 @@ void allow_locked_memory(std::uint64_t bytes) noexcept;
 /// Becomes this user and group, for good. kKeepId leaves an id as it is.
 Result<void> change_identity(std::uint32_t uid, std::uint32_t gid);
 
+/// Whether other processes of this user may look into this one and trace it, and it may leave a
+/// core file. Forgotten by exec and by a change of identity.
+void hide_from_others(bool hidden) noexcept;
+
 /// How far the private writable memory of this process may grow from what it was when this was
 /// made. In force from enforce() on: what takes this process's place meanwhile has its own.
 class MemoryLimit {
@@ -43,7 +48,15 @@ class MemoryLimit {
   std::uint64_t most_bytes_ = 0;  ///< 0: none, or in force already.
 };
 
-/// Asks the kernel to take an executor before the job it shares the node with. Best effort.
-void prefer_for_out_of_memory_kill() noexcept;
+/// Asks the kernel to take an executor before the job it shares the node with. Best effort. Made
+/// while this process may still open its own file for that: one that is hidden may not.
+class OutOfMemoryChoice {
+ public:
+  OutOfMemoryChoice() noexcept;
+  void prefer() noexcept;
+
+ private:
+  base::Fd file_;
+};
 
 }  // namespace sublet::executor

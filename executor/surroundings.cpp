@@ -2,6 +2,7 @@
 #include <executor/surroundings.hpp>
 
 #include <pwd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -78,6 +79,11 @@ void prepare_surroundings() {
   forget_variables();
   // Executors end without the runtime's end: what Fortran prints must not wait for that.
   ::setenv("GFORTRAN_UNBUFFERED_PRECONNECTED", "y", 1);
+}
+
+void leave_manager() {
+  ::umask(022);
+  if (::chdir("/") != 0) std::perror("sublet-executor: entering /");
 }
 
 void adapt_to_cores(std::uint32_t cores) {

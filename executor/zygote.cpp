@@ -239,9 +239,11 @@ void Zygote::become_executor(const wire::Spawn& order, const std::vector<topolog
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
 
   allow_locked_memory(locked_bytes(order));
+  OutOfMemoryChoice choice;
   if (auto changed = change_identity(order.uid, order.gid); !changed) {
     die_before_start(changed.error().what());
   }
+  hide_from_others(order.hidden != 0);
   if (!die_with_parent(zygote)) ::_exit(0);
   choose_core_directory(wire::text_of(order.core_directory));
   settle(order, cores);
@@ -258,7 +260,7 @@ void Zygote::become_executor(const wire::Spawn& order, const std::vector<topolog
   // While the news travels. What the executor itself has by now is not the lease's.
   const auto limit = MemoryLimit::above_now(order.memory_bytes);
   if (!limit) die_before_start(limit.error().what());
-  prefer_for_out_of_memory_kill();
+  choice.prefer();
   const std::string name = "sublet-" + std::to_string(order.lease_id);
   ::prctl(PR_SET_NAME, name.c_str(), 0, 0, 0);
   (*process)->run(*limit);

@@ -78,7 +78,7 @@ Result<void> serve_executor_manager(const Values& values) {
   const auto drain_time = parse_duration(values["drain-time"].as<std::string>());
   if (!drain_time) return tl::unexpected<Error>(drain_time.error());
   // Before any thread or event loop: what it forks inherits the process as it is now.
-  auto zygote = manager::start_zygote();
+  auto zygote = manager::start_zygote(manager::ZygoteFor::kCluster);
   if (!zygote) return tl::unexpected<Error>(zygote.error());
   Daemon daemon;
   auto started = manager::ExecutorManager::start(daemon.io(), std::move(*zygote), *options);

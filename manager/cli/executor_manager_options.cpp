@@ -40,6 +40,10 @@ void add_node_options(CommandLine& line) {
       "can write to (default: none)")(
       "executor-user", po::value<std::string>()->default_value(""),
       "run executors as this user (default: nobody when this is root, else unchanged)")(
+      "executor-users", po::value<std::string>()->default_value(""),
+      "run the executors of each lease as a user of their own, of these numbers, which nobody else "
+      "has: "
+      "for instance 60000-60999; root's managers only")(
       "cgroup", po::value<std::string>()->default_value("auto"),
       "auto: one memory cgroup for each executor where this process may make them; off: none");
   line.aliases.emplace_back("SUBLET_NODE_NAME", "node-name");
@@ -148,6 +152,13 @@ Result<manager::ExecutorManagerOptions> node_options(const po::variables_map& va
   options.rdma_host = std::move(*rdma);
   options.node_name = values["node-name"].as<std::string>();
   options.executor_user = values["executor-user"].as<std::string>();
+  auto users = manager::ExecutorUsers::parse(values["executor-users"].as<std::string>());
+  if (!users) return tl::unexpected<Error>(std::move(users.error()));
+  if (users->any() && !options.executor_user.empty()) {
+    return fail(ErrorKind::kInvalid,
+                "--executor-user and --executor-users are both given; name one of them");
+  }
+  options.executor_users = std::move(*users);
   const auto& cgroup = values["cgroup"].as<std::string>();
   if (cgroup != "auto" && cgroup != "off") {
     return fail(ErrorKind::kInvalid, "--cgroup is '" + cgroup + "'; it must be auto or off");

@@ -17,9 +17,12 @@ CommandLine key_command_line() {
   line.name = "key";
   line.arguments = "new [FILE]";
   line.about =
-      "Makes a key that clients and managers share, where no munged runs: copy the file to the same\n"
-      "place on every node of the cluster. Whoever can read it may lease cores, and run functions on\n"
-      "them, as its owner. It is found by itself in sublet/key in the configuration directory and in\n"
+      "Makes a key that clients and managers share, where no munged runs: copy the file to the "
+      "same\n"
+      "place on every node of the cluster. Whoever can read it may lease cores, and run functions "
+      "on\n"
+      "them, as its owner. It is found by itself in sublet/key in the configuration directory and "
+      "in\n"
       "/etc/sublet/key; other places are named by --key-file and SUBLET_KEY_FILE.\n"
       "  sublet key new          makes one, and never writes over another\n"
       "  sublet key show [FILE]  prints its number, which logs and errors name it by";
@@ -44,8 +47,9 @@ int key_command(const std::vector<std::string>& words) {
     if (values.count("words") != 0) given = values["words"].as<std::vector<std::string>>();
     const bool make = !given.empty() && given.front() == "new";
     if (given.empty() || given.size() > 2 || (!make && given.front() != "show")) {
-      return fail(ErrorKind::kInvalid, "what is wanted? `sublet key new [FILE]` makes a key, `sublet "
-                                       "key show [FILE]` says which one it is");
+      return fail(ErrorKind::kInvalid,
+                  "what is wanted? `sublet key new [FILE]` makes a key, `sublet "
+                  "key show [FILE]` says which one it is");
     }
     if (::sodium_init() < 0) return fail(ErrorKind::kInternal, "libsodium does not start");
     const std::string path = given.size() == 2 ? given[1] : wire::default_key_files().front();

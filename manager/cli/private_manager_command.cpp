@@ -212,6 +212,7 @@ Result<void> run_managers(const Values& values, const base::Fd& lifeline,
   if (!options) return tl::unexpected<Error>(options.error());
   options->shares_cores = true;
   options->takes_orders_to_leave = false;
+  options->hide_executors = false;
   const mode_t applications = ::umask(077);
   auto place = take_place(values["job"].as<std::string>());
   ::umask(applications);
@@ -219,7 +220,7 @@ Result<void> run_managers(const Values& values, const base::Fd& lifeline,
   if (!place->taken_by.empty()) return tell(address_fd, place->taken_by);
   PrivateDirectory& directory = place->directory;
   // Before any thread or event loop: what it forks inherits the process as it is now.
-  auto zygote = manager::start_zygote();
+  auto zygote = manager::start_zygote(manager::ZygoteFor::kApplication);
   if (!zygote) return tl::unexpected<Error>(zygote.error());
   Daemon daemon;
   ::umask(077);

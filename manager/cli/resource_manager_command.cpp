@@ -5,8 +5,8 @@
 #include <cli/manager_address_keeper.hpp>
 #include <common/host_addresses.hpp>
 #include <common/rpc_listener.hpp>
-#include <wire/side_thread.hpp>
 #include <resource_manager/resource_manager_server.hpp>
+#include <wire/side_thread.hpp>
 
 #include <boost/program_options.hpp>
 
@@ -97,8 +97,8 @@ Result<void> serve_resource_manager(const po::variables_map& values) {
   if (!hosts) return tl::unexpected<Error>(hosts.error());
   const auto trust = daemon_trust(values, *addresses);
   if (!trust) return tl::unexpected<Error>(trust.error());
-  const auto operators = manager::Operators::of_this_process(
-      values["operators"].as<std::string>(), (*trust)->insecure());
+  const auto operators = manager::Operators::of_this_process(values["operators"].as<std::string>(),
+                                                             (*trust)->insecure());
   if (!operators) return tl::unexpected<Error>(operators.error());
   Daemon daemon;
   auto sockets = open_sockets(*addresses);

@@ -1,10 +1,10 @@
 #include <base/log.hpp>
 #include <base/node_identity.hpp>
 #include <common/async.hpp>
-#include <wire/side_thread.hpp>
 #include <executor_manager/claim_server.hpp>
 #include <executor_manager/executor_manager.hpp>
 #include <executor_manager/node_setup.hpp>
+#include <wire/side_thread.hpp>
 
 #include <sodium.h>
 
@@ -98,6 +98,8 @@ ExecutorManager::ExecutorManager(kj::AsyncIoContext& io, ZygoteProcess zygote,
       services_{{io.unixEventPort, io.provider->getTimer(), zygote_}, libraries_, clock_},
       takes_orders_to_leave_(options.takes_orders_to_leave),
       tasks_(*this) {
+  services_.users = options.executor_users;
+  services_.hidden = options.hide_executors && options.core_directory.empty();
   if (!options.cgroup) return;
   std::string why;
   auto parent = MemoryCgroupParent::find(why);

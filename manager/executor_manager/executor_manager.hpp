@@ -40,6 +40,9 @@ struct ExecutorManagerOptions {
   std::string core_directory;  ///< Where executors that crash leave core files. Empty: none.
   /// Whom executors run as. Empty: nobody when this process is root, else whom it runs as.
   std::string executor_user;
+  ExecutorUsers executor_users;  ///< In place of that, one for each lease.
+  bool hide_executors =
+      true;  ///< From other processes of their user, unless they leave core files.
   /// Others like this one offer the same cores (private managers of several jobs): theirs come
   /// last.
   bool shares_cores = false;

@@ -52,6 +52,11 @@ ExecutorSupervisor::ExecutorSupervisor(NodeServices& services, const GrantTerms&
 // ---- one executor after the other ----
 
 Result<void> ExecutorSupervisor::start() {
+  if (services_.users.any()) {
+    auto user = services_.users.lend();
+    if (!user) return tl::unexpected<Error>(std::move(user.error()));
+    user_ = std::move(*user);
+  }
   return start_executor();
 }
 
@@ -73,8 +78,9 @@ Result<ExecutorOrder> ExecutorSupervisor::make_order() const {
   spawn.hot_timeout_ms = terms_.hot_timeout_ms;
   spawn.stack_bytes = services_.stack_bytes;
   wire::set_text(spawn.core_directory, services_.core_directory);
-  spawn.uid = services_.uid;
-  spawn.gid = services_.gid;
+  spawn.uid = user_ == nullptr ? services_.uid : *user_;
+  spawn.gid = user_ == nullptr ? services_.gid : *user_;
+  spawn.hidden = services_.hidden ? 1 : 0;
   spawn.token = terms_.token;
   std::string cpusets;
   for (const std::string& cpuset : cpusets_) cpusets += (cpusets.empty() ? "" : ";") + cpuset;
@@ -157,6 +163,7 @@ void ExecutorSupervisor::give_up(const std::string& why) {
 void ExecutorSupervisor::become_gone() {
   if (state_ == State::kGone) return;
   state_ = State::kGone;
+  user_.reset();
   wake_waiters();
   callbacks_.gone();
 }

@@ -128,6 +128,7 @@ class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
   std::uint32_t generation_ = 0;  ///< Of the newest executor ordered.
   std::uint32_t up_ = 0;          ///< Of the newest executor that has been up.
   unsigned early_deaths_ = 0;     ///< Executors in a row that ended before they were up.
+  std::shared_ptr<const std::uint32_t> user_;  ///< Lent for all its executors; null: none.
   kj::Maybe<kj::Own<Executor>> executor_;
   std::string data_socket_;
   std::vector<std::string> transports_;  ///< Beside shm, as the client asked for them.

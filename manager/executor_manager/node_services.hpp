@@ -2,6 +2,7 @@
 
 #include <common/manager_clock.hpp>
 #include <executor_manager/executor.hpp>
+#include <executor_manager/executor_users.hpp>
 #include <executor_manager/library_cache.hpp>
 
 #include <cstdint>
@@ -16,6 +17,8 @@ struct NodeServices {
   const ManagerClock& clock;
   std::uint32_t uid = ~std::uint32_t{0};  ///< For executors; ~0: as this process.
   std::uint32_t gid = ~std::uint32_t{0};
+  ExecutorUsers users{};          ///< In place of that one, where there are any.
+  bool hidden = false;            ///< Executors, from other processes of their user.
   std::uint64_t stack_bytes = 0;  ///< Of each worker; 0: the executor decides.
   std::string core_directory{};   ///< For core files of executors; empty: none.
   std::string rdma_host{};  ///< Device or address for RDMA connections; empty: all active ports.

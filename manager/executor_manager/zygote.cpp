@@ -45,6 +45,9 @@ Zygote::~Zygote() {
 }
 
 void Zygote::serve() {
+  if (process_.output.valid()) {
+    output_ = std::make_unique<ExecutorOutput>(port_, std::move(process_.output));
+  }
   socket_ = std::make_unique<MessageSocket>(port_, std::move(process_.socket));
   tasks_.add(socket_->serve([this](wire::ReceivedMessage message) { receive(std::move(message)); })
                  .then([this] { restart(); }));
@@ -55,7 +58,7 @@ void Zygote::restart() {
   ::waitpid(process_.pid, nullptr, 0);
   base::log().error("the zygote (pid {}) died; starting another", process_.pid);
   end_orphans();
-  auto process = start_zygote(process_.descriptors);
+  auto process = start_zygote(process_.whom, process_.descriptors);
   if (!process) {
     fail_all(process.error().what());
     base::log().critical("no executor can be started any more: {}", process.error().what());

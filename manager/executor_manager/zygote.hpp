@@ -1,5 +1,6 @@
 #pragma once
 
+#include <executor_manager/executor_output.hpp>
 #include <executor_manager/message_socket.hpp>
 #include <executor_manager/zygote_process.hpp>
 
@@ -49,6 +50,7 @@ class Zygote : private kj::TaskSet::ErrorHandler {
   ZygoteProcess process_;
   std::vector<pid_t> others_;  ///< Children of this process that are none of the zygote's.
   std::unique_ptr<MessageSocket> socket_;
+  std::unique_ptr<ExecutorOutput> output_;  ///< Null where executors print as this process does.
   std::uint64_t next_request_ = 1;
   std::map<std::uint64_t, kj::Own<kj::PromiseFulfiller<Result<Child>>>> spawning_;
   std::map<pid_t, kj::Own<kj::PromiseFulfiller<std::string>>> waiting_;

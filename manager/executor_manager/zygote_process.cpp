@@ -3,30 +3,67 @@
 #include <executor_manager/zygote_process.hpp>
 #include <wire/executor_packets.hpp>
 
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <string_view>
+#include <vector>
 
 extern char** environ;
 
 namespace sublet::manager {
 namespace {
 
+using namespace std::string_view_literals;
+
 constexpr int kZygoteFd = 3;  ///< Where the zygote finds its end of the socket.
 
-Result<pid_t> spawn(const std::string& program, int socket) {
+/// What a zygote of a cluster's users has of this environment: where programs and libraries are,
+/// how text and time are written, and what configures networks and topology. Of the whole of it
+/// functions could read the rest, whatever was unset.
+bool is_for_functions(std::string_view variable) {
+  constexpr std::array kNames{"LANG="sv, "LANGUAGE="sv, "LD_LIBRARY_PATH="sv, "PATH="sv, "TZ="sv};
+  constexpr std::array kPrefixes{"FI_"sv,   "HWLOC_"sv, "IBV_"sv,   "LC_"sv,
+                                 "MLX4_"sv, "MLX5_"sv,  "RDMAV_"sv, "SUBLET_FABRIC_"sv};
+  const auto begins = [variable](std::string_view with) { return variable.starts_with(with); };
+  const std::string_view name = variable.substr(0, variable.find('='));
+  return std::any_of(kNames.begin(), kNames.end(), begins) ||
+         std::any_of(kPrefixes.begin(), kPrefixes.end(), begins) || name.ends_with("SAN_OPTIONS");
+}
+
+std::vector<char*> environment_for_functions() {
+  std::vector<char*> variables;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    if (is_for_functions(*variable)) variables.push_back(*variable);
+  }
+  variables.push_back(nullptr);
+  return variables;
+}
+
+/// `output`: for standard output and error; -1: this process's.
+Result<pid_t> spawn(const std::string& program, int socket, int output) {
   std::string path = program;
   std::string flag = "--zygote";
   std::string fd = std::to_string(kZygoteFd);
-  char* argv[] = {path.data(), flag.data(), fd.data(), nullptr};
+  std::string shared = "--shared";
+  char* argv[] = {path.data(), flag.data(), fd.data(), output < 0 ? nullptr : shared.data(),
+                  nullptr};
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_adddup2(&actions, socket, kZygoteFd);
+  if (output >= 0) {
+    ::posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+    ::posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO);
+  }
   posix_spawnattr_t attributes;
   ::posix_spawnattr_init(&attributes);
   // A terminal's Ctrl-C ends the manager, which then ends its executors in order. Signals that the
@@ -35,8 +72,10 @@ Result<pid_t> spawn(const std::string& program, int socket) {
   sigset_t none;
   sigemptyset(&none);
   ::posix_spawnattr_setsigmask(&attributes, &none);
+  auto variables = environment_for_functions();
   pid_t pid = -1;
-  const int error = ::posix_spawn(&pid, path.c_str(), &actions, &attributes, argv, environ);
+  const int error = ::posix_spawn(&pid, path.c_str(), &actions, &attributes, argv,
+                                  output < 0 ? environ : variables.data());
   ::posix_spawn_file_actions_destroy(&actions);
   ::posix_spawnattr_destroy(&attributes);
   if (error != 0) {
@@ -66,16 +105,27 @@ Result<std::string> find_executor() {
               "the program sublet-executor is not at " + tried + "; set SUBLET_EXECUTOR");
 }
 
-Result<ZygoteProcess> start_zygote(std::optional<rlimit> descriptors) {
+Result<ZygoteProcess> start_zygote(ZygoteFor whom, std::optional<rlimit> descriptors) {
   auto program = find_executor();
   if (!program) return tl::unexpected<Error>(program.error());
   auto sockets = base::make_socketpair();
   if (!sockets) return tl::unexpected<Error>(sockets.error());
-  auto pid = spawn(*program, sockets->second.get());
+  std::array<int, 2> ends{-1, -1};
+  if (whom == ZygoteFor::kCluster && ::pipe2(ends.data(), O_CLOEXEC) != 0) {
+    const int error = errno;
+    return fail(ErrorKind::kInternal, "making a pipe for executors: " + base::system_text(error),
+                error);
+  }
+  base::Fd output(ends[0]);
+  base::Fd into(ends[1]);
+  auto pid = spawn(*program, sockets->second.get(), into.get());
   if (!pid) return tl::unexpected<Error>(pid.error());
   sockets->second.reset();
+  into.reset();
 
   ZygoteProcess zygote;
+  zygote.whom = whom;
+  zygote.output = std::move(output);
   zygote.pid = *pid;
   if (descriptors) {
     zygote.descriptors = *descriptors;

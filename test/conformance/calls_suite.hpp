@@ -4,6 +4,8 @@
 
 #include "fixture.hpp"
 
+#include <algorithm>
+#include <array>
 #include <deque>
 #include <random>
 #include <vector>
@@ -27,7 +29,7 @@ class Calls : public Fixture<T> {
     std::vector<std::uint64_t> out(slots);
     std::vector<Ticket> tickets;
     for (std::uint32_t i = 0; i < slots; ++i) {
-      in[i] = i * 3;
+      in[i] = std::uint64_t{i} * 3;
       const Function function = i == 0 ? Function::kWait : Function::kEcho;
       tickets.push_back(this->submit(client, this->request(function, &in[i], 8, &out[i], 8)));
       ASSERT_EQ(client.in_flight(), i + 1);
@@ -83,9 +85,9 @@ TYPED_TEST_P(Calls, AreHeldBackExactlyWhenAllSlotsAreTaken) {
 TYPED_TEST_P(Calls, FreeTheirSlotWhenTheirReplyIsCollected) {
   this->start();
   auto client = this->connect(this->with_slots(4));
-  std::vector<Ticket> tickets;
-  for (int i = 0; i < 4; ++i) {
-    tickets.push_back(this->submit(client, this->request(Function::kEcho, nullptr, 0)));
+  std::array<Ticket, 4> tickets;
+  for (Ticket& ticket : tickets) {
+    ticket = this->submit(client, this->request(Function::kEcho, nullptr, 0));
   }
   // The last one has ended, and so have all before it. Yet the next call's slot is the first one's.
   this->collect(client, tickets[3]);
@@ -95,9 +97,7 @@ TYPED_TEST_P(Calls, FreeTheirSlotWhenTheirReplyIsCollected) {
   ASSERT_EQ(client.submit(this->request(Function::kEcho, nullptr, 0), next), Status::kOk);
   Ticket after_next;
   ASSERT_EQ(client.submit(this->request(Function::kEcho, nullptr, 0), after_next), Status::kAgain);
-  this->collect(client, tickets[1]);
-  this->collect(client, tickets[2]);
-  this->collect(client, next);
+  for (const Ticket ticket : {tickets[1], tickets[2], next}) this->collect(client, ticket);
   EXPECT_EQ(client.in_flight(), 0u);
 }
 
@@ -208,7 +208,7 @@ TYPED_TEST_P(Calls, SayWhyTheyFailed) {
   auto arena = this->arena();
   const std::string why(200, 'w');
   auto* text = static_cast<char*>(arena->allocate(why.size()));
-  std::memcpy(text, why.data(), why.size());
+  std::copy(why.begin(), why.end(), text);
   std::uint64_t out = 7;
   auto reply = this->call(client, this->request(Function::kFail, text, why.size(), &out, 8));
   EXPECT_EQ(reply.status, Status::kFunctionError);

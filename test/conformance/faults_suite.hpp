@@ -41,7 +41,7 @@ class Faults : public Fixture<T> {
     std::vector<std::uint64_t> in(kWindow);
     std::vector<std::uint64_t> out(kWindow);
     auto& memory = *this->arena();
-    auto* const large = static_cast<char*>(memory.allocate(2 * kWindow * kLarge, 128));
+    auto* const large = static_cast<char*>(memory.allocate(std::size_t{2} * kWindow * kLarge, 128));
     Outcome outcome;
     std::uint32_t begun = 0;
     std::uint32_t ended = 0;
@@ -49,7 +49,7 @@ class Faults : public Fixture<T> {
     while (ended < kCalls && !deadline.passed()) {
       for (std::uint32_t i = 0; i < kWindow; ++i) {
         Call& call = window[i];
-        char* const large_in = large + 2 * i * kLarge;
+        char* const large_in = large + std::size_t{2} * i * kLarge;
         char* const large_out = large_in + kLarge;
         const bool is_large = call.number % 4 == 3;
         if (call.under_way) {
@@ -93,7 +93,7 @@ class Faults : public Fixture<T> {
     }
     EXPECT_EQ(ended, kCalls);
     EXPECT_EQ(client.in_flight(), 0u);
-    memory.deallocate(large, 2 * kWindow * kLarge, 128);
+    memory.deallocate(large, std::size_t{2} * kWindow * kLarge, 128);
     return outcome;
   }
 

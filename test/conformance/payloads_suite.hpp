@@ -224,10 +224,11 @@ TYPED_TEST_P(Payloads, MayBeLargerThan4GiB) {
     return value;
   };
   // An offset beyond 4 GiB; 4 GiB lower there is something else.
-  put(start + 100 * 8, 1);
-  put(start + 4 * kGiB + 100 * 8, 2);
+  constexpr std::size_t kInside = 800;
+  put(start + kInside, 1);
+  put(start + 4 * kGiB + kInside, 2);
   Measured measured{};
-  auto reply = this->call(client, this->request(Function::kMeasure, start + 4 * kGiB + 100 * 8, 64,
+  auto reply = this->call(client, this->request(Function::kMeasure, start + 4 * kGiB + kInside, 64,
                                                 &measured, sizeof(measured)));
   ASSERT_EQ(reply.status, Status::kOk) << reply.error;
   EXPECT_EQ(measured.first, 2u);

@@ -97,6 +97,7 @@ TYPED_TEST_P(SettingUp, FailsInTimeWhenNobodyAnswers) {
 TYPED_TEST_P(SettingUp, GoesOnBesideSilentConnections) {
   this->start();
   std::vector<std::shared_ptr<void>> silent;
+  silent.reserve(20);
   for (int i = 0; i < 20; ++i) {
     silent.push_back(TypeParam::connect_silently(this->executor_->address()));
   }

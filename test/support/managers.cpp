@@ -20,7 +20,8 @@ namespace {
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 
-constexpr const char* kMarkVariable = "SUBLET_TEST_MARK=";
+/// Of those that executors keep of their manager's environment.
+constexpr const char* kMarkVariable = "LC_SUBLET_TEST=";
 constexpr auto kQueryLimit = 30s;
 
 std::string read_all(const fs::path& path) {

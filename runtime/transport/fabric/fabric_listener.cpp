@@ -24,8 +24,8 @@ constexpr std::size_t kEventBytes = sizeof(fi_eq_cm_entry) + 256;
 /// The address of this node on an IP network, as text; the host's name elsewhere.
 std::string reachable_host(const fi_info& info) {
   if (has_ip_addresses(info) && info.src_addr != nullptr) {
-    const std::string host = host_text(static_cast<const sockaddr*>(info.src_addr),
-                                       static_cast<socklen_t>(info.src_addrlen));
+    std::string host = host_text(static_cast<const sockaddr*>(info.src_addr),
+                                 static_cast<socklen_t>(info.src_addrlen));
     if (!host.empty()) return host;
   }
   std::array<char, 256> host{};

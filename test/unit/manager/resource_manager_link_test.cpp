@@ -82,7 +82,7 @@ class ResourceManagerLinkTest : public testing::Test {
     options.node_name = "n1";
     options.cgroup = false;
     options.refused_limit = 100ms;
-    node_ = ExecutorManager::start(io_, start_zygote().value_or_throw(), options).value_or_throw();
+    node_ = ExecutorManager::start(io_, start_zygote(ZygoteFor::kApplication).value_or_throw(), options).value_or_throw();
   }
   ~ResourceManagerLinkTest() noexcept override {
     node_ = nullptr;

@@ -45,7 +45,7 @@ SupervisedNode::SupervisedNode()
       timer_(kj::origin<kj::TimePoint>()),
       entered_(make_fifo(directory_.path() + "/entered", "SUBLET_TEST_ENTERED")),
       let_on_(make_fifo(directory_.path() + "/let-on", "SUBLET_TEST_LET_ON")),
-      zygote_(io_.unixEventPort, start_zygote().value_or_throw()),
+      zygote_(io_.unixEventPort, start_zygote(ZygoteFor::kApplication).value_or_throw()),
       services_{{io_.unixEventPort, counting_, zygote_}, libraries_, clock_} {
   if (::sodium_init() < 0) throw std::runtime_error("libsodium does not start");
 }
