@@ -6,6 +6,18 @@
 
 namespace sublet::cli {
 
+namespace {
+
+/// The benchmarks are the runtime's, but for what only managers do.
+int bench_command(const std::vector<std::string>& words) {
+  if (!words.empty() && words.front() == "manager") {
+    return manager_bench_command({words.begin() + 1, words.end()});
+  }
+  return sublet::bench::bench_command(words);
+}
+
+}  // namespace
+
 std::span<const Command> commands() {
   static constexpr std::array kCommands = {
       Command{"resource-manager", "knows all nodes and grants leases on them",
@@ -23,8 +35,7 @@ std::span<const Command> commands() {
       Command{"devices", "lists this node's RDMA devices", &devices_command},
       Command{"doctor", "says which transport calls would take here, and why", &doctor_command},
       Command{"slurm", "prints batch scripts for a Slurm cluster", &slurm_command},
-      Command{"bench", "measures latency, bandwidth, rate and cold starts",
-              &sublet::bench::bench_command},
+      Command{"bench", "measures latency, bandwidth, rate and cold starts", &bench_command},
       Command{"private-manager", nullptr, &private_manager_command},
   };
   return kCommands;

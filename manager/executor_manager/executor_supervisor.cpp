@@ -286,7 +286,8 @@ kj::Promise<void> ExecutorSupervisor::open_again(kj::Own<Executor> executor, std
   if (at == functions_.size()) return kj::READY_NOW;
   auto opened = executor->open(functions_[at].open, functions_[at].library->get());
   return opened.then([this, executor = kj::mv(executor), at](Result<void> result) mutable {
-    if (!result && executor->over()) {  // its end is told where it is noticed
+    // One that has ended, or is about to: that is told where it is noticed.
+    if (!result && (executor->over() || result.error().kind() == ErrorKind::kDisconnected)) {
       return kj::Promise<void>(kj::READY_NOW);
     }
     if (!result) {

@@ -142,7 +142,9 @@ LeaseBook::Due LeaseBook::tick(Time now) {
 Result<std::vector<GrantTerms>> LeaseBook::reserve(const LeaseRequest& request,
                                                    const Requester& requester, Time now,
                                                    const std::set<NodeNumber>& excluded) {
-  const auto shares = place(request, nodes_.find(requester.node_id), nodes_.available(excluded));
+  const auto own_node = nodes_.find(requester.node_id);
+  auto shares = place(request, own_node, nodes_.likely(request, own_node, excluded));
+  if (!shares) shares = place(request, own_node, nodes_.available(excluded));
   if (!shares) {
     return fail(ErrorKind::kOverloaded, refusal_text(request, nodes_.views(now)));
   }

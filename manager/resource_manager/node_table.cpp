@@ -1,5 +1,6 @@
 #include <resource_manager/node_table.hpp>
 
+#include <limits>
 #include <tuple>
 
 namespace sublet::manager {
@@ -37,6 +38,7 @@ Result<NodeNumber> NodeTable::join(const NodeOffer& offer, Time now) {
   node.connected = true;
   node.draining = false;
   node.written_off = false;
+  index(id->second, node);
   return id->second;
 }
 
@@ -52,16 +54,29 @@ void NodeTable::disconnect(NodeNumber number, Time now) {
   if (node == nodes_.end() || !node->second.connected) return;
   node->second.connected = false;
   node->second.heard = now;
+  index(number, node->second);
 }
 
 void NodeTable::set_draining(NodeNumber number, bool draining) {
-  if (const auto node = nodes_.find(number); node != nodes_.end()) node->second.draining = draining;
+  const auto node = nodes_.find(number);
+  if (node == nodes_.end()) return;
+  node->second.draining = draining;
+  index(number, node->second);
+}
+
+void NodeTable::index(NodeNumber number, Node& node) {
+  const std::uint32_t now = node.connected && !node.draining ? node.free_cores() : 0;
+  if (now == node.indexed) return;
+  if (node.indexed != 0) by_free_cores_.erase({node.indexed, number});
+  if (now != 0) by_free_cores_.emplace(now, number);
+  node.indexed = now;
 }
 
 void NodeTable::forget(NodeNumber number) {
   const auto node = nodes_.find(number);
   if (node == nodes_.end()) return;
   ids_.erase(node->second.offer.node_id);
+  by_free_cores_.erase({node->second.indexed, number});
   nodes_.erase(node);
 }
 
@@ -70,6 +85,7 @@ void NodeTable::take(const GrantTerms& terms) {
   node.grants.insert(terms.key);
   node.used_cores += terms.cores();
   node.used_memory += terms.memory_bytes;
+  index(terms.key.node, node);
 }
 
 void NodeTable::give_back(const GrantTerms& terms) {
@@ -77,6 +93,7 @@ void NodeTable::give_back(const GrantTerms& terms) {
   node.grants.erase(terms.key);
   node.used_cores -= terms.cores();
   node.used_memory -= terms.memory_bytes;
+  index(terms.key.node, node);
 }
 
 void NodeTable::excuse_silence(milliseconds time) {
@@ -90,6 +107,7 @@ std::vector<NodeTable::Silent> NodeTable::write_off_silent(Time now) {
     if (node.written_off || silence <= limits_.lost_after) continue;
     node.connected = false;
     node.written_off = true;
+    index(number, node);
     silent.push_back({number, silence});
   }
   return silent;
@@ -184,13 +202,50 @@ Capacity NodeTable::free(NodeNumber number) const {
   return {number, node->free_cores(), node->free_memory(), node->offer.widest_worker};
 }
 
+Capacity NodeTable::capacity(NodeNumber number, const Node& node) {
+  return {number, node.free_cores(), node.free_memory(), node.offer.widest_worker};
+}
+
 std::vector<Capacity> NodeTable::available(const std::set<NodeNumber>& excluded) const {
   std::vector<Capacity> capacities;
   for (const auto& [number, node] : nodes_) {
     if (!node.connected || node.draining || excluded.contains(number)) continue;
-    capacities.push_back({number, node.free_cores(), node.free_memory(), node.offer.widest_worker});
+    capacities.push_back(capacity(number, node));
   }
   return capacities;
+}
+
+std::vector<Capacity> NodeTable::likely(const LeaseRequest& request,
+                                        std::optional<NodeNumber> own_node,
+                                        const std::set<NodeNumber>& excluded) const {
+  // Some more, since the first may lack memory.
+  constexpr std::size_t kMore = 16;
+  const std::uint64_t workers = std::uint64_t{request.cores} * request.parts;
+  const std::uint64_t cores = workers * request.cores_per_worker;
+  std::vector<Capacity> found;
+  if (cores > std::numeric_limits<std::uint32_t>::max()) return found;
+  const auto add = [&](NodeNumber number) {
+    if (!excluded.contains(number)) found.push_back(capacity(number, nodes_.at(number)));
+  };
+  if (request.placement == Placement::kSpread) {
+    for (auto at = by_free_cores_.rbegin();
+         at != by_free_cores_.rend() && found.size() < workers + kMore; ++at) {
+      add(at->second);
+    }
+    return found;
+  }
+  const bool near = request.placement == Placement::kNear && own_node;
+  std::uint64_t left = cores;  // for others than its own node
+  if (const Node* own = near ? known(*own_node) : nullptr;
+      own != nullptr && own->indexed != 0 && !excluded.contains(*own_node)) {
+    add(*own_node);
+    left -= std::min<std::uint64_t>(left, own->indexed);
+  }
+  for (auto at = by_free_cores_.lower_bound({static_cast<std::uint32_t>(left), NodeNumber{}});
+       at != by_free_cores_.end() && found.size() < kMore; ++at) {
+    if (!near || at->second != *own_node) add(at->second);
+  }
+  return found;
 }
 
 const std::set<GrantKey>& NodeTable::grants(NodeNumber number) const {

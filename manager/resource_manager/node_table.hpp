@@ -77,6 +77,11 @@ class NodeTable {
   [[nodiscard]] Capacity free(NodeNumber node) const;
   /// Of nodes that may get a grant and are not in `excluded`.
   [[nodiscard]] std::vector<Capacity> available(const std::set<NodeNumber>& excluded) const;
+  /// Of these the few that a request is best placed on if their memory will do, found without looking
+  /// at the others: those with just enough cores for all of it, or those with most to spread it over.
+  [[nodiscard]] std::vector<Capacity> likely(const LeaseRequest& request,
+                                             std::optional<NodeNumber> own_node,
+                                             const std::set<NodeNumber>& excluded) const;
   [[nodiscard]] const std::set<GrantKey>& grants(NodeNumber node) const;
 
  private:
@@ -89,6 +94,7 @@ class NodeTable {
     bool connected = false;
     bool draining = false;
     bool written_off = false;
+    std::uint32_t indexed = 0;  ///< Its free cores as in by_free_cores_; 0: it is not there.
 
     /// What an executor manager offers can shrink below what it still holds.
     [[nodiscard]] std::uint32_t free_cores() const {
@@ -100,6 +106,9 @@ class NodeTable {
   };
 
   Result<void> check(const NodeOffer& offer) const;
+  /// After any change of what a node can be granted.
+  void index(NodeNumber number, Node& node);
+  static Capacity capacity(NodeNumber number, const Node& node);
   [[nodiscard]] const Node* known(NodeNumber node) const;
   static NodeInfo view(const Node& node, Time now);
 
@@ -107,6 +116,8 @@ class NodeTable {
   std::uint32_t next_ = 1;
   std::map<NodeNumber, Node> nodes_;
   std::map<std::string, NodeNumber> ids_;
+  /// Those that may get a grant and have cores for one.
+  std::set<std::pair<std::uint32_t, NodeNumber>> by_free_cores_;
 };
 
 }  // namespace sublet::manager

@@ -98,8 +98,7 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
     if (refused(context, Right::kLease)) return kj::READY_NOW;
     std::optional<std::uint32_t> of;
     if (!authorize(caller_, Right::kViewOthers, service_->operators())) of = caller_.uid;
-    const auto views =
-        service_->book().grants().leases(context.getParams().getIncludeEnded(), of);
+    const auto views = service_->book().grants().leases(context.getParams().getIncludeEnded(), of);
     auto leases = context.getResults().initLeases(static_cast<unsigned>(views.size()));
     for (unsigned i = 0; i < leases.size(); ++i) wire::write(leases[i], views[i]);
     return kj::READY_NOW;

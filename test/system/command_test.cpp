@@ -44,6 +44,22 @@ TEST_F(CommandTest, ExplainsItselfAndItsExitCodes) {
   }
 }
 
+TEST_F(CommandTest, ManagersBenchmarkSaysWhatItMeasured) {
+  const Ended table = run({"bench", "manager", "--nodes", "3,20", "--seconds", "1"});
+  EXPECT_EQ(table.code, 0) << table.output;
+  expect_contains(table.output, "PAIRS/s");
+  const Ended json = run({"bench", "manager", "--nodes", "5", "--seconds", "1", "--json", "-"});
+  EXPECT_EQ(json.code, 0) << json.output;
+  for (const char* key : {"\"nodes\": 5", "pairs_per_s", "p99_us", "rss_bytes"}) {
+    expect_contains(json.output, key);
+  }
+  for (const char* nodes : {"0", "a", "1,,2", "70000", "-1", ""}) {
+    const Ended refused = run({"bench", "manager", "--nodes", nodes});
+    EXPECT_EQ(refused.code, 2) << nodes;
+    expect_contains(refused.output, "--nodes");
+  }
+}
+
 TEST_F(CommandTest, WrongUseIsToldAndCodeTwo) {
   EXPECT_EQ(run({"frobnicate"}).code, 2);
   EXPECT_EQ(run({"nodes", "--frobnicate"}).code, 2);

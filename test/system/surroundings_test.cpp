@@ -125,7 +125,7 @@ TEST_F(Surroundings, ExecutorManagerRefusesALibraryBeyondItsFileSizeLimit) {
 }
 
 TEST_F(Surroundings, ExecutorManagerWorksUnderLimitsThatLeaseNeedsNot) {
-  for (const char* limit : {"-d 400000", "-s 64", "-l 0", "-i 0", "-q 0", "-c 0"}) {
+  for (const char* limit : {"-d 200000", "-s 64", "-l 0", "-i 0", "-q 0", "-c 0"}) {
     const TestManagers managers({TestNode{.before = under_limit(limit)}});
     const Ended ended = run_with(managers, {});
     EXPECT_EQ(ended.code, 0) << limit << ": " << ended.output;
