@@ -27,6 +27,7 @@ int leases_command(const std::vector<std::string>& words);
 int drain_command(const std::vector<std::string>& words);
 int release_command(const std::vector<std::string>& words);
 int forget_command(const std::vector<std::string>& words);
+int connection_bench_command(const std::vector<std::string>& words);
 int manager_bench_command(const std::vector<std::string>& words);
 int key_command(const std::vector<std::string>& words);
 int functions_command(const std::vector<std::string>& words);

@@ -13,6 +13,9 @@ int bench_command(const std::vector<std::string>& words) {
   if (!words.empty() && words.front() == "manager") {
     return manager_bench_command({words.begin() + 1, words.end()});
   }
+  if (!words.empty() && words.front() == "connection") {
+    return connection_bench_command({words.begin() + 1, words.end()});
+  }
   return sublet::bench::bench_command(words);
 }
 

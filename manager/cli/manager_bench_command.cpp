@@ -35,7 +35,6 @@ namespace sublet::cli {
 namespace {
 
 namespace po = boost::program_options;
-using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::uint32_t kMostNodes = 65'536;
 constexpr std::uint32_t kCoresOfNode = 64;
@@ -64,7 +63,7 @@ CommandLine manager_bench_command_line() {
   return line;
 }
 
-struct Row {
+struct ManagerRow {
   std::uint32_t nodes = 0;
   double pairs_per_s = 0;
   bench::Spread pair_us;
@@ -131,7 +130,8 @@ class Simulation {
 
   /// Each node says once a second that it is there.
   void beat() {
-    const double seconds = std::chrono::duration<double>(SteadyClock::now() - begin_).count();
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
     const auto due = static_cast<std::uint64_t>(seconds * static_cast<double>(nodes_.size()));
     for (; beats_ < due; ++beats_) {
       if (next_beat_ == nodes_.end()) next_beat_ = nodes_.begin();
@@ -177,25 +177,26 @@ class Simulation {
   std::map<std::string, wire::NodeRegistration::Client> nodes_;
   std::map<std::string, wire::NodeRegistration::Client>::iterator next_beat_ = nodes_.end();
   std::uint64_t beats_ = 0;
-  SteadyClock::time_point begin_ = SteadyClock::now();
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   std::deque<Held> leases_;
   std::mt19937 random_{20261201};
 };
 
-Row measure(std::uint32_t nodes, const manager::Operators& operators, std::chrono::seconds time) {
+ManagerRow measure_manager(std::uint32_t nodes, const manager::Operators& operators,
+                           std::chrono::seconds time) {
   auto io = kj::setupAsyncIo();
   Simulation simulation(io, operators, nodes);
   while (!simulation.is_full()) simulation.pair();
   std::vector<double> samples;
-  const auto begin = SteadyClock::now();
+  const auto begin = std::chrono::steady_clock::now();
   auto before = begin;
   while (before - begin < time) {
     simulation.pair();
-    const auto after = SteadyClock::now();
+    const auto after = std::chrono::steady_clock::now();
     samples.push_back(std::chrono::duration<double, std::micro>(after - before).count());
     before = after;
   }
-  Row row;
+  ManagerRow row;
   row.nodes = nodes;
   row.pairs_per_s =
       static_cast<double>(samples.size()) / std::chrono::duration<double>(before - begin).count();
@@ -222,25 +223,25 @@ Result<std::vector<std::uint32_t>> read_nodes(const std::string& text) {
   return numbers;
 }
 
-std::string fixed(double value) {
+std::string whole(double value) {
   std::array<char, 64> text{};
   std::snprintf(text.data(), text.size(), "%.0f", value);
   return text.data();
 }
 
-std::string to_table(const std::vector<Row>& rows) {
+std::string managers_table(const std::vector<ManagerRow>& rows) {
   std::vector<std::vector<std::string>> cells = {
       {"NODES", "PAIRS/s", "p50 us", "p99 us", "RSS MiB"}};
-  for (const Row& row : rows) {
-    cells.push_back({std::to_string(row.nodes), fixed(row.pairs_per_s), fixed(row.pair_us.p50),
-                     fixed(row.pair_us.p99), std::to_string(row.rss_bytes >> 20)});
+  for (const ManagerRow& row : rows) {
+    cells.push_back({std::to_string(row.nodes), whole(row.pairs_per_s), whole(row.pair_us.p50),
+                     whole(row.pair_us.p99), std::to_string(row.rss_bytes >> 20)});
   }
   return format_table(std::move(cells));
 }
 
-std::string to_json(const std::vector<Row>& rows) {
+std::string managers_json(const std::vector<ManagerRow>& rows) {
   auto values = nlohmann::json::array();
-  for (const Row& row : rows) {
+  for (const ManagerRow& row : rows) {
     values.push_back({{"nodes", row.nodes},
                       {"pairs_per_s", row.pairs_per_s},
                       {"p50_us", row.pair_us.p50},
@@ -250,7 +251,7 @@ std::string to_json(const std::vector<Row>& rows) {
   return values.dump(2) + "\n";
 }
 
-Result<void> run(const po::variables_map& values) {
+Result<void> measure_managers(const po::variables_map& values) {
   const auto nodes = read_nodes(values["nodes"].as<std::string>());
   if (!nodes) return tl::unexpected<Error>(nodes.error());
   const std::chrono::seconds time(values["seconds"].as<std::uint32_t>());
@@ -264,10 +265,11 @@ Result<void> run(const po::variables_map& values) {
   const auto operators = manager::Operators::of_this_process();
   if (!operators) return tl::unexpected<Error>(operators.error());
   base::log().set_level(spdlog::level::err);  // thousands of nodes come and go
-  std::vector<Row> rows;
-  for (const std::uint32_t number : *nodes) rows.push_back(measure(number, *operators, time));
-  std::cout << (json == "-" ? to_json(rows) : to_table(rows)) << std::flush;
-  return file->write(to_json(rows));
+  std::vector<ManagerRow> rows;
+  for (const std::uint32_t number : *nodes)
+    rows.push_back(measure_manager(number, *operators, time));
+  std::cout << (json == "-" ? managers_json(rows) : managers_table(rows)) << std::flush;
+  return file->write(managers_json(rows));
 }
 
 }  // namespace
@@ -275,7 +277,7 @@ Result<void> run(const po::variables_map& values) {
 int manager_bench_command(const std::vector<std::string>& words) {
   return run_command(manager_bench_command_line(), words, [](const Values& values) -> Result<void> {
     try {
-      return run(values);
+      return measure_managers(values);
     } catch (const kj::Exception& exception) {
       return fail(ErrorKind::kInternal, manager::text_of(exception));
     }

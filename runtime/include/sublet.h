@@ -74,7 +74,8 @@ SUBLET_C_API const char* sublet_version(void);
  *
  * Each takes those that concern it. A null pointer stands for no options. Sessions (what is not set
  * comes from configuration file and environment): those of the configuration file: manager,
- * manager_dir, allow_private, node_name, transport, peer_timeout_ms, timeout_ms, private_cpuset,
+ * manager_dir, allow_private, node_name, key_file, manager_user, insecure, transport,
+ * peer_timeout_ms, timeout_ms, private_cpuset,
  * private_avoid, private_oversubscribe, trace. Leases: memory_bytes, duration_s, placement (pack,
  * spread, near), hot_timeout_ms, arena_bytes, slots, replace, worker_wait_ms, cores_per_worker.
  * Functions: function_timeout_ms, idempotent. Their meaning: <sublet/session.hpp>,

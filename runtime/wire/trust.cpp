@@ -207,8 +207,8 @@ std::shared_ptr<const Trust> Trust::load(const TrustOptions& options) {
   trust->insecure_ = options.insecure || variable("SUBLET_INSECURE") == "1";
   if (sodium_init() < 0) trust->problem_ = Error(ErrorKind::kInternal, "libsodium does not start");
   std::vector<std::string> files = options.key_files;
-  if (files.empty()) files = key_files(variable("SUBLET_KEY_FILE"));
-  if (files.empty()) {
+  if (files.empty() && options.keys) files = key_files(variable("SUBLET_KEY_FILE"));
+  if (files.empty() && options.keys) {
     for (const std::string& file : default_key_files()) {
       // The system's may be root's alone.
       if (::access(file.c_str(), R_OK) != 0) continue;

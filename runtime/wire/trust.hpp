@@ -33,6 +33,7 @@ enum class ProofKind : std::uint8_t { kKey = 1, kMunge = 2, kNone = 3 };
 
 /// Where proofs come from, as options say it.
 struct TrustOptions {
+  bool keys = true;  ///< False: no key file whatsoever.
   /// Empty: $SUBLET_KEY_FILE, else the first of default_key_files() that is there.
   std::vector<std::string> key_files{};
   /// Whose managers are believed beside root's and this user's own: a name or a number. Empty:

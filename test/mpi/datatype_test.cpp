@@ -60,7 +60,7 @@ class Datatypes : public testing::Test {
 TEST_F(Datatypes, PackTheInputAndUnpackTheOutput) {
   constexpr int kRows = 5;
   constexpr int kColumns = 7;
-  std::vector<double> matrix(kRows * kColumns);
+  std::vector<double> matrix(std::size_t{kRows} * kColumns);
   std::iota(matrix.begin(), matrix.end(), 0.0);
   std::vector<double> doubled(matrix.size(), -1);
   {

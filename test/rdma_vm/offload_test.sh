@@ -14,12 +14,15 @@ chmod 755 "$work"
 mkdir "$work/out"
 chmod 777 "$work/out"
 
+# By which the managers and the client know each other.
+"$bin/sublet" key new "$work/key" >/dev/null
+
 # Two guests that spin share the two cores of this machine: some calls are all there is time for, and
 # everything else takes seconds.
 status=0
 # shellcheck disable=SC2016 # for the guests' shells
 "$rdma" run2 --timeout 120 --out "$work/out" --env BIN="$bin" --env SUBLET_LOG=debug \
-  --env AWAIT="$here/../support/await.sh" --env SUBLET_TIMEOUT_MS=60000 \
+  --env AWAIT="$here/../support/await.sh" --env SUBLET_TIMEOUT_MS=60000 --env SUBLET_KEY_FILE="$work/key" \
   --first '
     "$AWAIT" 60 test -s "$SUBLET_RDMA_OUT/manager" || exit 1
     exec "$BIN/sublet" executor-manager --node-name first --listen tcp:10.1.0.1:0 \

@@ -60,6 +60,15 @@ TEST_F(CommandTest, ManagersBenchmarkSaysWhatItMeasured) {
   }
 }
 
+TEST_F(CommandTest, ConnectionsBenchmarkSaysWhatItMeasured) {
+  const Ended json = run({"bench", "connection", "--rounds", "3", "--json", "-"});
+  EXPECT_EQ(json.code, 0) << json.output;
+  for (const char* part : {"\"proof\": \"none\"", "\"proof\": \"key\"", "added_p50_us"}) {
+    expect_contains(json.output, part);
+  }
+  EXPECT_EQ(run({"bench", "connection", "--rounds", "0"}).code, 2);
+}
+
 TEST_F(CommandTest, WrongUseIsToldAndCodeTwo) {
   EXPECT_EQ(run({"frobnicate"}).code, 2);
   EXPECT_EQ(run({"nodes", "--frobnicate"}).code, 2);
