@@ -42,6 +42,7 @@ struct GrantTerms {
   std::uint64_t arena_bytes = 0;
   std::string owner;
   std::uint32_t owner_uid = kUnknownUid;
+  bool owner_by_key = false;  ///< It is a key file's owner, who need not be the process's user.
   bool claimed = false;  ///< Only read on registration.
 
   /// wire/limits.hpp bounds it.

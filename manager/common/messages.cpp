@@ -44,6 +44,7 @@ void write(wire::Grant::Builder to, const GrantTerms& terms) {
   to.setHotTimeoutMs(terms.hot_timeout_ms);
   to.setOwner(terms.owner);
   to.setOwnerUid(terms.owner_uid);
+  to.setOwnerByKey(terms.owner_by_key);
   to.setClaimed(terms.claimed);
 }
 
@@ -63,6 +64,7 @@ Result<GrantTerms> read_terms(wire::Grant::Reader from) {
   terms.arena_bytes = grant->arena_bytes;
   terms.owner = wire::cut_text(wire::to_string(from.getOwner()), kMaxName);
   terms.owner_uid = from.getOwnerUid();
+  terms.owner_by_key = from.getOwnerByKey();
   terms.claimed = from.getClaimed();
   if (terms.hot_timeout_ms < -1) {
     return fail(ErrorKind::kInvalid, "a grant's hot timeout is " +

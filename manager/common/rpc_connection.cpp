@@ -13,18 +13,17 @@ capnp::Capability::Client RpcConnection::bootstrap() {
   return wire::bootstrap(rpc_);
 }
 
-kj::Promise<kj::Own<RpcConnection>> RpcConnection::connect(kj::Network& network, kj::Timer& timer,
-                                                           const wire::Address& address,
-                                                           std::chrono::milliseconds limit,
-                                                           std::shared_ptr<const wire::Trust> trust) {
+kj::Promise<kj::Own<RpcConnection>> RpcConnection::connect(
+    kj::Network& network, kj::Timer& timer, const wire::Address& address,
+    std::chrono::milliseconds limit, std::shared_ptr<const wire::Trust> trust) {
   auto connected =
       wire::connect(network, timer, address, std::move(trust))
           .then([](Result<kj::Own<kj::AsyncIoStream>>&& stream) -> kj::Own<RpcConnection> {
             if (!stream) {
-              const bool denied = stream.error().kind() == ErrorKind::kDenied;
+              const bool gone = stream.error().kind() == ErrorKind::kDisconnected;
               kj::throwFatalException(kj::Exception(
-                  denied ? kj::Exception::Type::FAILED : kj::Exception::Type::DISCONNECTED,
-                  __FILE__, __LINE__, kj::str(stream.error().what())));
+                  gone ? kj::Exception::Type::DISCONNECTED : kj::Exception::Type::FAILED, __FILE__,
+                  __LINE__, kj::str(stream.error().what())));
             }
             return kj::heap<RpcConnection>(kj::mv(*stream));
           });

@@ -185,7 +185,11 @@ Result<kj::Own<HeldGrant>> ExecutorManager::claim(std::span<const std::byte> tok
                 "no grant on this node has this token: it is wrong, or the grant ended long ago");
   }
   const std::uint32_t owner = match->terms().owner_uid;
-  if (caller.proved() && owner != kUnknownUid && caller.uid != owner) {
+  // Who asked with a key over a network may claim as himself on his own node, and the other way
+  // round: these users say nothing of one another, and the token does.
+  const bool comparable = caller.proved() && owner != kUnknownUid &&
+                          (caller.proof == Proof::kKey) == match->terms().owner_by_key;
+  if (comparable && caller.uid != owner) {
     return fail(ErrorKind::kDenied, "the grant with this token is uid " + std::to_string(owner) +
                                         "'s; asked has " + to_string(caller));
   }

@@ -166,6 +166,7 @@ Result<std::vector<GrantTerms>> LeaseBook::reserve(const LeaseRequest& request,
     terms.arena_bytes = request.arena_bytes;
     terms.owner = requester.owner;
     terms.owner_uid = requester.caller.uid;
+    terms.owner_by_key = requester.caller.proof == Proof::kKey;
     insert(terms, GrantState::kReserved, now);
     grants.push_back(std::move(terms));
   }

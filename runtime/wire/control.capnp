@@ -64,6 +64,7 @@ struct Grant {
   ownerUid @13 :UInt32;
   claimed @14 :Bool;
   coresPerWorker @15 :UInt32 = 1;
+  ownerByKey @16 :Bool;    # ownerUid is a key file's owner, who need not be the process's user
 }
 
 struct NodeDescription {

@@ -56,7 +56,7 @@ class Addresses : public testing::Test {
     EXPECT_TRUE(eventually([&] { return std::filesystem::exists(file); }, 30s)) << output("rm.log");
     std::string address;
     std::ifstream(file) >> address;
-    const std::string port = address.substr(address.rfind(':') + 1);
+    std::string port = address.substr(address.rfind(':') + 1);
     std::vector<std::string> words = {"executor-manager", "--manager",
                                       "tcp:" + loopback + ":" + port, "--cores", "1"};
     words.insert(words.end(), more.begin(), more.end());

@@ -88,11 +88,13 @@ TEST_F(HostileServer, CannotGrowAReplyThatHasBeenChecked) {
       target.error_size = good ? std::uint16_t{3} : std::uint16_t{0xffff};
     }
   });
+  // On a busy machine the other thread may run seldom: some of each kind are to be seen.
+  constexpr int kOfEach = 50;
   int whole = 0;
   int broken = 0;
   const base::Deadline deadline = base::Deadline::after(kPatience);
   for (int i = 0; !HasFatalFailure() && !deadline.passed(); ++i) {
-    if (i > 500'000 && whole > 1000 && broken > 1000) break;
+    if (i > 500'000 && whole > kOfEach && broken > kOfEach) break;
     std::array<std::byte, 64> guarded;
     guarded.fill(kGuard);
     Ticket ticket;
@@ -115,8 +117,8 @@ TEST_F(HostileServer, CannotGrowAReplyThatHasBeenChecked) {
   }
   stop = true;
   scribbler.join();
-  EXPECT_GT(whole, 1000);
-  EXPECT_GT(broken, 1000);
+  EXPECT_GT(whole, kOfEach);
+  EXPECT_GT(broken, kOfEach);
 }
 
 TEST_F(HostileServer, EndsNoCallWithASequenceThatIsNotIts) {

@@ -1,0 +1,173 @@
+// Users who share a resource manager over a network, each with a key of his own.
+#include "command_fixture.hpp"
+#include "support/eventually.hpp"
+#include <sublet/session.hpp>
+#include <wire/trust.hpp>
+
+#include <nlohmann/json.hpp>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <memory>
+
+namespace sublet::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// root's managers; root, and a user who is none, ask.
+class WhoAsks : public CommandTest {
+ protected:
+  static constexpr uid_t kUser = 61000;
+  static constexpr int kRefused = 4;
+
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "only root makes files of other users";
+    ASSERT_TRUE(wire::Key::make(key("operator")));
+    ASSERT_TRUE(wire::Key::make(key("user")));
+    ASSERT_TRUE(wire::Key::make(key("stranger")));
+    ASSERT_EQ(::chown(key("user").c_str(), kUser, kUser), 0);
+    resource_manager_ = daemon(
+        "rm", {"resource-manager", "--listen", "tcp:127.0.0.1:0", "--address-file",
+               directory_ + "/address", "--key-file", key("operator"), "--key-file", key("user")});
+    ASSERT_TRUE(eventually(
+        [&] { return std::ifstream(directory_ + "/address") >> address_ && !address_.empty(); },
+        30s))
+        << log("rm");
+    node_ = daemon(
+        "node", {"executor-manager", "--manager", address_, "--cores", "1", "--oversubscribe", "4",
+                 "--node-name", "n1", "--key-file", key("operator"), "--key-file", key("user")});
+    ASSERT_TRUE(
+        eventually([&] { return log("node").find("registered with") != std::string::npos; }, 30s))
+        << log("node");
+  }
+
+  [[nodiscard]] std::string key(const std::string& whose) const {
+    return directory_ + "/" + whose + ".key";
+  }
+  [[nodiscard]] std::string log(const std::string& name) const {
+    std::ifstream file(directory_ + "/" + name + ".log");
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  std::unique_ptr<ChildProcess> daemon(const std::string& name, std::vector<std::string> words) {
+    words.insert(words.begin(), built_program("sublet"));
+    ChildProcess::Options options;
+    options.environment = {"XDG_RUNTIME_DIR=" + directory_, "SUBLET_KEY_FILE", "SUBLET_LOG=info",
+                           "SUBLET_MANAGER_CONFIG=/dev/null"};
+    options.output = directory_ + "/" + name + ".log";
+    return std::make_unique<ChildProcess>(words, options);
+  }
+  Ended as(const std::string& whose, std::vector<std::string> words) {
+    words.insert(words.end(), {"--manager", address_});
+    return run(std::move(words), {"SUBLET_KEY_FILE=" + key(whose)});
+  }
+  /// On another node by its name: all connections are over the network.
+  Result<Session> session_of(const std::string& whose,
+                             const std::string& node = "elsewhere") const {
+    SessionOptions options;
+    options.node_name = node;
+    options.manager = address_;
+    options.key_file = key(whose);
+    return Session::open(options);
+  }
+
+  std::string address_;
+  std::unique_ptr<ChildProcess> resource_manager_;
+  std::unique_ptr<ChildProcess> node_;
+};
+
+TEST_F(WhoAsks, LetsUsersLeaseAndLookAndOperatorsDrain) {
+  EXPECT_EQ(as("user", {"nodes"}).code, 0);
+  auto session = session_of("user").value_or_throw();
+  auto lease = session.lease({.cores = 1, .arena_bytes = 1u << 20});
+  ASSERT_TRUE(lease) << lease.error().what();
+  for (const std::vector<std::string>& order :
+       {std::vector<std::string>{"drain", "n1", "--no-wait"},
+        {"drain", "n1", "--cancel"},
+        {"forget", "n1"}}) {
+    const Ended refused = as("user", order);
+    EXPECT_EQ(refused.code, kRefused) << refused.output;
+    expect_contains(refused.output, "uid 61000 at 127.0.0.1 (key file) may not ");
+    expect_contains(refused.output, "root may");
+  }
+  EXPECT_EQ(as("operator", {"drain", "n1", "--no-wait"}).code, 0);
+}
+
+TEST_F(WhoAsks, ShowsUsersTheirOwnLeasesAndTheSumOfOthers) {
+  auto users = session_of("user").value_or_throw();
+  auto operators = session_of("operator").value_or_throw();
+  auto own = users.lease({.cores = 1, .arena_bytes = 1u << 20}).value_or_throw();
+  auto other = operators.lease({.cores = 2, .arena_bytes = 1u << 20}).value_or_throw();
+  const Ended seen = as("user", {"leases", "--output", "json"});
+  ASSERT_EQ(seen.code, 0) << seen.output;
+  const auto leases = nlohmann::json::parse(seen.output).at("leases");
+  ASSERT_EQ(leases.size(), 2u) << seen.output;
+  EXPECT_NE(leases.at(0).at("id"), 0);
+  EXPECT_EQ(leases.at(1).at("id"), 0);
+  EXPECT_EQ(leases.at(1).at("owner"), "1 lease of another user");
+  EXPECT_EQ(leases.at(1).at("cores"), 2);
+  const auto all =
+      nlohmann::json::parse(as("operator", {"leases", "--output", "json"}).output).at("leases");
+  ASSERT_EQ(all.size(), 2u);
+  for (const auto& lease : all) EXPECT_NE(lease.at("id"), 0);
+}
+
+TEST_F(WhoAsks, LetsNobodyButItsOwnerAndOperatorsEndALease) {
+  auto operators = session_of("operator").value_or_throw();
+  auto users = session_of("user").value_or_throw();
+  auto theirs = operators.request({.cores = 1}).value_or_throw();
+  auto own = users.request({.cores = 1}).value_or_throw();
+  const Ended refused = as("user", {"release", std::to_string(theirs.at(0).lease_id)});
+  EXPECT_EQ(refused.code, kRefused) << refused.output;
+  expect_contains(refused.output, "may not end or extend another user's lease");
+  EXPECT_EQ(as("user", {"release", std::to_string(own.at(0).lease_id)}).code, 0);
+  EXPECT_EQ(as("operator", {"release", std::to_string(theirs.at(0).lease_id)}).code, 0);
+}
+
+TEST_F(WhoAsks, GivesAGrantThatHasLeakedToNobodyElse) {
+  auto operators = session_of("operator").value_or_throw();
+  auto users = session_of("user").value_or_throw();
+  const auto grants = operators.request({.cores = 1, .arena_bytes = 1u << 20}).value_or_throw();
+  const auto stolen = users.claim(grants);
+  ASSERT_FALSE(stolen);
+  EXPECT_EQ(stolen.error().kind(), ErrorKind::kDenied);
+  expect_contains(stolen.error().what(), "is uid 0's; asked has uid 61000");
+  const auto claimed = operators.claim(grants);
+  EXPECT_TRUE(claimed) << claimed.error().what();
+}
+
+TEST_F(WhoAsks, LetsWhoHasAUsersKeyClaimOnTheNodeItself) {
+  // There it is root's process, as the kernel says.
+  auto users = session_of("user", "n1").value_or_throw();
+  const auto lease = users.lease({.cores = 1, .arena_bytes = 1u << 20});
+  EXPECT_TRUE(lease) << lease.error().what();
+}
+
+TEST_F(WhoAsks, LetsNobodyButOperatorsOfferNodes) {
+  const auto fake = daemon("fake", {"executor-manager", "--manager", address_, "--cores", "1",
+                                    "--node-name", "n1", "--key-file", key("user")});
+  ASSERT_TRUE(eventually(
+      [&] { return log("rm").find("may not register a node") != std::string::npos; }, 30s))
+      << log("rm");
+  EXPECT_EQ(as("operator", {"drain", "n1", "--no-wait"}).code, 0) << "the real one is still there";
+}
+
+TEST_F(WhoAsks, SaysWhatIsWrongToWhoHasAnotherKeyOrNone) {
+  const Ended stranger = as("stranger", {"nodes"});
+  EXPECT_EQ(stranger.code, kRefused) << stranger.output;
+  expect_contains(stranger.output, "It has another key: copy its key file here");
+  ASSERT_TRUE(eventually(
+      [&] { return log("rm").find("refused a connection of 127.0.0.1") != std::string::npos; },
+      30s))
+      << log("rm");
+  const Ended missing = run({"nodes", "--manager", address_}, {"SUBLET_KEY_FILE=/nonexistent/key"});
+  EXPECT_EQ(missing.code, kRefused) << missing.output;
+  expect_contains(missing.output, "/nonexistent/key");
+  ASSERT_EQ(::chmod(key("operator").c_str(), 0644), 0);
+  const Ended open = as("operator", {"nodes"});
+  EXPECT_EQ(open.code, kRefused) << open.output;
+  expect_contains(open.output, "may be read or written by others");
+}
+
+}  // namespace
+}  // namespace sublet::test
