@@ -297,8 +297,9 @@ interface ClaimedLease {
   replacement @3 (generation :UInt32) -> (failure :Failure, endpoint :Endpoint);
   # How the executor of that generation ended, for a client that lost its connection to it. Answers
   # once it is known. `lastStarted`, of one that has drained: for each worker the number, in its
-  # channel, of the last call that it has begun; those after it may run elsewhere.
-  fate @4 (generation :UInt32) -> (text :Text, lastStarted :List(UInt32));
+  # channel, of the last call that it has begun; those after it may run elsewhere. `kind`: sublet::ErrorKind,
+  # of one whose program cannot be run.
+  fate @4 (generation :UInt32) -> (text :Text, lastStarted :List(UInt32), kind :UInt8 = 2);
   # Lets the executors of this lease run the client's own program, whose functions are opened with
   # its SHA-256 in place of a library's: once, before anything is opened. `missing` as in open.
   # `surroundings`: what the program has around it in the client (application_text.hpp).

@@ -78,10 +78,8 @@ void write(Failure::Builder to, const Error& error) {
 }
 
 Error read(Failure::Reader from) {
-  const auto last = static_cast<std::uint8_t>(ErrorKind::kInternal);
-  const ErrorKind kind =
-      from.getKind() <= last ? static_cast<ErrorKind>(from.getKind()) : ErrorKind::kInternal;
-  return Error(kind, cut_text(to_string(from.getText()), kMaxFailureText));
+  return Error(error_kind_from(from.getKind()),
+               cut_text(to_string(from.getText()), kMaxFailureText));
 }
 
 void write(Grant::Builder to, const sublet::Grant& grant) {
