@@ -96,7 +96,7 @@ if(SUBLET_BUILD_MPI)
   install(DIRECTORY mpi_bindings/ DESTINATION "${CMAKE_INSTALL_DATADIR}/sublet/mpi_source"
     FILES_MATCHING PATTERN "*.cpp" PATTERN "*.hpp" PATTERN "sources.cmake"
     PATTERN bench EXCLUDE PATTERN fortran EXCLUDE PATTERN include EXCLUDE
-    PATTERN installed EXCLUDE)
+    PATTERN installed EXCLUDE PATTERN request_path_program.cpp EXCLUDE)
   install(FILES mpi_bindings/installed/CMakeLists.txt
     DESTINATION "${CMAKE_INSTALL_DATADIR}/sublet/mpi_source")
 endif()
@@ -128,6 +128,10 @@ if(TARGET sublet_application)
   install(TARGETS sublet_application LIBRARY DESTINATION "${SUBLET_INSTALL_LIBEXECDIR}")
 endif()
 _sublet_install_program(sublet-mpi-pingpong "${SUBLET_INSTALL_LIBEXECDIR}" "${_from_libexec}")
+
+foreach(_kind IN LISTS SUBLET_MPIS)
+  _sublet_install_program(sublet-mpi-path-${_kind} "${SUBLET_INSTALL_LIBEXECDIR}" "${_from_libexec}")
+endforeach()
 
 foreach(_functions sublet_bench_functions sublet_bench_openmp_functions)
   if(TARGET ${_functions})

@@ -55,6 +55,10 @@ function(sublet_fortran name)
   target_compile_options(${name} PRIVATE -std=f2018 -Wall -Wextra $<$<BOOL:${SUBLET_WERROR}>:-Werror>)
   target_include_directories(${name} PUBLIC "$<BUILD_INTERFACE:${_modules}>")
   target_link_libraries(${name} PUBLIC ${arg_USES})
+  if(SUBLET_SANITIZE)  # what links them has no sublet_flags
+    string(REPLACE ";" "," _sanitize "${SUBLET_SANITIZE}")
+    target_link_options(${name} INTERFACE -fsanitize=${_sanitize})
+  endif()
 endfunction()
 
 # sublet_unity(TARGET...): some files of each are compiled as one, in presets that want it (SUBLET_UNITY).

@@ -33,7 +33,7 @@ ApplicationFunctions::ApplicationFunctions(const LibraryHash& sha256,
     : sha256_(sha256), first_(first), difference_(difference_to(client.objects)) {}
 
 Result<LoadedFunction> ApplicationFunctions::find(const std::string& record_name) const {
-  if (!difference_.empty()) return fail(ErrorKind::kUnsupported, difference_);
+  if (!difference_.empty()) return fail(ErrorKind::kOtherBuild, difference_);
   const auto* record = base::find_record(first_, record_name);
   if (record == nullptr) {
     return fail(ErrorKind::kInvalid,

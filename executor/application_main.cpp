@@ -104,12 +104,13 @@ const sublet_function_record* find_records(const std::string& name) {
   auto* const records =
       reinterpret_cast<Records>(::dlsym(RTLD_DEFAULT, "sublet_application_records"));
   if (records == nullptr) {
-    die_before_start("the program '" + name +
-                     "' is no application of Sublet: it is not linked to libsublet");
+    die_before_start(
+        "the program '" + name + "' is no application of Sublet: it is not linked to libsublet",
+        ErrorKind::kNoApplication);
   }
   const auto* first = records();
   if (auto checked = base::check_records(first); !checked) {
-    die_before_start(checked.error().what());
+    die_before_start(checked.error().what(), checked.error().kind());
   }
   return first;
 }

@@ -2,6 +2,7 @@
 #include <base/shared_memory.hpp>
 #include <base/system_text.hpp>
 #include <executor/become.hpp>
+#include <executor/library/elf_functions.hpp>
 #include <wire/application_text.hpp>
 #include <wire/executor_packets.hpp>
 
@@ -75,6 +76,16 @@ std::string search_path(const wire::ApplicationSurroundings& surroundings) {
   return path;
 }
 
+/// The run-time libraries of sanitizers that the program is built with, each with ':' behind it:
+/// they end a process where they are not the first of its libraries.
+std::string sanitizers(const wire::ApplicationSurroundings& surroundings) {
+  std::string names;
+  for (const base::SharedObject& object : surroundings.objects) {
+    if (sanitizer_flag(object.name()) != nullptr) names += object.name() + ":";
+  }
+  return names;
+}
+
 }  // namespace
 
 Error run_application(const wire::Become& become, int program, int surroundings,
@@ -94,11 +105,12 @@ Error run_application(const wire::Become& become, int program, int surroundings,
   order.accounting = place.accounting;
   order.surroundings = surroundings;
   order.preloaded = preloaded->get();
+  const auto around = wire::ApplicationSurroundings::from_text(*text);
   // Not the name that the loader has for a library in the descriptor of that number later: it would
   // take that for the same one.
-  prepend("LD_PRELOAD", "/proc/self//fd/" + std::to_string(preloaded->get()), order.preload);
-  prepend("LD_LIBRARY_PATH", search_path(wire::ApplicationSurroundings::from_text(*text)),
-          order.library_path);
+  prepend("LD_PRELOAD", sanitizers(around) + "/proc/self//fd/" + std::to_string(preloaded->get()),
+          order.preload);
+  prepend("LD_LIBRARY_PATH", search_path(around), order.library_path);
   auto memory =
       base::SharedMemory::sealed_copy("sublet-order", std::as_bytes(std::span(&order, 1)));
   if (!memory) return memory.error();

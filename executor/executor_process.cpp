@@ -224,7 +224,7 @@ void ExecutorProcess::become(wire::ReceivedMessage message) {
   const Place place{
       .order = order_, .control = control_, .data = data_.get(), .accounting = accounting_.fd()};
   const Error why = run_application(*order, message.fds[0].get(), message.fds[1].get(), place);
-  die_before_start(why.what());
+  die_before_start(why.what(), why.kind());
 }
 
 void ExecutorProcess::open_function(wire::ReceivedMessage message) {
@@ -236,7 +236,10 @@ void ExecutorProcess::open_function(wire::ReceivedMessage message) {
     loaded = load_function(*open, std::move(message.fds[0]));
   }
   opened.ok = loaded ? 1 : 0;
-  if (!loaded) wire::set_text(opened.text, loaded.error().what());
+  if (!loaded) {
+    opened.kind = static_cast<std::uint8_t>(loaded.error().kind());
+    wire::set_text(opened.text, loaded.error().what());
+  }
   // Fails only when the manager has gone; the next poll sees that.
   (void)wire::send_message(control_, wire::MessageType::kOpened, opened);
 }

@@ -82,9 +82,10 @@ void end_exit_of_child(int code) noexcept {
   ::_exit(code);
 }
 
-void report(Status status, std::string_view text) noexcept {
+void report(Status status, std::string_view text, ErrorKind kind = ErrorKind::kInternal) noexcept {
   wire::Dying dying;
   dying.status = static_cast<std::uint8_t>(status);
+  dying.kind = static_cast<std::uint8_t>(kind);
   std::size_t i = 0;
   for (; i < text.size() && i + 1 < dying.text.size(); ++i) dying.text[i] = text[i];
   for (; i < dying.text.size(); ++i) dying.text[i] = '\0';
@@ -333,10 +334,10 @@ LoadingGuard::~LoadingGuard() {
   t_loading = nullptr;
 }
 
-void die_before_start(std::string_view why) noexcept {
+void die_before_start(std::string_view why, ErrorKind kind) noexcept {
   SignalSafeText text;
   text.add("the executor does not start: ").add(why);
-  report(Status::kLost, text.view());
+  report(Status::kLost, text.view(), kind);
   ::_exit(EXIT_FAILURE);
 }
 

@@ -52,7 +52,8 @@ class LoadingGuard {
 };
 
 /// The executor cannot begin its work.
-[[noreturn]] void die_before_start(std::string_view why) noexcept;
+[[noreturn]] void die_before_start(std::string_view why,
+                                   ErrorKind kind = ErrorKind::kInternal) noexcept;
 
 /// The function that runs on the calling thread ends this thread (pthread_exit, cancellation).
 [[noreturn]] void die_by_thread_end(WorkerState& worker) noexcept;

@@ -29,9 +29,8 @@ ErrorMessage pack(const Error& error) {
 }
 
 Error unpack(const ErrorMessage& message) {
-  const bool known = message.kind >= 0 && message.kind <= static_cast<int>(ErrorKind::kInternal);
   const std::size_t length = std::min<std::size_t>(message.length, message.text.size());
-  return Error(known ? static_cast<ErrorKind>(message.kind) : ErrorKind::kInternal,
+  return Error(error_kind_from(static_cast<unsigned>(message.kind)),
                std::string(message.text.data(), length), message.system_errno);
 }
 

@@ -67,6 +67,11 @@ class Registry {
     return tl::unexpected<Error>(mpi_error(code, "attaching Sublet to the communicator"));
   }
 
+  std::shared_ptr<Attachment> only() {
+    const std::lock_guard lock(mutex_);
+    return attachments_.size() == 1 ? attachments_.begin()->second : nullptr;
+  }
+
   void detach(MPI_Comm comm) noexcept { MPI_Comm_delete_attr(comm, keyval()); }
 
  private:
@@ -156,6 +161,10 @@ Result<std::shared_ptr<Attachment>> Attachment::of(MPI_Comm comm) {
     return tl::unexpected<Error>(std::move(agreed.error()));
   }
   return attachment;
+}
+
+std::shared_ptr<Attachment> Attachment::only() {
+  return Registry::instance().only();
 }
 
 Result<void> Attachment::watch_finalize() {

@@ -32,6 +32,9 @@ class Attachment {
   /// Collective over `comm`. Gives up together: on all ranks or on none.
   static Result<std::shared_ptr<Attachment>> of(MPI_Comm comm);
 
+  /// The only one of this process; null when there are more, or none. Local.
+  static std::shared_ptr<Attachment> only();
+
   /// Has MPI_Finalize end what there is of ours by then. Local.
   static Result<void> watch_finalize();
 

@@ -1,5 +1,6 @@
 #include "request_path.hpp"
 
+#include "implementation.hpp"
 #include <sublet/mpi.hpp>
 
 #include <dlfcn.h>
@@ -32,10 +33,8 @@ bool find_progress([[maybe_unused]] RequestPath& path) {
   return path.start_calling != nullptr && path.stop_calling != nullptr;
 }
 
-Result<RequestPath> choose() {
+Result<RequestPath> choose(int level) {
   RequestPath path;
-  int level = MPI_THREAD_SINGLE;
-  MPI_Query_thread(&level);
   const bool has_progress = find_progress(path);
   const char* value = std::getenv(kVariable);
   const std::string_view wanted = value == nullptr ? "" : value;
@@ -68,8 +67,30 @@ Result<RequestPath> choose() {
 }  // namespace
 
 const Result<RequestPath>& request_path_of_process() {
-  static const Result<RequestPath> path = choose();
+  static const Result<RequestPath> path = [] {
+    int level = MPI_THREAD_SINGLE;
+    MPI_Query_thread(&level);
+    return choose(level);
+  }();
   return path;
+}
+
+Result<RequestPath> offered_request_path() {
+  if (!wrong_library().empty()) return fail(ErrorKind::kUnsupported, wrong_library());
+  return choose(MPI_THREAD_MULTIPLE);
+}
+
+const char* name_of(const Result<RequestPath>& path) noexcept {
+  if (!path) return "none";
+  switch (path->kind) {
+    case Kind::kProgress:
+      return "progress";
+    case Kind::kPoll:
+      return "poll";
+    case Kind::kHelper:
+      break;
+  }
+  return "helper";
 }
 
 }  // namespace sublet::mpi

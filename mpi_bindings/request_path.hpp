@@ -25,4 +25,10 @@ struct RequestPath {
 /// kUnsupported when there is none.
 [[nodiscard]] const Result<RequestPath>& request_path_of_process();
 
+/// What that would be with MPI_THREAD_MULTIPLE. Any time: MPI need not be initialised.
+[[nodiscard]] Result<RequestPath> offered_request_path();
+
+/// "progress", "poll", "helper" or "none".
+[[nodiscard]] const char* name_of(const Result<RequestPath>& path) noexcept;
+
 }  // namespace sublet::mpi

@@ -75,17 +75,7 @@ Result<void> waitall(std::span<Call* const> calls, std::span<MPI_Request> reques
 
 const char* request_path() {
   if (const auto usable = check_mpi("asking how requests are completed"); !usable) return "unknown";
-  const Result<RequestPath>& path = request_path_of_process();
-  if (!path) return "none";
-  switch (path->kind) {
-    case RequestPath::Kind::kProgress:
-      return "progress";
-    case RequestPath::Kind::kPoll:
-      return "poll";
-    case RequestPath::Kind::kHelper:
-      break;
-  }
-  return "helper";
+  return name_of(request_path_of_process());
 }
 
 }  // namespace sublet::mpi

@@ -20,6 +20,12 @@ tl::unexpected<Error> bad(const std::string& text) {
   return fail(ErrorKind::kInvalid, text);
 }
 
+bool is_pie(const std::vector<Elf64_Dyn>& dynamic) {
+  return std::any_of(dynamic.begin(), dynamic.end(), [](const Elf64_Dyn& entry) {
+    return entry.d_tag == DT_FLAGS_1 && (entry.d_un.d_val & DF_1_PIE) != 0;
+  });
+}
+
 std::string machine_name(unsigned machine, bool is_64_bit) {
   switch (machine) {
     case EM_X86_64:
@@ -115,26 +121,35 @@ Result<ElfImage> ElfImage::open(std::span<const std::byte> bytes) {
   }
   auto dynamic = image.dynamic_entries();
   if (!dynamic) return tl::unexpected<Error>(dynamic.error());
-  for (const Elf64_Dyn& entry : *dynamic) {
-    if (entry.d_tag == DT_FLAGS_1 && (entry.d_un.d_val & DF_1_PIE) != 0) {
-      return bad("this is an executable program, not a shared object; link it with -shared");
-    }
+  if (is_pie(*dynamic)) {
+    return bad("this is an executable program, not a shared object; link it with -shared");
   }
   return image;
 }
 
 Result<void> ElfImage::check_program(std::span<const std::byte> bytes) {
   if (auto identity = check_identity(bytes); !identity) {
-    return bad(std::string("the application cannot be run: ") + identity.error().what());
+    return fail(ErrorKind::kNoApplication,
+                std::string("the application cannot be run: ") + identity.error().what());
   }
   ElfImage image(bytes);
   const auto header = read<Elf64_Ehdr>(bytes, 0);
   if (!header || (header->e_type != ET_EXEC && header->e_type != ET_DYN)) {
-    return bad("the application cannot be run: it is no executable program");
+    return fail(ErrorKind::kNoApplication,
+                "the application cannot be run: it is no executable program");
   }
   if (auto read = image.read_program_headers(*header); !read) return read;
+  if (!image.has_interpreter_ && header->e_type == ET_DYN) {
+    auto dynamic = image.dynamic_entries();
+    if (!dynamic) return tl::unexpected<Error>(dynamic.error());
+    if (!is_pie(*dynamic)) {
+      return fail(ErrorKind::kNoApplication,
+                  "the application cannot be run: it is a shared object, not a program");
+    }
+  }
   if (!image.has_interpreter_) {
-    return bad(
+    return fail(
+        ErrorKind::kStaticProgram,
         "the application cannot be run: it is linked statically, so that executors cannot take its "
         "main()'s place; link it dynamically");
   }

@@ -16,6 +16,9 @@ int bench_command(const std::vector<std::string>& words) {
   if (!words.empty() && words.front() == "connection") {
     return connection_bench_command({words.begin() + 1, words.end()});
   }
+  if (!words.empty() && words.front() == "ledger") {
+    return ledger_bench_command({words.begin() + 1, words.end()});
+  }
   return sublet::bench::bench_command(words);
 }
 
@@ -29,6 +32,7 @@ std::span<const Command> commands() {
               &executor_manager_command},
       Command{"nodes", "lists the nodes, and what is free on them", &nodes_command},
       Command{"leases", "lists the leases, and what they have used", &leases_command},
+      Command{"ledger", "shows what users, jobs, leases and nodes have used", &ledger_command},
       Command{"drain", "gives a node back: its leases end soon, and it gets no new ones",
               &drain_command},
       Command{"release", "ends a lease: one's own, or as an operator anybody's", &release_command},

@@ -1,6 +1,7 @@
 #include <base/node_identity.hpp>
 #include <cli/command.hpp>
 #include <cli/manager_options.hpp>
+#include <cli/mpi_paths.hpp>
 #include <cli/run_command.hpp>
 #include <common/manager_query.hpp>
 #include <transport/any/choice.hpp>
@@ -20,7 +21,9 @@ CommandLine doctor_command_line() {
   line.about =
       "Says which transports this node can use, which one calls to an executor on this node and "
       "on\n"
-      "another one would take, and why; and what of this node's set-up stands in the way of speed.";
+      "another one would take, and why; how calls that are MPI requests are completed, for each "
+      "MPI\n"
+      "that Sublet is built for; and what of this node's set-up stands in the way of speed.";
   add_manager_options(line);
   return line;
 }
@@ -78,6 +81,14 @@ Finding connections(const ManagerTarget& target) {
   return {good, "its connections", text};
 }
 
+/// How MPI requests of calls are completed (docs/how-to/wait.md).
+Finding mpi_path(const MpiPathAnswer& answer) {
+  const std::string what = "MPI progress path, " + answer.kind;
+  if (!answer.path) return {false, what, answer.path.error().what()};
+  return {answer.path->path != "none", what,
+          answer.path->path + " (" + answer.path->mpi + ": " + answer.path->text + ")"};
+}
+
 std::vector<Finding> examine(const Result<ManagerTarget>& target) {
   std::vector<Finding> findings;
   bool locks_memory = false;
@@ -90,6 +101,7 @@ std::vector<Finding> examine(const Result<ManagerTarget>& target) {
     findings.push_back(choice(same_node, target ? target->session.transport : ""));
   }
   if (locks_memory) findings.push_back(locked_memory());
+  for (const MpiPathAnswer& answer : mpi_paths()) findings.push_back(mpi_path(answer));
   findings.push_back(resource_manager(target));
   if (target && findings.back().good) findings.push_back(connections(*target));
   return findings;

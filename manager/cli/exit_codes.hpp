@@ -24,6 +24,12 @@ constexpr int exit_code(ErrorKind kind) noexcept {
       return kExitUsage;
     case ErrorKind::kUnsupported:
     case ErrorKind::kInternal:
+    case ErrorKind::kNoInit:
+    case ErrorKind::kNoApplication:
+    case ErrorKind::kTooLarge:
+    case ErrorKind::kOtherBuild:
+    case ErrorKind::kAmbiguous:
+    case ErrorKind::kStaticProgram:
       return kExitFailure;
   }
   return kExitFailure;

@@ -9,6 +9,10 @@
 #include <wire/side_thread.hpp>
 
 #include <boost/program_options.hpp>
+#include <ledger/ledger.hpp>
+
+#include <cmath>
+#include <functional>
 
 namespace sublet::cli {
 namespace {
@@ -37,7 +41,19 @@ CommandLine resource_manager_command_line() {
       "--listen is given")("advertise", po::value<std::vector<std::string>>(),
                            "host name or address by which other nodes reach this one, for "
                            "--address-dir where the manager "
-                           "listens at every interface (default: the host name)");
+                           "listens at every interface (default: the host name)")(
+      "state-dir", po::value<std::string>(),
+      "keep the ledger in this directory, so that leases and what they have used outlive the "
+      "manager; "
+      "made when it is not there, on a local disk. Without it all is kept in memory")(
+      "price-core-hour", po::value<double>()->default_value(0),
+      "what `sublet ledger` shows as the cost of holding a core for an hour")(
+      "price-memory-gib-hour", po::value<double>()->default_value(0),
+      "the same for a GiB of memory")(
+      "price-hot-poll-hour", po::value<double>()->default_value(0),
+      "the same for an hour in which a worker polls, on top of its cores")(
+      "price-compute-hour", po::value<double>()->default_value(0),
+      "the same for an hour in which a worker computes, on top of its cores");
   line.options.add_options()("operators", po::value<std::string>()->default_value(""),
                              "group whose members may do what root and this manager's user may: "
                              "register and drain nodes, see and end everybody's leases");
@@ -88,6 +104,36 @@ kj::Promise<std::string> until_taken_over(kj::Timer& timer,
           });
 }
 
+Result<double> price(const po::variables_map& values, const std::string& option) {
+  const double value = values[option].as<double>();
+  if (value >= 0 && std::isfinite(value)) return value;
+  return fail(ErrorKind::kInvalid, "--" + option + " must be a number from 0 on");
+}
+
+Result<manager::Prices> prices(const po::variables_map& values) {
+  manager::Prices prices;
+  for (const auto& [to, option] : {std::pair(&prices.core_hour, "price-core-hour"),
+                                   std::pair(&prices.memory_gib_hour, "price-memory-gib-hour"),
+                                   std::pair(&prices.hot_poll_hour, "price-hot-poll-hour"),
+                                   std::pair(&prices.compute_hour, "price-compute-hour")}) {
+    const auto value = price(values, option);
+    if (!value) return tl::unexpected<Error>(value.error());
+    *to = *value;
+  }
+  return prices;
+}
+
+/// Null without --state-dir.
+Result<kj::Own<manager::Ledger>> open_ledger(const po::variables_map& values, kj::Timer& timer,
+                                             const ResourceManagerService::Clock& clock) {
+  const auto wanted = prices(values);
+  if (!wanted) return tl::unexpected<Error>(wanted.error());
+  if (values.count("state-dir") == 0) return kj::Own<manager::Ledger>();
+  auto ledger = manager::Ledger::open(values["state-dir"].as<std::string>(), *wanted, timer, clock);
+  if (ledger) base::log().info("keeping the ledger in {}", (*ledger)->path());
+  return ledger;
+}
+
 Result<void> serve_resource_manager(const po::variables_map& values) {
   const auto addresses = listen_addresses(values);
   if (!addresses) return tl::unexpected<Error>(addresses.error());
@@ -101,11 +147,18 @@ Result<void> serve_resource_manager(const po::variables_map& values) {
                                                              (*trust)->insecure());
   if (!operators) return tl::unexpected<Error>(operators.error());
   Daemon daemon;
+  const ResourceManagerService::Clock clock =
+      std::bind_front(&manager::ManagerClock::now, manager::ManagerClock());
+  // Before the sockets: who finds those may lease.
+  auto ledger = open_ledger(values, daemon.timer(), clock);
+  if (!ledger) return tl::unexpected<Error>(ledger.error());
   auto sockets = open_sockets(*addresses);
   if (!sockets) return tl::unexpected<Error>(sockets.error());
 
   const auto connections = std::make_shared<manager::ServedConnections>(75, *trust);
-  auto service = kj::refcounted<ResourceManagerService>(daemon.timer(), *operators);
+  auto service =
+      kj::refcounted<ResourceManagerService>(daemon.timer(), *operators, clock, ledger->get());
+  KJ_DEFER(service->forget_records());  // calls under way outlive this
   std::vector<kj::Own<RpcListener>> listeners;
   std::vector<std::string> real;
   for (ListeningSocket& socket : *sockets) {

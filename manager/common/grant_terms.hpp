@@ -24,8 +24,9 @@ struct NodeOffer {
 /// Who asks for a lease.
 struct Requester {
   Caller caller;
-  std::string node_id;  ///< Its own node, as it says: for placement near.
-  std::string owner;    ///< user@node, as it says: for people to read.
+  std::string node_id;          ///< Its own node, as it says: for placement near.
+  std::string owner;            ///< user@node, as it says: for people to read.
+  std::uint32_t slurm_job = 0;  ///< As it says; 0: none.
 };
 
 /// A grant as both managers know it: all that a node is told, and tells again when it registers
@@ -42,11 +43,22 @@ struct GrantTerms {
   std::uint64_t arena_bytes = 0;
   std::string owner;
   std::uint32_t owner_uid = kUnknownUid;
-  bool owner_by_key = false;  ///< It is a key file's owner, who need not be the process's user.
-  bool claimed = false;  ///< Only read on registration.
+  bool owner_by_key = false;    ///< It is a key file's owner, who need not be the process's user.
+  std::uint32_t slurm_job = 0;  ///< 0: none.
+  // What a node says as it registers, or when the grant has ended:
+  bool claimed = false;
+  milliseconds held_for{0};
 
   /// wire/limits.hpp bounds it.
   [[nodiscard]] std::uint32_t cores() const noexcept { return workers * cores_per_worker; }
+};
+
+/// A grant that has ended on its node, as the node tells it.
+struct EndedGrant {
+  GrantTerms terms;
+  Usage usage;  ///< In all.
+  std::string reason;
+  milliseconds ago{0};
 };
 
 }  // namespace sublet::manager

@@ -114,6 +114,19 @@ Result<wire::Forgotten> forget_node(const wire::ManagerLocation& location, const
   });
 }
 
+Result<wire::LedgerPage> query_ledger(const wire::ManagerLocation& location,
+                                      const wire::LedgerFilter& filter,
+                                      std::chrono::milliseconds limit) {
+  return query<wire::LedgerPage>(location, limit, [&filter](wire::ResourceManager::Client manager) {
+    return wire::ask_ledger(kj::mv(manager), filter);
+  });
+}
+
+Result<wire::LedgerCheck> verify_ledger(const wire::ManagerLocation& location,
+                                        std::chrono::milliseconds limit) {
+  return query<wire::LedgerCheck>(location, limit, wire::ask_verify_ledger);
+}
+
 Result<wire::ConnectionCounts> query_connections(const wire::ManagerLocation& location,
                                                  std::chrono::milliseconds limit) {
   return query<wire::ConnectionCounts>(location, limit, wire::ask_connections);

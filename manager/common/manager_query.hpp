@@ -38,6 +38,12 @@ Result<void> release_lease(const wire::ManagerLocation& location, std::uint64_t 
                            const std::string& reason, std::chrono::milliseconds limit);
 Result<wire::Forgotten> forget_node(const wire::ManagerLocation& location, const std::string& node,
                                     std::chrono::milliseconds limit);
+/// One page; its `next` asks for the page after it.
+Result<wire::LedgerPage> query_ledger(const wire::ManagerLocation& location,
+                                      const wire::LedgerFilter& filter,
+                                      std::chrono::milliseconds limit);
+Result<wire::LedgerCheck> verify_ledger(const wire::ManagerLocation& location,
+                                        std::chrono::milliseconds limit);
 Result<wire::ConnectionCounts> query_connections(const wire::ManagerLocation& location,
                                                  std::chrono::milliseconds limit);
 Result<std::string> query_version(const wire::ManagerLocation& location,

@@ -12,6 +12,12 @@ namespace {
 constexpr std::size_t kMaxName = 255;
 constexpr std::size_t kMaxCpusetText = 16u << 10;
 
+/// A time that has passed: clamped to what can be calculated with.
+milliseconds read_ms(std::uint64_t ms) {
+  constexpr std::uint64_t kLong = std::uint64_t{1} << 42;
+  return milliseconds(static_cast<std::int64_t>(std::min(ms, kLong)));
+}
+
 }  // namespace
 
 Time from_unix_ms(std::int64_t unix_ms) {
@@ -46,6 +52,8 @@ void write(wire::Grant::Builder to, const GrantTerms& terms) {
   to.setOwnerUid(terms.owner_uid);
   to.setOwnerByKey(terms.owner_by_key);
   to.setClaimed(terms.claimed);
+  to.setSlurmJob(terms.slurm_job);
+  to.setHeldMs(static_cast<std::uint64_t>(std::max<milliseconds::rep>(0, terms.held_for.count())));
 }
 
 Result<GrantTerms> read_terms(wire::Grant::Reader from) {
@@ -66,12 +74,32 @@ Result<GrantTerms> read_terms(wire::Grant::Reader from) {
   terms.owner_uid = from.getOwnerUid();
   terms.owner_by_key = from.getOwnerByKey();
   terms.claimed = from.getClaimed();
+  terms.slurm_job = from.getSlurmJob();
+  terms.held_for = read_ms(from.getHeldMs());
   if (terms.hot_timeout_ms < -1) {
     return fail(ErrorKind::kInvalid, "a grant's hot timeout is " +
                                          std::to_string(terms.hot_timeout_ms) +
                                          " ms; allowed are -1 and more");
   }
   return terms;
+}
+
+void write(wire::EndedGrant::Builder to, const EndedGrant& ended) {
+  write(to.initGrant(), ended.terms);
+  to.setReason(ended.reason);
+  wire::write(to.initUsage(), ended.usage);
+  to.setAgoMs(static_cast<std::uint64_t>(std::max<milliseconds::rep>(0, ended.ago.count())));
+}
+
+Result<EndedGrant> read(wire::EndedGrant::Reader from) {
+  auto terms = read_terms(from.getGrant());
+  if (!terms) return tl::unexpected<Error>(terms.error());
+  EndedGrant ended;
+  ended.terms = std::move(*terms);
+  ended.reason = wire::cut_text(wire::to_string(from.getReason()), wire::kMaxText);
+  ended.usage = wire::read(from.getUsage());
+  ended.ago = read_ms(from.getAgoMs());
+  return ended;
 }
 
 // ---- nodes ----

@@ -17,6 +17,9 @@ void write(wire::Grant::Builder to, const GrantTerms& terms);
 /// limit.
 Result<GrantTerms> read_terms(wire::Grant::Reader from);
 
+void write(wire::EndedGrant::Builder to, const EndedGrant& ended);
+Result<EndedGrant> read(wire::EndedGrant::Reader from);
+
 void write(wire::NodeDescription::Builder to, const NodeOffer& offer);
 Result<NodeOffer> read(wire::NodeDescription::Reader from);
 

@@ -134,6 +134,7 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
           results.setText(wire::cut_text(fate.text, wire::kMaxText));
           auto numbers = results.initLastStarted(static_cast<unsigned>(fate.last_started.size()));
           for (unsigned i = 0; i < numbers.size(); ++i) numbers.set(i, fate.last_started[i]);
+          results.setKind(static_cast<std::uint8_t>(fate.kind));
         });
   }
 

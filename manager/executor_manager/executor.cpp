@@ -269,7 +269,7 @@ void Executor::receive(const wire::ReceivedMessage& message) {
       pending.fulfiller->fulfill(Result<void>());
     } else {
       pending.fulfiller->fulfill(
-          fail(ErrorKind::kInvalid, base::printable(wire::text_of(opened->text))));
+          fail(error_kind_from(opened->kind), base::printable(wire::text_of(opened->text))));
     }
   } else if (message.type == wire::MessageType::kListening) {
     const auto listening = message.as<wire::Listening>();
@@ -288,6 +288,7 @@ void Executor::receive(const wire::ReceivedMessage& message) {
   } else if (message.type == wire::MessageType::kDying) {
     if (const auto dying = message.as<wire::Dying>()) {
       dying_words_ = base::printable(wire::text_of(dying->text));
+      dying_kind_ = error_kind_from(dying->kind);
     }
   }
 }
@@ -299,21 +300,24 @@ void Executor::end(std::string fate) {
   } else if (!dying_words_.empty()) {
     fate = dying_words_;
   }
+  const bool is_programs_fault = !becoming_.empty() && dying_kind_ > ErrorKind::kInternal;
   if (!becoming_.empty()) fate = "running the application '" + becoming_ + "' failed: " + fate;
   over_ = true;
   pid_ = -1;
   limit_.reset();
   ready_fulfiller_->fulfill();
   for (auto& pending : opens_) {
-    pending.fulfiller->fulfill(
-        fail(ErrorKind::kInvalid, "the executor ended while it loaded the library: " + fate));
+    pending.fulfiller->fulfill(fail(is_programs_fault ? dying_kind_ : ErrorKind::kInvalid,
+                                    "the executor ended while it loaded the library: " + fate));
   }
   opens_.clear();
   for (auto& pending : listens_) {
     pending.fulfiller->fulfill(fail(ErrorKind::kDisconnected, "the executor ended: " + fate));
   }
   listens_.clear();
-  ended_fulfiller_->fulfill(make_fate(std::move(fate)));
+  ExecutorFate made = make_fate(std::move(fate));
+  if (is_programs_fault) made.kind = dying_kind_;
+  ended_fulfiller_->fulfill(std::move(made));
 }
 
 void Executor::drain() {

@@ -53,6 +53,8 @@ struct ExecutorFate {
   /// knows because it had to be killed.
   std::uint32_t in_call = 0;
   std::uint32_t unknown = 0;
+  /// Of one whose program cannot be run: what is wrong with that.
+  ErrorKind kind = ErrorKind::kDisconnected;
 };
 
 /// One executor process, from the order to start it until it has been reaped.
@@ -130,6 +132,7 @@ class Executor : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   bool killed_ = false;
   bool over_ = false;
   std::string dying_words_;
+  ErrorKind dying_kind_ = ErrorKind::kInternal;
   std::string becoming_;  ///< The application that it is about to run; empty: none.
   struct PendingOpen {
     std::uint16_t index;

@@ -8,6 +8,8 @@
 
 #include <sodium.h>
 
+#include <cmath>
+
 namespace sublet::manager {
 namespace {
 
@@ -232,6 +234,10 @@ std::vector<HeldGrant*> ExecutorManager::held() {
 }
 
 void ExecutorManager::grant_ended(HeldGrant& grant, const std::string& reason) {
+  const GrantTerms& terms = grant.terms();
+  const Usage usage = grant.usage();
+  base::log().info("{} has ended: {} core-ms, {} calls", name_of(terms.key),
+                   std::llround(usage.core_seconds * 1000), usage.invocations);
   if (link_) link_->ended(grant, reason);
   drain_.note(grant);
   const Key key{grant.terms().key.lease, grant.terms().key.part};

@@ -109,6 +109,7 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
   }
   [[nodiscard]] bool leaving() const noexcept { return drain_.under_way(); }
   [[nodiscard]] std::vector<HeldGrant*> held();
+  [[nodiscard]] Time now() const { return clock_.now(); }
   LibraryCache& libraries() noexcept { return libraries_; }
   [[nodiscard]] const std::shared_ptr<const wire::Trust>& trust() const noexcept {
     return connections_->trust;

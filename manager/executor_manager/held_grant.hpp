@@ -55,6 +55,7 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   [[nodiscard]] bool over() const noexcept { return state_ >= State::kEnding; }
   [[nodiscard]] const std::string& end_reason() const noexcept { return end_reason_; }
   [[nodiscard]] Usage usage() const;
+  [[nodiscard]] Time held_since() const noexcept { return held_since_; }
   [[nodiscard]] ExecutorSupervisor& executors() noexcept { return executors_; }
   [[nodiscard]] const ExecutorSupervisor& executors() const noexcept { return executors_; }
 

@@ -145,13 +145,28 @@ kj::Promise<void> ResourceManagerLink::serve(kj::Own<RpcConnection> connection,
   write(request.initNode(), offer_to(*connection));
   const auto held = node_.held();
   auto list = request.initHeld(static_cast<unsigned>(held.size()));
-  for (unsigned i = 0; i < list.size(); ++i) write(list[i], held[i]->terms());
+  for (unsigned i = 0; i < list.size(); ++i) {
+    GrantTerms terms = held[i]->terms();
+    terms.held_for = node_.now() - held[i]->held_since();
+    write(list[i], terms);
+  }
+  // Those that end from here on are told by the registration, after these.
+  auto ended = request.initEnded(static_cast<unsigned>(unkept_.size()));
+  for (unsigned i = 0; i < ended.size(); ++i) {
+    Ended& one = unkept_[i];
+    one.grant.terms.held_for = node_.now() - one.held_since;
+    one.grant.ago = node_.now() - one.at;
+    write(ended[i], one.grant);
+  }
+  const std::size_t told = unkept_.size();
+  ends_heard_ = 0;
+  ends_dropped_ = 0;
   request.setControl(kj::heap<NodeControlServer>(node_));
   auto gone = connection->on_disconnect();
   return within(timer_, kRegisterLimit,
                 request.send().then([](auto&& response) { return kj::mv(response); }),
                 "registering")
-      .then([this, gone = kj::mv(gone),
+      .then([this, gone = kj::mv(gone), told,
              address](capnp::Response<wire::ResourceManager::RegisterResults>&& results) mutable
             -> kj::Promise<void> {
         if (auto failure = wire::failure_of(results)) {
@@ -160,6 +175,8 @@ kj::Promise<void> ResourceManagerLink::serve(kj::Own<RpcConnection> connection,
         }
         base::log().info("registered with the resource manager at {}", address);
         registration_ = results.getRegistration();
+        // What has ended since it was asked.
+        for (std::size_t i = told - ends_dropped_; i < unkept_.size(); ++i) tell(unkept_[i]);
         was_registered_ = true;
         refused_since_ = nullptr;
         said_ = false;
@@ -192,9 +209,13 @@ kj::Promise<void> ResourceManagerLink::heartbeat(kj::Duration period) {
         wire::write(usage.initUsage(), grant->usage());
         tasks_.add(usage.send().ignoreResult());
       }
-      return within(timer_, kHeartbeatLimit, registration->heartbeatRequest().send().ignoreResult(),
-                    "a heartbeat")
-          .then([this, period] { return heartbeat(period); });
+      auto heard = registration->heartbeatRequest().send().then(
+          [](auto&& response) -> std::uint64_t { return response.getEndsKept(); });
+      return within(timer_, kHeartbeatLimit, kj::mv(heard), "a heartbeat")
+          .then([this, period](std::uint64_t ends_kept) {
+            note_kept(ends_kept);
+            return heartbeat(period);
+          });
     }
     return kj::NEVER_DONE;  // it is leaving: the connection must stay until the answer
   });
@@ -216,13 +237,37 @@ void ResourceManagerLink::claimed(const HeldGrant& grant) {
 }
 
 void ResourceManagerLink::ended(const HeldGrant& grant, const std::string& reason) {
+  if (unkept_.size() == wire::kMaxUnheardEnds) {
+    base::log().warn("the end of {} is told no more: the resource manager has not kept it",
+                     name_of(unkept_.front().grant.terms.key));
+    unkept_.pop_front();
+    ++ends_dropped_;
+  }
+  unkept_.push_back({{grant.terms(), grant.usage(), reason, {}}, grant.held_since(), node_.now()});
+  tell(unkept_.back());
+}
+
+void ResourceManagerLink::tell(const Ended& ended) {
   KJ_IF_MAYBE (registration, registration_) {
     auto request = registration->endedRequest();
-    request.setLeaseId(number(grant.terms().key.lease));
-    request.setPart(grant.terms().key.part);
-    request.setReason(reason);
-    wire::write(request.initUsage(), grant.usage());
+    GrantTerms terms = ended.grant.terms;
+    terms.held_for = node_.now() - ended.held_since;
+    request.setLeaseId(number(terms.key.lease));
+    request.setPart(terms.key.part);
+    request.setReason(ended.grant.reason);
+    wire::write(request.initUsage(), ended.grant.usage);
+    write(request.initGrant(), terms);
     tasks_.add(request.send().ignoreResult());
+  }
+}
+
+void ResourceManagerLink::note_kept(std::uint64_t ends) {
+  for (; ends_heard_ < ends; ++ends_heard_) {
+    if (ends_dropped_ > 0) {
+      --ends_dropped_;
+    } else if (!unkept_.empty()) {
+      unkept_.pop_front();
+    }
   }
 }
 

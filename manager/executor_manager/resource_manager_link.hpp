@@ -5,6 +5,7 @@
 #include <wire/control.capnp.h>
 #include <wire/manager_address.hpp>
 
+#include <deque>
 #include <functional>
 #include <string>
 
@@ -40,7 +41,8 @@ class ResourceManagerLink final : private kj::TaskSet::ErrorHandler {
   /// The node takes no new grants; said again after each registration.
   void draining();
 
-  // Told when it can be; a resource manager that is away learns it from the next registration.
+  // Told when it can be; a resource manager that is away learns it from the next registration. Ends
+  // are told on each until it has said that they are kept.
   void claimed(const HeldGrant& grant);
   void ended(const HeldGrant& grant, const std::string& reason);
 
@@ -56,6 +58,14 @@ class ResourceManagerLink final : private kj::TaskSet::ErrorHandler {
   kj::Promise<void> heartbeat(kj::Duration period);
   [[nodiscard]] NodeOffer offer_to(const RpcConnection& connection) const;
   void note_refusal(const std::string& why);
+  /// So many of what was told to this registration is kept.
+  void note_kept(std::uint64_t ends);
+  struct Ended {
+    EndedGrant grant;
+    Time held_since{};
+    Time at{};
+  };
+  void tell(const Ended& ended);
   void taskFailed(kj::Exception&& exception) override;
 
   ExecutorManager& node_;
@@ -65,6 +75,9 @@ class ResourceManagerLink final : private kj::TaskSet::ErrorHandler {
   bool was_registered_ = false;
   bool said_ = false;  ///< That the resource manager is away, since it last was not.
   kj::Maybe<wire::NodeRegistration::Client> registration_;  ///< While registered.
+  std::deque<Ended> unkept_;      ///< Oldest first; at most wire::kMaxUnheardEnds.
+  std::uint64_t ends_heard_ = 0;  ///< To be kept, of those told to this registration.
+  std::size_t ends_dropped_ = 0;  ///< Of the oldest of those told, and not heard to be kept.
   kj::Own<kj::PromiseFulfiller<void>> first_time_fulfiller_;
   kj::ForkedPromise<void> first_time_;
   const milliseconds refused_limit_;

@@ -166,6 +166,12 @@ Result<GrantTable::Extension> GrantTable::extend(LeaseId id, std::span<const std
   return extension;
 }
 
+void GrantTable::note_expiry(GrantRecord& grant, Time expires) {
+  Lease& lease = leases_.at(grant.terms.key.lease);
+  grant.terms.expires = std::max(grant.terms.expires, expires);
+  lease.expires = std::max(lease.expires, expires);
+}
+
 std::vector<Revocation> GrantTable::review(Time now, const std::function<bool(NodeNumber)>& is_up) {
   std::vector<Revocation> revocations;
   for (auto& [id, lease] : leases_) {

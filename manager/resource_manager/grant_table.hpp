@@ -102,6 +102,9 @@ class GrantTable {
   Result<Extension> extend(LeaseId lease, std::span<const std::byte> token, milliseconds duration,
                            Time now);
 
+  /// A node holds it until then at least.
+  void note_expiry(GrantRecord& grant, Time expires);
+
   /// Revokes what is overdue or has not been claimed, on nodes that `is_up`.
   std::vector<Revocation> review(Time now, const std::function<bool(NodeNumber)>& is_up);
 

@@ -1,6 +1,7 @@
 #include <resource_manager/lease_book.hpp>
 #include <resource_manager/refusal_text.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace sublet::manager {
@@ -24,10 +25,40 @@ LeaseBook::LeaseBook(const Limits& limits, LeaseId first_lease, Random random)
 
 // ---- nodes ----
 
+std::vector<std::string> LeaseBook::restore(const std::vector<OpenGrant>& grants, Time now) {
+  std::vector<std::string> notes;
+  for (const OpenGrant& grant : grants) {
+    auto number = Result<NodeNumber>(NodeNumber{});
+    if (const auto known = nodes_.find(grant.node.node_id)) {
+      number = *known;
+    } else {
+      number = nodes_.join(grant.node, now);
+      if (number) nodes_.disconnect(*number, now);
+    }
+    if (!number) {
+      notes.push_back(std::string("a node is left out: ") + number.error().what());
+      continue;
+    }
+    GrantTerms terms = grant.terms;
+    terms.key.node = *number;
+    if (grants_.find(terms.key) != nullptr || !grants_.room_for(1)) {
+      notes.push_back(name_of(terms.key) + " is left out: there is no room for it");
+      continue;
+    }
+    GrantRecord& record =
+        insert(terms, terms.claimed ? GrantState::kClaimed : GrantState::kGranted, now);
+    record.held = true;
+    record.usage = grant.usage;
+  }
+  return notes;
+}
+
 Result<LeaseBook::Registration> LeaseBook::register_node(const NodeOffer& offer,
-                                                         std::vector<GrantTerms> held, Time now) {
+                                                         std::vector<GrantTerms> held, Time now,
+                                                         std::vector<EndedGrant> ended_grants) {
   const auto number = nodes_.join(offer, now);
   if (!number) return tl::unexpected<Error>(number.error());
+  for (EndedGrant& grant : ended_grants) ended(*number, std::move(grant));
   Registration registration;
   registration.node = *number;
   std::map<GrantKey, GrantTerms> by_key;
@@ -50,7 +81,7 @@ void LeaseBook::reconcile(NodeNumber number, const std::map<GrantKey, GrantTerms
   for (const GrantKey& key : known) {
     const auto said = held.find(key);
     if (said == held.end()) {
-      remove(key, GrantEnd::kNotHeld);
+      remove(key, {.how = GrantEnd::kNotHeld});
       continue;
     }
     GrantRecord& grant = *grants_.find(key);
@@ -59,6 +90,8 @@ void LeaseBook::reconcile(NodeNumber number, const std::map<GrantKey, GrantTerms
       registration.revocations.push_back(GrantTable::revoke(grant, next, reason, now));
     };
     note_held(grant);
+    // One that a manager before this one had no time to write down.
+    grants_.note_expiry(grant, terms.expires);
     if (grant.terms.workers != terms.workers ||
         grant.terms.cores_per_worker != terms.cores_per_worker ||
         !same_token(grant.terms.token, terms.token)) {
@@ -167,6 +200,7 @@ Result<std::vector<GrantTerms>> LeaseBook::reserve(const LeaseRequest& request,
     terms.owner = requester.owner;
     terms.owner_uid = requester.caller.uid;
     terms.owner_by_key = requester.caller.proof == Proof::kKey;
+    terms.slurm_job = requester.slurm_job;
     insert(terms, GrantState::kReserved, now);
     grants.push_back(std::move(terms));
   }
@@ -183,7 +217,7 @@ void LeaseBook::confirmed(const GrantKey& key, Time now) {
 }
 
 void LeaseBook::refused(const GrantKey& key) {
-  if (grants_.find(key) != nullptr) remove(key, GrantEnd::kNotHeld);
+  if (grants_.find(key) != nullptr) remove(key, {.how = GrantEnd::kNotHeld});
 }
 
 void LeaseBook::claimed(const GrantKey& key) {
@@ -193,12 +227,40 @@ void LeaseBook::claimed(const GrantKey& key) {
   note_claimed(*grant);
 }
 
-void LeaseBook::ended(const GrantKey& key, const Usage& usage, const std::string& reason) {
+void LeaseBook::ended(const GrantKey& key, const Usage& usage, const std::string& reason,
+                      milliseconds ago) {
   GrantRecord* const grant = grants_.find(key);
   if (grant == nullptr) return;
   note_held(*grant);
   grant->usage = usage;
-  remove(key, GrantEnd::kReported, reason);
+  remove(key, {.how = GrantEnd::kReported, .reason = reason, .ago = ago});
+}
+
+void LeaseBook::ended(NodeNumber node, EndedGrant told) {
+  told.terms.key.node = node;
+  const GrantKey key = told.terms.key;
+  if (const GrantRecord* const grant = grants_.find(key);
+      grant != nullptr && same_token(grant->terms.token, told.terms.token)) {
+    ended(key, told.usage, told.reason, told.ago);
+    return;
+  }
+  // It was granted and ended while nobody listened, or has been told before.
+  if (observer_ == nullptr) return;
+  observer_->granted(on_node(told.terms));
+  if (told.terms.claimed) observer_->claimed(on_node(told.terms));
+  observer_->ended(on_node(told.terms), told.usage,
+                   {.how = GrantEnd::kReported, .reason = told.reason, .ago = told.ago});
+}
+
+Result<LeaseBook::Extension> LeaseBook::extend(LeaseId lease, std::span<const std::byte> token,
+                                               milliseconds duration, Time now) {
+  auto extension = grants_.extend(lease, token, duration, now);
+  if (!extension || observer_ == nullptr) return extension;
+  for (const GrantKey& key : extension->grants) {
+    const GrantRecord& grant = *grants_.find(key);
+    if (grant.held) observer_->extended(on_node(grant.terms));
+  }
+  return extension;
 }
 
 void LeaseBook::usage(const GrantKey& key, const Usage& usage) {
@@ -216,11 +278,12 @@ GrantRecord& LeaseBook::insert(const GrantTerms& terms, GrantState state, Time n
   return grants_.insert(terms, nodes_.offer(terms.key.node)->name, state, now);
 }
 
-void LeaseBook::remove(const GrantKey& key, GrantEnd how, const std::string& reason) {
-  const GrantRecord grant = grants_.remove(key, how == GrantEnd::kNodeLost);
+void LeaseBook::remove(const GrantKey& key, GrantEnding ending) {
+  const GrantRecord grant = grants_.remove(key, ending.how == GrantEnd::kNodeLost);
   nodes_.give_back(grant.terms);
   if (observer_ == nullptr || !grant.held) return;
-  observer_->ended(on_node(grant.terms), grant.usage, how, reason.empty() ? grant.reason : reason);
+  if (ending.reason.empty()) ending.reason = grant.reason;
+  observer_->ended(on_node(grant.terms), grant.usage, ending);
 }
 
 std::size_t LeaseBook::remove_all(NodeNumber node, GrantEnd how) {
@@ -228,7 +291,7 @@ std::size_t LeaseBook::remove_all(NodeNumber node, GrantEnd how) {
   std::set<LeaseId> leases;
   for (const GrantKey& key : grants) {
     leases.insert(key.lease);
-    remove(key, how);
+    remove(key, {.how = how});
   }
   return leases.size();
 }

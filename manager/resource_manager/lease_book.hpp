@@ -28,6 +28,13 @@
 
 namespace sublet::manager {
 
+/// A grant that had not ended when the manager did, as it was last known.
+struct OpenGrant {
+  GrantTerms terms;  ///< Without the key's node.
+  NodeOffer node;
+  Usage usage;
+};
+
 /// Keeps nodes and grants true to one another, and tells an observer what happens to grants.
 ///
 /// Owner: the server, which calls it from its event loop's thread only.
@@ -46,14 +53,19 @@ class LeaseBook {
   /// `observer` outlives the book; null: nobody is told.
   void set_observer(LeaseObserver* observer) { observer_ = observer; }
 
+  /// What a manager before this one knew, before any node registers: its nodes are lost until they
+  /// come back, its grants end when they do not. What does not fit is left out, with a note.
+  std::vector<std::string> restore(const std::vector<OpenGrant>& grants, Time now);
+
   struct Registration {
     NodeNumber node{};
     std::vector<Revocation> revocations;
     std::vector<std::string> notes;  ///< What did not match, for the log.
   };
   /// A node joins or returns. The same id is the same node; kInvalid when the offer breaks a limit.
-  Result<Registration> register_node(const NodeOffer& offer, std::vector<GrantTerms> held,
-                                     Time now);
+  /// `ended` have ended there since it was registered last.
+  Result<Registration> register_node(const NodeOffer& offer, std::vector<GrantTerms> held, Time now,
+                                     std::vector<EndedGrant> ended = {});
   /// False: the node has been silent for too long and must register again.
   [[nodiscard]] bool heartbeat(NodeNumber node, Time now) { return nodes_.heartbeat(node, now); }
   /// The connection broke; the node may return with its grants.
@@ -75,7 +87,10 @@ class LeaseBook {
   /// The node holds nothing of it.
   void refused(const GrantKey& key);
   void claimed(const GrantKey& key);
-  void ended(const GrantKey& key, const Usage& usage, const std::string& reason);
+  void ended(const GrantKey& key, const Usage& usage, const std::string& reason,
+             milliseconds ago = {});
+  /// As that, where the node tells all there is to know: the book need not have heard of it.
+  void ended(NodeNumber node, EndedGrant grant);
   void usage(const GrantKey& key, const Usage& usage);
   /// Takes back a lease that no client has been told of: it leaves no trace in the views.
   std::vector<Revocation> withdraw(LeaseId lease, Time now) { return grants_.withdraw(lease, now); }
@@ -85,9 +100,7 @@ class LeaseBook {
   }
   /// More time, counted from now; never less than there was. kDenied without a token of the lease.
   Result<Extension> extend(LeaseId lease, std::span<const std::byte> token, milliseconds duration,
-                           Time now) {
-    return grants_.extend(lease, token, duration, now);
-  }
+                           Time now);
 
   /// Somebody who may ends a lease.
   Result<std::vector<Revocation>> release(LeaseId lease, const std::string& reason, Time now) {
@@ -119,7 +132,7 @@ class LeaseBook {
              Registration& registration, Time now);
   [[nodiscard]] std::optional<std::string> why_not_adopt(const GrantTerms& terms, Time now) const;
   GrantRecord& insert(const GrantTerms& terms, GrantState state, Time now);
-  void remove(const GrantKey& key, GrantEnd how, const std::string& reason = {});
+  void remove(const GrantKey& key, GrantEnding ending);
   /// How many leases the grants were of.
   std::size_t remove_all(NodeNumber node, GrantEnd how);
   void note_held(GrantRecord& grant);

@@ -1,8 +1,10 @@
+#include <common/messages.hpp>
 #include <resource_manager/node_registration_server.hpp>
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
 
 #include <kj/debug.h>
+#include <kj/string.h>
 
 #include <utility>
 
@@ -18,10 +20,11 @@ class NodeRegistrationServer final : public wire::NodeRegistration::Server {
   KJ_DISALLOW_COPY(NodeRegistrationServer);
 
  protected:
-  kj::Promise<void> heartbeat(HeartbeatContext) override {
+  kj::Promise<void> heartbeat(HeartbeatContext context) override {
     if (!service_->heartbeat(id_)) {
       return KJ_EXCEPTION(DISCONNECTED, "this registration is void; register again");
     }
+    context.getResults().setEndsKept(service_->ends_kept(id_));
     return kj::READY_NOW;
   }
 
@@ -33,9 +36,16 @@ class NodeRegistrationServer final : public wire::NodeRegistration::Server {
 
   kj::Promise<void> ended(EndedContext context) override {
     const auto params = context.getParams();
-    const std::string reason = wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText);
-    service_->ended(id_, LeaseId{params.getLeaseId()}, params.getPart(), reason,
-                    wire::read(params.getUsage()));
+    EndedGrant grant;
+    if (params.hasGrant()) {
+      auto terms = read_terms(params.getGrant());
+      if (!terms) return KJ_EXCEPTION(FAILED, kj::str(terms.error().what()));
+      grant.terms = std::move(*terms);
+    }
+    grant.terms.key = {LeaseId{params.getLeaseId()}, params.getPart(), id_.node};
+    grant.reason = wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText);
+    grant.usage = wire::read(params.getUsage());
+    service_->ended(id_, std::move(grant), params.hasGrant());
     return kj::READY_NOW;
   }
 
@@ -48,8 +58,7 @@ class NodeRegistrationServer final : public wire::NodeRegistration::Server {
     const auto params = context.getParams();
     std::optional<wire::DrainCounts> counts;
     if (params.hasTally()) counts = wire::read(params.getTally());
-    service_->left(id_, counts);
-    return kj::READY_NOW;
+    return service_->left(id_, counts);
   }
 
   kj::Promise<void> usage(UsageContext context) override {

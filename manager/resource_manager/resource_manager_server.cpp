@@ -54,6 +54,7 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
     requester.caller = caller_;
     requester.node_id = wire::cut_text(wire::to_string(request.getClientNodeId()), 2 * kMaxName);
     requester.owner = owner_text(wire::cut_text(wire::to_string(request.getOwner()), kMaxName));
+    requester.slurm_job = request.getSlurmJob();
     return service_->lease(*checked, std::move(requester))
         .then([this, context](Result<std::vector<GrantTerms>>&& grants) mutable {
           answer(context, std::move(grants));
@@ -132,7 +133,21 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
       }
       held.push_back(std::move(*terms));
     }
-    const auto id = service_->register_node(*offer, std::move(held), params.getControl(), peer_);
+    std::vector<EndedGrant> ended;
+    if (params.getEnded().size() > wire::kMaxUnheardEnds) {
+      refuse(Error(ErrorKind::kInvalid, "node " + offer->name + " tells too many ends of grants"));
+      return kj::READY_NOW;
+    }
+    for (const auto told : params.getEnded()) {
+      auto grant = read(told);
+      if (!grant) {
+        refuse(grant.error());
+        return kj::READY_NOW;
+      }
+      ended.push_back(std::move(*grant));
+    }
+    const auto id = service_->register_node(*offer, std::move(held), std::move(ended),
+                                            params.getControl(), peer_);
     if (!id) {
       refuse(id.error());
       return kj::READY_NOW;
@@ -196,6 +211,44 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
     results.setLeases(forgotten->leases);
     results.setUp(forgotten->up);
     return kj::READY_NOW;
+  }
+
+  kj::Promise<void> ledger(LedgerContext context) override {
+    if (refused(context, Right::kLease)) return kj::READY_NOW;
+    auto filter = wire::read(context.getParams().getQuery());
+    if (!filter) {
+      wire::write(context.getResults().initFailure(), filter.error());
+      return kj::READY_NOW;
+    }
+    if (!authorize(caller_, Right::kViewLedger, service_->operators())) {
+      filter->only_uid = caller_.uid;
+    }
+    return service_->read_ledger(std::move(*filter))
+        .then([context](Result<wire::LedgerPage>&& page) mutable {
+          auto results = context.getResults();
+          if (!page) {
+            wire::write(results.initFailure(), page.error());
+            return;
+          }
+          auto entries = results.initEntries(static_cast<unsigned>(page->rows.size()));
+          for (unsigned i = 0; i < entries.size(); ++i) wire::write(entries[i], page->rows[i]);
+          results.setNext(page->next);
+        });
+  }
+
+  kj::Promise<void> verifyLedger(VerifyLedgerContext context) override {
+    if (refused(context, Right::kViewLedger)) return kj::READY_NOW;
+    return service_->verify_ledger().then([context](Result<wire::LedgerCheck>&& check) mutable {
+      auto results = context.getResults();
+      if (!check) {
+        wire::write(results.initFailure(), check.error());
+        return;
+      }
+      results.setGrants(check->grants);
+      results.setFound(check->found);
+      auto problems = results.initProblems(static_cast<unsigned>(check->problems.size()));
+      for (unsigned i = 0; i < problems.size(); ++i) problems.set(i, check->problems[i]);
+    });
   }
 
   kj::Promise<void> connections(ConnectionsContext context) override {

@@ -34,6 +34,12 @@ LeaseId first_lease(Time now) {
   return LeaseId{static_cast<std::uint64_t>(seconds) << 16};
 }
 
+/// With records, higher than all that these have seen, whatever the clock says.
+LeaseId first_lease(Time now, const LeaseRecords* records) {
+  if (records == nullptr) return first_lease(now);
+  return std::max(first_lease(now), records->unused_lease());
+}
+
 void fill_random(std::span<std::byte> bytes) {
   randombytes_buf(bytes.data(), bytes.size());
 }
@@ -66,14 +72,24 @@ std::string random_instance() {
 
 }  // namespace
 
-ResourceManagerService::ResourceManagerService(kj::Timer& timer, Operators operators, Clock clock)
+ResourceManagerService::ResourceManagerService(kj::Timer& timer, Operators operators, Clock clock,
+                                               LeaseRecords* records)
     : timer_(timer),
       operators_(std::move(operators)),
       clock_(std::move(clock)),
-      book_(LeaseBook::Limits{}, first_lease(clock_()), fill_random),
+      records_(records),
+      book_(LeaseBook::Limits{}, first_lease(clock_(), records), fill_random),
       instance_(random_instance()),
       tasks_(*this) {
   last_tick_ = now();
+  if (records_ != nullptr) {
+    const std::vector<OpenGrant> open = records_->take_open();
+    book_.set_observer(records_);
+    for (const std::string& note : book_.restore(open, last_tick_)) base::log().warn("{}", note);
+    if (!open.empty()) {
+      base::log().info("{} grants were open when the manager before this one ended", open.size());
+    }
+  }
   tasks_.add(tick_loop());
 }
 
@@ -92,6 +108,11 @@ std::string ResourceManagerService::name_of(NodeNumber node) const {
 
 kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::lease(LeaseRequest request,
                                                                            Requester requester) {
+  if (records_ != nullptr) {
+    if (auto ready = records_->ready(); !ready) {
+      return Result<std::vector<GrantTerms>>(tl::unexpected<Error>(std::move(ready.error())));
+    }
+  }
   auto state = std::make_shared<Attempt>();
   state->request = request;
   state->requester = std::move(requester);
@@ -111,6 +132,7 @@ kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::attempt(
     return Result<std::vector<GrantTerms>>(
         tl::unexpected<Error>(Error(grants.error().kind(), text)));
   }
+  if (records_ != nullptr) records_->numbered(grants->front().key.lease);
   const std::size_t lines = std::min(kMaxAnnouncements, grants->size());
   state->grants = std::move(*grants);
   state->next = 0;
@@ -118,23 +140,34 @@ kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::attempt(
   for (std::size_t i = 0; i < lines; ++i) told.add(announce_next(state));
   return kj::joinPromises(told.finish())
       .then([this, state]() mutable -> kj::Promise<Result<std::vector<GrantTerms>>> {
-        auto granted = std::move(state->grants);
-        const LeaseId id = granted.front().key.lease;
-        if (!state->failed) {
-          base::log().info("lease {} of {} cores in {} grants for {} ({})", number(id),
-                           std::uint64_t{state->request.cores} * state->request.cores_per_worker *
-                               state->request.parts,
-                           granted.size(), state->requester.owner,
-                           to_string(state->requester.caller));
-          return Result<std::vector<GrantTerms>>(std::move(granted));
-        }
-        send(book_.withdraw(id, now()));
+        if (!state->failed) return keep(state);
+        send(book_.withdraw(state->grants.front().key.lease, now()));
         if (state->placements < kMaxPlacements) return attempt(state);
         std::string text = "no placement of the lease was accepted by its nodes";
         for (const std::string& refusal : state->refusals) text += "; " + refusal;
         return Result<std::vector<GrantTerms>>(
             tl::unexpected<Error>(Error(ErrorKind::kOverloaded, text)));
       });
+}
+
+/// All nodes hold their grants: answers once the records do too.
+kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::keep(
+    const std::shared_ptr<Attempt>& state) {
+  auto kept = records_ == nullptr ? kj::Promise<Result<void>>(Result<void>{}) : records_->keep();
+  return kept.then([this, state](Result<void>&& done) -> Result<std::vector<GrantTerms>> {
+    const LeaseId id = state->grants.front().key.lease;
+    if (!done) {
+      send(book_.withdraw(id, now()));
+      base::log().warn("lease {} is taken back: {}", number(id), done.error().what());
+      return tl::unexpected<Error>(std::move(done.error()));
+    }
+    base::log().info("lease {} of {} cores in {} grants for {} ({})", number(id),
+                     std::uint64_t{state->request.cores} * state->request.cores_per_worker *
+                         state->request.parts,
+                     state->grants.size(), state->requester.owner,
+                     to_string(state->requester.caller));
+    return std::move(state->grants);
+  });
 }
 
 /// One after the other; several lines of them go on side by side, so that a lease of many parts
@@ -231,10 +264,36 @@ kj::Promise<Result<Time>> ResourceManagerService::extend(LeaseId lease, Token to
       });
 }
 
+// ---- the ledger ----
+
+namespace {
+
+constexpr const char* kNoLedger =
+    "this resource manager keeps no ledger; start it with --state-dir DIR";
+
+}  // namespace
+
+kj::Promise<Result<wire::LedgerPage>> ResourceManagerService::read_ledger(
+    wire::LedgerFilter filter) {
+  if (records_ != nullptr) return records_->read(std::move(filter));
+  return Result<wire::LedgerPage>(fail(ErrorKind::kUnsupported, kNoLedger));
+}
+
+kj::Promise<Result<wire::LedgerCheck>> ResourceManagerService::verify_ledger() {
+  if (records_ != nullptr) return records_->verify();
+  return Result<wire::LedgerCheck>(fail(ErrorKind::kUnsupported, kNoLedger));
+}
+
+void ResourceManagerService::forget_records() {
+  book_.set_observer(nullptr);
+  records_ = nullptr;
+}
+
 // ---- nodes ----
 
 Result<RegistrationId> ResourceManagerService::register_node(const NodeOffer& offer,
                                                              std::vector<GrantTerms> held,
+                                                             std::vector<EndedGrant> ended,
                                                              wire::NodeControl::Client control,
                                                              std::shared_ptr<Peer> peer) {
   if (const auto known = book_.nodes().find(offer.node_id); known && book_.nodes().is_up(*known)) {
@@ -249,11 +308,13 @@ Result<RegistrationId> ResourceManagerService::register_node(const NodeOffer& of
     }
   }
   const std::size_t held_count = held.size();
-  auto registered = book_.register_node(offer, std::move(held), now());
+  const std::size_t ended_count = ended.size();
+  auto registered = book_.register_node(offer, std::move(held), now(), std::move(ended));
   if (!registered) return tl::unexpected<Error>(std::move(registered.error()));
   const RegistrationId id{registered->node, next_serial_++};
   links_.erase(id.node);
   links_.emplace(id.node, Link{id.serial, kj::mv(control), std::move(peer)});
+  for (std::size_t i = 0; i < ended_count; ++i) note_end(id.node);
   base::log().info("node {} registered with {} cores, {} MiB and {} grants", offer.name,
                    offer.cores, offer.memory_bytes >> 20, held_count);
   for (const std::string& note : registered->notes) base::log().warn("{}", note);
@@ -280,13 +341,37 @@ void ResourceManagerService::claimed(const RegistrationId& registration, LeaseId
   if (is_current(registration)) book_.claimed({lease, part, registration.node});
 }
 
-void ResourceManagerService::ended(const RegistrationId& registration, LeaseId lease,
-                                   std::uint32_t part, const std::string& reason,
-                                   const Usage& usage) {
+void ResourceManagerService::ended(const RegistrationId& registration, EndedGrant grant,
+                                   bool has_terms) {
   if (!is_current(registration)) return;
-  base::log().info("lease {} part {} ended on node {}: {}", number(lease), part,
-                   name_of(registration.node), reason);
-  book_.ended({lease, part, registration.node}, usage, reason);
+  grant.terms.key.node = registration.node;
+  base::log().info("{} ended on node {}: {}", manager::name_of(grant.terms.key),
+                   name_of(registration.node), grant.reason);
+  if (has_terms) {
+    book_.ended(registration.node, std::move(grant));
+  } else {
+    book_.ended(grant.terms.key, grant.usage, grant.reason);
+  }
+  note_end(registration.node);
+}
+
+void ResourceManagerService::note_end(NodeNumber node) {
+  if (records_ == nullptr) {
+    ++links_.at(node).ends_kept;
+  } else {
+    links_.at(node).ends_told.push_back(records_->told());
+  }
+}
+
+std::uint64_t ResourceManagerService::ends_kept(const RegistrationId& registration) {
+  if (!is_current(registration)) return 0;
+  Link& link = links_.at(registration.node);
+  while (records_ != nullptr && !link.ends_told.empty() &&
+         link.ends_told.front() <= records_->kept()) {
+    link.ends_told.pop_front();
+    ++link.ends_kept;
+  }
+  return link.ends_kept;
 }
 
 void ResourceManagerService::usage(const RegistrationId& registration, LeaseId lease,
@@ -300,13 +385,15 @@ void ResourceManagerService::draining(const RegistrationId& registration) {
   book_.set_draining(registration.node, true);
 }
 
-void ResourceManagerService::left(const RegistrationId& registration,
-                                  std::optional<wire::DrainCounts> counts) {
-  if (!is_current(registration)) return;
+kj::Promise<void> ResourceManagerService::left(const RegistrationId& registration,
+                                               std::optional<wire::DrainCounts> counts) {
+  if (!is_current(registration)) return kj::READY_NOW;
   base::log().info("node {} left", name_of(registration.node));
   links_.erase(registration.node);
   settle(registration.node, wire::DrainEnd::LEFT, 0, counts);
   book_.node_left(registration.node);
+  if (records_ == nullptr) return kj::READY_NOW;
+  return records_->keep().ignoreResult();
 }
 
 void ResourceManagerService::registration_dropped(const RegistrationId& registration) {

@@ -5,11 +5,13 @@
 #include <common/peer.hpp>
 #include <resource_manager/drain_waits.hpp>
 #include <resource_manager/lease_book.hpp>
+#include <resource_manager/lease_records.hpp>
 #include <wire/control.capnp.h>
 
 #include <kj/async.h>
 #include <kj/refcount.h>
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -35,16 +37,17 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
  public:
   using Clock = std::function<Time()>;
 
+  /// `records` outlives this, or is taken away by forget_records(); null: nothing outlives it.
   ResourceManagerService(kj::Timer& timer, Operators operators,
-                                  Clock clock = std::bind_front(&ManagerClock::now,
-                                                                ManagerClock()));
+                         Clock clock = std::bind_front(&ManagerClock::now, ManagerClock()),
+                         LeaseRecords* records = nullptr);
   ~ResourceManagerService() noexcept(false);
   KJ_DISALLOW_COPY(ResourceManagerService);
 
   // ---- for clients ----
 
-  /// Tells all nodes in parallel before it answers; on a refusal or a time-out of some, takes the
-  /// lease back from the others and tries without them.
+  /// Tells all nodes in parallel, and has the grants on disk, before it answers; on a refusal or a
+  /// time-out of some, takes the lease back from the others and tries without them.
   kj::Promise<Result<std::vector<GrantTerms>>> lease(LeaseRequest request, Requester requester);
   kj::Promise<Result<Time>> extend(LeaseId lease, Token token, milliseconds duration);
   void handle_dropped(LeaseId lease);
@@ -73,6 +76,13 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   /// Removes the lost nodes of that name. kInvalid: there is none.
   Result<Forgotten> forget(const std::string& node, const Caller& caller);
 
+  // ---- the ledger; kUnsupported without one ----
+
+  kj::Promise<Result<wire::LedgerPage>> read_ledger(wire::LedgerFilter filter);
+  kj::Promise<Result<wire::LedgerCheck>> verify_ledger();
+  /// The records end before this does.
+  void forget_records();
+
   // ---- for looking at ----
 
   [[nodiscard]] const LeaseBook& book() const { return book_; }
@@ -85,20 +95,25 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
 
   // ---- for executor managers ----
 
-  /// `peer` is null for an executor manager in this process.
+  /// `peer` is null for an executor manager in this process. `ended`: see wire::ResourceManager.
   Result<RegistrationId> register_node(const NodeOffer& offer, std::vector<GrantTerms> held,
+                                       std::vector<EndedGrant> ended,
                                        wire::NodeControl::Client control,
                                        std::shared_ptr<Peer> peer);
   /// False when the registration is void: the node must register again.
   [[nodiscard]] bool heartbeat(const RegistrationId& registration);
   void claimed(const RegistrationId& registration, LeaseId lease, std::uint32_t part);
-  void ended(const RegistrationId& registration, LeaseId lease, std::uint32_t part,
-             const std::string& reason, const Usage& usage);
+  /// Of `grant` the node's older versions tell the key alone.
+  void ended(const RegistrationId& registration, EndedGrant grant, bool has_terms);
+  /// How many of the registration's ends are kept, from its first one on.
+  [[nodiscard]] std::uint64_t ends_kept(const RegistrationId& registration);
   void usage(const RegistrationId& registration, LeaseId lease, std::uint32_t part,
              const Usage& usage);
   void draining(const RegistrationId& registration);
-  /// The node says goodbye, and what became of its leases when it has drained.
-  void left(const RegistrationId& registration, std::optional<wire::DrainCounts> counts);
+  /// The node says goodbye, and what became of its leases when it has drained. Resolves once that
+  /// is kept, or cannot be: then it is when there is room again.
+  kj::Promise<void> left(const RegistrationId& registration,
+                         std::optional<wire::DrainCounts> counts);
   /// The node may come back.
   void registration_dropped(const RegistrationId& registration);
 
@@ -107,11 +122,16 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
     std::uint64_t serial = 0;
     wire::NodeControl::Client control;
     std::shared_ptr<Peer> peer;
+    std::uint64_t ends_kept = 0;
+    /// Of the ends after those: how many events had been told with each.
+    std::deque<std::uint64_t> ends_told{};
   };
   struct Attempt;
   enum class Answer : std::uint8_t { kConfirmed, kRefused, kUnknown };
 
   kj::Promise<Result<std::vector<GrantTerms>>> attempt(const std::shared_ptr<Attempt>& attempt);
+  kj::Promise<Result<std::vector<GrantTerms>>> keep(const std::shared_ptr<Attempt>& attempt);
+  void note_end(NodeNumber node);
   kj::Promise<void> announce_next(const std::shared_ptr<Attempt>& attempt);
   kj::Promise<void> announce(const std::shared_ptr<Attempt>& attempt, const GrantTerms& terms);
   void note(Attempt& attempt, const GrantKey& key, Answer answer, const std::string& text);
@@ -136,6 +156,7 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   Operators operators_;
   Clock clock_;
   Time last_tick_{};
+  LeaseRecords* records_;
   LeaseBook book_;
   std::map<NodeNumber, Link> links_;
   DrainWaits drain_waits_;

@@ -1,11 +1,12 @@
 // sublet-mpi-compare: calls to a worker beside what MPI offers for the same, in one run. Writes a
 // line of JSON for each row. `./dev mpi-bench compare` starts it:
 //
-//   mpirun -n 2 sublet-mpi-compare calls CPU_A CPU_B FUNCTIONS     rank 0 on core A; rank 1, and
-//   the
-//                                                                  worker in turn, on core B
-//   mpirun -n 4 sublet-mpi-compare spawn FUNCTIONS
+//   mpirun -n 2 sublet-mpi-compare calls CPU_A CPU_B FUNCTIONS
+//                                  rank 0 on core A; rank 1, and the worker in turn, on core B
+//   mpirun -n 1 sublet-mpi-compare wide OPENMP_FUNCTIONS
+//   mpirun -n 4 sublet-mpi-compare spawn
 
+#include "compare_wide.hpp"
 #include "pairs.hpp"
 #include <sublet/mpi.hpp>
 
@@ -308,7 +309,7 @@ void compare_spawn(char* program) {
   const auto keeper = sublet::mpi::Allocator::create(MPI_COMM_WORLD, options).value_or_throw();
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   Row row{"lease_vs_spawn", kSpawn, {}, {}};
-  for (int i = 0; i < kRounds; ++i) {
+  for (int i = 0; i < sublet::mpi::bench::pairs_of(kRounds); ++i) {
     sublet::mpi::Allocator workers;
     const double ours = collective([&] {
       workers = sublet::mpi::Allocator::create(MPI_COMM_WORLD, options).value_or_throw();
@@ -333,7 +334,8 @@ void compare_spawn(char* program) {
 }
 
 int usage() {
-  std::fputs("usage: sublet-mpi-compare calls CPU_A CPU_B FUNCTIONS | spawn\n", stderr);
+  std::fputs("usage: sublet-mpi-compare calls CPU_A CPU_B FUNCTIONS | wide FUNCTIONS | spawn\n",
+             stderr);
   return 2;
 }
 
@@ -364,6 +366,8 @@ int main(int argc, char** argv) {
       } else {
         peer.serve();
       }
+    } else if (what == "wide" && argc == 3 && ranks == 1) {
+      sublet::mpi::bench::compare_wide(argv[2], kMpi);
     } else if (what == "spawn") {
       compare_spawn(argv[0]);
     } else {

@@ -7,6 +7,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdio>
+#include <cstdlib>
+#include <utility>
 #include <vector>
 
 namespace sublet::mpi::bench {
@@ -22,6 +24,12 @@ inline double median(std::vector<double> values) {
 
 inline double microseconds_of(Clock::duration time) {
   return std::chrono::duration<double, std::micro>(time).count();
+}
+
+/// How many pairs to measure: fewer than usual where SUBLET_COMPARE_PAIRS says so, as tests do.
+inline int pairs_of(int usual) {
+  const char* wanted = std::getenv("SUBLET_COMPARE_PAIRS");
+  return wanted == nullptr ? usual : std::clamp(std::atoi(wanted), 1, usual);
 }
 
 struct Plan {
@@ -52,6 +60,7 @@ struct Row {
   const char* peer;
   std::vector<double> ours;
   std::vector<double> others;
+  bool is_speed_up = false;  ///< The ratio is how many times as fast ours is.
 
   void add(double our, double other) {
     ours.push_back(our);
@@ -61,7 +70,9 @@ struct Row {
   /// One line of JSON on standard output.
   void print(const char* mpi, const char* path) const {
     std::vector<double> ratios;
-    for (std::size_t i = 0; i < ours.size(); ++i) ratios.push_back(ours[i] / others[i]);
+    for (std::size_t i = 0; i < ours.size(); ++i) {
+      ratios.push_back(is_speed_up ? others[i] / ours[i] : ours[i] / others[i]);
+    }
     std::printf(
         "{\"name\":\"%s\",\"ours_p50_us\":%.4f,\"peer\":\"%s\",\"peer_p50_us\":%.4f,"
         "\"ratio_p50\":%.4f,\"pairs\":%zu,\"mpi\":\"%s\",\"request_path\":\"%s\"}\n",
@@ -74,7 +85,7 @@ struct Row {
 template <class Ours, class Other>
 void compare(Row row, Ours& ours, Other& other, const Plan& plan, const char* mpi,
              const char* path) {
-  for (int i = 0; i < plan.pairs; ++i) {
+  for (int i = 0; i < pairs_of(plan.pairs); ++i) {
     const double our = batch(ours, plan);
     row.add(our, batch(other, plan));
   }

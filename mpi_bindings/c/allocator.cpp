@@ -145,11 +145,37 @@ int open(MPI_Comm comm, int workers_per_rank, MPI_Info hints, sublet_allocator**
   });
 }
 
-/// As with(), for functions that write to `*to`, in which all ranks take part even so.
-int null_argument(sublet_allocator* allocator, const char* text) {
+/// The one whose error handler is called.
+MPI_Comm comm_of(const sublet_allocator* allocator) {
   const bool has_comm = allocator != nullptr && !allocator->scope.watch->has_ended();
-  return finish(has_comm ? allocator->scope.comm : MPI_COMM_NULL,
-                sublet_set_last_error(SUBLET_ERR_ARGUMENT, text));
+  return has_comm ? allocator->scope.comm : MPI_COMM_NULL;
+}
+
+int null_argument(sublet_allocator* allocator, const char* text) {
+  return finish(comm_of(allocator), sublet_set_last_error(SUBLET_ERR_ARGUMENT, text));
+}
+
+/// Collective: SUBLET_SUCCESS when all ranks have a handle, and nothing else is at fault (`mine`).
+/// A rank without a handle cannot know for sure where the others wait for it; where its process has
+/// leased for one communicator only, it is there.
+int agree_to_begin(const sublet_allocator* allocator, int mine) {
+  const int handle = sublet::mpi::check_allocator(allocator);
+  if (allocator != nullptr && handle != SUBLET_SUCCESS) return handle;  // that is so on all ranks
+  if (sublet::mpi::mpi_state() != SUBLET_SUCCESS) return handle;
+  std::shared_ptr<Attachment> attachment;
+  const int found = sublet::c::guarded("finding a communicator", [&]() -> Result<void> {
+    if (allocator == nullptr) {
+      attachment = Attachment::only();
+      return {};
+    }
+    auto made = Attachment::of(allocator->scope.comm);
+    if (!made) return tl::unexpected<Error>(std::move(made.error()));
+    attachment = std::move(*made);
+    return {};
+  });
+  if (found != SUBLET_SUCCESS) return found;
+  if (!attachment) return handle;
+  return sublet::mpi::agree(attachment->comm(), handle != SUBLET_SUCCESS ? handle : mine);
 }
 
 }  // namespace
@@ -200,12 +226,15 @@ int sublet_mpi_session(sublet_allocator* allocator, sublet_session** session) {
 }
 
 int sublet_mpi_usage(sublet_allocator* allocator, sublet_usage* usage) {
+  const int mine = usage == nullptr
+                       ? sublet_set_last_error(SUBLET_ERR_ARGUMENT, "the pointer 'usage' is null")
+                       : SUBLET_SUCCESS;
+  if (const int code = agree_to_begin(allocator, mine); code != SUBLET_SUCCESS) {
+    return finish(comm_of(allocator), code);
+  }
   return with(allocator, "adding up the usage", [&](sublet_allocator& of) -> Result<void> {
     const auto sum = of.allocator.usage();
     if (!sum) return tl::unexpected<Error>(sum.error());
-    if (usage == nullptr) {
-      return sublet::fail(sublet::ErrorKind::kInvalid, "the pointer 'usage' is null");
-    }
     *usage = {sum->invocations, sum->compute_ns, sum->hot_poll_ns,
               sum->bytes_in,    sum->bytes_out,  sum->core_seconds};
     return {};
@@ -213,6 +242,9 @@ int sublet_mpi_usage(sublet_allocator* allocator, sublet_usage* usage) {
 }
 
 int sublet_mpi_write_trace(sublet_allocator* allocator, const char* path) {
+  if (const int code = agree_to_begin(allocator, SUBLET_SUCCESS); code != SUBLET_SUCCESS) {
+    return finish(comm_of(allocator), code);
+  }
   return with(allocator, "writing a timeline", [&](sublet_allocator& of) {
     return of.allocator.write_trace(path == nullptr ? "" : path);
   });

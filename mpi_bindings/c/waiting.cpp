@@ -1,5 +1,6 @@
 // Calls where MPI waits, in <sublet_mpi.h>.
 
+#include "../request_path.hpp"
 #include "../requests.hpp"
 #include "error_classes.hpp"
 #include <sublet/c.hpp>
@@ -116,6 +117,41 @@ int sublet_waitall(int calls, sublet_invocation* const invocations[], sublet_rep
   return of_mpi != MPI_SUCCESS ? of_mpi : finish(MPI_COMM_NULL, mine);
 }
 
+int sublet_waitall_fint(int calls, sublet_invocation* const invocations[], sublet_reply replies[],
+                        int requests, MPI_Fint mpi_requests[], MPI_Fint statuses[]) {
+  if (sublet::mpi::mpi_state() != SUBLET_SUCCESS || requests <= 0 || mpi_requests == nullptr) {
+    return sublet_waitall(calls, invocations, replies, requests, nullptr, nullptr);
+  }
+  constexpr std::size_t kStatus = sizeof(MPI_Status) / sizeof(MPI_Fint);
+  const std::span handles(mpi_requests, static_cast<std::size_t>(requests));
+  int error = MPI_SUCCESS;
+  const int thrown = sublet::c::guarded("waiting for calls and requests", [&]() -> Result<void> {
+    std::vector<MPI_Request> of_c;
+    of_c.reserve(handles.size());
+    for (const MPI_Fint handle : handles) of_c.push_back(MPI_Request_f2c(handle));
+    std::vector<MPI_Status> ended(statuses == nullptr ? 0 : handles.size());
+    error = sublet_waitall(calls, invocations, replies, requests, of_c.data(),
+                           statuses == nullptr ? MPI_STATUSES_IGNORE : ended.data());
+    for (std::size_t i = 0; i < handles.size(); ++i) handles[i] = MPI_Request_c2f(of_c[i]);
+    for (std::size_t i = 0; i < ended.size(); ++i) {
+      MPI_Status_c2f(&ended[i], statuses + i * kStatus);
+    }
+    return {};
+  });
+  return thrown != SUBLET_SUCCESS ? finish(MPI_COMM_NULL, thrown) : error;
+}
+
 const char* sublet_mpi_request_path(void) {
   return sublet::mpi::request_path();
+}
+
+const char* sublet_mpi_request_path_offered(void) {
+  const char* name = "none";
+  const int code = sublet::c::guarded("looking how requests are completed", [&]() -> Result<void> {
+    const auto path = sublet::mpi::offered_request_path();
+    name = sublet::mpi::name_of(path);
+    if (!path) return tl::unexpected<Error>(path.error());
+    return {};
+  });
+  return code == SUBLET_SUCCESS ? name : "none";
 }

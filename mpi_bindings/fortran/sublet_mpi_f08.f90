@@ -60,11 +60,30 @@ module sublet_mpi_c_f08
       integer(c_int), intent(inout) :: request
       integer(c_int) :: c_request
     end function
+    function c_waitall(calls, invocations, replies, requests, mpi_requests, statuses) &
+        bind(c, name='sublet_waitall_fint')
+      import
+      integer(c_int), value :: calls, requests
+      type(c_ptr), intent(in) :: invocations(*)
+      type(sublet_reply), intent(inout), optional :: replies(*)
+      integer(c_int), intent(inout) :: mpi_requests(*)
+      integer(c_int), intent(inout), optional :: statuses(*)
+      integer(c_int) :: c_waitall
+    end function
     function c_error_class(code, error_class) bind(c, name='sublet_mpi_error_class')
       import
       integer(c_int), value :: code
       integer(c_int), intent(inout) :: error_class
       integer(c_int) :: c_error_class
+    end function
+    function c_request_path() bind(c, name='sublet_mpi_request_path')
+      import
+      type(c_ptr) :: c_request_path
+    end function
+    function c_length(text) bind(c, name='strlen')
+      import
+      type(c_ptr), value :: text
+      integer(c_size_t) :: c_length
     end function
     function c_code(error) bind(c, name='sublet_mpi_code')
       import
@@ -90,7 +109,8 @@ module sublet_mpi_f08
   private
   public :: sublet_allocator, sublet_mpi_open, sublet_mpi_lease, sublet_mpi_thread_lease, &
     sublet_mpi_session, sublet_mpi_usage, sublet_mpi_write_trace, sublet_mpi_release, &
-    sublet_mpi_free, sublet_mpi_request, sublet_mpi_error_class, sublet_mpi_code
+    sublet_mpi_free, sublet_mpi_request, sublet_waitall, sublet_mpi_request_path, &
+    sublet_mpi_error_class, sublet_mpi_code
   public :: sublet_mpi_persistent, sublet_mpi_call, sublet_mpi_call_init, sublet_mpi_start, &
     sublet_mpi_test, sublet_mpi_wait, sublet_mpi_wait_for, sublet_mpi_call_free
 
@@ -160,6 +180,37 @@ contains
     integer(c_int), intent(inout) :: request
     integer(c_int) :: error
     error = c_request(invocation%handle, reply, request)
+  end function
+
+  ! Waits for calls and requests at once. Handles that are null are passed over. `replies` has one for
+  ! each invocation, `statuses` MPI_STATUS_SIZE integers for each request, one column each.
+  function sublet_waitall(invocations, requests, replies, statuses) result(error)
+    type(sublet_invocation), intent(in) :: invocations(:)
+    integer(c_int), intent(inout), contiguous :: requests(:)
+    type(sublet_reply), intent(inout), contiguous, optional :: replies(:)
+    integer(c_int), intent(inout), contiguous, optional :: statuses(:, :)
+    integer(c_int) :: error
+    type(c_ptr) :: handles(size(invocations))
+    integer :: i
+    do i = 1, size(invocations)
+      handles(i) = invocations(i)%handle
+    end do
+    error = c_waitall(int(size(handles), c_int), handles, replies, int(size(requests), c_int), &
+                      requests, statuses)
+  end function
+
+  ! How requests let MPI know: "progress", "poll", "helper", "none" or "unknown".
+  function sublet_mpi_request_path() result(path)
+    character(len=:), allocatable :: path
+    character(kind=c_char), pointer :: letters(:)
+    type(c_ptr) :: text
+    integer :: i
+    text = c_request_path()
+    call c_f_pointer(text, letters, [c_length(text)])
+    allocate (character(len=size(letters)) :: path)
+    do i = 1, size(letters)
+      path(i:i) = letters(i)
+    end do
   end function
 
   function sublet_mpi_error_class(code, error_class) result(error)

@@ -146,8 +146,11 @@ SUBLET_C_API int sublet_mpi_wait_for(sublet_mpi_persistent* call, int64_t limit_
 SUBLET_C_API int sublet_mpi_call_free(sublet_mpi_persistent** call);
 
 /* What all ranks' leases have consumed so far. Collective over the communicator, the same result on
- * every rank. SUBLET_ERR_INVALID: a rank has released its workers. SUBLET_ERR_COMM_FREED,
- * SUBLET_ERR_FINALIZED. Calls MPI, as sublet_mpi_open does, on a communicator of its own. */
+ * every rank. SUBLET_ERR_INVALID: a rank has released its workers. SUBLET_ERR_OTHER_RANK: another
+ * rank's handle or pointer is null; a null handle says nothing of its communicator, and is told to
+ * the others only where that rank has leased for one communicator and no other is open.
+ * SUBLET_ERR_COMM_FREED, SUBLET_ERR_FINALIZED. Calls MPI, as sublet_mpi_open does, on a
+ * communicator of its own. */
 SUBLET_C_API int sublet_mpi_usage(sublet_allocator* allocator, sublet_usage* usage);
 
 /* One timeline of all ranks (hint sublet_trace), written by rank 0 to its `path`. Collective,
@@ -191,10 +194,19 @@ SUBLET_C_API int sublet_mpi_request_fint(sublet_invocation* invocation, sublet_r
 SUBLET_C_API int sublet_waitall(int calls, sublet_invocation* const invocations[],
                                 sublet_reply replies[], int requests, MPI_Request mpi_requests[],
                                 MPI_Status statuses[]);
+/* The same for handles of Fortran; `statuses`, which may be null, has MPI_STATUS_SIZE integers for
+ * each request. */
+SUBLET_C_API int sublet_waitall_fint(int calls, sublet_invocation* const invocations[],
+                                     sublet_reply replies[], int requests, MPI_Fint mpi_requests[],
+                                     MPI_Fint statuses[]);
 
 /* How sublet_mpi_request lets MPI know: "progress" (Open MPI), "poll" (MPICH), "helper" (a thread),
  * "none"; "unknown" without MPI_Init. Lives as long as the program. */
 SUBLET_C_API const char* sublet_mpi_request_path(void);
+
+/* What that will be when MPI is initialised with MPI_THREAD_MULTIPLE, as `sublet doctor` shows it.
+ * Any time, any thread. "none": sublet_last_error() says why. */
+SUBLET_C_API const char* sublet_mpi_request_path_offered(void);
 
 /* The error class that stands for a code of <sublet/codes.h>, for programs that pass on errors of
  * <sublet.h> through MPI. Local. SUBLET_ERR_NOT_INITIALIZED, SUBLET_ERR_FINALIZED: MPI has no

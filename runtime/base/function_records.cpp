@@ -113,7 +113,7 @@ Result<void> check_records(const sublet_function_record* first) {
     const auto [entry, is_new] = known.emplace(record_key(*record), record);
     if (!is_new && entry->second->run != record->run) {
       return fail(
-          ErrorKind::kInvalid,
+          ErrorKind::kAmbiguous,
           "two different functions are called '" + readable(record->name) +
               "', and a call could reach the wrong one: give one of them (or the function "
               "that its lambda is in) another name, or put it into a namespace with a name");

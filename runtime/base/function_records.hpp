@@ -23,8 +23,8 @@ namespace sublet::base {
 [[nodiscard]] const sublet_function_record* find_record(const sublet_function_record* first,
                                                         std::string_view record_name);
 
-/// kInvalid when two functions have the same name, kUnsupported when a record is of another version
-/// of the interface.
+/// kAmbiguous when two functions have the same name, kUnsupported when a record is of another
+/// version of the interface.
 Result<void> check_records(const sublet_function_record* first);
 
 }  // namespace sublet::base

@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <array>
+#include <charconv>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <vector>
 
@@ -69,6 +71,15 @@ std::string user_at_node(const NodeIdentity& node) {
     user = found->pw_name;
   }
   return user + "@" + node.name;
+}
+
+std::uint32_t slurm_job() {
+  const char* const text = std::getenv("SLURM_JOB_ID");
+  if (text == nullptr) return 0;
+  std::uint32_t job = 0;
+  const char* const end = text + std::strlen(text);
+  const auto [stop, error] = std::from_chars(text, end, job);
+  return error == std::errc() && stop == end ? job : 0;
 }
 
 std::string runtime_directory() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace sublet::base {
@@ -26,6 +27,9 @@ NodeIdentity node_identity(const std::string& configured_name = {});
 
 /// user@node, for people to read.
 std::string user_at_node(const NodeIdentity& node);
+
+/// SLURM_JOB_ID; 0 when this process is of no job of Slurm's.
+std::uint32_t slurm_job();
 
 /// The directory for this user's sockets: $XDG_RUNTIME_DIR/sublet where that is a directory of this
 /// user, else /tmp/sublet-UID. Not created.

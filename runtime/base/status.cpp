@@ -51,6 +51,18 @@ const char* to_string(ErrorKind kind) noexcept {
       return "unsupported";
     case ErrorKind::kInternal:
       return "internal";
+    case ErrorKind::kNoInit:
+      return "sublet::init was not called in time";
+    case ErrorKind::kNoApplication:
+      return "the program is no application of Sublet";
+    case ErrorKind::kTooLarge:
+      return "too large";
+    case ErrorKind::kOtherBuild:
+      return "another build of a shared object";
+    case ErrorKind::kAmbiguous:
+      return "two functions have one name";
+    case ErrorKind::kStaticProgram:
+      return "the program is linked statically";
   }
   return "unknown error";
 }

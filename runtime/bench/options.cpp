@@ -303,6 +303,7 @@ std::string bench_help() {
          "  bandwidth bytes per second of large inputs: --sizes LIST, --window N\n"
          "  connect   opening channels to many workers, together and one by one: --counts LIST\n"
          "  wide      an OpenMP function on a worker of several cores: --cores N\n"
+         "  ledger    how long a grant takes to be on disk: --clients LIST\n"
          "  single-source  functions of the program itself beside those of a library\n\n"
          "sublet bench BENCHMARK --help explains its options.\n";
 }

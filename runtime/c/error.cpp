@@ -97,6 +97,7 @@ int code_of(Status status) noexcept {
 
 int code_of(ErrorKind kind) noexcept {
   static_assert(SUBLET_ERR_INVALID - static_cast<int>(ErrorKind::kInternal) == SUBLET_ERR_INTERNAL);
+  static_assert(SUBLET_ERR_INVALID - static_cast<int>(kLastErrorKind) == SUBLET_ERR_STATIC_PROGRAM);
   return SUBLET_ERR_INVALID - static_cast<int>(kind);
 }
 
@@ -110,7 +111,7 @@ const char* words(int code) noexcept {
   if (code <= SUBLET_SUCCESS && code >= SUBLET_ERR_REFUSED) {
     return to_string(static_cast<sublet::Status>(-code));
   }
-  if (code <= SUBLET_ERR_INVALID && code >= SUBLET_ERR_INTERNAL) {
+  if (code <= SUBLET_ERR_INVALID && code >= SUBLET_ERR_STATIC_PROGRAM) {
     return to_string(static_cast<sublet::ErrorKind>(SUBLET_ERR_INVALID - code));
   }
   switch (code) {

@@ -6,6 +6,7 @@
 
 #include <sublet.h>
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +15,8 @@
 // thread rule holds.
 
 struct sublet_options {
+  /// What file, environment and the flags of the command line say, when these have been taken.
+  std::optional<sublet::SessionOptions> loaded;
   /// Names and values as in the configuration file: applied to what file and environment say.
   std::vector<std::pair<std::string, std::string>> session;
   sublet::LeaseRequest lease;

@@ -1,5 +1,6 @@
 #include <c/error.hpp>
 #include <c/handles.hpp>
+#include <c/text_fields.hpp>
 
 #include <algorithm>
 #include <cstring>
@@ -11,19 +12,6 @@ sublet_lease* make_handle(Lease lease) {
   return new sublet_lease{std::move(lease)};
 }
 
-namespace {
-
-/// What fits of `text`, ended by a zero.
-void copy_text(const std::string& text, std::span<char> to) {
-  to[text.copy(to.data(), to.size() - 1)] = '\0';
-}
-
-sublet_usage to_c(const Usage& usage) {
-  return {usage.invocations, usage.compute_ns, usage.hot_poll_ns,
-          usage.bytes_in,    usage.bytes_out,  usage.core_seconds};
-}
-
-}  // namespace
 }  // namespace sublet::c
 
 using namespace sublet::c;

@@ -133,7 +133,8 @@ int set(sublet_options& options, const std::string& name, const std::string& val
 }  // namespace
 
 Result<SessionOptions> session_options(const sublet_options* options) {
-  auto all = SessionOptions::load();
+  const bool has_flags = options != nullptr && options->loaded;
+  auto all = has_flags ? Result<SessionOptions>(*options->loaded) : SessionOptions::load();
   if (!all || options == nullptr) return all;
   for (const auto& [name, value] : options->session) {
     auto set = client::set_session_option(*all, "sublet_options_set", name, value);
@@ -165,6 +166,30 @@ int sublet_options_set(sublet_options* options, const char* name, const char* va
   int code = SUBLET_SUCCESS;
   const int thrown = guarded("setting an option", [&]() -> sublet::Result<void> {
     code = set(*options, name, value);
+    return {};
+  });
+  return thrown != SUBLET_SUCCESS ? thrown : code;
+}
+
+int sublet_options_take_flags(sublet_options* options, int* argc, char** argv) {
+  if (options == nullptr) return null_handle("options");
+  if (argc == nullptr) return null_pointer("argc");
+  if (argv == nullptr) return null_pointer("argv");
+  if (*argc < 1) return bad_count("argc", *argc);
+  int code = SUBLET_SUCCESS;
+  const int thrown = guarded("taking flags from a command line", [&]() -> sublet::Result<void> {
+    // What is wrong with one flag must not cost the program another.
+    std::vector<char*> kept(argv, argv + *argc);
+    kept.push_back(nullptr);
+    int count = *argc;
+    auto loaded = sublet::SessionOptions::load(&count, kept.data());
+    if (!loaded) {
+      code = failed(SUBLET_ERR_OPTION, loaded.error().what());
+      return {};
+    }
+    options->loaded = std::move(*loaded);
+    std::copy_n(kept.begin(), count + 1, argv);
+    *argc = count;
     return {};
   });
   return thrown != SUBLET_SUCCESS ? thrown : code;

@@ -41,6 +41,13 @@ int sublet_session_manager(const sublet_session* session, char* text, size_t cap
   });
 }
 
+int sublet_session_manager_is_private(const sublet_session* session, int* is_private) {
+  if (session == nullptr) return null_handle("session");
+  if (is_private == nullptr) return null_pointer("is_private");
+  *is_private = session->session.manager_is_private() ? 1 : 0;
+  return SUBLET_SUCCESS;
+}
+
 int sublet_session_write_trace(const sublet_session* session, const char* path) {
   if (session == nullptr) return null_handle("session");
   if (path == nullptr) return null_pointer("path");

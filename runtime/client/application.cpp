@@ -78,7 +78,7 @@ detail::Registration::Registration(sublet_function_record& record) noexcept {
 
 void init(int, char**) {
   if (mpi_is_initialised()) {
-    throw Error(ErrorKind::kInvalid,
+    throw Error(ErrorKind::kNoInit,
                 "sublet::init was called after MPI_Init: make it the first line of main()");
   }
   if (auto checked = base::check_records(sublet_application_records()); !checked) {
@@ -97,6 +97,15 @@ const sublet_function_record* sublet_application_records() {
 namespace sublet::client {
 namespace {
 
+/// Executors run the program with what it is linked to, not with what it loads later.
+bool is_linked_to_us() {
+  void* const program = ::dlopen(nullptr, RTLD_LAZY);
+  if (program == nullptr) return true;  // the executor says so
+  const bool found = ::dlsym(program, "sublet_application_records") != nullptr;
+  ::dlclose(program);
+  return found;
+}
+
 Result<Application> read_program() {
   const auto failed = [](const std::string& attempted) {
     const int number = errno;
@@ -110,9 +119,16 @@ Result<Application> read_program() {
   Application application;
   std::error_code error;
   application.name = std::filesystem::read_symlink("/proc/self/exe", error).filename().string();
+  if (!is_linked_to_us()) {
+    return fail(ErrorKind::kNoApplication,
+                "the program '" + application.name +
+                    "' is no application of Sublet: it is not linked to libsublet, which it has "
+                    "loaded itself; link it, or do not call sublet::init and use function "
+                    "libraries");
+  }
   const auto size = static_cast<std::size_t>(info.st_size);
   if (size > wire::kMaxLibraryBytes) {
-    return fail(ErrorKind::kInvalid,
+    return fail(ErrorKind::kTooLarge,
                 "the application '" + application.name + "' has " + std::to_string(size >> 20) +
                     " MiB; executors run programs of " +
                     std::to_string(wire::kMaxLibraryBytes >> 20) +
@@ -135,7 +151,7 @@ Result<Application> read_program() {
 Result<const Application*> this_application() {
   if (!g_initialised.load(std::memory_order_acquire)) {
     if (sublet_application_records() == nullptr) return nullptr;
-    return fail(ErrorKind::kInvalid,
+    return fail(ErrorKind::kNoInit,
                 "this program calls functions of its own on workers and has not called "
                 "sublet::init: make sublet::init(argc, argv) the first line of main()");
   }

@@ -19,7 +19,7 @@ struct Application {
 };
 
 /// Null when sublet::init has not been called and the program has no functions of its own either;
-/// without that kInvalid. The first call that finds one computes its hash. Any thread.
+/// without that kNoInit. The first call that finds one computes its hash. Any thread.
 Result<const Application*> this_application();
 
 }  // namespace sublet::client

@@ -80,7 +80,8 @@ kj::Promise<void> follow_executors(wire::ClaimedLease::Client lease, const Grant
   return fate.send()
       .then([lease, state,
              generation](capnp::Response<wire::ClaimedLease::FateResults>&& results) mutable {
-        ExecutorFate ended{wire::to_string(results.getText()), {}};
+        ExecutorFate ended{
+            wire::to_string(results.getText()), {}, error_kind_from(results.getKind())};
         for (const std::uint32_t number : results.getLastStarted()) {
           ended.last_started.push_back(number);
         }

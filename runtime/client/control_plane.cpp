@@ -160,7 +160,8 @@ Result<std::vector<Grant>> ControlPlane::request(const LeaseRequest& wanted) {
   return thread_->run<std::vector<Grant>>(
       "asking the resource manager at " + manager.address + " for a lease",
       [&](ControlLoop&) -> kj::Promise<Result<std::vector<Grant>>> {
-        return wire::ask_lease(manager.remote, wanted, node_.id, base::user_at_node(node_))
+        return wire::ask_lease(manager.remote, wanted, node_.id, base::user_at_node(node_),
+                               base::slurm_job())
             .then([&manager](Result<wire::Granted> granted) -> Result<std::vector<Grant>> {
               if (!granted) return tl::unexpected<Error>(granted.error());
               if (granted->grants.empty()) return std::vector<Grant>();
@@ -231,7 +232,8 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease_once(
                                                       std::to_string(limit.count()) + " ms");
           });
         }
-        return wire::ask_lease(manager.remote, wanted, node_.id, base::user_at_node(node_))
+        return wire::ask_lease(manager.remote, wanted, node_.id, base::user_at_node(node_),
+                               base::slurm_job())
             .exclusiveJoin(kj::mv(late))
             .then([&](Result<wire::Granted> granted) -> kj::Promise<Result<Claims>> {
               if (!granted) return Result<Claims>(tl::unexpected<Error>(granted.error()));

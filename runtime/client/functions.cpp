@@ -30,9 +30,9 @@ Result<std::vector<std::byte>> read_library(const std::string& path) {
     return fail(ErrorKind::kInvalid, "function library '" + path + "' is not a regular file");
   }
   if (static_cast<std::size_t>(info.st_size) > wire::kMaxLibraryBytes) {
-    return fail(ErrorKind::kInvalid, "function library '" + path + "' has " +
-                                         std::to_string(info.st_size) + " bytes; at most " +
-                                         std::to_string(wire::kMaxLibraryBytes) + " are allowed");
+    return fail(ErrorKind::kTooLarge, "function library '" + path + "' has " +
+                                          std::to_string(info.st_size) + " bytes; at most " +
+                                          std::to_string(wire::kMaxLibraryBytes) + " are allowed");
   }
   std::vector<std::byte> content(static_cast<std::size_t>(info.st_size));
   std::size_t done = 0;

@@ -135,6 +135,11 @@ Result<std::uint16_t> LeaseImpl::open_own(const sublet_function_record& record,
   if (const auto known = own_functions_.find(&record); plain && known != own_functions_.end()) {
     return known->second;
   }
+  const auto timed = std::pair(&record, options.timeout);
+  if (const auto known = own_timed_functions_.find(timed);
+      !plain && known != own_timed_functions_.end()) {
+    return known->second;
+  }
   if (released_) return fail(ErrorKind::kInvalid, "the lease was released");
   if (forked()) return fail(ErrorKind::kInvalid, base::kForkedText);
   const auto application = this_application();
@@ -143,6 +148,7 @@ Result<std::uint16_t> LeaseImpl::open_own(const sublet_function_record& record,
   if (!prepared) return tl::unexpected<Error>(prepared.error());
   auto index = open_prepared(*prepared);
   if (index && plain) own_functions_.emplace(&record, *index);
+  if (index && !plain) own_timed_functions_.emplace(timed, *index);
   return index;
 }
 

@@ -10,10 +10,13 @@
 #include <sublet/lease.hpp>
 
 #include <atomic>
+#include <chrono>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace sublet::client {
@@ -96,6 +99,9 @@ class LeaseImpl {
   std::shared_ptr<Functions> functions_ = std::make_shared<Functions>();
   /// Without options: what a call looks for.
   std::unordered_map<const sublet_function_record*, std::uint16_t> own_functions_;
+  /// The same with timeouts.
+  std::map<std::pair<const sublet_function_record*, std::chrono::milliseconds>, std::uint16_t>
+      own_timed_functions_;
   std::shared_ptr<Past> past_ = std::make_shared<Past>();
   std::vector<std::unique_ptr<NodeLink>> nodes_;
   Workers workers_;

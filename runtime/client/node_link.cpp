@@ -54,7 +54,8 @@ Result<bool> NodeLink::open(const FunctionRequest& function) {
               if (auto failure = wire::failure_of(results)) {
                 // Known before the caller's next call, which must not go to that executor.
                 if (results.getEndedGeneration() != 0) {
-                  state().executor_ended(results.getEndedGeneration(), {failure->what(), {}});
+                  state().executor_ended(results.getEndedGeneration(),
+                                         {failure->what(), {}, failure->kind()});
                 }
                 return tl::unexpected<Error>(*failure);
               }

@@ -22,6 +22,8 @@ struct ExecutorFate {
   /// Of one that has drained: for each worker the number of the last call that it has begun. Empty
   /// when that is not known.
   std::vector<std::uint32_t> last_started;
+  /// Of one whose program cannot be run: what is wrong with that.
+  ErrorKind kind = ErrorKind::kDisconnected;
 };
 
 /// What is known of one node's share of a lease and of the executors that serve it. Written by the

@@ -55,12 +55,14 @@ Error not_connected(const NodeShare& share, std::uint32_t worker_on_node, const 
                     const Error& error) {
   std::string why = error.what();
   // An executor that ended while we connected has left word of how.
-  std::string fate = share.state->fate(route.generation).text;
+  const ExecutorFate ended = share.state->fate(route.generation);
+  std::string fate = ended.text;
   if (fate.empty() && share.state->lost()) fate = share.state->reason();
   if (!fate.empty()) why += " (" + fate + ")";
-  return Error(error.kind(), "connecting to worker " + std::to_string(worker_on_node) +
-                                 " on node " + share.grant.node_name + " by " +
-                                 to_string(route.target.kind) + ": " + why);
+  const bool is_programs_fault = ended.kind > ErrorKind::kInternal;
+  return Error(is_programs_fault ? ended.kind : error.kind(),
+               "connecting to worker " + std::to_string(worker_on_node) + " on node " +
+                   share.grant.node_name + " by " + to_string(route.target.kind) + ": " + why);
 }
 
 WorkerLink::WorkerLink(std::shared_ptr<const NodeShare> share, std::uint32_t index,

@@ -24,6 +24,12 @@ module sublet_codes_f08
   integer(c_int), parameter, public :: sublet_err_denied = -35
   integer(c_int), parameter, public :: sublet_err_unsupported = -36
   integer(c_int), parameter, public :: sublet_err_internal = -37
+  integer(c_int), parameter, public :: sublet_err_no_init = -38
+  integer(c_int), parameter, public :: sublet_err_no_application = -39
+  integer(c_int), parameter, public :: sublet_err_too_large = -40
+  integer(c_int), parameter, public :: sublet_err_other_build = -41
+  integer(c_int), parameter, public :: sublet_err_ambiguous = -42
+  integer(c_int), parameter, public :: sublet_err_static_program = -43
   integer(c_int), parameter, public :: sublet_err_handle = -64
   integer(c_int), parameter, public :: sublet_err_argument = -65
   integer(c_int), parameter, public :: sublet_err_count = -66

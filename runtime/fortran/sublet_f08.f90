@@ -22,6 +22,7 @@
 module sublet_f08
   use sublet_call_f08
   use sublet_codes_f08
+  use sublet_grants_f08
   use sublet_lease_f08
   use sublet_text_f08, only: sublet_error_string, sublet_last_error
   use sublet_types_f08

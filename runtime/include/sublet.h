@@ -86,6 +86,13 @@ SUBLET_C_API int sublet_options_create(sublet_options** options);
 /* Copies both. SUBLET_ERR_OPTION: there is no option of this name, or it cannot have this value. */
 SUBLET_C_API int sublet_options_set(sublet_options* options, const char* name, const char* value);
 
+/* Takes Sublet's own flags (--sublet-manager tcp:..., one for each option of sessions) from the
+ * command line of main(), removes them there, and sets them; what sublet_options_set sets counts
+ * for more. `argv` ends with a null pointer, as main()'s does. SUBLET_ERR_OPTION: there is no such
+ * flag, or a value is wrong, perhaps in the configuration file; the command line is as it was then.
+ */
+SUBLET_C_API int sublet_options_take_flags(sublet_options* options, int* argc, char** argv);
+
 SUBLET_C_API int sublet_options_free(sublet_options** options);
 
 /* ---- Session ---- */
@@ -97,6 +104,10 @@ SUBLET_C_API int sublet_session_open(const sublet_options* options, sublet_sessi
  * be null, becomes its whole length. */
 SUBLET_C_API int sublet_session_manager(const sublet_session* session, char* text, size_t capacity,
                                         size_t* length);
+
+/* `is_private` becomes 1 when the manager is a private one, of this process or of its job, else 0.
+ */
+SUBLET_C_API int sublet_session_manager_is_private(const sublet_session* session, int* is_private);
 
 /* Writes the invocations recorded so far (option trace) as a Chrome trace. */
 SUBLET_C_API int sublet_session_write_trace(const sublet_session* session, const char* path);
@@ -262,5 +273,7 @@ SUBLET_C_API int sublet_batch(sublet_function* function, sublet_item* items, siz
 #ifdef __cplusplus
 }
 #endif
+
+#include <sublet/grants.h>
 
 #endif /* SUBLET_H */

@@ -41,6 +41,7 @@ struct LeaseRequest {
   clientNodeId @8 :Text;   # for placement near
   owner @9 :Text;          # user@node, for people to read
   coresPerWorker @10 :UInt32 = 1;
+  slurmJob @11 :UInt32;    # SLURM_JOB_ID of who asks; 0: none
 }
 
 # One node's share of one part of a lease.
@@ -64,7 +65,18 @@ struct Grant {
   ownerUid @13 :UInt32;
   claimed @14 :Bool;
   coresPerWorker @15 :UInt32 = 1;
-  ownerByKey @16 :Bool;    # ownerUid is a key file's owner, who need not be the process's user
+  slurmJob @16 :UInt32;
+  heldMs @17 :UInt64;      # for how long the node has held it, or had
+  ownerByKey @18 :Bool;    # ownerUid is a key file's owner, who need not be the process's user
+}
+
+# A grant that has ended on its node. The node tells it again on each registration until it has heard
+# that it is kept.
+struct EndedGrant {
+  grant @0 :Grant;
+  reason @1 :Text;
+  usage @2 :Usage;         # in all
+  agoMs @3 :UInt64;        # how long ago it ended
 }
 
 struct NodeDescription {
@@ -122,6 +134,43 @@ struct DrainedNode {
   leasesLost @3 :UInt32;   # that were on a node that was lost
 }
 
+enum LedgerGrouping { grants @0; users @1; jobs @2; leases @3; nodes @4; }
+
+# Which grants of the ledger are asked for: those that fit all that is set.
+struct LedgerQuery {
+  grouping @0 :LedgerGrouping;
+  user @1 :Text;           # a name, or a uid in decimal; empty: all
+  job @2 :UInt32;          # Slurm's; 0: all
+  leaseId @3 :UInt64;      # 0: all
+  node @4 :Text;           # its name; empty: all
+  # Grants that began from the one time on and before the other; 0: no bound.
+  sinceUnixMs @5 :Int64;
+  untilUnixMs @6 :Int64;
+  after @7 :Int64;         # `next` of the page before, 0 for the first one
+}
+
+# One grant, or all those of one user, job, lease or node.
+struct LedgerEntry {
+  uid @0 :UInt32;          # 2^32-1: not proved
+  user @1 :Text;
+  job @2 :UInt32;
+  leaseId @3 :UInt64;
+  part @4 :UInt32;
+  node @5 :Text;
+  grants @6 :UInt64;
+  open @7 :UInt64;         # of these: not ended
+  unsure @8 :UInt64;       # of these: ended without a last word of their node's
+  cores @9 :UInt32;        # of one grant
+  memoryBytes @10 :UInt64; # of one grant
+  beginUnixMs @11 :Int64;  # the first
+  endUnixMs @12 :Int64;    # the last; 0 when one is open
+  end @13 :Text;           # of one grant: how it is known that it ended
+  reason @14 :Text;        # of one grant
+  usage @15 :Usage;
+  memoryByteSeconds @16 :Float64;
+  cost @17 :Float64;
+}
+
 interface ResourceManager {
   # Reserves cores and tells the executor managers before it answers. All parts or nothing.
   # Dropping `handle` ends the grants that nobody has claimed; claimed ones do not notice.
@@ -136,7 +185,9 @@ interface ResourceManager {
   # connection breaks, the node is lost until it registers again, with the same `addresses` (or it is
   # taken for a second executor manager of that node, and refused while the first one's connection
   # lives).
-  register @4 (node :NodeDescription, held :List(Grant), control :NodeControl)
+  # `ended`: the grants that have ended since, of which it has not heard that they are kept.
+  register @4 (node :NodeDescription, held :List(Grant), control :NodeControl,
+               ended :List(EndedGrant))
       -> (failure :Failure, registration :NodeRegistration, heartbeatMs :UInt32);
   # `instance` differs from one run of a manager to the next: see wire/manager_address.hpp.
   version @5 () -> (version :Text, instance :Text);
@@ -157,6 +208,13 @@ interface ResourceManager {
   # name that are connected, and stay. kInvalid: none is lost.
   forget @10 (node :Text)
       -> (failure :Failure, forgotten :UInt32, leases :UInt32, up :UInt32);
+  # One page of the ledger. `next`, when there is more: to be asked for as `after`. kUnsupported: this
+  # manager keeps no ledger.
+  ledger @11 (query :LedgerQuery)
+      -> (failure :Failure, entries :List(LedgerEntry), next :Int64);
+  # Checks the ledger against itself. `problems` are some of those that were found.
+  verifyLedger @12 ()
+      -> (failure :Failure, grants :UInt64, found :UInt64, problems :List(Text));
 }
 
 interface LeaseHandle {}
@@ -164,10 +222,12 @@ interface LeaseHandle {}
 # What an executor manager tells the resource manager.
 interface NodeRegistration {
   # An exception of type DISCONNECTED: the registration is void, register again.
-  heartbeat @0 ();
+  # `endsKept`: so many of this registration's ended grants, in the order in which they were told, those
+  # of `register` first, need not be told again.
+  heartbeat @0 () -> (endsKept :UInt64);
   claimed @1 (leaseId :UInt64, part :UInt32);
-  # The cores are free again.
-  ended @2 (leaseId :UInt64, part :UInt32, reason :Text, usage :Usage);
+  # The cores are free again. `grant`: for a resource manager that does not know it.
+  ended @2 (leaseId :UInt64, part :UInt32, reason :Text, usage :Usage, grant :Grant);
   usage @3 (leaseId :UInt64, part :UInt32, usage :Usage);
   # The node takes no new grants: it will end those it has, and leave.
   draining @4 ();
@@ -237,8 +297,9 @@ interface ClaimedLease {
   replacement @3 (generation :UInt32) -> (failure :Failure, endpoint :Endpoint);
   # How the executor of that generation ended, for a client that lost its connection to it. Answers
   # once it is known. `lastStarted`, of one that has drained: for each worker the number, in its
-  # channel, of the last call that it has begun; those after it may run elsewhere.
-  fate @4 (generation :UInt32) -> (text :Text, lastStarted :List(UInt32));
+  # channel, of the last call that it has begun; those after it may run elsewhere. `kind`: sublet::ErrorKind,
+  # of one whose program cannot be run.
+  fate @4 (generation :UInt32) -> (text :Text, lastStarted :List(UInt32), kind :UInt8 = 2);
   # Lets the executors of this lease run the client's own program, whose functions are opened with
   # its SHA-256 in place of a library's: once, before anything is opened. `missing` as in open.
   # `surroundings`: what the program has around it in the client (application_text.hpp).

@@ -78,10 +78,8 @@ void write(Failure::Builder to, const Error& error) {
 }
 
 Error read(Failure::Reader from) {
-  const auto last = static_cast<std::uint8_t>(ErrorKind::kInternal);
-  const ErrorKind kind =
-      from.getKind() <= last ? static_cast<ErrorKind>(from.getKind()) : ErrorKind::kInternal;
-  return Error(kind, cut_text(to_string(from.getText()), kMaxFailureText));
+  return Error(error_kind_from(from.getKind()),
+               cut_text(to_string(from.getText()), kMaxFailureText));
 }
 
 void write(Grant::Builder to, const sublet::Grant& grant) {
@@ -161,7 +159,7 @@ sublet::Usage read(Usage::Reader from) {
 }
 
 void write(LeaseRequest::Builder to, const sublet::LeaseRequest& request,
-           const std::string& client_node_id, const std::string& owner) {
+           const std::string& client_node_id, const std::string& owner, std::uint32_t slurm_job) {
   to.setCores(request.cores);
   to.setCoresPerWorker(request.cores_per_worker);
   to.setParts(request.parts);
@@ -178,6 +176,7 @@ void write(LeaseRequest::Builder to, const sublet::LeaseRequest& request,
   to.setArenaBytes(request.arena_bytes);
   to.setClientNodeId(client_node_id);
   to.setOwner(cut_text(owner, kMaxName));
+  to.setSlurmJob(slurm_job);
 }
 
 static_assert(static_cast<int>(Placement::PACK) == static_cast<int>(sublet::Placement::kPack));

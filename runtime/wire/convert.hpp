@@ -33,7 +33,8 @@ sublet::Usage read(Usage::Reader from);
 
 /// `client_node_id` is who asks, for placement near; `owner` is for people to read.
 void write(LeaseRequest::Builder to, const sublet::LeaseRequest& request,
-           const std::string& client_node_id, const std::string& owner);
+           const std::string& client_node_id, const std::string& owner,
+           std::uint32_t slurm_job = 0);
 /// kInvalid names the field and its limit.
 Result<sublet::LeaseRequest> read(LeaseRequest::Reader from);
 

@@ -109,6 +109,7 @@ struct Open {
 struct Opened {
   std::uint16_t index;
   std::uint8_t ok;
+  std::uint8_t kind;                ///< sublet::ErrorKind, when it is not.
   std::array<char, kMaxText> text;  ///< Why not.
 };
 
@@ -138,6 +139,7 @@ struct Listening {
 
 struct Dying {
   std::uint8_t status;              ///< sublet::Status: kCrashed, kExited or kTimedOut.
+  std::uint8_t kind;                ///< sublet::ErrorKind, of an executor that does not start.
   std::array<char, kMaxText> text;  ///< Names the function and the cause.
 };
 

@@ -26,6 +26,7 @@ inline constexpr std::size_t kMaxCachedLibraries = 256;      ///< Per node, leas
 inline constexpr std::size_t kMaxCachedBytes = 256u << 20;   ///< Of those libraries.
 inline constexpr std::size_t kMaxLibraries = 128;            ///< In use by one grant.
 inline constexpr std::size_t kMaxLibrariesBytes = 512u << 20;  ///< Of those.
+inline constexpr std::size_t kMaxUnheardEnds = 4096;   ///< Of one node, that are told again.
 inline constexpr std::size_t kMaxText = 512;           ///< Bytes of an error text on the wire.
 inline constexpr std::size_t kMaxConnections = 16384;  ///< To one manager; see ulimit -n too.
 inline constexpr std::size_t kMaxAddresses = 16;       ///< Of one executor manager.

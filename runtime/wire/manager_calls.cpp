@@ -1,4 +1,5 @@
 #include <wire/convert.hpp>
+#include <wire/limits.hpp>
 #include <wire/manager_calls.hpp>
 
 #include <kj/debug.h>
@@ -43,10 +44,10 @@ kj::Promise<void> check_instance(ResourceManager::Client manager, const ManagerL
 
 kj::Promise<Result<Granted>> ask_lease(ResourceManager::Client manager,
                                        const sublet::LeaseRequest& wanted,
-                                       const std::string& client_node_id,
-                                       const std::string& owner) {
+                                       const std::string& client_node_id, const std::string& owner,
+                                       std::uint32_t slurm_job) {
   auto request = manager.leaseRequest();
-  write(request.initRequest(), wanted, client_node_id, owner);
+  write(request.initRequest(), wanted, client_node_id, owner, slurm_job);
   return answer<Granted>(request, [](auto& results) -> Result<Granted> {
     Granted granted;
     granted.handle = results.getHandle();
@@ -126,6 +127,30 @@ kj::Promise<Result<Forgotten>> ask_forget(ResourceManager::Client manager,
   request.setNode(node);
   return answer<Forgotten>(request, [](auto& results) -> Forgotten {
     return {results.getForgotten(), results.getLeases(), results.getUp()};
+  });
+}
+
+kj::Promise<Result<LedgerPage>> ask_ledger(ResourceManager::Client manager,
+                                           const LedgerFilter& filter) {
+  auto request = manager.ledgerRequest();
+  write(request.initQuery(), filter);
+  return answer<LedgerPage>(request, [](auto& results) -> LedgerPage {
+    LedgerPage page;
+    for (const auto entry : results.getEntries()) page.rows.push_back(read(entry));
+    page.next = results.getNext();
+    return page;
+  });
+}
+
+kj::Promise<Result<LedgerCheck>> ask_verify_ledger(ResourceManager::Client manager) {
+  return answer<LedgerCheck>(manager.verifyLedgerRequest(), [](auto& results) -> LedgerCheck {
+    LedgerCheck check;
+    check.grants = results.getGrants();
+    check.found = results.getFound();
+    for (const auto text : results.getProblems()) {
+      check.problems.push_back(cut_text(to_string(text), kMaxText));
+    }
+    return check;
   });
 }
 

@@ -9,6 +9,7 @@
 #include <sublet/session.hpp>
 #include <wire/control.capnp.h>
 #include <wire/drain_report.hpp>
+#include <wire/ledger_page.hpp>
 #include <wire/manager_address.hpp>
 
 #include <kj/async.h>
@@ -27,10 +28,12 @@ struct Granted {
   std::vector<sublet::Grant> grants;
   LeaseHandle::Client handle = nullptr;  ///< Dropping it ends the grants that nobody has claimed.
 };
-/// `client_node_id` is who asks, for placement near; `owner` is for people to read.
+/// `client_node_id` is who asks, for placement near; `owner` is for people to read, `slurm_job` for
+/// the ledger.
 kj::Promise<Result<Granted>> ask_lease(ResourceManager::Client manager,
                                        const sublet::LeaseRequest& request,
-                                       const std::string& client_node_id, const std::string& owner);
+                                       const std::string& client_node_id, const std::string& owner,
+                                       std::uint32_t slurm_job = 0);
 /// The new end, in Unix milliseconds.
 kj::Promise<Result<std::int64_t>> ask_extension(ResourceManager::Client manager,
                                                 const sublet::Grant& grant,
@@ -61,6 +64,10 @@ struct ConnectionCounts {
   std::uint64_t closed = 0;   ///< For others, since the manager started.
   std::uint64_t refused = 0;  ///< Since then.
 };
+/// One page; its `next` asks for the page after it.
+kj::Promise<Result<LedgerPage>> ask_ledger(ResourceManager::Client manager,
+                                           const LedgerFilter& filter);
+kj::Promise<Result<LedgerCheck>> ask_verify_ledger(ResourceManager::Client manager);
 kj::Promise<Result<ConnectionCounts>> ask_connections(ResourceManager::Client manager);
 kj::Promise<Result<std::string>> ask_version(ResourceManager::Client manager);
 

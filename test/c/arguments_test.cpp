@@ -35,9 +35,11 @@ constexpr Status kStatuses[] = {Status::kOk,
                                 Status::kClosed,
                                 Status::kDeadline,
                                 Status::kDenied};
-constexpr ErrorKind kKinds[] = {ErrorKind::kInvalid,      ErrorKind::kOverloaded,
-                                ErrorKind::kDisconnected, ErrorKind::kDenied,
-                                ErrorKind::kUnsupported,  ErrorKind::kInternal};
+constexpr ErrorKind kKinds[] = {
+    ErrorKind::kInvalid,    ErrorKind::kOverloaded,    ErrorKind::kDisconnected,
+    ErrorKind::kDenied,     ErrorKind::kUnsupported,   ErrorKind::kInternal,
+    ErrorKind::kNoInit,     ErrorKind::kNoApplication, ErrorKind::kTooLarge,
+    ErrorKind::kOtherBuild, ErrorKind::kAmbiguous,     ErrorKind::kStaticProgram};
 
 TEST(CCodes, AreThoseOfCppOneForOne) {
   std::set<int> codes;
@@ -51,6 +53,12 @@ TEST(CCodes, AreThoseOfCppOneForOne) {
   }
   EXPECT_EQ(code_of(Status::kTimedOut), SUBLET_ERR_TIMED_OUT);
   EXPECT_EQ(code_of(ErrorKind::kUnsupported), SUBLET_ERR_UNSUPPORTED);
+  EXPECT_EQ(code_of(ErrorKind::kNoInit), SUBLET_ERR_NO_INIT);
+  EXPECT_EQ(code_of(ErrorKind::kNoApplication), SUBLET_ERR_NO_APPLICATION);
+  EXPECT_EQ(code_of(ErrorKind::kTooLarge), SUBLET_ERR_TOO_LARGE);
+  EXPECT_EQ(code_of(ErrorKind::kOtherBuild), SUBLET_ERR_OTHER_BUILD);
+  EXPECT_EQ(code_of(ErrorKind::kAmbiguous), SUBLET_ERR_AMBIGUOUS);
+  EXPECT_EQ(code_of(ErrorKind::kStaticProgram), SUBLET_ERR_STATIC_PROGRAM);
 }
 
 TEST(CCodes, HaveWordsEach) {

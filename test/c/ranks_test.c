@@ -70,7 +70,15 @@ static void check_lease(MPI_Info hints) {
     if (usage.invocations == (uint64_t)ranks) break;
   }
   CHECK(usage.invocations == (uint64_t)ranks);
-  CHECK_ERROR(SUBLET_ERR_INVALID, sublet_mpi_usage(workers, NULL));
+  CHECK_ERROR(SUBLET_ERR_ARGUMENT, sublet_mpi_usage(workers, NULL));
+  /* Of one rank only: none waits for another. */
+  const int last = rank == ranks - 1;
+  CHECK_ERROR(last ? SUBLET_ERR_HANDLE : SUBLET_ERR_OTHER_RANK,
+              sublet_mpi_usage(last ? NULL : workers, &usage));
+  CHECK_ERROR(last ? SUBLET_ERR_ARGUMENT : SUBLET_ERR_OTHER_RANK,
+              sublet_mpi_usage(workers, last ? NULL : &usage));
+  CHECK_ERROR(last ? SUBLET_ERR_HANDLE : SUBLET_ERR_OTHER_RANK,
+              sublet_mpi_write_trace(last ? NULL : workers, "/dev/null"));
   CHECK_OK(sublet_mpi_write_trace(workers, "/dev/null"));
   CHECK_OK(sublet_mpi_release(workers));
   CHECK_OK(sublet_mpi_release(workers));

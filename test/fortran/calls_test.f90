@@ -50,6 +50,7 @@ program calls_test
   call check_calls()
   call check_async()
   call check_batch()
+  call check_grants()
   call check_bad_arguments()
   call check_release()
   if (failures > 0) stop 1
@@ -134,6 +135,50 @@ contains
       call check_ok(sublet_invocation_free(calls(i)), 'free')
     end do
     call check_ok(sublet_buffer_free(buffer), 'free')
+  end subroutine
+
+  ! One process asks, others claim: here the same one.
+  subroutine check_grants()
+    type(sublet_grants) :: all, mine
+    type(sublet_lease) :: claimed
+    type(sublet_function) :: add
+    type(sublet_session) :: detached
+    type(sublet_node_info), allocatable :: nodes(:)
+    type(sublet_lease_info), allocatable :: leases(:)
+    integer(c_int8_t), allocatable :: bytes(:)
+    integer(c_size_t) :: parts
+    real(c_double) :: x, y
+    logical :: is_private
+    is_private = .false.
+    call check_ok(sublet_session_manager_is_private(session, is_private), 'whose the manager is')
+    call check(is_private, 'the manager is private')
+    call check_ok(sublet_session_request(session, 1, 2, all, options), 'grants')
+    call check_ok(sublet_grants_parts(all, parts), 'parts')
+    call check(parts == 2, 'there are two parts')
+    call check_ok(sublet_grants_pack(all, 1_c_size_t, bytes), 'the second part as bytes')
+    call check(size(bytes) > 0, 'the bytes are there')
+    call check_code(sublet_err_count, sublet_grants_pack(all, 2_c_size_t, bytes), 'no such part')
+    call check_ok(sublet_grants_pack(all, 1_c_size_t, bytes), 'the second part as bytes')
+    call check_code(sublet_err_invalid, sublet_grants_unpack(bytes(2:), mine), 'other bytes')
+    call check_ok(sublet_grants_unpack(bytes, mine), 'grants again')
+    call check_ok(sublet_session_open_detached(detached, options), 'a session that claims')
+    call check_ok(sublet_lease_claim(detached, mine, claimed, options), 'a claim')
+    call check_ok(sublet_function_open(claimed, FORTRAN_FUNCTIONS, 'add_one', add), 'add_one')
+    x = 41
+    call check_ok(sublet_call(add, x, c_sizeof(x), y, c_sizeof(y)), 'a call')
+    call check(y == 42, 'the call comes back')
+    call check_ok(sublet_grants_give_back(session, all), 'the rest is given back')
+    call check_ok(sublet_session_nodes(session, nodes), 'the nodes')
+    call check(size(nodes) == 1, 'there is one node')
+    call check(nodes(1)%cores > 0 .and. nodes(1)%state(1) == 'u', 'it is up')
+    call check_ok(sublet_session_leases(session, leases), 'the leases')
+    call check(size(leases) >= 2, 'there are two leases at least')
+    call check_ok(sublet_function_free(add), 'free')
+    call check_ok(sublet_lease_free(claimed), 'free')
+    call check_ok(sublet_session_free(detached), 'free')
+    call check_ok(sublet_grants_free(mine), 'free')
+    call check_ok(sublet_grants_free(all), 'free')
+    call check_code(sublet_err_handle, sublet_lease_claim(session, mine, claimed), 'no grants')
   end subroutine
 
   subroutine check_batch()

@@ -62,6 +62,7 @@ program ranks_test
   call check_ok(sublet_mpi_write_trace(workers, '/dev/null'), 'a timeline')
 
   call check_datatypes()
+  call check_waitall()
 
   call MPI_Info_free(hints, ierror)
   call MPI_Finalize(ierror)
@@ -77,6 +78,41 @@ program ranks_test
 contains
 
   ! A row of a matrix, whose elements do not lie one after the other.
+  ! A call, a message to oneself, and a request that is a call, at once.
+  subroutine check_waitall()
+    integer, parameter :: calls = 3
+    type(sublet_invocation) :: started(calls), other, none(0)
+    type(sublet_reply) :: replies(calls), of_other
+    real(c_double), asynchronous :: in(calls), out(calls), sent, got, last
+    integer :: requests(3), statuses(MPI_STATUS_SIZE, 3), k, bytes, ierr
+    in = [1, 2, 3]
+    out = 0
+    sent = 7
+    got = 0
+    do k = 1, calls - 1  ! the last handle stays null
+      call check_ok(sublet_call_async(add_one, in(k), 8_c_size_t, out(k), 8_c_size_t, started(k)), 'a call begins')
+    end do
+    call check_ok(sublet_call_async(add_one, sent, 8_c_size_t, last, 8_c_size_t, other), 'a call begins')
+    call check_ok(sublet_mpi_request(other, of_other, requests(1)), 'it becomes a request')
+    call MPI_Irecv(got, 1, MPI_DOUBLE_PRECISION, 0, 5, MPI_COMM_SELF, requests(2), ierr)
+    call MPI_Isend(sent, 1, MPI_DOUBLE_PRECISION, 0, 5, MPI_COMM_SELF, requests(3), ierr)
+    call check_ok(sublet_waitall(started, requests, replies, statuses), 'all are waited for')
+    call check(all(requests == MPI_REQUEST_NULL), 'the requests are complete')
+    call check(all(out(:2) == [2, 3]) .and. got == 7 .and. last == 8, 'with their results')
+    call check(all(replies(:2)%code == sublet_success) .and. replies(1)%size == 8, 'with their replies')
+    call MPI_Get_elements(statuses(:, 2), MPI_BYTE, bytes, ierr)
+    call check(bytes == 8 .and. statuses(MPI_TAG, 2) == 5, 'with the message''s status')
+    call check_ok(sublet_waitall(none, requests), 'nothing is waited for')
+    call check_ok(sublet_call_async(add_one, in(1), 8_c_size_t, out(1), 4_c_size_t, started(1)), 'a bad call begins')
+    call check(sublet_waitall(started, requests, replies) /= MPI_SUCCESS, 'a bad call is an error')
+    call check(replies(1)%code /= sublet_success, 'of which the reply tells')
+    call check(len(sublet_mpi_request_path()) > 0, 'requests have a path')
+    do k = 1, calls
+      call check_ok(sublet_invocation_free(started(k)), 'free')
+    end do
+    call check_ok(sublet_invocation_free(other), 'free')
+  end subroutine
+
   subroutine check_datatypes()
     type(sublet_function) :: add_one_each
     type(sublet_mpi_persistent) :: again

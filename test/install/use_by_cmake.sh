@@ -10,7 +10,8 @@ rm -rf "$work"
 "$CMAKE" -G Ninja -S "$source_dir" -B "$work" -DCMAKE_PREFIX_PATH="$prefix" \
   -DCMAKE_CXX_COMPILER="$CXX" -DCONSUMER="$consumer" "$@" >"$work.log" 2>&1 || { cat "$work.log"; exit 1; }
 "$CMAKE" --build "$work" >"$work.log" 2>&1 || { cat "$work.log"; exit 1; }
-"$work/$consumer"
+# It may start a private manager, the installed one.
+"$(dirname "${BASH_SOURCE[0]}")/../support/run_clean.sh" "$work/$consumer"
 # shellcheck source=test/install/check_libraries.sh
 source "$(dirname "${BASH_SOURCE[0]}")/check_libraries.sh"
 check_libraries "$work/$consumer"

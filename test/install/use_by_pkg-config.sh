@@ -11,6 +11,7 @@ rm -rf "$work"
 mkdir -p "$work"
 case $consumer in
   runtime) compiler=$CXX package=sublet source=runtime.cpp standard=c++20 ;;
+  single_source) compiler=$CXX package=sublet source=single_source.cpp standard=c++20 ;;
   mpi) compiler=mpicxx package=sublet-mpi source=mpi.cpp standard=c++20 ;;
   c) compiler=gcc package=sublet source=c.c standard=c11 ;;
   c_mpi) compiler=mpicc package=sublet-mpi source=c_mpi.c standard=c11 ;;
@@ -21,7 +22,8 @@ read -ra flags <<<"$(pkg-config --cflags --libs "$package")"
 # As the project's README says.
 rpath=-Wl,-rpath,$(pkg-config --variable=libdir "$package")
 "$compiler" -std="$standard" "$source_dir/$source" -o "$work/$consumer" "${flags[@]}" "$rpath"
-env -u LD_LIBRARY_PATH "$work/$consumer"
+# It may start a private manager, the installed one.
+env -u LD_LIBRARY_PATH "$(dirname "${BASH_SOURCE[0]}")/../support/run_clean.sh" "$work/$consumer"
 # shellcheck source=test/install/check_libraries.sh
 source "$(dirname "${BASH_SOURCE[0]}")/check_libraries.sh"
 check_libraries "$work/$consumer"

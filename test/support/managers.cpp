@@ -57,7 +57,8 @@ std::string command_line(pid_t pid) {
 
 }  // namespace
 
-TestManagers::TestManagers(const std::vector<TestNode>& nodes, bool tcp) : tcp_(tcp) {
+TestManagers::TestManagers(const std::vector<TestNode>& nodes, bool tcp, bool ledger)
+    : tcp_(tcp), ledger_(ledger) {
   start(nodes);
 }
 
@@ -130,10 +131,10 @@ void TestManagers::start_resource_manager() {
   ChildProcess::Options options;
   options.environment = environment("manager");
   options.output = directory_ + "/resource-manager.log";
-  resource_manager_ = std::make_unique<ChildProcess>(
-      std::vector<std::string>{built_program("sublet"), "resource-manager", "--listen", listen,
-                               "--address-file", file},
-      options);
+  std::vector<std::string> words = {
+      built_program("sublet"), "resource-manager", "--listen", listen, "--address-file", file};
+  if (ledger_) words.insert(words.end(), {"--state-dir", state_directory()});
+  resource_manager_ = std::make_unique<ChildProcess>(words, options);
   if (!eventually([&] { return fs::exists(file); }, 30s)) {
     give_up("the resource manager does not start");
   }

@@ -33,8 +33,10 @@ struct TestNode {
 /// Everything that waits has a deadline and throws std::runtime_error with what the processes said.
 class TestManagers {
  public:
-  /// Starts a resource manager and `nodes`, and waits until all are registered.
-  explicit TestManagers(const std::vector<TestNode>& nodes = {TestNode{}}, bool tcp = false);
+  /// Starts a resource manager and `nodes`, and waits until all are registered. With `ledger` the
+  /// resource manager keeps its state in state_directory().
+  explicit TestManagers(const std::vector<TestNode>& nodes = {TestNode{}}, bool tcp = false,
+                        bool ledger = false);
   /// With the resource manager on the first host and the nodes on the second one: the test is a
   /// client on the first. `hosts` outlives this.
   TestManagers(const TwoHosts& hosts, const std::vector<TestNode>& nodes);
@@ -44,6 +46,7 @@ class TestManagers {
 
   [[nodiscard]] const std::string& address() const { return address_; }
   [[nodiscard]] const std::string& directory() const { return directory_; }
+  [[nodiscard]] std::string state_directory() const { return directory_ + "/state"; }
   /// For a client on the node of that name.
   [[nodiscard]] SessionOptions session_options(const std::string& node = "n1") const;
   /// For a program that the test starts: SUBLET_MANAGER, SUBLET_NODE_NAME, ...
@@ -87,6 +90,7 @@ class TestManagers {
   std::string mark_;
   const TwoHosts* hosts_ = nullptr;
   bool tcp_;
+  bool ledger_ = false;
   std::string address_;
   std::unique_ptr<ChildProcess> resource_manager_;
   std::vector<std::unique_ptr<ChildProcess>> nodes_;

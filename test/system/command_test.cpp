@@ -15,6 +15,8 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <sstream>
+#include <utility>
 
 namespace sublet::test {
 namespace {
@@ -247,6 +249,25 @@ TEST_F(CommandTest, TheDoctorExplainsEachTransportAndTheChoice) {
   const Ended told = run({"doctor"}, {"SUBLET_TRANSPORT=carrier-pigeon"});
   EXPECT_EQ(told.code, 0);
   expect_contains(told.output, "option 'transport' is 'carrier-pigeon'");
+}
+
+TEST_F(CommandTest, TheDoctorNamesHowMpiRequestsAreCompleted) {
+  std::map<std::string, std::string> expected{{"openmpi", "progress"}, {"mpich", "poll"}};
+  std::istringstream kinds(TEST_MPIS);
+  for (std::string kind; kinds >> kind;) {
+    for (const auto& [wanted, path] :
+         {std::pair<std::string, std::string>{"", expected[kind]}, {"helper", "helper"}}) {
+      const Ended ended = run({"doctor"}, {"SUBLET_MPI_REQUESTS=" + wanted});
+      EXPECT_EQ(ended.code, 0);
+      if (!path.empty()) {
+        expect_contains(ended.output, "ok    MPI progress path, " + kind + ": " + path + " (");
+      }
+    }
+    const Ended wrong = run({"doctor"}, {"SUBLET_MPI_REQUESTS=pigeon"});
+    EXPECT_EQ(wrong.code, 0);
+    expect_contains(wrong.output, "note  MPI progress path, " + kind + ": none (");
+    expect_contains(wrong.output, "SUBLET_MPI_REQUESTS is 'pigeon'; it may be progress");
+  }
 }
 
 class PrivateManagerTest : public CommandTest {

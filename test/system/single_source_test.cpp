@@ -4,6 +4,8 @@
 #include <sublet/sublet.hpp>
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <array>
@@ -216,6 +218,31 @@ TEST_F(SingleSource, BringsExceptionsBack) {
   EXPECT_EQ(lease_.call([] { return 1; }), 1) << "the worker goes on";
 }
 
+TEST_F(SingleSource, CrashesWhereACapturedReferenceIsUsed) {
+  open();
+  // At an address where an executor has nothing.
+  constexpr std::uintptr_t kFar = 0x2345'6789'0000;
+  void* memory = ::mmap(reinterpret_cast<void*>(kFar), 4096, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  ASSERT_EQ(memory, reinterpret_cast<void*>(kFar));
+  struct Counter {
+    int value = 3;
+    auto call_on(Lease& lease) {
+      return lease.call([this] { return value; });
+    }
+  };
+  auto* counter = new (memory) Counter;
+  const int& value = counter->value;
+  for (const Result<int>& result :
+       {lease_.call([&value] { return value; }), counter->call_on(lease_)}) {
+    ASSERT_FALSE(result);
+    EXPECT_NE(std::string(result.error().what()).find("SIGSEGV"), std::string::npos)
+        << result.error().what();
+  }
+  EXPECT_EQ(lease_.call([value] { return value; }), 3) << "captured by value";
+  ::munmap(memory, 4096);
+}
+
 TEST_F(SingleSource, GoesOnAfterACrash) {
   open();
   const auto crashed = lease_.call([] { std::abort(); });
@@ -261,6 +288,58 @@ TEST_F(SingleSource, EndsAFunctionAtItsTimeout) {
   ASSERT_FALSE(ended);
   EXPECT_NE(std::string(ended.error().what()).find("50 ms"), std::string::npos)
       << ended.error().what();
+}
+
+TEST_F(SingleSource, EndsALambdaAtItsTimeout) {
+  open();
+  const int captured = 1;
+  auto limited = lease_.with({.timeout = std::chrono::milliseconds(50)});
+  const auto endless = [captured] {
+    while (captured != 0) ::pause();
+  };
+  for (int i = 0; i < 2; ++i) {
+    const auto ended = limited.call(endless);
+    ASSERT_FALSE(ended);
+    EXPECT_NE(std::string(ended.error().what()).find("50 ms"), std::string::npos)
+        << ended.error().what();
+  }
+  auto later = limited.async(endless).value_or_throw();
+  EXPECT_FALSE(later.get());
+  EXPECT_EQ(limited.call([captured](int x) { return x + captured; }, 1), 2);
+}
+
+TEST_F(SingleSource, RunsALostLambdaAgainWhenItMayRunTwice) {
+  open();
+  const auto process = [] { return static_cast<long>(::getpid()); };
+  const auto die_if = [](long doomed) {
+    const long own = ::getpid();
+    if (own == doomed) ::kill(::getpid(), SIGKILL);
+    return own;
+  };
+  const long first = lease_.call(process).value_or_throw();
+  const auto second = lease_.with({.idempotent = true}).call(die_if, first);
+  ASSERT_TRUE(second) << second.error().what();
+  EXPECT_NE(*second, first);
+  const auto lost = lease_.call(die_if, *second);
+  ASSERT_FALSE(lost) << "without the option it is lost";
+  EXPECT_EQ(lost.error().kind(), ErrorKind::kDisconnected);
+  const long third = lease_.call(process).value_or_throw();
+  auto again = lease_.with({.idempotent = true}).async(die_if, third).value_or_throw();
+  const auto fourth = again.get();
+  ASSERT_TRUE(fourth) << fourth.error().what();
+  EXPECT_NE(*fourth, third);
+}
+
+TEST_F(SingleSource, HasRoomForLargeResultsWhenAskedTo) {
+  open();
+  const auto text_of = [](std::size_t n) { return std::string(n, 'x'); };
+  for (const std::size_t size : {std::size_t{60'000}, std::size_t{1} << 20, std::size_t{5} << 20}) {
+    auto roomy = lease_.with({.result_bytes = size + 64});
+    const auto result = roomy.call(text_of, size);
+    ASSERT_TRUE(result) << result.error().what();
+    EXPECT_EQ(*result, std::string(size, 'x'));
+    EXPECT_EQ(roomy.async(text_of, size).value_or_throw().get().value_or_throw().size(), size);
+  }
 }
 
 TEST_F(SingleSource, SaysWhenAResultHasNoRoom) {

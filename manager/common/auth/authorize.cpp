@@ -29,6 +29,8 @@ const char* name_of(Right right) {
       return "forget a node";
     case Right::kViewOthers:
       return "see other users' leases";
+    case Right::kViewLedger:
+      return "see what other users have used";
   }
   return "do that";
 }

@@ -20,6 +20,7 @@ enum class Right : std::uint8_t {
   kReleaseOthers,  ///< End, or extend, the lease of another user.
   kForget,         ///< Remove a lost node, which ends the leases on it.
   kViewOthers,     ///< See the leases of other users one by one, not only their sums.
+  kViewLedger,     ///< See what other users have ever used, and check the ledger.
 };
 
 /// Who may do everything: root, the user whose manager it is, and those whom he names.

@@ -109,6 +109,9 @@ struct FunctionOptions {
   std::chrono::milliseconds timeout{0};
   /// Running it twice does no harm: a lost call is run again on another worker.
   bool idempotent = false;
+  /// Room for what a function of the program itself returns when its size is not known beforehand
+  /// (a text, a vector). A larger result is an error that names its size.
+  std::size_t result_bytes = std::size_t{64} << 10;
 };
 
 /// One item of a batch. `in` and `out` stay valid until the batch has ended.

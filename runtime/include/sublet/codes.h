@@ -29,6 +29,13 @@
 #define SUBLET_ERR_DENIED (-35)       /* present other credentials */
 #define SUBLET_ERR_UNSUPPORTED (-36)  /* this build or this machine cannot do it */
 #define SUBLET_ERR_INTERNAL (-37)     /* report it: Sublet broke a promise of its own */
+/* Of programs, and function libraries, that are to run on workers. */
+#define SUBLET_ERR_NO_INIT (-38)        /* call sublet::init first of all in main() */
+#define SUBLET_ERR_NO_APPLICATION (-39) /* link the program to libsublet */
+#define SUBLET_ERR_TOO_LARGE (-40)      /* strip it: it has more bytes than executors take */
+#define SUBLET_ERR_OTHER_BUILD (-41)    /* a node has another build of a shared object */
+#define SUBLET_ERR_AMBIGUOUS (-42)      /* rename one of two functions that have one name */
+#define SUBLET_ERR_STATIC_PROGRAM (-43) /* link the program dynamically */
 
 /* Arguments that C lets through and C++ does not. */
 #define SUBLET_ERR_HANDLE (-64)   /* a handle is null: never opened, or freed already */

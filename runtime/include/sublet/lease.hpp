@@ -23,6 +23,7 @@ class SessionImpl;
 namespace detail {
 class SingleSource;
 }  // namespace detail
+class CallsWithOptions;
 
 /// Where the cores of a lease should come from.
 enum class Placement : std::uint8_t {
@@ -156,6 +157,8 @@ class SUBLET_API Lease {
   /// Starts f(args...) on a worker.
   template <class F, class... Args>
   auto async(const F& f, const Args&... args);
+  /// Calls with options: lease.with({.timeout = 1s}).call(f, args...), or async(f, args...).
+  [[nodiscard]] CallsWithOptions with(FunctionOptions options) const;
   /// The function `F` of this program, with options.
   template <auto F>
   auto function(FunctionOptions options = {});

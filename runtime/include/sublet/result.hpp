@@ -20,7 +20,21 @@ enum class ErrorKind : unsigned char {
   kDenied,        ///< Present other credentials.
   kUnsupported,   ///< Use another way: this build or this machine cannot do it.
   kInternal,      ///< Report it: Sublet broke a promise of its own.
+  // What is wrong with a program, or a function library, that is to run on workers.
+  kNoInit,         ///< Call sublet::init first of all in main().
+  kNoApplication,  ///< Link the program to libsublet: executors cannot run it as it is.
+  kTooLarge,       ///< Strip it: it has more bytes than executors take.
+  kOtherBuild,     ///< Install the same build of a shared object on all nodes.
+  kAmbiguous,      ///< Rename one of two different functions that have one name.
+  kStaticProgram,  ///< Link it dynamically: executors cannot take the place of its main().
 };
+inline constexpr ErrorKind kLastErrorKind = ErrorKind::kStaticProgram;
+
+/// The kind that a number from elsewhere stands for; kInternal when it stands for none.
+[[nodiscard]] constexpr ErrorKind error_kind_from(unsigned number) noexcept {
+  return number <= static_cast<unsigned>(kLastErrorKind) ? static_cast<ErrorKind>(number)
+                                                         : ErrorKind::kInternal;
+}
 
 [[nodiscard]] SUBLET_API const char* to_string(ErrorKind kind) noexcept;
 

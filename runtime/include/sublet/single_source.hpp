@@ -72,8 +72,9 @@ namespace detail {
 
 template <class T>
 struct AsyncState final : Async<typename T::Returned>::State {
-  AsyncState(Lease& lease, const typename T::Bare& f, const typename T::Values& arguments)
-      : values(arguments), payload(lease, f, values) {}
+  AsyncState(Lease& lease, const typename T::Bare& f, const typename T::Values& arguments,
+             std::size_t result_bytes)
+      : values(arguments), payload(lease, f, values, result_bytes) {}
   ~AsyncState() override { this->call = Call(); }  // before the memory that it uses
   ResultOf<T> get() override {
     const Reply reply = this->call.wait();
@@ -85,12 +86,14 @@ struct AsyncState final : Async<typename T::Returned>::State {
 };
 
 template <class T>
-Result<Async<typename T::Returned>> start(Lease& lease, Function& function,
-                                          const typename T::Bare& f,
-                                          const typename T::Values& values) {
+Result<Async<typename T::Returned>> start(Lease& lease, const typename T::Bare& f,
+                                          const typename T::Values& values,
+                                          const FunctionOptions& options = {}) {
+  auto function = SingleSource::open(lease, record_of<T>(), options);
+  if (!function) return tl::unexpected<Error>(function.error());
   try {
-    auto state = std::make_unique<AsyncState<T>>(lease, f, values);
-    state->call = SingleSource::async(function, state->payload.in(), state->payload.in_size(),
+    auto state = std::make_unique<AsyncState<T>>(lease, f, values, options.result_bytes);
+    state->call = SingleSource::async(*function, state->payload.in(), state->payload.in_size(),
                                       state->payload.out(), state->payload.out_size(),
                                       state->payload.by_reference());
     return Async<typename T::Returned>(std::move(state));
@@ -118,17 +121,42 @@ class OwnFunction {
   template <class... Args>
   auto async(const Args&... args) {
     using T = detail::TargetOf<detail::Constant<F>, Args...>;
-    auto function = detail::SingleSource::open(lease_, detail::record_of<T>(), options_);
-    if (!function) {
-      return Result<Async<typename T::Returned>>(tl::unexpected<Error>(function.error()));
-    }
-    return detail::start<T>(lease_, *function, {}, typename T::Values(detail::as_value(args)...));
+    return detail::start<T>(lease_, {}, typename T::Values(detail::as_value(args)...), options_);
   }
 
  private:
   Lease lease_;
   FunctionOptions options_;
 };
+
+/// Calls of functions of this program with options: what Lease::with gives.
+class CallsWithOptions {
+ public:
+  CallsWithOptions(Lease lease, FunctionOptions options)
+      : lease_(std::move(lease)), options_(options) {}
+
+  /// As Lease::call and Lease::async.
+  template <class F, class... Args>
+  auto call(const F& f, const Args&... args) {
+    using T = detail::TargetOf<F, Args...>;
+    const typename T::Values values(detail::as_value(args)...);
+    return detail::call_any<T>(lease_, detail::as_bare(f), values, options_);
+  }
+  template <class F, class... Args>
+  auto async(const F& f, const Args&... args) {
+    using T = detail::TargetOf<F, Args...>;
+    return detail::start<T>(lease_, detail::as_bare(f),
+                            typename T::Values(detail::as_value(args)...), options_);
+  }
+
+ private:
+  Lease lease_;
+  FunctionOptions options_;
+};
+
+inline CallsWithOptions Lease::with(FunctionOptions options) const {
+  return {*this, options};
+}
 
 template <class F, class... Args>
 auto Lease::call(const F& f, const Args&... args) {
@@ -144,12 +172,7 @@ auto Lease::call(const F& f, const Args&... args) {
 template <class F, class... Args>
 auto Lease::async(const F& f, const Args&... args) {
   using T = detail::TargetOf<F, Args...>;
-  auto function = detail::SingleSource::open(*this, detail::record_of<T>(), {});
-  if (!function) {
-    return Result<Async<typename T::Returned>>(tl::unexpected<Error>(function.error()));
-  }
-  return detail::start<T>(*this, *function, detail::as_bare(f),
-                          typename T::Values(detail::as_value(args)...));
+  return detail::start<T>(*this, detail::as_bare(f), typename T::Values(detail::as_value(args)...));
 }
 
 template <auto F>

@@ -56,7 +56,7 @@ TEST(FunctionRecords, OfTwoFunctionsWithOneNameAreRefused) {
   const auto other = record("_Z1av", &second, &a);
   const auto refused = check_records(&other);
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().kind(), ErrorKind::kInvalid);
+  EXPECT_EQ(refused.error().kind(), ErrorKind::kAmbiguous);
   EXPECT_NE(std::string(refused.error().what()).find("a()"), std::string::npos);
 }
 

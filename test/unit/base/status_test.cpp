@@ -10,7 +10,7 @@ namespace sublet {
 namespace {
 
 constexpr int kStatuses = 14;
-constexpr int kErrorKinds = 6;
+constexpr int kErrorKinds = 12;
 
 TEST(Status, HasANameOfItsOwnForEachValue) {
   std::set<std::string> names;
@@ -30,6 +30,16 @@ TEST(ErrorKind, HasANameOfItsOwnForEachValue) {
   for (int i = 0; i < kErrorKinds; ++i) names.insert(to_string(static_cast<ErrorKind>(i)));
   EXPECT_EQ(names.size(), std::size_t{kErrorKinds});
   EXPECT_STREQ(to_string(static_cast<ErrorKind>(kErrorKinds)), "unknown error");
+}
+
+TEST(ErrorKind, OfAnUnknownNumberIsInternal) {
+  EXPECT_EQ(static_cast<int>(kLastErrorKind) + 1, kErrorKinds);
+  for (unsigned i = 0; i < kErrorKinds; ++i) {
+    EXPECT_EQ(error_kind_from(i), static_cast<ErrorKind>(i));
+  }
+  for (const unsigned none : {unsigned{kErrorKinds}, 200u, ~0u}) {
+    EXPECT_EQ(error_kind_from(none), ErrorKind::kInternal);
+  }
 }
 
 TEST(Result, ThrowsTheErrorItselfWhenThereIsNoValue) {

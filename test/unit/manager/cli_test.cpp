@@ -206,6 +206,7 @@ TEST(ExitCode, SaysWhoseNoItWas) {
   EXPECT_EQ(exit_code(ErrorKind::kDenied), kExitRefused);
   EXPECT_EQ(exit_code(ErrorKind::kInvalid), kExitUsage);
   EXPECT_EQ(exit_code(ErrorKind::kInternal), kExitFailure);
+  EXPECT_EQ(exit_code(kLastErrorKind), kExitFailure);
 }
 
 TEST_F(CliTest, PrivateDirectoryGoesWithItsOwner) {

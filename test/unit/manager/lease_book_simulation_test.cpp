@@ -94,7 +94,10 @@ class Follower final : public LeaseObserver {
   void used(const GrantOnNode& grant, const Usage&) override {
     EXPECT_TRUE(live_.contains(key_of(grant))) << "used before it was granted";
   }
-  void ended(const GrantOnNode& grant, const Usage&, GrantEnd, const std::string&) override {
+  void extended(const GrantOnNode& grant) override {
+    EXPECT_TRUE(live_.contains(key_of(grant))) << "extended before it was granted";
+  }
+  void ended(const GrantOnNode& grant, const Usage&, const GrantEnding&) override {
     EXPECT_EQ(live_.erase(key_of(grant)), 1u) << "ended before it was granted";
   }
 

@@ -24,10 +24,11 @@ class Scribe final : public LeaseObserver {
   void used(const GrantOnNode& grant, const Usage& so_far) override {
     write("used", grant, ": " + std::to_string(so_far.invocations));
   }
-  void ended(const GrantOnNode& grant, const Usage& in_all, GrantEnd how,
-             const std::string& reason) override {
+  void extended(const GrantOnNode& grant) override { write("extended", grant, ""); }
+  void ended(const GrantOnNode& grant, const Usage& in_all, const GrantEnding& ending) override {
     write("ended", grant,
-          ": " + std::to_string(in_all.invocations) + ", " + to_string(how) + ", " + reason);
+          ": " + std::to_string(in_all.invocations) + ", " + to_string(ending.how) + ", " +
+              ending.reason);
   }
 
   Lines take() { return std::exchange(lines_, {}); }
@@ -181,6 +182,78 @@ TEST_F(LeaseObserverTest, AClaimThatOnlyTheRegistrationTellsIsHeard) {
   grants[0].claimed = true;
   join("c1", grants);
   EXPECT_EQ(scribe_.take(), Lines{"claimed 1000/0 on c1"});
+}
+
+// ---- what a manager before this one knew ----
+
+class RestoredBookTest : public LeaseObserverTest {
+ protected:
+  RestoredBookTest() {
+    join("c1");
+    open_ = {reserve(1).front(), offer("c1"), calls(4)};
+    open_.terms.claimed = true;
+    book_ = make_book(LeaseId{5000});
+    EXPECT_EQ(book_.restore({open_}, now_), std::vector<std::string>{});
+    book_.set_observer(&scribe_);
+    scribe_.take();
+  }
+  EndedGrant ended() const { return {open_.terms, calls(9), "released", 2s}; }
+
+  OpenGrant open_;
+};
+
+TEST_F(RestoredBookTest, TheNodeIsLostUntilItComesBackAndTheLeaseGoesOn) {
+  EXPECT_EQ(book_.nodes().views(now_).at(0).state, "lost");
+  EXPECT_EQ(book_.grants().leases(false).at(0).state, "active");
+  EXPECT_EQ(book_.grants().leases(false).at(0).usage.invocations, 4u);
+  GrantTerms later = open_.terms;
+  later.expires += 1h;
+  const NodeNumber c1 = join("c1", {later});
+  EXPECT_EQ(scribe_.take(), Lines{}) << "nothing has happened to it";
+  EXPECT_EQ(book_.nodes().free(c1).cores, 3u);
+  EXPECT_EQ(book_.grants().leases(false).at(0).expires_unix_ms, to_unix_ms(later.expires))
+      << "the node knows of an extension that was not written";
+}
+
+TEST_F(RestoredBookTest, WithoutItsNodeTheGrantEndsAsLost) {
+  (void)book_.tick(now_ + 1s);
+  EXPECT_EQ(scribe_.take(), Lines{});
+  (void)book_.tick(now_ + 1h);
+  EXPECT_EQ(scribe_.take(), (Lines{"ended 1000/0 on c1: 4, node lost, "}));
+}
+
+TEST_F(RestoredBookTest, ANodeThatDoesNotHoldItAnyMoreEndsIt) {
+  join("c1");
+  EXPECT_EQ(scribe_.take(), (Lines{"ended 1000/0 on c1: 4, not held, "}));
+}
+
+TEST_F(RestoredBookTest, ANodeTellsWhatHasEndedMeanwhile) {
+  const auto back = book_.register_node(offer("c1"), {}, now_, {ended()});
+  ASSERT_TRUE(back);
+  EXPECT_EQ(scribe_.take(), (Lines{"ended 1000/0 on c1: 9, reported, released"}));
+  EXPECT_EQ(book_.nodes().free(back->node).cores, 4u);
+  // It has not heard that this is known, and tells it again.
+  ASSERT_TRUE(book_.register_node(offer("c1"), {}, now_, {ended()}));
+  EXPECT_EQ(scribe_.take(), (Lines{"granted 1000/0 on c1 to uid 500", "claimed 1000/0 on c1",
+                                   "ended 1000/0 on c1: 9, reported, released"}));
+  EXPECT_EQ(book_.nodes().free(back->node).cores, 4u);
+}
+
+TEST_F(RestoredBookTest, AnExtensionIsTold) {
+  join("c1", {open_.terms});
+  ASSERT_TRUE(book_.extend(LeaseId{1000}, std::as_bytes(std::span(open_.terms.token)), 1h, now_));
+  EXPECT_EQ(scribe_.take(), (Lines{"extended 1000/0 on c1"}));
+}
+
+TEST_F(RestoredBookTest, NewLeasesHaveOtherNumbers) {
+  LeaseBook again = make_book(LeaseId{1000});
+  EXPECT_EQ(again.restore({open_}, now_), std::vector<std::string>{});
+  ASSERT_TRUE(again.register_node(offer("c1"), {open_.terms}, now_));
+  LeaseRequest request;
+  request.memory_bytes = 0;
+  const auto given = again.reserve(request, {{}, "", "me@here"}, now_);
+  ASSERT_TRUE(given);
+  EXPECT_EQ(number(given->front().key.lease), 1001u);
 }
 
 }  // namespace

@@ -299,9 +299,9 @@ TEST_F(ResourceManagerTest, AnObserverHearsWhatNodesAndClientsDo) {
     void used(const GrantOnNode&, const Usage& usage) override {
       text += "used " + std::to_string(usage.invocations) + "; ";
     }
-    void ended(const GrantOnNode&, const Usage& usage, GrantEnd,
-               const std::string& reason) override {
-      text += reason + " after " + std::to_string(usage.invocations) + "; ";
+    void extended(const GrantOnNode&) override { text += "extended; "; }
+    void ended(const GrantOnNode&, const Usage& usage, const GrantEnding& ending) override {
+      text += ending.reason + " after " + std::to_string(usage.invocations) + "; ";
     }
     std::string text;
   } heard;

@@ -70,7 +70,8 @@ class Payload {
   static constexpr std::size_t kLeastInArena = 64;
 
   /// Throws std::bad_alloc when the arena is full.
-  Payload(Lease& lease, const typename T::Bare& f, const typename T::Values& values) {
+  Payload(Lease& lease, const typename T::Bare& f, const typename T::Values& values,
+          std::size_t result_bytes) {
     if constexpr (T::kFixedInput) {
       T::pack(std::span(small_in_), f, values);
       in_ = small_in_.data();
@@ -97,7 +98,7 @@ class Payload {
       out_size_ = direct.size();
       return;
     }
-    out_size_ = T::output_room(values, places_);
+    out_size_ = T::output_room(values, places_, result_bytes);
     out_ = small_out_.data();
     if (out_size_ > small_out_.size()) {
       large_out_ = Buffer<std::byte>(lease.arena(), out_size_);
@@ -185,7 +186,7 @@ ResultOf<T> call_any(Lease& lease, const typename T::Bare& f, const typename T::
   auto function = SingleSource::open(lease, record_of<T>(), options);
   if (!function) return tl::unexpected<Error>(function.error());
   try {
-    Payload<T> payload(lease, f, values);
+    Payload<T> payload(lease, f, values, options.result_bytes);
     Call call = SingleSource::async(*function, payload.in(), payload.in_size(), payload.out(),
                                     payload.out_size(), payload.by_reference());
     const Reply reply = call.wait();

@@ -30,7 +30,6 @@ struct Packing<F, Arguments<A...>> : Shape<F, Arguments<A...>> {
   static constexpr auto kDirectOutput = Base::kDirectOutput;
   static constexpr auto kFixedOutput = Base::kFixedOutput;
   static constexpr auto kOutputBytes = Base::kOutputBytes;
-  static constexpr auto kReplyRoom = Base::kReplyRoom;
   static constexpr auto kAlign = Base::kAlign;
 
   template <std::size_t N>
@@ -102,11 +101,12 @@ struct Packing<F, Arguments<A...>> : Shape<F, Arguments<A...>> {
     write_all(writer, f, values, places);
   }
 
-  static std::size_t output_room(const Values& values, const Places& places) noexcept {
+  static std::size_t output_room(const Values& values, const Places& places,
+                                 std::size_t result_bytes) noexcept {
     if constexpr (kFixedOutput) return kOutputBytes;
     std::size_t room = 0;
     if constexpr (!std::is_void_v<Returned>) {
-      room = kIsBytes<Returns> ? Base::aligned(sizeof(Returns)) : kReplyRoom;
+      room = kIsBytes<Returns> ? Base::aligned(sizeof(Returns)) : result_bytes;
     }
     Base::for_each(values, [&](const auto& value, std::size_t i) {
       if constexpr (IsOut<std::decay_t<decltype(value)>>::value) {

@@ -69,8 +69,6 @@ struct Shape<F, Arguments<A...>> {
                                        (0 + ... + (IsOut<A>::value ? 0 : 1)) == 1 &&
                                        (0 + ... + (IsIn<A>::value ? 1 : 0)) == 1;
 
-  /// For results whose size the function decides.
-  static constexpr std::size_t kReplyRoom = std::size_t{64} << 10;
   /// Packed memory begins at such a multiple within the input.
   static constexpr std::size_t kAlign = 16;
 
