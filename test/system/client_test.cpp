@@ -9,8 +9,8 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <memory_resource>
 #include <initializer_list>
+#include <memory_resource>
 #include <numeric>
 #include <random>
 #include <string>
