@@ -63,7 +63,7 @@ using Stream = kj::Own<kj::AsyncIoStream>;
 
 kj::Promise<Stream> opened(kj::Promise<Result<wire::SecuredStream>> secured) {
   return secured.then([](Result<wire::SecuredStream>&& result) -> Stream {
-    if (!result) KJ_FAIL_REQUIRE("opening a connection", result.error().what());
+    if (!result) kj::throwFatalException(KJ_EXCEPTION(FAILED, result.error().what()));
     return kj::mv(result->stream);
   });
 }

@@ -124,7 +124,9 @@ class Simulation {
                                                           kCoresOfNode});
     request.setControl(kj::heap<SimulatedNode>());
     auto response = request.send().wait(scope_);
-    if (auto failure = wire::failure_of(response)) KJ_FAIL_REQUIRE("registering", failure->what());
+    if (auto failure = wire::failure_of(response)) {
+      kj::throwFatalException(KJ_EXCEPTION(FAILED, "registering", failure->what()));
+    }
     nodes_.emplace(name, response.getRegistration());
   }
 
@@ -146,7 +148,9 @@ class Simulation {
     auto request = manager_.leaseRequest();
     wire::write(request.initRequest(), wanted, "boot/client", "bench@client");
     auto response = request.send().wait(scope_);
-    if (auto failure = wire::failure_of(response)) KJ_FAIL_REQUIRE("leasing", failure->what());
+    if (auto failure = wire::failure_of(response)) {
+      kj::throwFatalException(KJ_EXCEPTION(FAILED, "leasing", failure->what()));
+    }
     Held held{0, response.getHandle(), {}};
     for (const auto grant : response.getGrants()) {
       held.lease = grant.getLeaseId();

@@ -15,15 +15,14 @@ Result<Answer> query_here(const wire::ManagerLocation& location, const wire::Add
   try {
     auto io = kj::setupAsyncIo();
     auto& timer = io.provider->getTimer();
-    auto trust = location.trust != nullptr ? location.trust : wire::Trust::load({});
-    auto answer =
-        RpcConnection::connect(io.provider->getNetwork(), timer, address, limit, std::move(trust))
-            .then([&](kj::Own<RpcConnection> connection) {
-              auto manager = connection->bootstrap().castAs<wire::ResourceManager>();
-              return wire::check_instance(manager, location)
-                  .then([&ask, manager]() mutable { return ask(kj::mv(manager)); })
-                  .attach(kj::mv(connection));
-            });
+    const auto trust = location.trust != nullptr ? location.trust : wire::Trust::load({});
+    auto answer = RpcConnection::connect(io.provider->getNetwork(), timer, address, limit, trust)
+                      .then([&](kj::Own<RpcConnection> connection) {
+                        auto manager = connection->bootstrap().castAs<wire::ResourceManager>();
+                        return wire::check_instance(manager, location)
+                            .then([&ask, manager]() mutable { return ask(kj::mv(manager)); })
+                            .attach(kj::mv(connection));
+                      });
     return within(timer, limit, kj::mv(answer), "the answer").wait(io.waitScope);
   } catch (const kj::Exception& exception) {
     const std::string text = "asking " + location.to_string() + ": " + text_of(exception);

@@ -15,9 +15,9 @@ capnp::Capability::Client RpcConnection::bootstrap() {
 
 kj::Promise<kj::Own<RpcConnection>> RpcConnection::connect(
     kj::Network& network, kj::Timer& timer, const wire::Address& address,
-    std::chrono::milliseconds limit, std::shared_ptr<const wire::Trust> trust) {
+    std::chrono::milliseconds limit, const std::shared_ptr<const wire::Trust>& trust) {
   auto connected =
-      wire::connect(network, timer, address, std::move(trust))
+      wire::connect(network, timer, address, trust)
           .then([](Result<kj::Own<kj::AsyncIoStream>>&& stream) -> kj::Own<RpcConnection> {
             if (!stream) {
               const bool gone = stream.error().kind() == ErrorKind::kDisconnected;

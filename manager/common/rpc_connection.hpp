@@ -17,10 +17,9 @@ class RpcConnection {
  public:
   /// Throws (by the promise) when nobody answers within `limit`, or one end does not believe the
   /// other.
-  static kj::Promise<kj::Own<RpcConnection>> connect(kj::Network& network, kj::Timer& timer,
-                                                     const wire::Address& address,
-                                                     std::chrono::milliseconds limit,
-                                                     std::shared_ptr<const wire::Trust> trust);
+  static kj::Promise<kj::Own<RpcConnection>> connect(
+      kj::Network& network, kj::Timer& timer, const wire::Address& address,
+      std::chrono::milliseconds limit, const std::shared_ptr<const wire::Trust>& trust);
   explicit RpcConnection(kj::Own<kj::AsyncIoStream> stream);
 
   [[nodiscard]] capnp::Capability::Client bootstrap();

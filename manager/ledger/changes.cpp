@@ -18,7 +18,7 @@ void EntryChange::add(EntryChange later) {
   if (later.closed) closed = std::move(later.closed);
 }
 
-void Changes::add(Changes later) {
+void Changes::add(Changes&& later) {
   for (auto& [key, change] : later.entries) entries[key].add(std::move(change));
   for (auto& [id, node] : later.nodes) nodes.insert_or_assign(id, std::move(node));
   unused_lease = std::max(unused_lease, later.unused_lease);

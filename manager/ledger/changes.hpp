@@ -51,7 +51,7 @@ struct Changes {
   std::uint64_t told = 0;                  ///< Events up to the last of these.
 
   [[nodiscard]] bool empty() const noexcept { return entries.empty() && unused_lease == 0; }
-  void add(Changes later);
+  void add(Changes&& later);
 };
 
 }  // namespace sublet::manager

@@ -65,7 +65,7 @@ Result<void> check_listener(const kj::AsyncIoStream& stream, const Address& addr
 }  // namespace
 
 kj::Promise<Result<Stream>> connect(kj::Network& network, kj::Timer& timer, const Address& address,
-                                    std::shared_ptr<const Trust> trust) {
+                                    const std::shared_ptr<const Trust>& trust) {
   const bool local = address.kind == Address::Kind::kUnix;
   if (auto checked = local ? check_socket(address, *trust) : trust->can_prove(); !checked) {
     return Result<Stream>(fail(checked.error().kind(), "connecting to " + address.to_string() +

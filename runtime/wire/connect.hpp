@@ -18,7 +18,7 @@ namespace sublet::wire {
 /// believe the other, or a Unix socket lies where others could have put it.
 kj::Promise<Result<kj::Own<kj::AsyncIoStream>>> connect(kj::Network& network, kj::Timer& timer,
                                                         const Address& address,
-                                                        std::shared_ptr<const Trust> trust);
+                                                        const std::shared_ptr<const Trust>& trust);
 
 /// For both ends of a connection to a manager. Function libraries are sent in one message, and
 /// Cap'n Proto refuses to send what is longer than it would take itself.

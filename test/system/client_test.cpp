@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 #include <memory_resource>
 #include <numeric>
 #include <random>
@@ -74,7 +75,8 @@ std::vector<char> noise(std::size_t size, unsigned seed) {
 TEST_F(Client, StagesPlainMemoryOfEverySize) {
   open();
   Function echo = function("echo");
-  for (const std::size_t size : {0, 1, 8, 32, 33, 40, 41, 64, 1000, 32768, 65536, 65537, 5 << 20}) {
+  for (const std::size_t size : std::initializer_list<std::size_t>{
+           0, 1, 8, 32, 33, 40, 41, 64, 1000, 32768, 65536, 65537, 5u << 20}) {
     const std::vector<char> in = noise(size, static_cast<unsigned>(size));
     std::vector<char> out(size + 1);
     const Reply reply = echo.call(in.data(), size, out.data(), size);
@@ -498,6 +500,7 @@ TEST_F(Client, RefusesAGrantWithAnAlteredToken) {
 TEST_F(Client, ServesEachThreadWithALeaseOfItsOwn) {
   open();
   std::vector<std::thread> threads;
+  threads.reserve(2);
   for (int t = 0; t < 2; ++t) {
     threads.emplace_back([&] {
       auto lease = session_.lease().value_or_throw();
