@@ -124,6 +124,7 @@ TEST_P(Neighbours, NoneKeepsAClientFromItsLeasesAndCalls) {
   client.round();
   managers_.wait_for_free_cores(4);
   std::vector<std::size_t> descriptors;
+  descriptors.reserve(daemons.size());
   for (const pid_t daemon : daemons) descriptors.push_back(descriptors_of(daemon));
 
   std::size_t made = 0;

@@ -34,7 +34,7 @@ class RdmaDevices : public CommandTest {
   }
 
   std::string database(const std::string& name, const std::string& address) {
-    const std::string path = directory_ + "/devices.json";
+    std::string path = directory_ + "/devices.json";
     std::ofstream(path) << json{{"devices", {{{"name", name}, {"ip_address", address}}}}};
     return path;
   }

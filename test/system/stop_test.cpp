@@ -67,6 +67,7 @@ TEST_F(Stop, OfAllProcessesLosesNoCall) {
   const std::uint32_t ms = 300;
   std::vector<std::uint32_t> done(8);
   std::vector<Call> calls;
+  calls.reserve(done.size());
   for (auto& out : done) calls.push_back(spin.async(&ms, sizeof(ms), &out, sizeof(out)));
   ASSERT_TRUE(eventually([&] { return managers_.executors().size() >= 3; }, 20s));
   std::vector<pid_t> all = managers_.processes();

@@ -18,8 +18,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kPatience = 20s;
-
 std::string unique_name() {
   static std::atomic<int> counter{0};
   return "sublet-unit-" + std::to_string(::getpid()) + "-" + std::to_string(++counter);

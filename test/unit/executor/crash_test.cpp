@@ -43,7 +43,7 @@ class Crash : public testing::Test {
     ::close(kept);
     ::close(file);
     std::uint8_t out = 0;
-    const CallResult result = functions.call(function, nullptr, 0, &out, 1, TEST_FUNCTIONS);
+    CallResult result = functions.call(function, nullptr, 0, &out, 1, TEST_FUNCTIONS);
     // As a client that ends at its first error: the manager says stop.
     functions.executor().control.reset();
     status_ = functions.zygote().exit_of(functions.executor().pid);

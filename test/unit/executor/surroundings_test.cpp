@@ -76,7 +76,8 @@ TEST(ChildOfFunction, BelongsToItsExecutorAlone) {
   ZygoteUnderTest zygote;
   std::vector<ExecutorUnderTest> executors;
   std::vector<base::Fd> left;
-  for (int i = 0; i < 2; ++i) {
+  executors.reserve(2);
+  for (std::size_t i = 0; i < 2; ++i) {
     executors.push_back(zygote.spawn());
     executors[i].open_all(TEST_FUNCTIONS, {"leave_process"});
     auto channel =

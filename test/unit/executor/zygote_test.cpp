@@ -63,6 +63,7 @@ TEST(Zygote, AndItsExecutorsLeaveSignalsThatEndManagersToTheManager) {
 TEST(Zygote, EndsWhenItsManagerCloses) {
   ZygoteUnderTest zygote;
   std::vector<ExecutorUnderTest> executors;
+  executors.reserve(3);
   for (int i = 0; i < 3; ++i) executors.push_back(zygote.spawn());
   // One of them is inside a function.
   executors[0].open_all(TEST_FUNCTIONS, {"sleep_long"});

@@ -95,10 +95,10 @@ wire::Dying ExecutorUnderTest::dying() {
 }
 
 Result<transport::shm::ClientChannel> ExecutorUnderTest::connect(
-    std::uint32_t worker, std::shared_ptr<transport::Arena> arena) {
+    std::uint32_t worker, const std::shared_ptr<transport::Arena>& arena) {
   return transport::shm::Transport::connect(
       {.address = socket, .token = token, .worker = worker, .slots = slots, .timeout = kPatience},
-      std::move(arena));
+      arena);
 }
 
 ZygoteUnderTest::ZygoteUnderTest(const std::vector<std::string>& environment) {

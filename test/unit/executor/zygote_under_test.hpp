@@ -59,7 +59,7 @@ struct ExecutorUnderTest {
   wire::Dying dying();
 
   [[nodiscard]] Result<transport::shm::ClientChannel> connect(
-      std::uint32_t worker, std::shared_ptr<transport::Arena> arena);
+      std::uint32_t worker, const std::shared_ptr<transport::Arena>& arena);
 };
 
 struct SpawnOptions {

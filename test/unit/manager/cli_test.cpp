@@ -42,7 +42,7 @@ class CliTest : public testing::Test {
   }
 
   std::string file(const std::string& content) {
-    const std::string path = directory_ + "/manager.conf";
+    std::string path = directory_ + "/manager.conf";
     std::ofstream(path) << content;
     return path;
   }

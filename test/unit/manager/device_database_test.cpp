@@ -15,7 +15,7 @@ namespace {
 class DeviceDatabaseTest : public testing::Test {
  protected:
   [[nodiscard]] std::string file(const std::string& content) const {
-    const std::string path = directory_ + "/devices.json";
+    std::string path = directory_ + "/devices.json";
     std::ofstream(path) << content;
     return path;
   }
@@ -28,7 +28,7 @@ class DeviceDatabaseTest : public testing::Test {
   }
   [[nodiscard]] std::string mistake(const std::string& content) const {
     const std::string path = file(content);
-    const std::string text = mistake_in(path);
+    std::string text = mistake_in(path);
     EXPECT_NE(text.find(path), std::string::npos) << text;
     EXPECT_NE(text.find(R"({"devices":[{"name":...,"ip_address":...}]})"), std::string::npos)
         << text;

@@ -117,7 +117,7 @@ TEST_F(LibraryCacheTest, LetsOthersBeAnsweredDuringAnInstall) {
   const auto content = variant(1);
   std::string order;
   auto installed = cache.install(content)
-                       .then([&](Result<Sha256> sha256) {
+                       .then([&](const Result<Sha256>& sha256) {
                          EXPECT_TRUE(sha256);
                          order += " install";
                        })

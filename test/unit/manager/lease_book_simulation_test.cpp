@@ -29,8 +29,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr milliseconds kNever = milliseconds::max();
-
 struct ToNode {
   enum class Kind { kGrant, kRevoke, kExtend } kind = Kind::kGrant;
   GrantTerms terms;

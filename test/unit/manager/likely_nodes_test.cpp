@@ -68,6 +68,7 @@ TEST_F(LikelyNodes, GiveThePlaceThatAllNodesWouldGive) {
     return std::uniform_int_distribution<std::uint32_t>(least, most)(random);
   };
   std::vector<NodeNumber> nodes;
+  nodes.reserve(200);
   for (int i = 0; i < 200; ++i) nodes.push_back(join(number(1, 64)));
   std::vector<GrantTerms> held;
   int compared = 0;

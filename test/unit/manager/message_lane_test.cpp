@@ -33,6 +33,7 @@ class MessageLaneTest : public testing::Test {
 TEST_F(MessageLaneTest, LetsSoManyInAtATimeAndTheOthersInTheirOrder) {
   auto first = waiting();
   std::vector<kj::Promise<void>> more;
+  more.reserve(100);
   for (int i = 0; i < 100; ++i) more.push_back(enter());
   EXPECT_FALSE(first.poll(scope_));
   pass_a_moment();
@@ -57,6 +58,7 @@ TEST_F(MessageLaneTest, LetsFewerInWhileSomeHaveToWait) {
   int of_a_few = 0;
   while (enter().poll(scope_)) ++of_a_few;
   std::vector<kj::Promise<void>> crowd;
+  crowd.reserve(100);
   for (int i = 0; i < 100; ++i) crowd.push_back(enter());
   pass_a_moment();
   int of_a_crowd = 0;
@@ -68,6 +70,7 @@ TEST_F(MessageLaneTest, LetsFewerInWhileSomeHaveToWait) {
 TEST_F(MessageLaneTest, HoldsUpNobodyAnyMoreOnceTheCrowdHasGone) {
   {
     std::vector<kj::Promise<void>> crowd;
+    crowd.reserve(100);
     for (int i = 0; i < 100; ++i) crowd.push_back(enter());
   }
   for (int i = 0; i < 3; ++i) {

@@ -178,8 +178,8 @@ TEST(Placement, RefusesNothingThatFitsAndOversellsNothing) {
     for (unsigned i = 0, count = pick(0, 6); i < count; ++i) {
       free.push_back(node(i + 1, pick(0, 9), pick(0, 5000)));
     }
-    LeaseRequest wanted =
-        ask(pick(1, 6), pick(1, 6), pick(0, 3) * pick(0, 700), static_cast<Placement>(pick(0, 2)));
+    LeaseRequest wanted = ask(pick(1, 6), pick(1, 6), std::uint64_t{pick(0, 3)} * pick(0, 700),
+                              static_cast<Placement>(pick(0, 2)));
     wanted.cores_per_worker = pick(1, 3);
     for (const Capacity& capacity : free) workers += capacity.cores / wanted.cores_per_worker;
     std::optional<NodeNumber> own_node;

@@ -71,7 +71,7 @@ class ResourceManagerLinkTest : public testing::Test {
         wire::Address::parse("unix:" + directory_ + "/run/manager.sock").value_or_throw();
     listener_ = kj::heap<RpcListener>(
         *io_.lowLevelProvider, ListeningSocket::open(address, "test").value_or_throw(),
-        [this](std::shared_ptr<Peer>) -> capnp::Capability::Client {
+        [this](const std::shared_ptr<Peer>&) -> capnp::Capability::Client {
           return kj::heap<Manager>(timer(), seen_);
         },
         connections_);
@@ -82,7 +82,9 @@ class ResourceManagerLinkTest : public testing::Test {
     options.node_name = "n1";
     options.cgroup = false;
     options.refused_limit = 100ms;
-    node_ = ExecutorManager::start(io_, start_zygote(ZygoteFor::kApplication).value_or_throw(), options).value_or_throw();
+    node_ =
+        ExecutorManager::start(io_, start_zygote(ZygoteFor::kApplication).value_or_throw(), options)
+            .value_or_throw();
   }
   ~ResourceManagerLinkTest() noexcept override {
     node_ = nullptr;
@@ -104,7 +106,8 @@ class ResourceManagerLinkTest : public testing::Test {
   const test::TempDirectory temporary_;
   const std::string& directory_ = temporary_.path();
   Seen seen_;
-  std::shared_ptr<ServedConnections> connections_ = std::make_shared<ServedConnections>(50, wire::Trust::load({}));
+  std::shared_ptr<ServedConnections> connections_ =
+      std::make_shared<ServedConnections>(50, wire::Trust::load({}));
   kj::Own<RpcListener> listener_;
   kj::Own<ExecutorManager> node_;
 };

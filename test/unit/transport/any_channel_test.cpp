@@ -24,7 +24,7 @@ Kind kind(const char* name) {
   return kind_named(name).value();
 }
 
-Endpoint endpoint_of(std::vector<Kind> kinds) {
+Endpoint endpoint_of(const std::vector<Kind>& kinds) {
   Endpoint endpoint;
   for (const Kind kind : kinds) endpoint.addresses.push_back({kind, to_string(kind)});
   return endpoint;

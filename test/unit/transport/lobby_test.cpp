@@ -132,6 +132,7 @@ TEST_F(LobbyTest, LooksOnceMoreAtTheOldestBeforeItGoes) {
 
 TEST_F(LobbyTest, GivesUpSilentConnectionsWhenDescriptorsRunOut) {
   std::vector<base::Fd> silent;
+  silent.reserve(10);
   for (int i = 0; i < 10; ++i) silent.push_back(silent_connection());
   const base::Fd honest = silent_connection();
   greet(honest, 7);

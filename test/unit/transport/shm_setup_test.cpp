@@ -93,9 +93,10 @@ class ShmSetup : public ::testing::Test {
     return options;
   }
 
-  Result<ClientChannel> connect(const ConnectOptions& options, std::shared_ptr<Arena> arena) {
-    auto channel = std::async(std::launch::async,
-                              [&] { return shm::Transport::connect(options, std::move(arena)); });
+  Result<ClientChannel> connect(const ConnectOptions& options,
+                                const std::shared_ptr<Arena>& arena) {
+    auto channel =
+        std::async(std::launch::async, [&] { return shm::Transport::connect(options, arena); });
     EXPECT_TRUE(serve_until([&] { return channel.wait_for(0s) == std::future_status::ready; }));
     return channel.get();
   }

@@ -42,7 +42,7 @@ class TcpHostileClient : public ::testing::Test {
     return message;
   }
   static std::byte byte_at(std::uint32_t sequence, std::size_t place) {
-    return static_cast<std::byte>(sequence * 31 + place * 7 + place / 256);
+    return static_cast<std::byte>(std::size_t{sequence} * 31 + place * 7 + place / 256);
   }
   static void expect_content(const Invocation& invocation) {
     const auto* in = static_cast<const std::byte*>(invocation.in);

@@ -169,14 +169,15 @@ TEST_F(TcpHostileServer, KeepsTheTextsOfSeveralFailedCallsApart) {
   std::vector<Ticket> tickets;
   for (std::uint32_t i = 0; i < kSlots; ++i) tickets.push_back(submit());
   for (std::uint32_t i = 0; i < kSlots; ++i) {
-    const std::string text(100 * i, static_cast<char>('a' + i));
+    const std::string text(std::size_t{100} * i, static_cast<char>('a' + i));
     ReplyHeader reply = header(tickets[i], Status::kFunctionError);
     reply.error_size = static_cast<std::uint16_t>(text.size());
     ASSERT_TRUE(send_all(server_.get(), reply));
     ASSERT_TRUE(send_all(server_.get(), text.data(), text.size()));
   }
   for (std::uint32_t i = kSlots; i-- > 0;) {
-    EXPECT_EQ(collect(tickets[i]).error, std::string(100 * i, static_cast<char>('a' + i)));
+    EXPECT_EQ(collect(tickets[i]).error,
+              std::string(std::size_t{100} * i, static_cast<char>('a' + i)));
   }
 }
 

@@ -55,7 +55,8 @@ class TcpStream : public ::testing::Test {
   }
 
   WaitPolicy policy_;
-  std::shared_ptr<Arena> arena_ = Arena::create(2 * kSlots * kLarge + (1u << 20)).value_or_throw();
+  std::shared_ptr<Arena> arena_ =
+      Arena::create(std::size_t{2} * kSlots * kLarge + (1u << 20)).value_or_throw();
   std::unique_ptr<ClientChannel> client_;
   std::unique_ptr<ServerChannel> server_;
   std::thread worker_;
@@ -101,7 +102,7 @@ TEST_F(TcpStream, KeepsSmallCallsBehindALargeOneThatIsStillBeingSent) {
   std::array<std::uint64_t, kSlots> small{};
   std::array<std::uint64_t, kSlots> back{};
   for (std::uint32_t i = 1; i < kSlots; ++i) {
-    small[i] = i * 1000;
+    small[i] = std::uint64_t{i} * 1000;
     ASSERT_EQ(client_->submit({&small[i], 8, &back[i], 8, 0, false}, tickets_[i]), Status::kOk);
   }
   serve();

@@ -1,11 +1,10 @@
+#include "support/temp_directory.hpp"
 #include <base/private_path.hpp>
 #include <wire/trust.hpp>
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "support/temp_directory.hpp"
 
 #include <filesystem>
 #include <fstream>
@@ -17,12 +16,12 @@ namespace {
 class KeyFile : public ::testing::Test {
  protected:
   std::string make(const std::string& name = "key") {
-    const std::string path = directory_.path() + "/" + name;
+    std::string path = directory_.path() + "/" + name;
     EXPECT_TRUE(Key::make(path));
     return path;
   }
   std::string write(const std::string& content) {
-    const std::string path = directory_.path() + "/written";
+    std::string path = directory_.path() + "/written";
     std::ofstream(path) << content;
     EXPECT_EQ(::chmod(path.c_str(), 0600), 0);
     return path;
@@ -80,9 +79,9 @@ TEST_F(KeyFile, IsRefusedWhenItHoldsNone) {
   EXPECT_TRUE(Key::read(write("sublet-key-1 " + good)));
   EXPECT_TRUE(Key::read(write("# a word before\nsublet-key-1 " + good + "\nmore\n")));
   for (const std::string& content :
-       {std::string(), std::string("sublet-key-1 "), "sublet-key-2 " + good, "sublet-key-1 A" + good,
-        "sublet-key-1 " + good.substr(4), "sublet-key-1 " + good + "=", "x sublet-key-1 " + good,
-        std::string(1000000, 'A'), std::string(100, '\0')}) {
+       {std::string(), std::string("sublet-key-1 "), "sublet-key-2 " + good,
+        "sublet-key-1 A" + good, "sublet-key-1 " + good.substr(4), "sublet-key-1 " + good + "=",
+        "x sublet-key-1 " + good, std::string(1000000, 'A'), std::string(100, '\0')}) {
     const auto key = Key::read(write(content));
     ASSERT_FALSE(key) << content.substr(0, 80);
     EXPECT_EQ(key.error().kind(), ErrorKind::kInvalid);
