@@ -11,8 +11,8 @@ namespace sublet::executor {
 /// threads, or take functions for processes of the manager's MPI job.
 void prepare_surroundings();
 
-/// For executors of many users, after that: the root directory and umask 022. The environment is such
-/// from the start (start_zygote).
+/// For executors of many users, after that: the root directory and umask 022. The environment is
+/// such from the start (start_zygote).
 void leave_manager();
 
 /// HOME and the like are those of user `uid` from now on. In the zygote: it may ask the network.

@@ -77,8 +77,9 @@ class NodeTable {
   [[nodiscard]] Capacity free(NodeNumber node) const;
   /// Of nodes that may get a grant and are not in `excluded`.
   [[nodiscard]] std::vector<Capacity> available(const std::set<NodeNumber>& excluded) const;
-  /// Of these the few that a request is best placed on if their memory will do, found without looking
-  /// at the others: those with just enough cores for all of it, or those with most to spread it over.
+  /// Of these the few that a request is best placed on if their memory will do, found without
+  /// looking at the others: those with just enough cores for all of it, or those with most to
+  /// spread it over.
   [[nodiscard]] std::vector<Capacity> likely(const LeaseRequest& request,
                                              std::optional<NodeNumber> own_node,
                                              const std::set<NodeNumber>& excluded) const;

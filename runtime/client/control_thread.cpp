@@ -96,8 +96,8 @@ kj::Promise<Result<kj::Own<Connection>>> ControlLoop::connect(const std::string&
   auto parsed = wire::Address::parse(address);
   if (!parsed) return Result<kj::Own<Connection>>(tl::unexpected<Error>(parsed.error()));
   return wire::connect(io_.provider->getNetwork(), timer(), *parsed, trust_)
-      .then([this, address](
-                Result<kj::Own<kj::AsyncIoStream>>&& stream) -> Result<kj::Own<Connection>> {
+      .then([this,
+             address](Result<kj::Own<kj::AsyncIoStream>>&& stream) -> Result<kj::Own<Connection>> {
         if (!stream) return tl::unexpected<Error>(std::move(stream.error()));
         KJ_IF_MAYBE (fd, (*stream)->getFd()) base::set_tcp_options(*fd, silence_);
         auto connection = kj::refcounted<Connection>(kj::mv(*stream));

@@ -74,12 +74,12 @@ Result<std::shared_ptr<SessionImpl>> make_session(const SessionOptions& given) {
   (void)noticed;
   std::shared_ptr<SessionImpl> session(new SessionImpl, LastHandle());
   session->options = options;
-  session->control =
-      std::make_shared<ControlPlane>(base::node_identity(options.node_name), options.transport,
-                                     client::Timeouts{options.timeout, options.peer_timeout},
-                                     wire::Trust::load({.key_files = wire::key_files(options.key_file),
-                                                        .manager_user = options.manager_user,
-                                                        .insecure = options.insecure}));
+  session->control = std::make_shared<ControlPlane>(
+      base::node_identity(options.node_name), options.transport,
+      client::Timeouts{options.timeout, options.peer_timeout},
+      wire::Trust::load({.key_files = wire::key_files(options.key_file),
+                         .manager_user = options.manager_user,
+                         .insecure = options.insecure}));
   session->control->set_manager(options.manager, options.manager_directory);
   (void)base::TickRate::get();  // measured now, not in the first call
   return session;

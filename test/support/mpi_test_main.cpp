@@ -1,7 +1,7 @@
+#include "test_key.hpp"
+
 #include <gtest/gtest.h>
 #include <mpi.h>
-
-#include "test_key.hpp"
 
 #include <cstdio>
 #include <cstdlib>

@@ -1,6 +1,6 @@
-#include <gtest/gtest.h>
-
 #include "test_key.hpp"
+
+#include <gtest/gtest.h>
 
 // Unlike GoogleTest's own, it says nothing before the tests do.
 int main(int argc, char** argv) {

@@ -55,10 +55,10 @@ ManagerClient::ManagerClient(const std::string& manager_address) : io_(kj::setup
 
 void ManagerClient::reconnect(const std::string& manager_address) {
   const auto address = wire::Address::parse(manager_address).value_or_throw();
-  manager_ = wait(manager::RpcConnection::connect(io_.provider->getNetwork(),
-                                                  io_.provider->getTimer(), address, kLimit,
-                                                  wire::Trust::load({})),
-                  "connecting");
+  manager_ =
+      wait(manager::RpcConnection::connect(io_.provider->getNetwork(), io_.provider->getTimer(),
+                                           address, kLimit, wire::Trust::load({})),
+           "connecting");
 }
 
 Result<LeaseOfTest> ManagerClient::lease(std::uint32_t cores, std::uint32_t parts,

@@ -28,9 +28,9 @@ struct SessionOptions {
   bool allow_private = true;
   /// Tells virtual nodes on one machine apart. Empty: Slurm's name of the node, else the host name.
   std::string node_name;
-  /// Files with a key that this user shares with managers on a network (`sublet key new`), separated
-  /// by commas; the first is used. Empty: sublet/key in this user's configuration directory, then
-  /// /etc/sublet/key, if there; where munged runs none is needed.
+  /// Files with a key that this user shares with managers on a network (`sublet key new`),
+  /// separated by commas; the first is used. Empty: sublet/key in this user's configuration
+  /// directory, then /etc/sublet/key, if there; where munged runs none is needed.
   std::string key_file;
   /// A user, by name or number, whose managers are believed beside root's and this user's own.
   std::string manager_user;

@@ -71,7 +71,8 @@ SUBLET_FUNCTION(who, const std::uint64_t&, Me& out) {
   ::umask(static_cast<mode_t>(out.umask));
 }
 
-// Prints a line as if it were the manager's, with bytes that terminals obey, and tries to empty the log.
+// Prints a line as if it were the manager's, with bytes that terminals obey, and tries to empty the
+// log.
 SUBLET_FUNCTION(forge, const std::uint64_t&, std::uint64_t& out) {
   (void)!::write(2, "2026-01-01 error: all is lost\x1B[2J\n", 34);
   out = ::ftruncate(2, 0) == 0 ? 0 : static_cast<std::uint64_t>(errno);

@@ -55,8 +55,8 @@ TEST(Caller, OfThisProcessIsItsUser) {
   EXPECT_EQ(this_process().uid, ::getuid());
 }
 
-constexpr std::array kAllRights = {Right::kLease,         Right::kViewNodes, Right::kRegister,
-                                   Right::kDrain,         Right::kForget,    Right::kReleaseOthers,
+constexpr std::array kAllRights = {Right::kLease,     Right::kViewNodes, Right::kRegister,
+                                   Right::kDrain,     Right::kForget,    Right::kReleaseOthers,
                                    Right::kViewOthers};
 
 Caller user(std::uint32_t uid, Proof proof = Proof::kMunge) {
@@ -111,9 +111,10 @@ TEST(Authorize, SaysWhoAskedForWhatAndWhoMay) {
   const auto refused = authorize(user(1000), Right::kDrain, operators());
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().kind(), ErrorKind::kDenied);
-  EXPECT_STREQ(refused.error().what(),
-               "uid 1000 at 10.0.0.7 (MUNGE) may not drain a node; root and uid 990 and the members "
-               "of group sublet-ops may");
+  EXPECT_STREQ(
+      refused.error().what(),
+      "uid 1000 at 10.0.0.7 (MUNGE) may not drain a node; root and uid 990 and the members "
+      "of group sublet-ops may");
 }
 
 TEST(Operators, RefuseAGroupThatIsNone) {

@@ -186,7 +186,7 @@ TEST_F(ResourceManagerTest, TakesOverClaimedGrantsAfterARestart) {
   auto held = node.granted;
   held[0].claimed = true;
   auto again = kj::refcounted<ResourceManagerService>(timer_, *Operators::of_this_process(),
-                                                     [this] { return now_; });
+                                                      [this] { return now_; });
   manager_ = make_resource_manager(kj::addRef(*again), nullptr);
   auto second = join(node, "c1", 2, held);
   ASSERT_EQ(again->book().grants().leases(false).size(), 1u);

@@ -51,10 +51,9 @@ TEST(RpcListener, MayEndBeforeACallThatItServes) {
       },
       std::move(connections));
   kj::Timer& timer = io->provider->getTimer();
-  auto connection =
-      RpcConnection::connect(io->provider->getNetwork(), timer, listener->address(), 10s,
-                             wire::Trust::load({}))
-          .wait(io->waitScope);
+  auto connection = RpcConnection::connect(io->provider->getNetwork(), timer, listener->address(),
+                                           10s, wire::Trust::load({}))
+                        .wait(io->waitScope);
   auto answer = connection->bootstrap().castAs<wire::ExecutorManager>().versionRequest().send();
   within(timer, 10s, kj::mv(called.promise), "the call").wait(io->waitScope);
 
