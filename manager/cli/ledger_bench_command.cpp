@@ -199,25 +199,6 @@ CommitRow measure_commits(manager::Ledger& ledger, BareCommits& bare, std::uint3
   return row;
 }
 
-Result<std::vector<std::uint32_t>> read_clients(const std::string& text) {
-  std::vector<std::uint32_t> numbers;
-  for (std::size_t at = 0; at <= text.size();) {
-    const std::size_t end = std::min(text.find(',', at), text.size());
-    const std::string word = text.substr(at, end - at);
-    const bool digits = !word.empty() && word.size() < 6 &&
-                        word.find_first_not_of("0123456789") == std::string::npos;
-    const std::uint32_t number = digits ? static_cast<std::uint32_t>(std::stoul(word)) : 0;
-    if (number == 0 || number > kMostClients) {
-      return fail(ErrorKind::kInvalid, "--clients is '" + text +
-                                           "'; it must be numbers from 1 to " +
-                                           std::to_string(kMostClients) + " with commas between");
-    }
-    numbers.push_back(number);
-    at = end + 1;
-  }
-  return numbers;
-}
-
 std::string decimal(double value, int places) {
   std::array<char, 64> text{};
   std::snprintf(text.data(), text.size(), "%.*f", places, value);
@@ -252,7 +233,7 @@ std::string commits_json(const std::vector<CommitRow>& rows, const std::string& 
 }
 
 Result<void> run_ledger_bench(const po::variables_map& values) {
-  const auto clients = read_clients(values["clients"].as<std::string>());
+  const auto clients = parse_numbers("clients", values["clients"].as<std::string>(), kMostClients);
   if (!clients) return tl::unexpected<Error>(clients.error());
   const auto& json = values["json"].as<std::string>();
   auto file = bench::JsonFile::open(json);

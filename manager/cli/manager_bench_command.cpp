@@ -209,24 +209,6 @@ ManagerRow measure_manager(std::uint32_t nodes, const manager::Operators& operat
   return row;
 }
 
-Result<std::vector<std::uint32_t>> read_nodes(const std::string& text) {
-  std::vector<std::uint32_t> numbers;
-  for (std::size_t at = 0; at <= text.size();) {
-    const std::size_t end = std::min(text.find(',', at), text.size());
-    const std::string word = text.substr(at, end - at);
-    const bool digits = !word.empty() && word.size() < 6 &&
-                        word.find_first_not_of("0123456789") == std::string::npos;
-    const std::uint32_t number = digits ? static_cast<std::uint32_t>(std::stoul(word)) : 0;
-    if (number == 0 || number > kMostNodes) {
-      return fail(ErrorKind::kInvalid, "--nodes is '" + text + "'; it must be numbers from 1 to " +
-                                           std::to_string(kMostNodes) + " with commas between");
-    }
-    numbers.push_back(number);
-    at = end + 1;
-  }
-  return numbers;
-}
-
 std::string whole(double value) {
   std::array<char, 64> text{};
   std::snprintf(text.data(), text.size(), "%.0f", value);
@@ -256,7 +238,7 @@ std::string managers_json(const std::vector<ManagerRow>& rows) {
 }
 
 Result<void> measure_managers(const po::variables_map& values) {
-  const auto nodes = read_nodes(values["nodes"].as<std::string>());
+  const auto nodes = parse_numbers("nodes", values["nodes"].as<std::string>(), kMostNodes);
   if (!nodes) return tl::unexpected<Error>(nodes.error());
   const std::chrono::seconds time(values["seconds"].as<std::uint32_t>());
   if (time.count() < 1 || time.count() > 3600) {

@@ -312,6 +312,26 @@ Result<std::chrono::milliseconds> parse_duration(const std::string& text) {
   return std::chrono::milliseconds(static_cast<std::int64_t>(number * unit->second));
 }
 
+Result<std::vector<std::uint32_t>> parse_numbers(const std::string& option, const std::string& text,
+                                                 std::uint32_t most) {
+  std::vector<std::uint32_t> numbers;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t end = std::min(text.find(',', at), text.size());
+    const std::string word = text.substr(at, end - at);
+    const bool digits = !word.empty() && word.size() < 6 &&
+                        word.find_first_not_of("0123456789") == std::string::npos;
+    const std::uint32_t number = digits ? static_cast<std::uint32_t>(std::stoul(word)) : 0;
+    if (number == 0 || number > most) {
+      return fail(ErrorKind::kInvalid, "--" + option + " is '" + text +
+                                           "'; it must be numbers from 1 to " +
+                                           std::to_string(most) + " with commas between");
+    }
+    numbers.push_back(number);
+    at = end + 1;
+  }
+  return numbers;
+}
+
 Result<std::uint64_t> parse_size(const std::string& text) {
   double number = 0;
   const char* const end = text.data() + text.size();

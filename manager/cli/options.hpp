@@ -41,6 +41,10 @@ Result<boost::program_options::variables_map> parse_options(const CommandLine& l
 
 void print_help(const CommandLine& line);
 
+/// "1,64": numbers from 1 to `most`, which has five digits at most. kInvalid names the option.
+Result<std::vector<std::uint32_t>> parse_numbers(const std::string& option, const std::string& text,
+                                                 std::uint32_t most);
+
 /// "4096", "512MiB", "1.5G": bytes; units are powers of 1024.
 Result<std::uint64_t> parse_size(const std::string& text);
 
