@@ -85,7 +85,7 @@ kj::Promise<GuardedStream::Message> GuardedStream::tryReadMessage(kj::ArrayPtr<k
 
 /// What a busy peer sends waits in the lane, unless the peer holds something.
 kj::Promise<GuardedStream::Message> GuardedStream::in_turn(Message message) {
-  if (!rate_.is_busy(std::chrono::steady_clock::now()) || place_.holds()) return kj::mv(message);
+  if (!rate_.is_busy(timer_.now()) || place_.holds()) return kj::mv(message);
   return budgets_.lane.enter(timer_).then(
       [message = kj::mv(message)]() mutable { return kj::mv(message); });
 }

@@ -41,7 +41,7 @@ kj::Promise<void> MessageLane::serve(kj::Timer& timer) {
   return timer.afterDelay(kSlice).then([this, &timer] { return serve(timer); });
 }
 
-bool MessageRate::is_busy(std::chrono::steady_clock::time_point now) {
+bool MessageRate::is_busy(kj::TimePoint now) {
   const auto earned = static_cast<std::size_t>((now - since_) / kOneMoreAfter);
   if (earned > 0) {
     left_ = std::min(kBurst, left_ + earned);

@@ -3,7 +3,6 @@
 #include <kj/async.h>
 #include <kj/timer.h>
 
-#include <chrono>
 #include <cstddef>
 #include <list>
 
@@ -37,14 +36,14 @@ class MessageLane {
 class MessageRate {
  public:
   /// A message has come. True when there have been more of late than quiet connections send.
-  bool is_busy(std::chrono::steady_clock::time_point now);
+  bool is_busy(kj::TimePoint now);
 
  private:
   static constexpr std::size_t kBurst = 16;  ///< What opening a session and leasing takes.
-  static constexpr auto kOneMoreAfter = std::chrono::milliseconds(50);
+  static constexpr kj::Duration kOneMoreAfter = 50 * kj::MILLISECONDS;
 
   std::size_t left_ = kBurst;
-  std::chrono::steady_clock::time_point since_{};
+  kj::TimePoint since_ = kj::origin<kj::TimePoint>();
 };
 
 }  // namespace sublet::manager

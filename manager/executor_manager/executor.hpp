@@ -1,26 +1,20 @@
 #pragma once
 
-#include <base/shared_memory.hpp>
-#include <executor_manager/memory_limiter.hpp>
-#include <executor_manager/zygote.hpp>
+#include <base/fd.hpp>
+#include <sublet/result.hpp>
 #include <sublet/session.hpp>
+#include <wire/executor_packets.hpp>
 
-#include <chrono>
-#include <deque>
+#include <kj/async.h>
+#include <kj/refcount.h>
+#include <kj/timer.h>
+
+#include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 namespace sublet::manager {
-
-/// What executors need of their manager. Outlives them.
-struct ExecutorServices {
-  kj::UnixEventPort& port;
-  kj::Timer& timer;
-  Zygote& zygote;
-  MemoryLimiter* limiter = nullptr;  ///< Null: RLIMIT_DATA alone.
-};
 
 /// What an executor is started with.
 struct ExecutorOrder {
@@ -57,98 +51,64 @@ struct ExecutorFate {
   ErrorKind kind = ErrorKind::kDisconnected;
 };
 
-/// One executor process, from the order to start it until it has been reaped.
+/// One executor, from the order to start it until it is gone. Dropping it kills it.
 ///
-/// STATES  starting -> (spawned) -> ready -> ended. kReady may never come when it dies first.
+/// STATES  starting -> ready -> ended. kReady may never come when it dies first.
 /// Owner: the grant it serves, through a reference count; on the loop.
-class Executor : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
+class Executor : public kj::Refcounted {
  public:
-  /// Orders it from the zygote. Its data socket exists when this returns, so clients may connect at
-  /// once.
-  static Result<kj::Own<Executor>> start(const ExecutorServices& services, ExecutorOrder order);
-  Executor(const ExecutorServices& services, base::SharedMemory accounting, ExecutorOrder order);
-  ~Executor();
-  KJ_DISALLOW_COPY(Executor);
-
   /// Resolves once it takes connections and opens, or has ended.
-  kj::Promise<void> ready() { return ready_.addBranch(); }
+  virtual kj::Promise<void> ready() = 0;
 
   /// Lets it run that program in its place: before anything is opened. What is ordered next waits
   /// for that.
-  Result<void> become(const Application& application);
+  virtual Result<void> become(const Application& application) = 0;
 
   /// Loads a function. kDisconnected when the executor ends meanwhile.
-  kj::Promise<Result<void>> open(const wire::Open& open, int library);
+  virtual kj::Promise<Result<void>> open(const wire::Open& open, int library) = 0;
 
   /// Opens a network listener; its address. kDisconnected when the executor ends meanwhile.
-  kj::Promise<Result<std::string>> listen(const std::string& transport, const ListenPlaces& places);
+  virtual kj::Promise<Result<std::string>> listen(const std::string& transport,
+                                                  const ListenPlaces& places) = 0;
 
   /// Resolves with how it ended once its process is gone.
-  kj::Promise<ExecutorFate> ended() { return ended_.addBranch(); }
+  virtual kj::Promise<ExecutorFate> ended() = 0;
 
-  [[nodiscard]] bool over() const noexcept { return over_; }
+  [[nodiscard]] virtual bool over() const noexcept = 0;
 
   /// Asks it to end by itself once no call is under way. What is under way may take any time: the
   /// caller bounds it with stop().
-  void drain();
+  virtual void drain() = 0;
   /// Takes drain() back. It may end all the same: then it has begun to already.
-  void resume();
+  virtual void resume() = 0;
 
   /// Asks it to end, and kills it after wire::kExecutorStop.
-  void stop();
+  virtual void stop() = 0;
 
   /// Kills it now; `reason` is what ended() will say.
-  void abandon(const std::string& reason);
+  virtual void abandon(const std::string& reason) = 0;
 
   /// Kills it and forgets it: its manager goes.
-  void drop() noexcept;
+  virtual void drop() noexcept = 0;
 
   /// Summed over its workers, as far as it has counted, and no more than can have been.
-  [[nodiscard]] Usage usage() const;
+  [[nodiscard]] virtual Usage usage() const = 0;
+};
 
- private:
-  void spawned(Result<Zygote::Child> child);
-  kj::Promise<void> watch();
-  kj::Promise<void> until_gone();
-  kj::Promise<void> until_no_process(kj::TimePoint end);
-  kj::Promise<void> watch_memory();
-  void receive(const wire::ReceivedMessage& message);
-  void end(std::string fate);
-  [[nodiscard]] ExecutorFate make_fate(std::string text) const;
-  [[nodiscard]] wire::WorkerCounters counters(std::uint32_t worker) const;
-  void kill() noexcept;
-  void taskFailed(kj::Exception&& exception) override;
+/// Starts executors: as processes (forked_executor.hpp). A simulation has its own.
+///
+/// Owner: the executor manager; it outlives its executors. On the loop.
+class ExecutorSource {
+ public:
+  virtual ~ExecutorSource() noexcept(false) = default;
+  /// Clients may connect to its data socket once this has returned.
+  virtual Result<kj::Own<Executor>> start(ExecutorOrder order) = 0;
+};
 
-  ExecutorServices services_;
-  ExecutorOrder order_;
-  base::SharedMemory accounting_;
-  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
-  std::unique_ptr<MessageSocket> control_;
-  std::unique_ptr<MemoryLimiter::Limit> limit_;
-  pid_t pid_ = -1;
-  base::Fd pidfd_;
-  kj::Maybe<kj::Own<kj::UnixEventPort::FdObserver>> pidfd_observer_;
-  bool ready_to_serve_ = false;
-  bool killed_ = false;
-  bool over_ = false;
-  std::string dying_words_;
-  ErrorKind dying_kind_ = ErrorKind::kInternal;
-  std::string becoming_;  ///< The application that it is about to run; empty: none.
-  struct PendingOpen {
-    std::uint16_t index;
-    kj::Own<kj::PromiseFulfiller<Result<void>>> fulfiller;
-  };
-  std::deque<PendingOpen> opens_;  ///< In the order sent, which is the order answered.
-  struct PendingListen {
-    std::string transport;
-    kj::Own<kj::PromiseFulfiller<Result<std::string>>> fulfiller;
-  };
-  std::deque<PendingListen> listens_;  ///< As opens_.
-  kj::Own<kj::PromiseFulfiller<void>> ready_fulfiller_;
-  kj::ForkedPromise<void> ready_;
-  kj::Own<kj::PromiseFulfiller<ExecutorFate>> ended_fulfiller_;
-  kj::ForkedPromise<ExecutorFate> ended_;
-  kj::TaskSet tasks_;
+/// What grants need to have executors. Outlives them.
+struct ExecutorServices {
+  kj::Timer& timer;
+  ExecutorSource& source;
 };
 
 }  // namespace sublet::manager

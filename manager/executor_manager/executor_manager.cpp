@@ -3,6 +3,7 @@
 #include <common/async.hpp>
 #include <executor_manager/claim_server.hpp>
 #include <executor_manager/executor_manager.hpp>
+#include <executor_manager/forked_executor.hpp>
 #include <executor_manager/node_setup.hpp>
 #include <wire/side_thread.hpp>
 
@@ -25,6 +26,15 @@ CoreInventory::Exclusion exclusion_by(CoreLocks* locks) {
   if (locks == nullptr) return {};
   return {[locks](const std::string& cpuset) { return locks->lock(cpuset); },
           [locks](const std::string& cpuset) { locks->unlock(cpuset); }};
+}
+
+std::unique_ptr<MemoryLimiter> make_limiter(const ExecutorManagerOptions& options) {
+  if (!options.cgroup) return nullptr;
+  std::string why;
+  auto parent = MemoryCgroupParent::find(why);
+  if (parent) return std::make_unique<MemoryLimiter>(std::move(parent));
+  base::log().info("memory limits are by rlimit alone: {}", why);
+  return nullptr;
 }
 
 /// An abstract name: it leaves no file behind, however this process ends.
@@ -55,21 +65,19 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
   auto offer = make_offer(options, cpuset);
   if (!offer) return tl::unexpected<Error>(offer.error());
 
-  auto manager = kj::heap<ExecutorManager>(io, std::move(zygote), std::move(*offer), options);
+  NodeOffer node;
+  const auto identity = base::node_identity(options.node_name);
+  node.name = identity.name;
+  node.node_id = identity.id;
+  node.cpuset = cpuset;
+  kj::Timer& timer = io.provider->getTimer();
+  auto manager = kj::heap<ExecutorManager>(
+      NodeWorld{io.provider->getNetwork(), timer,
+                std::make_unique<ForkedExecutors>(io.unixEventPort, timer, std::move(zygote),
+                                                  make_limiter(options))},
+      std::move(node), std::move(*offer), options);
   manager->services_.uid = user->uid;
   manager->services_.gid = user->gid;
-  manager->services_.stack_bytes = options.stack_bytes;
-  manager->services_.core_directory = options.core_directory;
-  manager->services_.data_host = options.data_host;
-  manager->advertise_ = options.advertise;
-  manager->services_.rdma_host = options.rdma_host;
-  const auto node = base::node_identity(options.node_name);
-  manager->offer_.name = node.name;
-  manager->offer_.node_id = node.id;
-  manager->offer_.cores = manager->inventory_.cores();
-  manager->offer_.widest_worker = manager->inventory_.widest_worker();
-  manager->offer_.memory_bytes = manager->inventory_.memory_bytes();
-  manager->offer_.cpuset = cpuset;
   std::vector<std::string> listen = options.listen;
   if (listen.empty()) {
     listen.push_back(local_address());
@@ -79,38 +87,43 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
   if (auto listening = manager->listen(io, listen); !listening) {
     return tl::unexpected<Error>(listening.error());
   }
-  manager->link_ = std::make_unique<ResourceManagerLink>(
-      *manager, io.provider->getNetwork(), io.provider->getTimer(),
+  manager->join(
       [location = options.manager, directory = options.manager_directory,
        reader = wire::SideThread()]() mutable -> kj::Promise<Result<wire::ManagerLocation>> {
         if (!location.address.empty()) return Result<wire::ManagerLocation>(location);
         return reader.run<Result<wire::ManagerLocation>>(
             [directory] { return wire::find_manager({}, directory); });
-      },
-      options.refused_limit);
+      });
   return kj::mv(manager);
 }
 
-ExecutorManager::ExecutorManager(kj::AsyncIoContext& io, ZygoteProcess zygote,
-                                 CoreInventory::Offer offer, const ExecutorManagerOptions& options)
-    : connections_(std::make_shared<ServedConnections>(50, options.trust)),
+ExecutorManager::ExecutorManager(NodeWorld world, NodeOffer node, CoreInventory::Offer offer,
+                                 const ExecutorManagerOptions& options)
+    : world_(std::move(world)),
+      connections_(std::make_shared<ServedConnections>(50, options.trust)),
       core_locks_(make_locks(options)),
       inventory_(std::move(offer), exclusion_by(core_locks_.get())),
-      zygote_(io.unixEventPort, std::move(zygote)),
-      services_{{io.unixEventPort, io.provider->getTimer(), zygote_}, libraries_, clock_},
+      libraries_(std::move(world_.library_thread)),
+      services_{{world_.timer, *world_.executors}, libraries_, world_.clock},
+      offer_(std::move(node)),
+      advertise_(options.advertise),
       takes_orders_to_leave_(options.takes_orders_to_leave),
+      refused_limit_(options.refused_limit),
       tasks_(*this) {
+  offer_.cores = inventory_.cores();
+  offer_.widest_worker = inventory_.widest_worker();
+  offer_.memory_bytes = inventory_.memory_bytes();
+  services_.stack_bytes = options.stack_bytes;
+  services_.core_directory = options.core_directory;
+  services_.data_host = options.data_host;
+  services_.rdma_host = options.rdma_host;
   services_.users = options.executor_users;
   services_.hidden = options.hide_executors && options.core_directory.empty();
-  if (!options.cgroup) return;
-  std::string why;
-  auto parent = MemoryCgroupParent::find(why);
-  if (!parent) {
-    base::log().info("memory limits are by rlimit alone: {}", why);
-    return;
-  }
-  limiter_ = std::make_unique<MemoryLimiter>(std::move(parent));
-  services_.executors.limiter = limiter_.get();
+}
+
+void ExecutorManager::join(ResourceManagerLink::Locate locate) {
+  link_ = std::make_unique<ResourceManagerLink>(*this, world_.network, world_.timer,
+                                                std::move(locate), refused_limit_);
 }
 
 ExecutorManager::~ExecutorManager() noexcept(false) {

@@ -53,6 +53,15 @@ struct ExecutorManagerOptions {
   bool takes_orders_to_leave = true;  ///< From the resource manager; else it ends with its owner.
 };
 
+/// What an executor manager has around it: processes, time and network. A simulation has its own.
+struct NodeWorld {
+  kj::Network& network;
+  kj::Timer& timer;
+  std::unique_ptr<ExecutorSource> executors;
+  ManagerClock clock{};
+  std::unique_ptr<BackgroundThread> library_thread = std::make_unique<BackgroundThread>();
+};
+
 /// One node's part of Sublet: offers its cores to the resource manager, keeps an executor for every
 /// grant, serves the clients that claim them.
 ///
@@ -63,10 +72,15 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
   /// to the resource manager by itself, again whenever that went away.
   static Result<kj::Own<ExecutorManager>> start(kj::AsyncIoContext& io, ZygoteProcess zygote,
                                                 const ExecutorManagerOptions& options);
-  ExecutorManager(kj::AsyncIoContext& io, ZygoteProcess zygote, CoreInventory::Offer offer,
+  /// `node` has its name, its id and the addresses at which make_claim_server's servers are
+  /// reached; what it offers is `offer`. join() must follow.
+  ExecutorManager(NodeWorld world, NodeOffer node, CoreInventory::Offer offer,
                   const ExecutorManagerOptions& options);
   ~ExecutorManager() noexcept(false);
   KJ_DISALLOW_COPY(ExecutorManager);
+
+  /// Connects to the resource manager that is where `locate` says. Once.
+  void join(ResourceManagerLink::Locate locate);
 
   /// Resolves when the resource manager knows this node for the first time.
   kj::Promise<void> registered() { return link_->registered(); }
@@ -109,7 +123,7 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
   }
   [[nodiscard]] bool leaving() const noexcept { return drain_.under_way(); }
   [[nodiscard]] std::vector<HeldGrant*> held();
-  [[nodiscard]] Time now() const { return clock_.now(); }
+  [[nodiscard]] Time now() const { return world_.clock.now(); }
   LibraryCache& libraries() noexcept { return libraries_; }
   [[nodiscard]] const std::shared_ptr<const wire::Trust>& trust() const noexcept {
     return connections_->trust;
@@ -124,19 +138,18 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
   HeldGrant* find(LeaseId lease, std::uint32_t part);
   void taskFailed(kj::Exception&& exception) override;
 
+  NodeWorld world_;
   std::shared_ptr<ServedConnections> connections_;
-  ManagerClock clock_;
   std::unique_ptr<CoreLocks> core_locks_;  ///< Null when it shares no cores.
   CoreInventory inventory_;
   LibraryCache libraries_;
-  std::unique_ptr<MemoryLimiter> limiter_;
-  Zygote zygote_;
   NodeServices services_;
   NodeOffer offer_;
   std::vector<std::string> advertise_;
   std::map<Key, kj::Own<HeldGrant>> grants_;
   std::deque<std::pair<Token, std::string>> ended_;  ///< Tokens of late, and why they ended.
   const bool takes_orders_to_leave_;
+  const milliseconds refused_limit_;
   NodeDrain drain_;
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> all_gone_;
   std::unique_ptr<ResourceManagerLink> link_;

@@ -97,7 +97,7 @@ Result<void> ExecutorSupervisor::start_executor() {
   auto order = make_order();
   if (!order) return tl::unexpected<Error>(order.error());
   std::string data_socket = order->data_socket;
-  auto executor = Executor::start(services_.executors, std::move(*order));
+  auto executor = services_.executors.source.start(std::move(*order));
   if (!executor) return tl::unexpected<Error>(executor.error());
   data_socket_ = std::move(data_socket);
   const std::uint32_t generation = ++generation_;

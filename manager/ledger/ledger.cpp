@@ -22,20 +22,21 @@ constexpr std::uint64_t kNumbersAhead = 1u << 16;
 }  // namespace
 
 Result<kj::Own<Ledger>> Ledger::open(const std::string& directory, const Prices& prices,
-                                     kj::Timer& timer, Clock clock) {
+                                     kj::Timer& timer, Clock clock, const MakeJobs& make_jobs) {
   auto state = StateDirectory::open(directory);
   if (!state) return tl::unexpected<Error>(std::move(state.error()));
   try {
     auto writer = std::make_unique<LedgerWriter>(directory + "/ledger.db");
     writer->set_prices(prices, clock());
-    return kj::heap<Ledger>(std::move(*state), std::move(writer), timer, std::move(clock));
+    return kj::heap<Ledger>(std::move(*state), std::move(writer), timer, std::move(clock),
+                            make_jobs);
   } catch (const Error& error) {
     return tl::unexpected<Error>(error);
   }
 }
 
 Ledger::Ledger(StateDirectory directory, std::unique_ptr<LedgerWriter> writer, kj::Timer& timer,
-               Clock clock)
+               Clock clock, const MakeJobs& make_jobs)
     : directory_(std::move(directory)),
       path_(directory_.path() + "/ledger.db"),
       timer_(timer),
@@ -43,6 +44,8 @@ Ledger::Ledger(StateDirectory directory, std::unique_ptr<LedgerWriter> writer, k
       open_(writer->open_grants()),
       unused_lease_(LeaseId{writer->unused_lease()}),
       writer_(std::move(writer)),
+      writing_thread_(make_jobs()),
+      reading_thread_(make_jobs()),
       tasks_(*this) {
   tasks_.add(flush_loop());
 }
@@ -52,7 +55,7 @@ Ledger::~Ledger() noexcept {
   if (!unwritten_.empty()) {
     auto last = std::make_shared<const Changes>(std::move(unwritten_));
     tasks_.add(writing_thread_
-                   .run<bool>([writer = writer_, last] {
+                   ->run<bool>([writer = writer_, last] {
                      const auto done = writer->commit(*last);
                      if (!done)
                        base::log().error("the ledger's end is lost: {}", done.error().what());
@@ -152,7 +155,7 @@ void Ledger::write() {
   waiting_for_commit_ = std::exchange(waiting_, {});
   tasks_.add(
       writing_thread_
-          .run<Result<void>>([writer = writer_, changes] { return writer->commit(*changes); })
+          ->run<Result<void>>([writer = writer_, changes] { return writer->commit(*changes); })
           .then([this](Result<void>&& done) { note_written(std::move(done)); }));
 }
 
@@ -212,23 +215,23 @@ kj::Promise<void> Ledger::flush_loop() {
 // ---- reading ----
 
 kj::Promise<Result<wire::LedgerPage>> Ledger::read(wire::LedgerFilter filter) {
-  if (reading_thread_.is_full()) {
+  if (reading_thread_->is_full()) {
     return Result<wire::LedgerPage>(
         fail(ErrorKind::kOverloaded, "the ledger is being read by too many; try again"));
   }
   return keep().then([this, filter = std::move(filter)](Result<void>&&) mutable {
-    return reading_thread_.run<Result<wire::LedgerPage>>(
+    return reading_thread_->run<Result<wire::LedgerPage>>(
         [path = path_, filter = std::move(filter)] { return read_ledger(path, filter); });
   });
 }
 
 kj::Promise<Result<wire::LedgerCheck>> Ledger::verify() {
-  if (reading_thread_.is_full()) {
+  if (reading_thread_->is_full()) {
     return Result<wire::LedgerCheck>(
         fail(ErrorKind::kOverloaded, "the ledger is being read by too many; try again"));
   }
   return keep().then([this](Result<void>&&) {
-    return reading_thread_.run<Result<wire::LedgerCheck>>(
+    return reading_thread_->run<Result<wire::LedgerCheck>>(
         [path = path_] { return check_ledger(path); });
   });
 }

@@ -37,13 +37,17 @@ namespace sublet::manager {
 class Ledger final : public LeaseRecords, private kj::TaskSet::ErrorHandler {
  public:
   using Clock = std::function<Time()>;
+  /// What commits, and what reads: see LedgerJobs.
+  using MakeJobs = std::function<std::unique_ptr<LedgerJobs>()>;
+  static std::unique_ptr<LedgerJobs> make_thread() { return std::make_unique<LedgerThread>(); }
   static constexpr std::size_t kMaxUnwritten = 1u << 18;
 
   /// kInvalid: another manager has it, or the file cannot be used. Nothing is changed then.
   static Result<kj::Own<Ledger>> open(const std::string& directory, const Prices& prices,
-                                      kj::Timer& timer, Clock clock);
+                                      kj::Timer& timer, Clock clock,
+                                      const MakeJobs& make_jobs = make_thread);
   Ledger(StateDirectory directory, std::unique_ptr<LedgerWriter> writer, kj::Timer& timer,
-         Clock clock);
+         Clock clock, const MakeJobs& make_jobs = make_thread);
   ~Ledger() noexcept override;
   KJ_DISALLOW_COPY(Ledger);
 
@@ -102,8 +106,8 @@ class Ledger final : public LeaseRecords, private kj::TaskSet::ErrorHandler {
   std::uint64_t kept_ = 0;
   std::uint64_t commits_ = 0;
   std::shared_ptr<LedgerWriter> writer_;
-  LedgerThread writing_thread_;
-  LedgerThread reading_thread_;
+  std::unique_ptr<LedgerJobs> writing_thread_;
+  std::unique_ptr<LedgerJobs> reading_thread_;
   kj::TaskSet tasks_;
 };
 

@@ -2,7 +2,7 @@
 
 namespace sublet::manager {
 
-LedgerThread::~LedgerThread() {
+LedgerThread::~LedgerThread() noexcept {
   {
     const std::lock_guard lock(mutex_);
     ending_ = true;
@@ -24,7 +24,7 @@ void LedgerThread::add(std::function<void()> job) {
   changed_.notify_one();
 }
 
-void LedgerThread::run() {
+void LedgerThread::work() {
   std::unique_lock lock(mutex_);
   for (;;) {
     changed_.wait(lock, [this] { return ending_ || !jobs_.empty(); });

@@ -13,20 +13,15 @@
 
 namespace sublet::manager {
 
-/// Runs jobs one after the other, for an event loop that must not wait for a disk.
+/// Runs jobs one after the other, for an event loop that must not wait for a disk. A simulation
+/// runs them on the loop, when it wants to.
 ///
-/// LIMITS  kMaxJobs that wait.
-/// Owner: the ledger; on its loop. Its end waits for the jobs that it was given.
-class LedgerThread {
+/// Owner: the ledger; on its loop.
+class LedgerJobs {
  public:
-  static constexpr std::size_t kMaxJobs = 64;
+  virtual ~LedgerJobs() noexcept(false) = default;
 
-  LedgerThread() : thread_([this] { run(); }) {}
-  ~LedgerThread();
-  LedgerThread(const LedgerThread&) = delete;
-  LedgerThread& operator=(const LedgerThread&) = delete;
-
-  [[nodiscard]] bool is_full();
+  [[nodiscard]] virtual bool is_full() = 0;
 
   /// What `job` returns. It must not throw, and must own or outlive what it touches.
   template <class T, class Job>
@@ -38,9 +33,28 @@ class LedgerThread {
     return kj::mv(pair.promise);
   }
 
+ protected:
+  virtual void add(std::function<void()> job) = 0;
+};
+
+/// A thread for them.
+///
+/// LIMITS  kMaxJobs that wait.
+/// Its end waits for the jobs that it was given.
+class LedgerThread final : public LedgerJobs {
+ public:
+  static constexpr std::size_t kMaxJobs = 64;
+
+  LedgerThread() : thread_([this] { work(); }) {}
+  ~LedgerThread() noexcept override;
+  LedgerThread(const LedgerThread&) = delete;
+  LedgerThread& operator=(const LedgerThread&) = delete;
+
+  [[nodiscard]] bool is_full() override;
+
  private:
-  void add(std::function<void()> job);
-  void run();
+  void add(std::function<void()> job) override;
+  void work();
 
   std::mutex mutex_;
   std::condition_variable changed_;

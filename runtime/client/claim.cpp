@@ -271,4 +271,23 @@ kj::Promise<Result<Claimed>> claim_grant(ControlLoop& loop, const Grant& grant,
       });
 }
 
+kj::Promise<Result<std::vector<Claimed>>> claim_all(ControlLoop& loop,
+                                                    const std::vector<Grant>& grants,
+                                                    const ClientNode& client,
+                                                    const std::shared_ptr<LeaseEvents>& events) {
+  auto promises = kj::heapArrayBuilder<kj::Promise<Result<Claimed>>>(grants.size());
+  for (std::size_t i = 0; i < grants.size(); ++i) {
+    promises.add(claim_grant(loop, grants[i], client, events));
+  }
+  return kj::joinPromises(promises.finish())
+      .then([](kj::Array<Result<Claimed>> results) -> Result<std::vector<Claimed>> {
+        std::vector<Claimed> claims;
+        for (auto& result : results) {
+          if (!result) return tl::unexpected<Error>(result.error());
+          claims.push_back(std::move(*result));
+        }
+        return claims;
+      });
+}
+
 }  // namespace sublet::client

@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 // What lives on the helper thread's loop. Only for control_plane.cpp and node_link.cpp.
 namespace sublet::client {
@@ -38,5 +39,11 @@ struct ClientNode {
 kj::Promise<Result<Claimed>> claim_grant(ControlLoop& loop, const Grant& grant,
                                          const ClientNode& client,
                                          std::shared_ptr<LeaseEvents> events);
+
+/// Claims all grants side by side; one failure gives all of them back.
+kj::Promise<Result<std::vector<Claimed>>> claim_all(ControlLoop& loop,
+                                                    const std::vector<Grant>& grants,
+                                                    const ClientNode& client,
+                                                    const std::shared_ptr<LeaseEvents>& events);
 
 }  // namespace sublet::client

@@ -23,25 +23,6 @@ namespace {
 
 using Claims = std::vector<Claimed>;
 
-/// Claims all grants side by side; one failure gives all of them back.
-kj::Promise<Result<Claims>> claim_all(ControlLoop& loop, const std::vector<Grant>& grants,
-                                      const ClientNode& client,
-                                      const std::shared_ptr<LeaseEvents>& events) {
-  auto promises = kj::heapArrayBuilder<kj::Promise<Result<Claimed>>>(grants.size());
-  for (std::size_t i = 0; i < grants.size(); ++i) {
-    promises.add(claim_grant(loop, grants[i], client, events));
-  }
-  return kj::joinPromises(promises.finish())
-      .then([](kj::Array<Result<Claimed>> results) -> Result<Claims> {
-        Claims claims;
-        for (auto& result : results) {
-          if (!result) return tl::unexpected<Error>(result.error());
-          claims.push_back(std::move(*result));
-        }
-        return claims;
-      });
-}
-
 std::vector<std::unique_ptr<NodeLink>> make_links(const std::shared_ptr<ControlThread>& thread,
                                                   Claims claims) {
   std::vector<std::unique_ptr<NodeLink>> links;

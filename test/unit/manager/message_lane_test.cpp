@@ -7,7 +7,6 @@
 namespace sublet::manager {
 namespace {
 
-using namespace std::chrono_literals;
 
 class MessageLaneTest : public testing::Test {
  public:
@@ -92,16 +91,16 @@ TEST_F(MessageLaneTest, ForgetsWhoHasGoneWhileWaiting) {
 
 TEST(MessageRate, CallsAConnectionBusyOnceItsBurstIsOverAndNoLongerAfterAPause) {
   MessageRate rate;
-  auto now = std::chrono::steady_clock::time_point{} + 1h;
+  auto now = kj::origin<kj::TimePoint>() + 1 * kj::HOURS;
   int burst = 0;
   while (!rate.is_busy(now)) ++burst;
   EXPECT_GE(burst, 8);
   EXPECT_TRUE(rate.is_busy(now));
-  now += 100ms;
+  now += 100 * kj::MILLISECONDS;
   EXPECT_FALSE(rate.is_busy(now));
   EXPECT_FALSE(rate.is_busy(now));
   EXPECT_TRUE(rate.is_busy(now)) << "a pause of 0.1 s earns two messages";
-  now += 1h;
+  now += 1 * kj::HOURS;
   int later = 0;
   while (!rate.is_busy(now)) ++later;
   EXPECT_EQ(later, burst) << "a long pause earns one burst";

@@ -45,8 +45,9 @@ SupervisedNode::SupervisedNode()
       timer_(kj::origin<kj::TimePoint>()),
       entered_(make_fifo(directory_.path() + "/entered", "SUBLET_TEST_ENTERED")),
       let_on_(make_fifo(directory_.path() + "/let-on", "SUBLET_TEST_LET_ON")),
-      zygote_(io_.unixEventPort, start_zygote(ZygoteFor::kApplication).value_or_throw()),
-      services_{{io_.unixEventPort, counting_, zygote_}, libraries_, clock_} {
+      processes_(io_.unixEventPort, counting_,
+                 start_zygote(ZygoteFor::kApplication).value_or_throw()),
+      services_{{counting_, processes_}, libraries_, clock_} {
   if (::sodium_init() < 0) throw std::runtime_error("libsodium does not start");
 }
 
@@ -110,12 +111,13 @@ void SupervisedNode::wait_until_loading() {
   while (::read(entered_.get(), &byte, 1) != 1) wait(observer.whenBecomesReadable());
 }
 
-std::vector<pid_t> SupervisedNode::executors() const {
+std::vector<pid_t> SupervisedNode::executors() {
   std::vector<pid_t> found;
   for (const auto& entry : fs::directory_iterator("/proc")) {
     const std::string name = entry.path().filename().string();
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    if (parent_of(name) == zygote_.pid()) found.push_back(static_cast<pid_t>(std::stol(name)));
+    if (parent_of(name) == processes_.zygote().pid())
+      found.push_back(static_cast<pid_t>(std::stol(name)));
   }
   return found;
 }

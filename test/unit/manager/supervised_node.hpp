@@ -4,6 +4,7 @@
 #include <base/fd.hpp>
 #include <common/async.hpp>
 #include <executor_manager/executor_supervisor.hpp>
+#include <executor_manager/forked_executor.hpp>
 #include <executor_manager/node_services.hpp>
 #include <executor_manager/zygote.hpp>
 
@@ -64,7 +65,7 @@ class SupervisedNode {
 
   /// Kills the one executor there is.
   void kill_executor();
-  [[nodiscard]] std::vector<pid_t> executors() const;
+  [[nodiscard]] std::vector<pid_t> executors();
 
   /// Fails the test by an exception after 10 s.
   template <class T>
@@ -87,7 +88,7 @@ class SupervisedNode {
   base::Fd let_on_;
   ManagerClock clock_;
   LibraryCache libraries_;
-  Zygote zygote_;
+  ForkedExecutors processes_;
   NodeServices services_;
 };
 

@@ -1,7 +1,7 @@
 #include <base/log.hpp>
 #include <base/printable_text.hpp>
 #include <common/async.hpp>
-#include <executor_manager/executor.hpp>
+#include <executor_manager/forked_executor.hpp>
 
 #include <poll.h>
 #include <signal.h>
@@ -80,8 +80,16 @@ constexpr kj::Duration kGoneLook = 5 * kj::MILLISECONDS;
 
 }  // namespace
 
-Executor::Executor(const ExecutorServices& services, base::SharedMemory accounting,
-                   ExecutorOrder order)
+ForkedExecutors::ForkedExecutors(kj::UnixEventPort& port, kj::Timer& timer, ZygoteProcess zygote,
+                                 std::unique_ptr<MemoryLimiter> limiter)
+    : port_(port), timer_(timer), limiter_(std::move(limiter)), zygote_(port, std::move(zygote)) {}
+
+Result<kj::Own<Executor>> ForkedExecutors::start(ExecutorOrder order) {
+  return ForkedExecutor::start(*this, std::move(order));
+}
+
+ForkedExecutor::ForkedExecutor(ForkedExecutors& services, base::SharedMemory accounting,
+                               ExecutorOrder order)
     : services_(services),
       order_(std::move(order)),
       accounting_(std::move(accounting)),
@@ -96,17 +104,17 @@ Executor::Executor(const ExecutorServices& services, base::SharedMemory accounti
   ended_ = ended.promise.fork();
 }
 
-Executor::~Executor() {
+ForkedExecutor::~ForkedExecutor() {
   drop();
 }
 
-void Executor::drop() noexcept {
+void ForkedExecutor::drop() noexcept {
   if (!over_) kill();
   over_ = true;
   limit_.reset();
 }
 
-Result<kj::Own<Executor>> Executor::start(const ExecutorServices& services, ExecutorOrder order) {
+Result<kj::Own<Executor>> ForkedExecutor::start(ForkedExecutors& services, ExecutorOrder order) {
   auto data = base::listen_abstract(order.data_socket, kBacklog);
   if (!data) return tl::unexpected<Error>(data.error());
   auto control = base::make_socketpair();
@@ -117,25 +125,26 @@ Result<kj::Own<Executor>> Executor::start(const ExecutorServices& services, Exec
   if (!accounting) return tl::unexpected<Error>(accounting.error());
   const int fds[] = {control->second.get(), data->get(), accounting->fd()};
 
-  auto executor = kj::refcounted<Executor>(services, std::move(*accounting), std::move(order));
-  Executor& self = *executor;
-  self.control_ = std::make_unique<MessageSocket>(services.port, std::move(control->first));
-  auto spawning = services.zygote.spawn(self.order_.spawn, fds);
+  auto executor =
+      kj::refcounted<ForkedExecutor>(services, std::move(*accounting), std::move(order));
+  ForkedExecutor& self = *executor;
+  self.control_ = std::make_unique<MessageSocket>(services.port_, std::move(control->first));
+  auto spawning = services.zygote_.spawn(self.order_.spawn, fds);
   // Our copies of its descriptors close here: then the data socket lives exactly as long as the
   // executor, and a client of a dead one is refused instead of waiting.
   self.tasks_.add(
       spawning.then([&self](Result<Zygote::Child> child) { self.spawned(std::move(child)); }));
   self.tasks_.add(
       self.control_->serve([&self](const wire::ReceivedMessage& message) { self.receive(message); })
-          .then([&self] { return wire::after_running(self.services_.timer, kToldWithin); })
+          .then([&self] { return wire::after_running(self.services_.timer_, kToldWithin); })
           .then([&self] { self.abandon(kHungUp); }));
-  self.tasks_.add(wire::after_running(services.timer, wire::kExecutorStart).then([&self] {
+  self.tasks_.add(wire::after_running(services.timer_, wire::kExecutorStart).then([&self] {
     if (!self.ready_to_serve_) self.abandon("it did not become ready in time");
   }));
   return kj::mv(executor);
 }
 
-void Executor::spawned(Result<Zygote::Child> child) {
+void ForkedExecutor::spawned(Result<Zygote::Child> child) {
   if (over_) return;
   if (!child) {
     end(child.error().what());
@@ -145,18 +154,18 @@ void Executor::spawned(Result<Zygote::Child> child) {
   pidfd_ = std::move(child->pidfd);
   if (pidfd_.valid()) {
     pidfd_observer_ = kj::heap<kj::UnixEventPort::FdObserver>(
-        services_.port, pidfd_.get(), kj::UnixEventPort::FdObserver::OBSERVE_READ);
-    tasks_.add(continue_when_stopped(services_.timer, pid_, pidfd_.get()));
-  } else if (services_.limiter != nullptr) {
+        services_.port_, pidfd_.get(), kj::UnixEventPort::FdObserver::OBSERVE_READ);
+    tasks_.add(continue_when_stopped(services_.timer_, pid_, pidfd_.get()));
+  } else if (services_.limiter_ != nullptr) {
     base::log().info("executor {} has no memory cgroup: pidfd_open is refused here", pid_);
   }
-  if ((services_.limiter == nullptr || !pidfd_.valid()) && order_.cgroup_bytes != 0) {
+  if ((services_.limiter_ == nullptr || !pidfd_.valid()) && order_.cgroup_bytes != 0) {
     tasks_.add(watch_memory());
   }
-  if (pidfd_.valid() && services_.limiter != nullptr && order_.cgroup_bytes != 0) {
-    tasks_.add(services_.timer.afterDelay(kLimitAfter).then([this] {
+  if (pidfd_.valid() && services_.limiter_ != nullptr && order_.cgroup_bytes != 0) {
+    tasks_.add(services_.timer_.afterDelay(kLimitAfter).then([this] {
       if (over_) return;
-      limit_ = services_.limiter->limit(pid_, pidfd_.get(), order_.cgroup_bytes);
+      limit_ = services_.limiter_->limit(pid_, pidfd_.get(), order_.cgroup_bytes);
     }));
   }
   if (killed_) kill();  // given up before it was there
@@ -165,19 +174,19 @@ void Executor::spawned(Result<Zygote::Child> child) {
 
 /// Ends with the process. How it ended is the zygote's to say; should it say nothing, or die
 /// itself, the pidfd tells that the process is gone.
-kj::Promise<void> Executor::watch() {
+kj::Promise<void> ForkedExecutor::watch() {
   if (!pidfd_.valid()) {
-    return services_.zygote.ended(pid_).then([this](const std::string& fate) {
+    return services_.zygote_.ended(pid_).then([this](const std::string& fate) {
       kill();
-      return until_no_process(services_.timer.now() + kGoneWithin).then([this, fate] {
+      return until_no_process(services_.timer_.now() + kGoneWithin).then([this, fate] {
         end("it " + fate);
       });
     });
   }
   auto gone = until_gone().fork();
-  auto told = services_.zygote.ended(pid_);
+  auto told = services_.zygote_.ended(pid_);
   auto untold = gone.addBranch()
-                    .then([this] { return wire::after_running(services_.timer, kToldWithin); })
+                    .then([this] { return wire::after_running(services_.timer_, kToldWithin); })
                     .then([] { return std::string("ended, and its zygote did not say how"); });
   return told.exclusiveJoin(kj::mv(untold))
       .then([this, gone = kj::mv(gone)](std::string fate) mutable {
@@ -186,7 +195,7 @@ kj::Promise<void> Executor::watch() {
       });
 }
 
-kj::Promise<void> Executor::until_gone() {
+kj::Promise<void> ForkedExecutor::until_gone() {
   pollfd entry{pidfd_.get(), POLLIN, 0};
   if (::poll(&entry, 1, 0) > 0) return kj::READY_NOW;
   KJ_IF_MAYBE (observer, pidfd_observer_) {
@@ -196,16 +205,16 @@ kj::Promise<void> Executor::until_gone() {
 }
 
 /// Without a pidfd: the zygote has reaped it, or has died and the kernel is killing it.
-kj::Promise<void> Executor::until_no_process(kj::TimePoint end) {
-  kj::Timer& timer = services_.timer;
+kj::Promise<void> ForkedExecutor::until_no_process(kj::TimePoint end) {
+  kj::Timer& timer = services_.timer_;
   const bool gone = ::kill(pid_, 0) != 0 && errno == ESRCH;
   if (gone || timer.now() > end) return kj::READY_NOW;
   return timer.afterDelay(kGoneLook).then([this, end] { return until_no_process(end); });
 }
 
 /// RLIMIT_DATA does not count shared memory, and is the only limit where no cgroup can be made.
-kj::Promise<void> Executor::watch_memory() {
-  return services_.timer.afterDelay(kMemoryLook).then([this]() -> kj::Promise<void> {
+kj::Promise<void> ForkedExecutor::watch_memory() {
+  return services_.timer_.afterDelay(kMemoryLook).then([this]() -> kj::Promise<void> {
     if (over_) return kj::READY_NOW;
     if (resident_bytes(pid_) > order_.cgroup_bytes) {
       abandon(kOutOfMemory);
@@ -215,19 +224,19 @@ kj::Promise<void> Executor::watch_memory() {
   });
 }
 
-Result<void> Executor::become(const Application& application) {
+Result<void> ForkedExecutor::become(const Application& application) {
   if (over_) return fail(ErrorKind::kDisconnected, "the executor has ended");
   const int fds[] = {application.program->get(), application.surroundings->get()};
   auto sent = control_->send(wire::MessageType::kBecome, application.order, fds);
   if (!sent) return sent;
   becoming_ = wire::text_of(application.order.name);
-  tasks_.add(wire::after_running(services_.timer, wire::kExecutorStart).then([this] {
+  tasks_.add(wire::after_running(services_.timer_, wire::kExecutorStart).then([this] {
     if (!becoming_.empty()) abandon("it did not become an executor in time");
   }));
   return {};
 }
 
-kj::Promise<Result<void>> Executor::open(const wire::Open& open, int library) {
+kj::Promise<Result<void>> ForkedExecutor::open(const wire::Open& open, int library) {
   if (over_) return Result<void>(fail(ErrorKind::kDisconnected, "the executor has ended"));
   if (auto sent = control_->send(wire::MessageType::kOpen, open, {&library, 1}); !sent) {
     return Result<void>(tl::unexpected<Error>(sent.error()));
@@ -237,8 +246,8 @@ kj::Promise<Result<void>> Executor::open(const wire::Open& open, int library) {
   return kj::mv(paf.promise);
 }
 
-kj::Promise<Result<std::string>> Executor::listen(const std::string& transport,
-                                                  const ListenPlaces& places) {
+kj::Promise<Result<std::string>> ForkedExecutor::listen(const std::string& transport,
+                                                        const ListenPlaces& places) {
   if (over_) return Result<std::string>(fail(ErrorKind::kDisconnected, "the executor has ended"));
   wire::Listen order{};
   wire::set_text(order.transport, transport);
@@ -253,7 +262,7 @@ kj::Promise<Result<std::string>> Executor::listen(const std::string& transport,
   return kj::mv(paf.promise);
 }
 
-void Executor::receive(const wire::ReceivedMessage& message) {
+void ForkedExecutor::receive(const wire::ReceivedMessage& message) {
   // From a process that runs foreign code: only what fits is believed.
   if (message.type == wire::MessageType::kReady) {
     ready_to_serve_ = true;
@@ -293,7 +302,7 @@ void Executor::receive(const wire::ReceivedMessage& message) {
   }
 }
 
-void Executor::end(std::string fate) {
+void ForkedExecutor::end(std::string fate) {
   if (over_) return;
   if (limit_ && limit_->was_exceeded()) {
     fate = kOutOfMemory;
@@ -320,23 +329,23 @@ void Executor::end(std::string fate) {
   ended_fulfiller_->fulfill(std::move(made));
 }
 
-void Executor::drain() {
+void ForkedExecutor::drain() {
   if (over_) return;
   if (auto asked = control_->send(wire::MessageType::kDrain); !asked) kill();
 }
 
-void Executor::resume() {
+void ForkedExecutor::resume() {
   if (over_) return;
   if (auto asked = control_->send(wire::MessageType::kResume); !asked) kill();
 }
 
-void Executor::stop() {
+void ForkedExecutor::stop() {
   if (over_) return;
   if (auto asked = control_->send(wire::MessageType::kStop); !asked) kill();
-  tasks_.add(wire::after_running(services_.timer, wire::kExecutorStop).then([this] { kill(); }));
+  tasks_.add(wire::after_running(services_.timer_, wire::kExecutorStop).then([this] { kill(); }));
 }
 
-void Executor::abandon(const std::string& reason) {
+void ForkedExecutor::abandon(const std::string& reason) {
   if (over_) return;
   if (dying_words_.empty()) dying_words_ = reason;
   kill();
@@ -345,7 +354,7 @@ void Executor::abandon(const std::string& reason) {
   if (pid_ < 0) end(reason);
 }
 
-void Executor::kill() noexcept {
+void ForkedExecutor::kill() noexcept {
   killed_ = true;
   if (pid_ < 0) return;
   // Through the pidfd: a number might belong to somebody else by now. Where that is refused, by the
@@ -353,16 +362,16 @@ void Executor::kill() noexcept {
   const bool done =
       pidfd_.valid() &&
       (::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0) == 0 || errno == ESRCH);
-  if (!done) services_.zygote.kill(pid_);
+  if (!done) services_.zygote_.kill(pid_);
 }
 
-wire::WorkerCounters Executor::counters(std::uint32_t worker) const {
+wire::WorkerCounters ForkedExecutor::counters(std::uint32_t worker) const {
   wire::WorkerCounters counters;
   std::memcpy(&counters, accounting_.data() + worker * sizeof(counters), sizeof(counters));
   return counters;
 }
 
-ExecutorFate Executor::make_fate(std::string text) const {
+ExecutorFate ForkedExecutor::make_fate(std::string text) const {
   // Foreign code can write here, too: it harms its own client alone.
   ExecutorFate fate;
   fate.text = std::move(text);
@@ -382,10 +391,10 @@ ExecutorFate Executor::make_fate(std::string text) const {
   return fate;
 }
 
-Usage Executor::usage() const {
+Usage ForkedExecutor::usage() const {
   // The executor runs foreign code, which can write anything into the counters. Time at least is
   // limited by what has passed.
-  const double ns_per_tick = 1.0 / services_.zygote.ticks_per_ns();
+  const double ns_per_tick = 1.0 / services_.zygote_.ticks_per_ns();
   const auto elapsed = std::chrono::duration_cast<std::chrono::nanoseconds>(
       std::chrono::steady_clock::now() - started_);
   const auto most = static_cast<double>(elapsed.count());
@@ -404,7 +413,7 @@ Usage Executor::usage() const {
   return sum;
 }
 
-void Executor::taskFailed(kj::Exception&& exception) {
+void ForkedExecutor::taskFailed(kj::Exception&& exception) {
   base::log().error("serving executor {}: {}", pid_, text_of(exception));
 }
 

@@ -1,0 +1,290 @@
+#include "cluster.hpp"
+
+#include <common/async.hpp>
+
+#include <map>
+#include <set>
+#include <tuple>
+#include <utility>
+
+namespace sublet::sim {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint32_t kUsers = 8;
+constexpr std::uint32_t kFirstUid = 3'000'001;  // nobody's
+
+}  // namespace
+
+Cluster::Cluster(const ClusterOptions& options)
+    : options_(options),
+      world_(options.seed),
+      account_(world_),
+      manager_(world_, options.directory) {
+  if (options_.prints) world_.trace.print();
+  for (std::uint32_t i = 0; i < options_.nodes; ++i) {
+    const auto clock_error =
+        std::chrono::duration_cast<milliseconds>(world_.dice.between(-500ms, 500ms));
+    machines_.push_back(std::make_unique<Machine>(world_, account_, "n" + std::to_string(i),
+                                                  1 + world_.dice.pick(8), clock_error));
+  }
+  for (std::uint32_t i = 0; i < options_.clients; ++i) {
+    // Some run on nodes of the cluster.
+    base::NodeIdentity node;
+    node.name = "client" + std::to_string(i);
+    node.id = world_.dice.one_in(4) ? any_machine().node_id() : kMachines + node.name;
+    node.chosen = true;
+    clients_.push_back(std::make_unique<Client>(world_, "client" + std::to_string(i), node,
+                                                kFirstUid + i % kUsers));
+  }
+  operator_ = std::make_unique<Operator>(world_, options_.nodes);
+}
+
+Cluster::~Cluster() noexcept(false) = default;
+
+Outcome Cluster::run() {
+  repair();
+  const auto end = world_.time.elapsed() + options_.trouble;
+  while (sound() && world_.time.elapsed() < end) {
+    trouble();
+    step(world_.dice.between(1ms, 60ms));
+  }
+  if (sound()) calm();
+  if (sound()) finish();
+  Outcome outcome;
+  outcome.failure = world_.failure();
+  outcome.hash = world_.trace.hash();
+  outcome.events = world_.trace.events();
+  for (const auto& client : clients_) outcome.leases += client->leases();
+  outcome.grants = account_.grants();
+  outcome.core_ms = account_.core_ms();
+  outcome.time = world_.time.elapsed();
+  return outcome;
+}
+
+void Cluster::step(std::chrono::nanoseconds time) {
+  world_.pass(time);
+  for (const auto& machine : machines_) machine->remove_ended();
+  check_book();
+  world_.check_waits();
+}
+
+// ---- trouble ----
+
+void Cluster::trouble() {
+  if (manager_.service() == nullptr && world_.dice.one_in(8)) manager_.start();
+  const std::uint32_t die = world_.dice.pick(100);
+  if (die < 2) {
+    trouble_manager();
+  } else if (die < 30) {
+    trouble_machine();
+  } else if (die < 45) {
+    trouble_network();
+  } else if (die < 70) {
+    trouble_client();
+  } else if (die < 76) {
+    operator_->act();
+  }
+}
+
+void Cluster::trouble_manager() {
+  if (manager_.service() == nullptr) return;
+  switch (world_.dice.pick(4)) {
+    case 0:
+      return manager_.kill();
+    case 1:
+      return manager_.stop();
+    case 2:
+      return freeze(manager_.process(), world_.dice.between(100ms, 7000ms));
+    default:
+      manager_.kill();
+      return manager_.start();
+  }
+}
+
+void Cluster::trouble_machine() {
+  Machine& machine = any_machine();
+  if (machine.manager() == nullptr) return machine.start();
+  switch (world_.dice.pick(12)) {
+    case 0:
+      return machine.kill();
+    case 1:
+      return machine.vanish();
+    case 2:
+      return machine.stop(
+          std::chrono::duration_cast<milliseconds>(world_.dice.between(0ms, 4000ms)));
+    case 3:
+      return freeze(machine.process(), world_.dice.between(100ms, 8000ms));
+    case 4:
+      machine.kill();
+      return machine.start();
+    default:
+      machine.crash_an_executor();
+  }
+}
+
+void Cluster::trouble_network() {
+  Machine& machine = any_machine();
+  switch (world_.dice.pick(5)) {
+    case 0:
+      return world_.network.stall(machine.name(), world_.dice.between(100ms, 7000ms));
+    case 1:
+      return world_.network.stall("manager", world_.dice.between(50ms, 2000ms));
+    case 2:
+      return world_.network.stall(any_client().process() == nullptr ? "operator" : "client0",
+                                  world_.dice.between(100ms, 7000ms));
+    default:
+      if (machine.process() == nullptr || !machine.process()->alive()) return;
+      world_.note(machine.name() + ": its connections break");
+      for (const auto& wire : machine.process()->wires()) {
+        if (world_.dice.one_in(2)) wire->reset();
+      }
+  }
+}
+
+void Cluster::trouble_client() {
+  Client& client = any_client();
+  if (client.process() == nullptr) return client.start();
+  if (world_.dice.one_in(3)) return client.kill();
+  if (world_.dice.one_in(4)) freeze(client.process(), world_.dice.between(100ms, 8000ms));
+}
+
+void Cluster::freeze(Process* process, std::chrono::nanoseconds time) {
+  if (process->frozen()) return;
+  world_.note(process->name() + " is stopped");
+  process->freeze();
+  world_.spawn(world_.time.timer().afterDelay(manager::to_kj(time)).then([this, process] {
+    if (process->alive()) world_.note(process->name() + " is continued");
+    process->thaw();
+  }));
+}
+
+void Cluster::repair() {
+  manager_.start();
+  for (const auto& machine : machines_) machine->start();
+  for (const auto& client : clients_) client->start();
+}
+
+// ---- and after it ----
+
+/// As long as everything that the trouble has left behind may take.
+void Cluster::calm() {
+  constexpr auto kCalm = 35s;
+  world_.note("calm");
+  for (const auto& client : clients_) client->rest();
+  const auto end = world_.time.elapsed() + kCalm;
+  while (sound() && world_.time.elapsed() < end) {
+    repair();
+    step(250ms);
+  }
+  if (sound()) check_shares();
+}
+
+void Cluster::finish() {
+  world_.note("the end");
+  for (const auto& client : clients_) client->release_all();
+  const auto end = world_.time.elapsed() + 12s;
+  while (sound() && world_.time.elapsed() < end) step(250ms);
+  if (sound()) check_end();
+}
+
+// ---- checks ----
+
+void Cluster::check_book() {
+  if (manager_.service() == nullptr) return;
+  const manager::LeaseBook& book = manager_.service()->book();
+  for (const auto& machine : machines_) {
+    const auto number = book.nodes().find(machine->node_id());
+    if (!number) continue;
+    const manager::NodeOffer& offer = *book.nodes().offer(*number);
+    std::uint64_t cores = 0;
+    std::uint64_t memory = 0;
+    for (const manager::GrantKey& key : book.nodes().grants(*number)) {
+      const manager::GrantRecord* const grant = book.grants().find(key);
+      if (grant == nullptr) return world_.broken("the book holds a grant that is none");
+      cores += grant->terms.cores();
+      memory += grant->terms.memory_bytes;
+    }
+    const manager::Capacity free = book.nodes().free(*number);
+    if (free.cores + cores != offer.cores || free.memory_bytes + memory != offer.memory_bytes) {
+      world_.broken("the book has " + std::to_string(free.cores) + " of " +
+                    std::to_string(offer.cores) + " cores of " + offer.name +
+                    " free, and grants of " + std::to_string(cores));
+    }
+  }
+}
+
+/// Clients, nodes and the book agree on who holds what.
+void Cluster::check_shares() {
+  using Place = std::tuple<std::uint64_t, std::uint32_t, std::string>;
+  const auto text = [](const Place& place) {
+    return "lease " + std::to_string(std::get<0>(place)) + " part " +
+           std::to_string(std::get<1>(place)) + " on " + std::get<2>(place);
+  };
+  std::set<Place> of_clients;
+  for (const auto& client : clients_) {
+    for (const Client::Share& share : client->shares()) {
+      if (!share.lost) of_clients.emplace(share.lease, share.part, share.node);
+    }
+  }
+  std::set<Place> of_nodes;
+  std::set<Place> of_book;
+  const manager::LeaseBook& book = manager_.service()->book();
+  for (const auto& machine : machines_) {
+    if (machine->manager() == nullptr) continue;  // it has just left
+    for (const manager::HeldGrant* const held : machine->manager()->held()) {
+      of_nodes.emplace(number(held->terms().key.lease), held->terms().key.part, machine->name());
+    }
+    const auto node = book.nodes().find(machine->node_id());
+    if (!node || !book.nodes().is_up(*node)) {
+      world_.broken(machine->name() +
+                    " runs undisturbed, and the resource manager does not know it");
+      continue;
+    }
+    for (const manager::GrantKey& key : book.nodes().grants(*node)) {
+      of_book.emplace(number(key.lease), key.part, machine->name());
+      if (book.grants().state(key) != manager::GrantState::kClaimed) {
+        world_.broken(name_of(key) + " on " + machine->name() + " is in the book as state " +
+                      std::to_string(static_cast<int>(*book.grants().state(key))));
+      }
+    }
+  }
+  for (const Place& place : of_clients) {
+    if (!of_nodes.contains(place))
+      world_.broken(text(place) + ": its client has not been told of its end");
+  }
+  for (const Place& place : of_nodes) {
+    if (!of_clients.contains(place)) world_.broken(text(place) + " is held, and nobody has it");
+    if (!of_book.contains(place))
+      world_.broken(text(place) + " is held, and the book has forgotten it");
+  }
+  for (const Place& place : of_book) {
+    if (!of_nodes.contains(place))
+      world_.broken(text(place) + " is in the book, and not on its node");
+  }
+}
+
+void Cluster::check_end() {
+  const manager::LeaseBook& book = manager_.service()->book();
+  if (book.grants().live() != 0) {
+    world_.broken(std::to_string(book.grants().live()) + " grants are left in the book");
+  }
+  for (const auto& machine : machines_) {
+    if (machine->manager() == nullptr) continue;
+    if (!machine->manager()->held().empty()) {
+      world_.broken(machine->name() + " holds grants that nobody wants");
+    }
+  }
+  manager_.stop();
+  if (!sound()) return;
+  auto rows = manager_.rows();
+  if (options_.forges_ledger) {
+    for (wire::LedgerRow& row : rows) ++row.core_ms;
+  }
+  account_.compare(rows);
+  const wire::LedgerCheck check = manager_.check();
+  if (check.found != 0) world_.broken("the ledger: " + check.problems.front());
+}
+
+}  // namespace sublet::sim
