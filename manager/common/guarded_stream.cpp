@@ -177,19 +177,27 @@ kj::Promise<GuardedStream::Message> GuardedStream::read_body() {
 
 kj::Promise<void> GuardedStream::writeMessage(
     kj::ArrayPtr<const int> fds, kj::ArrayPtr<const kj::ArrayPtr<const word>> segments) {
-  return written(stream_.writeMessage(fds, segments), bytes_of(segments));
+  return written(kj::evalNow([&] { return stream_.writeMessage(fds, segments); }),
+                 bytes_of(segments));
 }
 
 kj::Promise<void> GuardedStream::writeMessages(
     kj::ArrayPtr<kj::ArrayPtr<const kj::ArrayPtr<const word>>> messages) {
   std::size_t bytes = 0;
   for (const auto& segments : messages) bytes += bytes_of(segments);
-  return written(stream_.writeMessages(messages), bytes);
+  return written(kj::evalNow([&] { return stream_.writeMessages(messages); }), bytes);
 }
 
+/// A peer that has closed is told by its reads: what it said before, such as how its leases have
+/// ended, is still to be read by a manager that was stopped meanwhile.
 kj::Promise<void> GuardedStream::written(kj::Promise<void> writing, std::size_t bytes) {
   writing_ = true;
-  return in_time(timer_, time_for(bytes), kj::mv(writing), "reading what was sent")
+  auto forgiven = writing.catch_([](kj::Exception&& exception) {
+    if (exception.getType() != kj::Exception::Type::DISCONNECTED) {
+      kj::throwFatalException(kj::mv(exception));
+    }
+  });
+  return in_time(timer_, time_for(bytes), kj::mv(forgiven), "reading what was sent")
       .attach(kj::defer([this] {
         writing_ = false;
         KJ_IF_MAYBE (waiting, written_) {

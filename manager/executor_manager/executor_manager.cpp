@@ -241,7 +241,7 @@ Result<void> ExecutorManager::extend(LeaseId lease, std::uint32_t part, Time exp
 std::vector<HeldGrant*> ExecutorManager::held() {
   std::vector<HeldGrant*> held;
   for (auto& [key, grant] : grants_) {
-    if (!grant->over()) held.push_back(grant.get());
+    if (grant->state() != HeldGrant::State::kEnded) held.push_back(grant.get());
   }
   return held;
 }

@@ -122,6 +122,7 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
     return advertise_;
   }
   [[nodiscard]] bool leaving() const noexcept { return drain_.under_way(); }
+  /// Those whose cores are not free yet: also such as are ending.
   [[nodiscard]] std::vector<HeldGrant*> held();
   [[nodiscard]] Time now() const { return world_.clock.now(); }
   LibraryCache& libraries() noexcept { return libraries_; }

@@ -15,6 +15,9 @@ constexpr auto kConnectLimit = std::chrono::milliseconds(5000);
 constexpr auto kRegisterLimit = std::chrono::milliseconds(5000);
 constexpr auto kHeartbeatLimit = std::chrono::milliseconds(5000);
 constexpr auto kGoodbyeLimit = std::chrono::milliseconds(1000);
+/// For a resource manager that is away to come back and hear how the node's last leases have ended:
+/// more than the longest pause between two tries to connect.
+constexpr auto kLastWordLimit = wire::kReconnectMax + std::chrono::milliseconds(1000);
 
 /// What the resource manager tells this node.
 class NodeControlServer final : public wire::NodeControl::Server {
@@ -182,6 +185,10 @@ kj::Promise<void> ResourceManagerLink::serve(kj::Own<RpcConnection> connection,
         said_ = false;
         first_time_fulfiller_->fulfill();
         if (node_.leaving()) draining();
+        KJ_IF_MAYBE (waiting, registered_again_) {
+          (*waiting)->fulfill();
+        }
+        registered_again_ = nullptr;
         const auto period = std::max<std::uint32_t>(results.getHeartbeatMs(), 10);
         return heartbeat(period * kj::MILLISECONDS).exclusiveJoin(kj::mv(gone));
       })
@@ -272,6 +279,15 @@ void ResourceManagerLink::note_kept(std::uint64_t ends) {
 }
 
 kj::Promise<void> ResourceManagerLink::leave() {
+  auto late = wire::after_running(timer_, kLastWordLimit);
+  return say_goodbye().exclusiveJoin(kj::mv(late)).then([this] {
+    registration_ = nullptr;
+    running_ = nullptr;
+  });
+}
+
+/// Until all that has ended is told, when somebody may still come to hear it.
+kj::Promise<void> ResourceManagerLink::say_goodbye() {
   KJ_IF_MAYBE (registration, registration_) {
     // Answered after all that was said before: the ends of the grants.
     auto goodbye = registration->leaveRequest();
@@ -279,11 +295,17 @@ kj::Promise<void> ResourceManagerLink::leave() {
     auto heard = goodbye.send().ignoreResult();
     registration_ = nullptr;
     return within(timer_, kGoodbyeLimit, kj::mv(heard), "leaving")
-        .catch_([this](kj::Exception&& exception) { taskFailed(kj::mv(exception)); })
-        .then([this] { running_ = nullptr; });
+        .catch_([this](kj::Exception&& exception) -> kj::Promise<void> {
+          const bool gone = exception.getType() == kj::Exception::Type::DISCONNECTED;
+          taskFailed(kj::mv(exception));
+          if (gone) return say_goodbye();  // it may have been killed before it could keep them
+          return kj::READY_NOW;
+        });
   }
-  running_ = nullptr;
-  return kj::READY_NOW;
+  if (unkept_.empty()) return kj::READY_NOW;
+  auto paf = kj::newPromiseAndFulfiller<void>();
+  registered_again_ = kj::mv(paf.fulfiller);
+  return paf.promise.then([this] { return say_goodbye(); });
 }
 
 /// The node as clients of that manager reach it. For "every interface": the hosts that the operator

@@ -47,7 +47,8 @@ class ResourceManagerLink final : private kj::TaskSet::ErrorHandler {
   void ended(const HeldGrant& grant, const std::string& reason);
 
   /// Says goodbye: the node is leaving. Resolves once the resource manager knows, or does not
-  /// answer in time.
+  /// answer in time. One that is away is waited for, for a moment, when it has not heard yet how
+  /// leases have ended.
   kj::Promise<void> leave();
 
  private:
@@ -56,6 +57,7 @@ class ResourceManagerLink final : private kj::TaskSet::ErrorHandler {
   kj::Promise<void> connect(const Result<wire::ManagerLocation>& location);
   kj::Promise<void> serve(kj::Own<RpcConnection> connection, const std::string& address);
   kj::Promise<void> heartbeat(kj::Duration period);
+  kj::Promise<void> say_goodbye();
   [[nodiscard]] NodeOffer offer_to(const RpcConnection& connection) const;
   void note_refusal(const std::string& why);
   /// So many of what was told to this registration is kept.
@@ -74,7 +76,8 @@ class ResourceManagerLink final : private kj::TaskSet::ErrorHandler {
   Locate locate_;
   bool was_registered_ = false;
   bool said_ = false;  ///< That the resource manager is away, since it last was not.
-  kj::Maybe<wire::NodeRegistration::Client> registration_;  ///< While registered.
+  kj::Maybe<wire::NodeRegistration::Client> registration_;           ///< While registered.
+  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> registered_again_;  ///< Who says goodbye waits.
   std::deque<Ended> unkept_;      ///< Oldest first; at most wire::kMaxUnheardEnds.
   std::uint64_t ends_heard_ = 0;  ///< To be kept, of those told to this registration.
   std::size_t ends_dropped_ = 0;  ///< Of the oldest of those told, and not heard to be kept.

@@ -74,7 +74,10 @@ void Account::compare(const Key& key, const Held& held, const wire::LedgerRow& r
     // What was used after the last that was heard is lost with who measured it.
     if (row.core_ms > truth) world_.broken(said);
   } else if (row.unsure != 0) {
-    world_.broken("the ledger is not sure of " + name_of(key) + ", whose node has told its end");
+    world_.broken("the ledger is not sure of " + name_of(key) +
+                  ", whose node has told its end: it has \"" + row.end + "\", " + row.reason +
+                  ", from " + std::to_string(row.begin_unix_ms) + " to " +
+                  std::to_string(row.end_unix_ms));
   } else if (row.core_ms != truth) {
     world_.broken(said);
   } else if (row.usage.invocations != held.invocations) {

@@ -20,7 +20,7 @@ using namespace std::chrono_literals;
 constexpr auto kExchange = 5s;
 /// Of a lease without any deadline of the client's: all placements, each with its time-out, while
 /// machines are stopped and cut off.
-constexpr auto kPatience = 90s;
+constexpr auto kPatience = 40s;
 constexpr auto kLook = 200ms;
 
 class Provider final : public kj::AsyncIoProvider {
@@ -99,7 +99,7 @@ std::vector<Client::Share> Client::shares() const {
 
 kj::Promise<void> Client::live() {
   return process_->timer()
-      .afterDelay(manager::to_kj(world_.dice.between(20ms, 12'000ms)))
+      .afterDelay(manager::to_kj(world_.dice.between(20ms, 6000ms)))
       .then([this]() -> kj::Promise<void> {
         if (resting_) return kj::READY_NOW;
         return lease();
@@ -186,6 +186,7 @@ kj::Promise<void> Client::extend() {
         return wire::ask_extension(manager, grant, 5s);
       })
       .ignoreResult()
+      .exclusiveJoin(wire::after_running(process_->timer(), kExchange))
       .catch_([](kj::Exception&&) {})
       .attach(kj::mv(waiting));
 }
@@ -201,6 +202,7 @@ kj::Promise<void> Client::claim_again() {
         if (!claimed) return;
         world_.broken("lease " + std::to_string(grant.lease_id) + " is claimed twice");
       })
+      .exclusiveJoin(wire::after_running(process_->timer(), kExchange))
       .catch_([](kj::Exception&&) {})
       .attach(kj::mv(waiting));
 }

@@ -29,6 +29,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,7 +39,7 @@ struct ClusterOptions {
   std::uint64_t seed = 1;
   std::uint32_t nodes = 50;
   std::uint32_t clients = 200;
-  std::chrono::seconds trouble{20};
+  std::chrono::seconds trouble{10};
   bool prints = false;         ///< Every event.
   std::string directory;       ///< For the ledger; new and empty.
   bool forges_ledger = false;  ///< On purpose: each row says a millisecond too much.
@@ -78,11 +79,13 @@ class Cluster {
 
   void check_book();
   void check_shares();
+  [[nodiscard]] std::set<std::string> disagreements();
   void check_end();
   Machine& any_machine() { return *machines_[world_.dice.pick(options_.nodes)]; }
   Client& any_client() { return *clients_[world_.dice.pick(options_.clients)]; }
 
   ClusterOptions options_;
+  std::chrono::nanoseconds calm_since_{0};
   World world_;
   Account account_;
   ManagerProcess manager_;

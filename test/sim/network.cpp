@@ -167,6 +167,8 @@ kj::Promise<kj::Own<kj::AsyncIoStream>> Network::connect(Process& from,
       .atTime(arrival(from, to))
       .then([this, &from, address]() -> kj::Promise<kj::Own<kj::AsyncIoStream>> {
         const auto listener = listeners_.find(address);
+        world_.note(from.name() + " connects to " + address +
+                    (listener == listeners_.end() ? ", where nobody is" : ""));
         if (listener == listeners_.end()) return broken("connection refused");
         if (listener->second.process == nullptr) return kj::NEVER_DONE;
         Process& server = *listener->second.process;

@@ -11,7 +11,7 @@ namespace {
 using namespace std::chrono_literals;
 
 /// Beside what an order may take by itself: machines that are stopped or cut off.
-constexpr auto kTrouble = 30s;
+constexpr auto kTrouble = 12s;
 
 }  // namespace
 

@@ -60,14 +60,15 @@ void World::broken(const std::string& what) {
 
 kj::Own<void> World::wait_for(std::string what, std::chrono::nanoseconds limit) {
   const std::uint64_t number = next_wait_++;
-  waiting_.emplace(number, Waiting{std::move(what), time.elapsed() + limit});
+  waiting_.emplace(number, Waiting{std::move(what), time.elapsed(), time.elapsed() + limit});
   auto end = kj::defer([this, number] { waiting_.erase(number); });
   return kj::heap(kj::mv(end));
 }
 
-void World::check_waits() {
+void World::check_waits(std::chrono::nanoseconds begun) {
   for (const auto& [number, waiting] : waiting_) {
-    if (time.elapsed() > waiting.until) broken("it never ended: " + waiting.what);
+    if (time.elapsed() > waiting.until || waiting.since <= begun)
+      broken("it never ended: " + waiting.what);
   }
 }
 

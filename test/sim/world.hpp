@@ -43,8 +43,8 @@ class World final : private kj::TaskSet::ErrorHandler {
 
   /// Something that must end, within so long from now, for as long as the result lives.
   [[nodiscard]] kj::Own<void> wait_for(std::string what, std::chrono::nanoseconds limit);
-  /// Breaks when one has not.
-  void check_waits();
+  /// Breaks when one has not; also when one that had begun by `begun` goes on.
+  void check_waits(std::chrono::nanoseconds begun = std::chrono::nanoseconds(-1));
 
   // In the order in which they need one another: what the loop's end still touches comes first.
   VirtualTime time;
@@ -58,6 +58,7 @@ class World final : private kj::TaskSet::ErrorHandler {
 
   struct Waiting {
     std::string what;
+    std::chrono::nanoseconds since;
     std::chrono::nanoseconds until;
   };
   std::map<std::uint64_t, Waiting> waiting_;

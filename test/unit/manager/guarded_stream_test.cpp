@@ -73,6 +73,20 @@ TEST_F(GuardedStreamTest, CarriesMessagesOfAllSizes) {
   EXPECT_EQ(budgets_.strangers.used(), 0u) << "all are read and gone";
 }
 
+TEST_F(GuardedStreamTest, ReadsWhatAPeerHasSaidThatIsGoneWhenItIsAnswered) {
+  auto pipe = io_.provider->newTwoWayPipe();
+  const auto peer = std::make_shared<Peer>(kj::mv(pipe.ends[0]));
+  peer->set_place(table_.take("somebody", [] {}), nullptr);
+  GuardedStream stream(peer, timer_, budgets_);
+  const auto words = message(100);
+  pipe.ends[1]->write(words.begin(), words.asBytes().size()).wait(io_.waitScope);
+  pipe.ends[1] = nullptr;
+  const kj::ArrayPtr<const capnp::word> answer[] = {words.asPtr()};
+  for (int i = 0; i < 2; ++i) stream.writeMessage(nullptr, answer).wait(io_.waitScope);
+  EXPECT_EQ(read_size(stream.tryReadMessage(nullptr, {}, nullptr)), 100u);
+  EXPECT_EQ(read_size(stream.tryReadMessage(nullptr, {}, nullptr)), 0u) << "and then its end";
+}
+
 TEST_F(GuardedStreamTest, TakesAMessageInPieces) {
   const auto words = message(100);
   auto reading = read();

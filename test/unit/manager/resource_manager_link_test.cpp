@@ -121,6 +121,22 @@ TEST_F(ResourceManagerLinkTest, KeepsTheConnectionUntilItsGoodbyeIsAnswered) {
   EXPECT_EQ(seen_.registrations, 1) << "a node that leaves does not register again";
 }
 
+/// A registration tells of it: else a resource manager that was started again gives its cores away.
+TEST_F(ResourceManagerLinkTest, HoldsAGrantThatIsEndingUntilItsCoresAreFree) {
+  GrantTerms terms;
+  terms.key = {LeaseId{17}, 0, NodeNumber{}};
+  terms.workers = 1;
+  terms.token.fill(7);
+  terms.hot_timeout_ms = 0;
+  terms.expires = node_->now() + 100s;
+  node_->grant(terms).value_or_throw();
+  auto gone = node_->revoke(LeaseId{17}, 0, "the test wants it", false);
+  ASSERT_EQ(node_->held().size(), 1u);
+  EXPECT_TRUE(node_->held().front()->over());
+  wait(gone.ignoreResult());
+  EXPECT_TRUE(node_->held().empty());
+}
+
 TEST_F(ResourceManagerLinkTest, GivesUpWhenItsNodeIsRefusedForTooLong) {
   seen_.refuse = true;
   std::string why;
