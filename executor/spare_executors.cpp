@@ -3,10 +3,12 @@
 
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
@@ -21,8 +23,9 @@ using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
 /// After an order or an end: the first call of the one, and the end of the other, need the cores
-/// more.
-constexpr auto kPause = 5ms;
+/// more. Where they come without such a pause, nothing waits longer than kLongestPause.
+constexpr auto kPause = 20ms;
+constexpr auto kLongestPause = 100ms;
 
 /// Between two looks at demand and memory while nothing is missing.
 constexpr auto kLook = 5s;
@@ -58,11 +61,14 @@ void SpareExecutors::allow(std::size_t most) {
   most_ = most;
   demand_ = SpareDemand(most);
   deaths_ = 0;
+  due_ = missing_since_ = steady_clock::now();
   postpone();
 }
 
 void SpareExecutors::postpone() {
-  due_ = steady_clock::now() + kPause;
+  const auto now = steady_clock::now();
+  if (due_ > now + kPause) missing_since_ = now;  // until then nothing was missing
+  due_ = std::min(now + kPause, std::max(now, missing_since_ + kLongestPause));
 }
 
 std::optional<SpareExecutors::Taken> SpareExecutors::take(const wire::ReceivedMessage& order) {
@@ -120,15 +126,24 @@ void SpareExecutors::look() {
   } else if (spares_.size() < wanted) {
     make_one();
   }
-  due_ = spares_.size() == wanted ? now + kLook : now;
+  if (spares_.size() == wanted) {
+    due_ = now + kLook;
+  } else {
+    due_ = missing_since_ = now;
+  }
 }
 
 void SpareExecutors::make_one() {
   auto sockets = base::make_socketpair();
   if (!sockets) return;
+  // It has its name from its first moment on.
+  std::array<char, 16> own_name{};
+  ::prctl(PR_GET_NAME, own_name.data(), 0, 0, 0);
+  ::prctl(PR_SET_NAME, "sublet-spare", 0, 0, 0);
   const pid_t pid = ::fork();
-  if (pid < 0) return;  // the next order will say so, if it is still true
   if (pid == 0) body_(std::move(sockets->second));
+  ::prctl(PR_SET_NAME, own_name.data(), 0, 0, 0);
+  if (pid < 0) return;  // the next order will say so, if it is still true
   ::setpgid(pid, pid);
   base::Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   spares_.push_back({pid, std::move(pidfd), std::move(sockets->first)});

@@ -33,8 +33,8 @@ class SpareDemand {
 /// Processes that have been forked before an executor is asked for, with all done that does not
 /// depend on whose it will be. Each waits for its order, which comes by a socket of its own.
 ///
-/// They are made while nobody waits: kPause after the last order or end of an executor. None is kept
-/// while the node is short of memory (PSI, or MemAvailable), and none any more when they keep dying.
+/// They are made while nobody waits: 20 ms after the last order or end of an executor, or 100 ms
+/// after the first of many. None is kept while the node is short of memory (PSI, or MemAvailable), and none any more when they keep dying.
 ///
 /// Owner: the zygote; its one thread.
 class SpareExecutors {
@@ -85,6 +85,7 @@ class SpareExecutors {
   std::size_t most_ = 0;
   unsigned deaths_ = 0;  ///< Of spares that nobody had taken, one after the other.
   SpareDemand::Time due_{};
+  SpareDemand::Time missing_since_{};
 };
 
 /// The node has little memory left.

@@ -118,6 +118,7 @@ Result<std::unique_ptr<Zygote>> Zygote::start(base::Fd manager) {
 
 Result<std::unique_ptr<Zygote>> Zygote::prepare(base::Fd& manager) {
   if (auto confined = confine_zygote(); !confined) return tl::unexpected<Error>(confined.error());
+  ::prctl(PR_SET_NAME, "sublet-zygote", 0, 0, 0);
   // Processes that the functions of a dead executor have left become the zygote's, which ends them.
   ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   install_fatal_handlers();
@@ -281,6 +282,8 @@ void Zygote::become_executor(const wire::Spawn& order, const std::vector<topolog
   if (!die_with_parent(pid_)) ::_exit(0);
   const int control = fds[0].get();
   arm_fatal_reports(control);
+  const std::string name = "sublet-" + std::to_string(order.lease_id);
+  ::prctl(PR_SET_NAME, name.c_str(), 0, 0, 0);
 
   allow_locked_memory(locked_bytes(order));
   OutOfMemoryChoice choice;
@@ -305,8 +308,6 @@ void Zygote::become_executor(const wire::Spawn& order, const std::vector<topolog
   const auto limit = MemoryLimit::above_now(order.memory_bytes);
   if (!limit) die_before_start(limit.error().what());
   choice.prefer();
-  const std::string name = "sublet-" + std::to_string(order.lease_id);
-  ::prctl(PR_SET_NAME, name.c_str(), 0, 0, 0);
   (*process)->run(*limit);
 }
 

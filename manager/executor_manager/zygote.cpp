@@ -137,7 +137,6 @@ kj::Promise<Result<Zygote::Child>> Zygote::spawn(wire::Spawn order, std::span<co
 
 void Zygote::allow_spares(std::uint32_t most) {
   most_spares_ = most;
-  spares_ = 0;
   // Fails only when the zygote has died, and the next one is told.
   (void)socket_->send(wire::MessageType::kSpares, wire::Spares{most});
 }
@@ -176,7 +175,7 @@ void Zygote::receive(wire::ReceivedMessage message) {
     if (!message.fds.empty()) child.pidfd = std::move(message.fds.front());
     fulfiller->fulfill(std::move(child));
   } else if (message.type == wire::MessageType::kSpares) {
-    if (const auto spares = message.as<wire::Spares>()) spares_ = spares->count;
+    if (const auto spares = message.as<wire::Spares>()) spares_told_(spares->count);
   } else if (message.type == wire::MessageType::kExited) {
     const auto exited = message.as<wire::Exited>();
     if (!exited) return;

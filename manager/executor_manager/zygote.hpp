@@ -31,8 +31,8 @@ class Zygote : private kj::TaskSet::ErrorHandler {
 
   /// How many processes it may keep ready for executors; 0 unless said.
   void allow_spares(std::uint32_t most);
-  /// How many it has.
-  [[nodiscard]] std::uint32_t spares() const noexcept { return spares_; }
+  /// `told` hears how many it has, whenever that changes.
+  void on_spares(std::function<void(std::uint32_t)> told) { spares_told_ = std::move(told); }
 
   /// Kills the executor `pid` if it has not ended yet.
   void kill(pid_t pid);
@@ -58,7 +58,7 @@ class Zygote : private kj::TaskSet::ErrorHandler {
   std::unique_ptr<MessageSocket> socket_;
   std::unique_ptr<ExecutorOutput> output_;  ///< Null where executors print as this process does.
   std::uint64_t next_request_ = 1;
-  std::uint32_t spares_ = 0;
+  std::function<void(std::uint32_t)> spares_told_ = [](std::uint32_t) {};
   std::uint32_t most_spares_ = 0;
   std::map<std::uint64_t, kj::Own<kj::PromiseFulfiller<Result<Child>>>> spawning_;
   std::map<pid_t, kj::Own<kj::PromiseFulfiller<std::string>>> waiting_;
