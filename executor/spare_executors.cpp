@@ -119,8 +119,7 @@ int SpareExecutors::timeout_ms() const {
 void SpareExecutors::look() {
   const auto now = steady_clock::now();
   if (now < due_) return;
-  const std::size_t wanted =
-      deaths_ >= kMostDeaths || memory_is_short() ? 0 : demand_.wanted(now);
+  const std::size_t wanted = deaths_ >= kMostDeaths || memory_is_short() ? 0 : demand_.wanted(now);
   if (spares_.size() > wanted) {
     end_one();
   } else if (spares_.size() < wanted) {

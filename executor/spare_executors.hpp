@@ -14,8 +14,8 @@
 
 namespace sublet::executor {
 
-/// How many processes to keep ready: as many as orders came within the last `kWindow`, at least one,
-/// at most what is allowed. Holds no process; time comes from outside.
+/// How many processes to keep ready: as many as orders came within the last `kWindow`, at least
+/// one, at most what is allowed. Holds no process; time comes from outside.
 class SpareDemand {
  public:
   using Time = std::chrono::steady_clock::time_point;
@@ -34,7 +34,8 @@ class SpareDemand {
 /// depend on whose it will be. Each waits for its order, which comes by a socket of its own.
 ///
 /// They are made while nobody waits: 20 ms after the last order or end of an executor, or 100 ms
-/// after the first of many. None is kept while the node is short of memory (PSI, or MemAvailable), and none any more when they keep dying.
+/// after the first of many. None is kept while the node is short of memory (PSI, or MemAvailable),
+/// and none any more when they keep dying.
 ///
 /// Owner: the zygote; its one thread.
 class SpareExecutors {

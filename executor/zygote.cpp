@@ -223,8 +223,7 @@ Result<SpareExecutors::Taken> Zygote::get_executor(const wire::Spawn& order,
   const pid_t pid = ::fork();
   if (pid < 0) return system_error("forking an executor");
   if (pid == 0) {
-    const std::array<int, 3> kept{message.fds[0].get(), message.fds[1].get(),
-                                  message.fds[2].get()};
+    const std::array<int, 3> kept{message.fds[0].get(), message.fds[1].get(), message.fds[2].get()};
     leave_zygote(kept);
     become_executor(order, cores, std::move(message.fds));
   }
@@ -232,8 +231,7 @@ Result<SpareExecutors::Taken> Zygote::get_executor(const wire::Spawn& order,
   ::setpgid(pid, pid);
   // Only this thread reaps, so the number is still this child's. Old kernels and system call
   // filters refuse; then the manager asks this process to kill it.
-  return SpareExecutors::Taken{pid,
-                               base::Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)))};
+  return SpareExecutors::Taken{pid, base::Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)))};
 }
 
 /// Where functions run, before there is any thread but this one.

@@ -64,8 +64,8 @@ class Zygote {
   std::unique_ptr<FunctionTable> functions_;
   std::vector<pid_t> executors_;
   SpareExecutors spares_;
-  std::size_t told_spares_ = 0;  ///< The number that the manager has heard last.
-  const pid_t pid_ = ::getpid();  ///< The zygote's, in its children too.
+  std::size_t told_spares_ = 0;                ///< The number that the manager has heard last.
+  const pid_t pid_ = ::getpid();               ///< The zygote's, in its children too.
   std::uint32_t home_of_ = ~std::uint32_t{0};  ///< Whose HOME the environment names; ~0: ours.
 };
 

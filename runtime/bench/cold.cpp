@@ -24,8 +24,8 @@ constexpr auto kFreeCheck = 200us;
 /// A node that keeps processes ready has said so after some tens of milliseconds.
 constexpr auto kWarmLimit = 1s;
 
-/// Waits until the executor of the last cold start is gone, its core can be leased again, and all is
-/// there that this start begins with.
+/// Waits until the executor of the last cold start is gone, its core can be leased again, and all
+/// is there that this start begins with.
 Result<void> wait_for_free_core(Session& session, Start start) {
   const base::Deadline deadline = base::Deadline::after(kFreeLimit);
   for (;;) {
@@ -112,7 +112,8 @@ Result<ColdRow> measure_size(Session& session, Start start_with, const std::stri
     append(ours, *batch);
     append(fork_exec, *baseline);
     row.starts += count;
-    progress.show(std::string(to_string(start_with)) + " " + std::to_string(size) + " B", row.starts, options.iterations);
+    progress.show(std::string(to_string(start_with)) + " " + std::to_string(size) + " B",
+                  row.starts, options.iterations);
   }
   row.ours_us = to_us(spread_of(std::move(ours)));
   row.fork_exec_us = to_us(spread_of(std::move(fork_exec)));
@@ -139,8 +140,8 @@ Result<Session> open_session_for(Start start, const ColdOptions& options) {
   return open_session(options);
 }
 
-/// Which of the starts the node of a manager that is given has; nothing for a private one, which has
-/// what it is told to have.
+/// Which of the starts the node of a manager that is given has; nothing for a private one, which
+/// has what it is told to have.
 Result<std::optional<Start>> start_of(Session& session) {
   if (session.manager_is_private()) return std::optional<Start>();
   const base::Deadline deadline = base::Deadline::after(kWarmLimit);
@@ -199,8 +200,8 @@ Result<ColdReport> measure_cold(const ColdOptions& options, const std::vector<St
     auto only = start_of(*session);
     if (!only) return tl::unexpected<Error>(std::move(only.error()));
     if (*only && **only != start) continue;
-    if (auto measured = measure_start(*session, start, *library, *timer, options, sizes, progress,
-                                      report);
+    if (auto measured =
+            measure_start(*session, start, *library, *timer, options, sizes, progress, report);
         !measured) {
       return tl::unexpected<Error>(std::move(measured.error()));
     }

@@ -34,8 +34,9 @@ struct ColdReport : Setting {
 
 /// `sublet bench cold`, and `sublet bench latency --mode cold` with its sizes. The session is open
 /// and the node has the function library in its cache: what is measured is the start of an executor
-/// process, the way to it and the first call. All of `starts` with private managers; with a manager that
-/// is given, that of them which its node has (--warm-executors). Forks: call it while the process has one thread.
+/// process, the way to it and the first call. All of `starts` with private managers; with a manager
+/// that is given, that of them which its node has (--warm-executors). Forks: call it while the
+/// process has one thread.
 Result<ColdReport> measure_cold(const ColdOptions& options, const std::vector<Start>& starts,
                                 const std::vector<std::size_t>& sizes, Progress& progress);
 

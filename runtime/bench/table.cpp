@@ -84,7 +84,8 @@ std::string to_table(const ColdReport& report) {
       "fork+exec (us)", "ratio", "pairs");
   for (const ColdRow& row : report.rows) {
     add(text, "%-8s %10.1f %10.1f %10.1f %16.1f %7.2f %7zu\n", to_string(row.start),
-        row.ours_us.p50, row.ours_us.p95, row.ours_us.p99, row.fork_exec_us.p50, row.pairs.ratio, row.pairs.pairs);
+        row.ours_us.p50, row.ours_us.p95, row.ours_us.p99, row.fork_exec_us.p50, row.pairs.ratio,
+        row.pairs.pairs);
   }
   return text;
 }

@@ -44,9 +44,9 @@ enum class MessageType : std::uint32_t {
   kBecome,           ///< manager -> executor: Become; fds: sealed memfds with the program and with
                      ///< what it expects around it (application_text.hpp)
   kBecame,           ///< executor -> manager: Ready; it runs that program now
-  kSpares,           ///< manager -> zygote: Spares, how many processes it may keep ready for orders;
-                     ///< zygote -> manager: Spares, how many it has. A zygote passes its kSpawn on
-                     ///< to one that it has
+  kSpares,  ///< manager -> zygote: Spares, how many processes it may keep ready for orders;
+            ///< zygote -> manager: Spares, how many it has. A zygote passes its kSpawn on
+            ///< to one that it has
 };
 
 struct MessageHeader {
