@@ -71,13 +71,18 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
   node.node_id = identity.id;
   node.cpuset = cpuset;
   kj::Timer& timer = io.provider->getTimer();
-  auto manager = kj::heap<ExecutorManager>(
-      NodeWorld{io.provider->getNetwork(), timer,
-                std::make_unique<ForkedExecutors>(io.unixEventPort, timer, std::move(zygote),
-                                                  make_limiter(options))},
-      std::move(node), std::move(*offer), options);
+  auto executors = std::make_unique<ForkedExecutors>(io.unixEventPort, timer, std::move(zygote),
+                                                     make_limiter(options));
+  Zygote& processes = executors->zygote();
+  auto manager =
+      kj::heap<ExecutorManager>(NodeWorld{io.provider->getNetwork(), timer, std::move(executors)},
+                                std::move(node), std::move(*offer), options);
   manager->services_.uid = user->uid;
   manager->services_.gid = user->gid;
+  processes.on_spares([&link = manager->link_](std::uint32_t count) {
+    if (link) link->warm(count);
+  });
+  processes.allow_spares(options.warm_executors);
   std::vector<std::string> listen = options.listen;
   if (listen.empty()) {
     listen.push_back(local_address());

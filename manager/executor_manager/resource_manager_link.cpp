@@ -19,6 +19,9 @@ constexpr auto kGoodbyeLimit = std::chrono::milliseconds(1000);
 /// more than the longest pause between two tries to connect.
 constexpr auto kLastWordLimit = wire::kReconnectMax + std::chrono::milliseconds(1000);
 
+/// Not while a lease begins or ends, which is when that number changes.
+constexpr kj::Duration kWarmToldAfter = 10 * kj::MILLISECONDS;
+
 /// What the resource manager tells this node.
 class NodeControlServer final : public wire::NodeControl::Server {
  public:
@@ -189,6 +192,7 @@ kj::Promise<void> ResourceManagerLink::serve(kj::Own<RpcConnection> connection,
           (*waiting)->fulfill();
         }
         registered_again_ = nullptr;
+        tell_warm();
         const auto period = std::max<std::uint32_t>(results.getHeartbeatMs(), 10);
         return heartbeat(period * kj::MILLISECONDS).exclusiveJoin(kj::mv(gone));
       })
@@ -231,6 +235,24 @@ kj::Promise<void> ResourceManagerLink::heartbeat(kj::Duration period) {
 void ResourceManagerLink::draining() {
   KJ_IF_MAYBE (registration, registration_) {
     tasks_.add(registration->drainingRequest().send().ignoreResult());
+  }
+}
+
+void ResourceManagerLink::warm(std::uint32_t executors) {
+  warm_ = executors;
+  if (telling_warm_) return;
+  telling_warm_ = true;
+  tasks_.add(timer_.afterDelay(kWarmToldAfter).then([this] {
+    telling_warm_ = false;
+    tell_warm();
+  }));
+}
+
+void ResourceManagerLink::tell_warm() {
+  KJ_IF_MAYBE (registration, registration_) {
+    auto request = registration->warmRequest();
+    request.setExecutors(warm_);
+    tasks_.add(request.send().ignoreResult());
   }
 }
 

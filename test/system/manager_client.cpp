@@ -100,7 +100,8 @@ Result<ClaimOfTest> ManagerClient::claim(const Grant& grant) {
   return claim(grant, grant.token);
 }
 
-Result<ClaimOfTest> ManagerClient::claim(const Grant& grant, std::span<const std::byte> token) {
+Result<ClaimOfTest> ManagerClient::claim(const Grant& grant, std::span<const std::byte> token,
+                                         const std::vector<std::string>& transports) {
   ClaimOfTest claim;
   const auto address = wire::Address::parse(grant.addresses.at(0)).value_or_throw();
   claim.connection =
@@ -111,6 +112,8 @@ Result<ClaimOfTest> ManagerClient::claim(const Grant& grant, std::span<const std
   auto request = claim.connection->bootstrap().castAs<wire::ExecutorManager>().claimRequest();
   request.setToken(wire::to_data(token));
   request.setNotices(kj::heap<Notices>(claim.heard));
+  auto names = request.initTransports(static_cast<unsigned>(transports.size()));
+  for (unsigned i = 0; i < names.size(); ++i) names.set(i, transports[i]);
   auto response = wait<capnp::Response<wire::ExecutorManager::ClaimResults>>(
       request.send().then([](auto&& r) { return kj::mv(r); }), "the claim");
   if (auto failure = wire::failure_of(response)) return tl::unexpected<Error>(*failure);

@@ -48,7 +48,8 @@ class ManagerClient {
                             std::chrono::milliseconds duration = std::chrono::minutes(10));
   Result<std::int64_t> extend(const Grant& grant, std::chrono::milliseconds duration);
   Result<ClaimOfTest> claim(const Grant& grant);
-  Result<ClaimOfTest> claim(const Grant& grant, std::span<const std::byte> token);
+  Result<ClaimOfTest> claim(const Grant& grant, std::span<const std::byte> token,
+                            const std::vector<std::string>& transports = {});
 
   /// As claim, with a name of a transport that is no text.
   Result<ClaimOfTest> claim_malformed(const Grant& grant);
