@@ -2,6 +2,7 @@
 
 #include <common/async.hpp>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <tuple>
@@ -65,7 +66,10 @@ Outcome Cluster::run() {
 
 void Cluster::step(std::chrono::nanoseconds time) {
   world_.pass(time);
-  for (const auto& machine : machines_) machine->remove_ended();
+  if (manager_.service() == nullptr) disturb("manager", 0s);
+  for (const auto& machine : machines_) {
+    machine->remove_ended(undisturbed("manager") && undisturbed(machine->name()));
+  }
   check_book();
   world_.check_waits();
 }
@@ -92,12 +96,15 @@ void Cluster::trouble_manager() {
   if (manager_.service() == nullptr) return;
   switch (world_.dice.pick(4)) {
     case 0:
+      disturb("manager", 0s);
       return manager_.kill();
     case 1:
+      disturb("manager", 0s);
       return manager_.stop();
     case 2:
       return freeze(manager_.process(), world_.dice.between(100ms, 7000ms));
     default:
+      disturb("manager", 0s);
       manager_.kill();
       return manager_.start();
   }
@@ -128,15 +135,16 @@ void Cluster::trouble_network() {
   Machine& machine = any_machine();
   switch (world_.dice.pick(5)) {
     case 0:
-      return world_.network.stall(machine.name(), world_.dice.between(100ms, 7000ms));
+      return stall(machine.name(), world_.dice.between(100ms, 7000ms));
     case 1:
-      return world_.network.stall("manager", world_.dice.between(50ms, 2000ms));
+      return stall("manager", world_.dice.between(50ms, 2000ms));
     case 2:
-      return world_.network.stall(any_client().process() == nullptr ? "operator" : "client0",
-                                  world_.dice.between(100ms, 7000ms));
+      return stall(any_client().process() == nullptr ? "operator" : "client0",
+                   world_.dice.between(100ms, 7000ms));
     default:
       if (machine.process() == nullptr || !machine.process()->alive()) return;
       world_.note(machine.name() + ": its connections break");
+      disturb(machine.name(), 0s);
       for (const auto& wire : machine.process()->wires()) {
         if (world_.dice.one_in(2)) wire->reset();
       }
@@ -153,11 +161,29 @@ void Cluster::trouble_client() {
 void Cluster::freeze(Process* process, std::chrono::nanoseconds time) {
   if (process->frozen()) return;
   world_.note(process->name() + " is stopped");
+  disturb(process->machine(), time);
   process->freeze();
   world_.spawn(world_.time.timer().afterDelay(manager::to_kj(time)).then([this, process] {
     if (process->alive()) world_.note(process->name() + " is continued");
     process->thaw();
   }));
+}
+
+void Cluster::stall(const std::string& machine, std::chrono::nanoseconds time) {
+  world_.network.stall(machine, time);
+  disturb(machine, time);
+}
+
+void Cluster::disturb(const std::string& machine, std::chrono::nanoseconds time) {
+  auto& until = disturbed_until_[machine];
+  until = std::max(until, world_.time.elapsed() + time);
+}
+
+/// For long enough to have said, and heard, all that there is.
+bool Cluster::undisturbed(const std::string& machine) const {
+  constexpr auto kEnough = 6s;
+  const auto until = disturbed_until_.find(machine);
+  return until == disturbed_until_.end() || world_.time.elapsed() - until->second > kEnough;
 }
 
 void Cluster::repair() {

@@ -91,14 +91,14 @@ void Machine::vanish() {
   ++boots_;
 }
 
-bool Machine::remove_ended() {
-  if (!ended_) return false;
+void Machine::remove_ended(bool heard) {
+  if (!ended_) return;
   world_.note(name_ + ": the executor manager has ended");
   for (const SimulatedExecutor* const user : cores_.users) {
     if (user != nullptr) world_.broken(name_ + " has ended, and an executor of it runs");
   }
+  if (!heard) account_.cut_off(name_, runs_);
   end(false);
-  return true;
 }
 
 void Machine::end(bool silently) {

@@ -39,8 +39,9 @@ class Machine {
   /// SIGTERM: drains for so long, then ends.
   void stop(milliseconds drain_time);
   bool crash_an_executor() { return executors_ != nullptr && executors_->crash_one(); }
-  /// Removes the executor manager when it has ended by itself; true when it has.
-  bool remove_ended();
+  /// Removes the executor manager when it has ended by itself. `heard`: its last words must have
+  /// been.
+  void remove_ended(bool heard);
 
  private:
   void end(bool silently);
