@@ -62,6 +62,10 @@ struct Held {
   bool open = false;
   bool reported = false;
 
+  /// As far as is known: that the node of one did not hold it any more may have been noticed late.
+  [[nodiscard]] std::int64_t held_until() const {
+    return reported || open || cores <= 0 ? end : begin + core_ms / cores;
+  }
   [[nodiscard]] std::string name() const {
     return "lease " + std::to_string(lease) + " part " + std::to_string(part);
   }
@@ -107,7 +111,7 @@ class Overlaps {
       if (!held_.empty()) text += ", " + held_.begin()->second.name() + " among them";
       problems_.add(text);
     }
-    held_.emplace(row.end, row);
+    held_.emplace(row.held_until(), row);
   }
 
  private:

@@ -138,21 +138,26 @@ kj::Promise<void> Client::lease() {
       });
 }
 
+/// One that is patient waits for the resource manager without a deadline of its own.
 kj::Promise<Result<Client::Claims>> Client::lease_and_claim(const LeaseRequest& request,
                                                             bool patient) {
-  auto leased = loop_->manager()
-                    .then([this, request](wire::ResourceManager::Client manager) {
-                      return wire::ask_lease(manager, request, node_.id, "user@" + node_.name);
-                    })
-                    .then([this](Result<wire::Granted> granted) -> kj::Promise<Result<Claims>> {
-                      if (!granted) return Result<Claims>(tl::unexpected<Error>(granted.error()));
-                      return claim(kj::mv(*granted));
-                    });
+  const auto in_time = [this](kj::Promise<Result<Claims>> doing) {
+    auto late = wire::after_running(process_->timer(), kExchange).then([]() -> Result<Claims> {
+      return fail(ErrorKind::kDisconnected, "no answer in time");
+    });
+    return doing.exclusiveJoin(kj::mv(late));
+  };
+  auto leased =
+      loop_->manager()
+          .then([this, request](wire::ResourceManager::Client manager) {
+            return wire::ask_lease(manager, request, node_.id, "user@" + node_.name);
+          })
+          .then([this, in_time](Result<wire::Granted> granted) -> kj::Promise<Result<Claims>> {
+            if (!granted) return Result<Claims>(tl::unexpected<Error>(granted.error()));
+            return in_time(claim(kj::mv(*granted)));
+          });
   if (patient) return leased;
-  auto late = wire::after_running(process_->timer(), kExchange).then([]() -> Result<Claims> {
-    return fail(ErrorKind::kDisconnected, "no answer in time");
-  });
-  return leased.exclusiveJoin(kj::mv(late));
+  return in_time(kj::mv(leased));
 }
 
 kj::Promise<Result<Client::Claims>> Client::claim(wire::Granted granted) {

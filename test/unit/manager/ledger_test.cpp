@@ -135,6 +135,26 @@ TEST_F(LedgerTest, AGrantThatReturnsGoesOnInItsRow) {
   EXPECT_EQ(check().problems, std::vector<std::string>{});
 }
 
+/// A resource manager that was killed with the end unwritten notices it from the node's next
+/// registration, when the cores are another lease's.
+TEST_F(LedgerTest, VerifyTakesAnEndThatIsNoticedLateForNoLeaseBesideTheNext) {
+  open();
+  const GrantTerms killed = terms(1, 4);
+  const GrantTerms next = terms(2, 4);
+  const NodeOffer on = node("n1", 4);
+  ledger_->granted({killed, on});
+  ledger_->used({killed, on}, used(4, 1000ms));
+  now_ += 2s;
+  ledger_->granted({next, on});
+  now_ += 5s;
+  ledger_->ended({killed, on}, Usage{}, {.how = GrantEnd::kNotHeld});
+  ledger_->ended({next, on}, used(4, 5000ms), {.how = GrantEnd::kReported});
+  keep().value_or_throw();
+  const wire::LedgerCheck found = check();
+  EXPECT_EQ(found.found, 0u) << found.problems.front();
+  EXPECT_EQ(found.grants, 2u);
+}
+
 TEST_F(LedgerTest, SumsByUserJobLeaseAndNode) {
   open({.core_hour = 2, .memory_gib_hour = 1});
   const auto spend = [this](std::uint64_t lease, std::uint32_t part, const std::string& on,
