@@ -19,6 +19,7 @@ struct Seen {
   int registrations = 0;
   bool refuse = false;  ///< What the manager does with a registration.
   int heartbeats = 0;
+  unsigned ends = 0;  ///< Told in a registration.
   bool goodbye = false;
   bool answered = false;
 };
@@ -50,6 +51,7 @@ class Manager final : public wire::ResourceManager::Server {
  protected:
   kj::Promise<void> register_(RegisterContext context) override {
     ++seen_.registrations;
+    seen_.ends += context.getParams().getEnded().size();
     if (seen_.refuse) {
       wire::write(context.getResults().initFailure(), Error(ErrorKind::kInvalid, "another has it"));
       return kj::READY_NOW;
@@ -67,16 +69,9 @@ class Manager final : public wire::ResourceManager::Server {
 class ResourceManagerLinkTest : public testing::Test {
  protected:
   ResourceManagerLinkTest() {
-    const auto address =
-        wire::Address::parse("unix:" + directory_ + "/run/manager.sock").value_or_throw();
-    listener_ = kj::heap<RpcListener>(
-        *io_.lowLevelProvider, ListeningSocket::open(address, "test").value_or_throw(),
-        [this](const std::shared_ptr<Peer>&) -> capnp::Capability::Client {
-          return kj::heap<Manager>(timer(), seen_);
-        },
-        connections_);
+    listen();
     ExecutorManagerOptions options;
-    options.manager = wire::ManagerLocation(address.to_string());
+    options.manager = wire::ManagerLocation("unix:" + directory_ + "/run/manager.sock");
     options.cores = 1;
     options.memory_bytes = std::uint64_t{64} << 20;
     options.node_name = "n1";
@@ -89,6 +84,26 @@ class ResourceManagerLinkTest : public testing::Test {
   ~ResourceManagerLinkTest() noexcept override {
     node_ = nullptr;
     listener_ = nullptr;
+  }
+
+  void listen() {
+    const auto address =
+        wire::Address::parse("unix:" + directory_ + "/run/manager.sock").value_or_throw();
+    listener_ = kj::heap<RpcListener>(
+        *io_.lowLevelProvider, ListeningSocket::open(address, "test").value_or_throw(),
+        [this](const std::shared_ptr<Peer>&) -> capnp::Capability::Client {
+          return kj::heap<Manager>(timer(), seen_);
+        },
+        connections_);
+  }
+  [[nodiscard]] GrantTerms terms() const {
+    GrantTerms terms;
+    terms.key = {LeaseId{17}, 0, NodeNumber{}};
+    terms.workers = 1;
+    terms.token.fill(7);
+    terms.hot_timeout_ms = 0;
+    terms.expires = node_->now() + 100s;
+    return terms;
   }
 
   kj::Timer& timer() { return io_.provider->getTimer(); }
@@ -123,18 +138,24 @@ TEST_F(ResourceManagerLinkTest, KeepsTheConnectionUntilItsGoodbyeIsAnswered) {
 
 /// A registration tells of it: else a resource manager that was started again gives its cores away.
 TEST_F(ResourceManagerLinkTest, HoldsAGrantThatIsEndingUntilItsCoresAreFree) {
-  GrantTerms terms;
-  terms.key = {LeaseId{17}, 0, NodeNumber{}};
-  terms.workers = 1;
-  terms.token.fill(7);
-  terms.hot_timeout_ms = 0;
-  terms.expires = node_->now() + 100s;
-  node_->grant(terms).value_or_throw();
+  node_->grant(terms()).value_or_throw();
   auto gone = node_->revoke(LeaseId{17}, 0, "the test wants it", false);
   ASSERT_EQ(node_->held().size(), 1u);
   EXPECT_TRUE(node_->held().front()->over());
   wait(gone.ignoreResult());
   EXPECT_TRUE(node_->held().empty());
+}
+
+TEST_F(ResourceManagerLinkTest, TellsAManagerThatComesBackHowLeasesHaveEndedBeforeItLeaves) {
+  wait(node_->registered());
+  listener_ = nullptr;
+  node_->grant(terms()).value_or_throw();
+  wait(node_->revoke(LeaseId{17}, 0, "the test wants it", false).ignoreResult());
+  auto stopped = node_->stop("the test ends").eagerlyEvaluate(nullptr);
+  listen();
+  wait(kj::mv(stopped));
+  EXPECT_EQ(seen_.ends, 1u);
+  EXPECT_TRUE(seen_.goodbye);
 }
 
 TEST_F(ResourceManagerLinkTest, GivesUpWhenItsNodeIsRefusedForTooLong) {
