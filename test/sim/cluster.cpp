@@ -196,7 +196,7 @@ void Cluster::repair() {
 
 /// As long as everything that the trouble has left behind may take.
 void Cluster::calm() {
-  constexpr auto kCalm = 20s;
+  constexpr auto kCalm = 18s;
   world_.note("calm");
   calm_since_ = world_.time.elapsed();
   for (const auto& client : clients_) client->rest();
@@ -211,7 +211,7 @@ void Cluster::calm() {
 void Cluster::finish() {
   world_.note("the end");
   for (const auto& client : clients_) client->release_all();
-  const auto end = world_.time.elapsed() + 8s;
+  const auto end = world_.time.elapsed() + 6s;
   while (sound() && world_.time.elapsed() < end) step(250ms);
   world_.check_waits(calm_since_);
   if (sound()) check_end();

@@ -40,7 +40,7 @@ struct ClusterOptions {
   std::uint64_t seed = 1;
   std::uint32_t nodes = 50;
   std::uint32_t clients = 200;
-  std::chrono::seconds trouble{10};
+  std::chrono::seconds trouble{8};
   bool prints = false;         ///< Every event.
   std::string directory;       ///< For the ledger; new and empty.
   bool forges_ledger = false;  ///< On purpose: each row says a millisecond too much.
