@@ -65,10 +65,15 @@ std::string host_of(const std::string& address) {
   return v6 ? "[" + parsed->host + "]" : parsed->host;
 }
 
+bool is_unix(const std::string& address) {
+  return address.starts_with("unix:");
+}
+
 /// An executor manager that answered, and at which address.
 struct Reached {
   kj::Own<Connection> connection;
   std::string host;
+  std::function<bool(std::uint32_t uid)> believes;  ///< NodeShare::believes.
 };
 
 /// Tells `state` of the end of each executor and of the start of the next, until there is none.
@@ -176,7 +181,7 @@ kj::Promise<Result<Claimed>> claim_at(const Grant& grant, transport::Preference 
                                          std::to_string(results.getWorkers().size()) +
                                          " workers for a grant of " + std::to_string(grant.cores)));
     }
-    Claimed claimed{{grant, std::move(preference), {}, state}, nullptr};
+    Claimed claimed{{grant, std::move(preference), {}, state, reached.believes}, nullptr};
     for (const auto worker : results.getWorkers()) {
       claimed.share.cpusets.push_back(wire::to_string(worker.getCpuset()));
     }
@@ -228,7 +233,13 @@ kj::Promise<Result<Reached>> connect_first(ControlLoop& loop, std::vector<std::s
       [&loop, addresses, at,
        failures](Result<kj::Own<Connection>> connected) mutable -> kj::Promise<Result<Reached>> {
         if (connected) {
-          return Result<Reached>(Reached{kj::mv(*connected), host_of(addresses[at])});
+          Reached reached{kj::mv(*connected), host_of(addresses[at]), {}};
+          if (is_unix(addresses[at])) {
+            reached.believes = [trust = loop.trust()](std::uint32_t uid) {
+              return trust->believes_manager_of(uid);
+            };
+          }
+          return Result<Reached>(kj::mv(reached));
         }
         if (!failures.empty()) failures += "; ";
         failures += connected.error().what();
@@ -248,7 +259,6 @@ kj::Promise<Result<Claimed>> claim_grant(ControlLoop& loop, const Grant& grant,
                                                                ": " + preference.error().what()));
   }
   std::vector<std::string> reachable;
-  const auto is_unix = [](const std::string& address) { return address.starts_with("unix:"); };
   for (const std::string& address : grant.addresses) {
     if (same_node || !is_unix(address)) reachable.push_back(address);
   }
