@@ -159,7 +159,8 @@ Result<std::vector<GrantTerms>> LeaseDesk::reserve(const LeaseRequest& request,
 
 bool LeaseDesk::is_kept_for(WaitingQueue::Line& line, Time now) {
   const WaitingRequest& first = line.requests.front();
-  if (!line.raised || !check_quota(first.request, first.requester.caller.uid, now)) return false;
+  if (!line.raised || first.not_before > now) return false;
+  if (!check_quota(first.request, first.requester.caller.uid, now)) return false;
   if (line.checked == Time{} || now - line.checked > kCheckAgain) {
     line.checked = now;
     line.possible = place(first.request, book_.nodes().find(first.requester.node_id),
@@ -186,7 +187,7 @@ Result<void> LeaseDesk::wait(WaitingRequest request, Time now) {
 
 std::optional<std::vector<GrantTerms>> LeaseDesk::try_first(WaitingQueue::Line& line, Time now) {
   const WaitingRequest& first = line.requests.front();
-  if (first.cores() > book_.nodes().free_cores()) return std::nullopt;
+  if (first.not_before > now || first.cores() > book_.nodes().free_cores()) return std::nullopt;
   if (!check_quota(first.request, first.requester.caller.uid, now)) return std::nullopt;
   const bool all = now - line.looked >= kLookAgain;
   auto grants = book_.reserve(first.request, first.requester, now, {},

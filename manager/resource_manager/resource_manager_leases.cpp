@@ -16,6 +16,8 @@ namespace {
 constexpr unsigned kMaxPlacements = 8;
 /// Of the refusals that a client is told.
 constexpr std::size_t kMaxRefusals = 4;
+/// A request that no node has taken waits so long at least.
+constexpr milliseconds kAskNodesAgain{1000};
 /// Of one lease, at one time.
 constexpr std::size_t kMaxAnnouncements = 64;
 /// Else Cap'n Proto takes 8 KiB for a call.
@@ -68,9 +70,10 @@ kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::lease(Lease
       [fulfiller](kj::Exception&& exception) { (*fulfiller)->reject(kj::mv(exception)); }));
   return answer.promise.attach(kj::defer([self = kj::addRef(*this), state]() mutable {
     state->abandoned = true;
-    if (state->waiting) {
-      self->give_up_waiting(*state->waiting, Error(ErrorKind::kDisconnected, "its client left"));
-    }
+    if (!state->waiting) return;
+    // What waits for it is seen to by the next tick: this may be the end of the event loop.
+    self->desk_.leave(*state->waiting, self->now());
+    self->abandoned_.push_back(*state->waiting);
   }));
 }
 
@@ -78,12 +81,15 @@ kj::Promise<ResourceManagerService::Granted> ResourceManagerService::attempt(
     const std::shared_ptr<Attempt>& state) {
   auto grants = desk_.reserve(state->request, state->requester, now(), state->excluded);
   if (!grants) {
-    const bool may_wait = grants.error().kind() == ErrorKind::kOverloaded && !state->abandoned &&
-                          now() < state->asked + state->request.wait;
-    return may_wait ? wait(state, grants.error()) : refuse(*state, grants.error());
+    const bool waits = grants.error().kind() == ErrorKind::kOverloaded && may_wait(*state);
+    return waits ? wait(state, grants.error()) : refuse(*state, grants.error());
   }
   state->grants = std::move(*grants);
   return announce_all(state);
+}
+
+bool ResourceManagerService::may_wait(const Attempt& attempt) const {
+  return !attempt.abandoned && now() < attempt.asked + attempt.request.wait;
 }
 
 kj::Promise<ResourceManagerService::Granted> ResourceManagerService::refuse(Attempt& attempt,
@@ -109,9 +115,9 @@ kj::Promise<ResourceManagerService::Granted> ResourceManagerService::announce_al
     if (!state->failed) return keep(state);
     send(book_.withdraw(state->grants.front().key.lease, now()));
     if (state->placements < kMaxPlacements) return attempt(state);
-    std::string text = "no placement of the lease was accepted by its nodes";
-    for (const std::string& refusal : state->refusals) text += "; " + refusal;
-    return Granted(tl::unexpected<Error>(Error(ErrorKind::kOverloaded, text)));
+    const Error none(ErrorKind::kOverloaded,
+                     "no placement of the lease was accepted by its nodes");
+    return may_wait(*state) ? wait(state, none) : refuse(*state, none);
   });
 }
 
@@ -119,16 +125,17 @@ kj::Promise<ResourceManagerService::Granted> ResourceManagerService::announce_al
 
 kj::Promise<ResourceManagerService::Granted> ResourceManagerService::wait(
     const std::shared_ptr<Attempt>& state, const Error& why) {
-  // Nodes that did not take it may do so by then.
+  // Nodes that did not take it may do so by then, not at once.
+  const bool again = std::exchange(state->placements, 0) > 0;
   state->excluded.clear();
-  state->placements = 0;
   const LeaseId number = book_.new_number();
   const auto added = desk_.wait({.number = number,
                                  .request = state->request,
                                  .requester = state->requester,
                                  .asked = state->asked,
                                  .deadline = state->asked + state->request.wait,
-                                 .first_since = state->first_since},
+                                 .first_since = state->first_since,
+                                 .not_before = again ? now() + kAskNodesAgain : Time{}},
                                 now());
   if (!added) {
     return refuse(*state, Error(added.error().kind(),

@@ -61,10 +61,13 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
     requester.node_id = wire::cut_text(wire::to_string(request.getClientNodeId()), 2 * kMaxName);
     requester.owner = owner_text(wire::cut_text(wire::to_string(request.getOwner()), kMaxName));
     requester.slurm_job = request.getSlurmJob();
-    return service_->lease(*checked, std::move(requester))
-        .then([this, context](Result<std::vector<GrantTerms>>&& grants) mutable {
-          answer(context, std::move(grants));
-        });
+    auto leased = service_->lease(*checked, std::move(requester))
+                      .then([this, context](Result<std::vector<GrantTerms>>&& grants) mutable {
+                        answer(context, std::move(grants));
+                      });
+    // Its connection is not closed for others.
+    if (checked->wait.count() > 0) return leased.attach(hold_place(peer_));
+    return leased;
   }
 
   kj::Promise<void> extend(ExtendContext context) override {

@@ -265,6 +265,9 @@ void ResourceManagerService::tick() {
   }
   send(due.revocations);
   if (waiters_.empty()) return;
+  for (const LeaseId number : std::exchange(abandoned_, {})) {
+    give_up_waiting(number, Error(ErrorKind::kDisconnected, "its client left"));
+  }
   for (const LeaseDesk::Expired& expired : desk_.expire(now())) {
     give_up_waiting(expired.request.number, expired.error);
   }

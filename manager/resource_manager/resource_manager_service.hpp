@@ -147,6 +147,7 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
 
   kj::Promise<Granted> attempt(const std::shared_ptr<Attempt>& attempt);
   kj::Promise<Granted> announce_all(const std::shared_ptr<Attempt>& attempt);
+  [[nodiscard]] bool may_wait(const Attempt& attempt) const;
   kj::Promise<Granted> refuse(Attempt& attempt, const Error& error);
   kj::Promise<Granted> wait(const std::shared_ptr<Attempt>& attempt, const Error& why);
   bool give_up_waiting(LeaseId number, const Error& error);
@@ -183,6 +184,7 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   LeaseBook book_;
   LeaseDesk desk_;
   std::map<LeaseId, Waiter> waiters_;
+  std::vector<LeaseId> abandoned_;  ///< Of those: nobody waits for them any more.
   bool serves_soon_ = false;
   std::map<NodeNumber, Link> links_;
   DrainWaits drain_waits_;

@@ -47,6 +47,7 @@ struct WaitingRequest {
   /// Since when it has been the first of its line. Who puts it back into the queue puts it there as
   /// it was.
   std::optional<Time> first_since{};
+  Time not_before{};  ///< It is not served, and nothing is kept for it.
 
   [[nodiscard]] std::uint64_t cores() const noexcept {
     return std::uint64_t{request.cores} * request.cores_per_worker * request.parts;
