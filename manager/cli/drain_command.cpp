@@ -70,17 +70,15 @@ Result<int> cancel(const Values& values, const std::string& node) {
 
 Result<int> drain(const Values& values, const std::string& node) {
   const bool own_notice = values["time"].defaulted();
-  const auto time = own_notice
-                        ? Result<std::chrono::milliseconds>(wire::kMaxNotice)
-                        : parse_duration(values["time"].as<std::string>());
+  const auto time = own_notice ? Result<std::chrono::milliseconds>(wire::kMaxNotice)
+                               : parse_duration(values["time"].as<std::string>());
   if (!time) return fail(ErrorKind::kInvalid, "--time: " + std::string(time.error().what()));
   const auto& reason = values["reason"].as<std::string>();
   const bool wait = values.count("no-wait") == 0;
   std::vector<wire::DrainReport> reports;
   const auto drained = ask_manager(values, [&](const ManagerTarget& target) -> Result<void> {
     if (!wait) {
-      return manager::order_drain(target.location, node, *time, reason, target.timeout,
-                                  own_notice);
+      return manager::order_drain(target.location, node, *time, reason, target.timeout, own_notice);
     }
     auto known =
         manager::await_drain(target.location, node, *time, reason, target.timeout, own_notice);

@@ -102,7 +102,8 @@ Result<LeaseRequest> read_request(const Values& values) {
   std::optional<Error> wrong;
   const auto duration = [&](const char* option, milliseconds most) {
     const auto read = parse_duration(values[option].as<std::string>(), most);
-    if (!read) wrong = Error(ErrorKind::kInvalid, std::string("--") + option + ": " + read.error().what());
+    if (!read)
+      wrong = Error(ErrorKind::kInvalid, std::string("--") + option + ": " + read.error().what());
     return read.value_or(milliseconds(0));
   };
   request.duration =
@@ -128,8 +129,8 @@ class Signals {
  public:
   Signals() {
     ::sigemptyset(&set_);
-    for (const int one : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT, SIGWINCH,
-                          SIGCHLD}) {
+    for (const int one :
+         {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT, SIGWINCH, SIGCHLD}) {
       ::sigaddset(&set_, one);
     }
     ::sigprocmask(SIG_BLOCK, &set_, &before_);
@@ -171,8 +172,9 @@ struct News {
 client::KeptLease::Events events_of(const std::shared_ptr<News>& news) {
   client::KeptLease::Events events;
   events.on_ending = [](const EndingNotice& notice) {
-    complain("lease", "the lease ends in " + std::to_string(notice.left.count()) +
-                          " ms: " + notice.reason, 0);
+    complain("lease",
+             "the lease ends in " + std::to_string(notice.left.count()) + " ms: " + notice.reason,
+             0);
   };
   events.on_lost = [news](const std::string& reason) {
     complain("lease", "the lease, or a part of it, has ended: " + reason, 0);
@@ -196,8 +198,7 @@ bool stdin_has_ended() {
   return got == 0 || (got < 0 && errno != EINTR && errno != EAGAIN);
 }
 
-void print_lease(const Values& values, const client::KeptLeaseFile& file,
-                 const std::string& path) {
+void print_lease(const Values& values, const client::KeptLeaseFile& file, const std::string& path) {
   std::uint64_t cores = 0;
   std::set<std::string> nodes;
   for (const Grant& grant : file.grants) {
@@ -343,8 +344,9 @@ int lease_command(const std::vector<std::string>& words) {
     return complain("lease", "which program? usage: sublet lease [OPTIONS] -- PROGRAM [ARGUMENTS]",
                     kExitUsage);
   }
-  return run_command_for_code(lease_command_line(), {words.begin(), dashes},
-                              [&program](const Values& values) { return lease_and(values, program); });
+  return run_command_for_code(
+      lease_command_line(), {words.begin(), dashes},
+      [&program](const Values& values) { return lease_and(values, program); });
 }
 
 }  // namespace sublet::cli

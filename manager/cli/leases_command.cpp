@@ -54,9 +54,9 @@ std::string why_text(const LeaseInfo& info) {
 std::string to_table(const std::vector<LeaseInfo>& infos) {
   const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::system_clock::now().time_since_epoch());
-  std::vector<std::vector<std::string>> rows = {
-      {"LEASE", "STATE", "OWNER", "CORES", "NODES", "LEFT", "CALLS", "COMPUTE s", "CORE-S",
-       "PRIORITY", "WHY"}};
+  std::vector<std::vector<std::string>> rows = {{"LEASE", "STATE", "OWNER", "CORES", "NODES",
+                                                 "LEFT", "CALLS", "COMPUTE s", "CORE-S", "PRIORITY",
+                                                 "WHY"}};
   for (const LeaseInfo& info : infos) {
     const std::int64_t left = std::max<std::int64_t>(0, info.expires_unix_ms - now.count()) / 1000;
     rows.push_back({std::to_string(info.id), info.state, info.owner, std::to_string(info.cores),

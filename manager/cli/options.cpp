@@ -298,7 +298,7 @@ void print_help(const CommandLine& line) {
 Result<std::chrono::milliseconds> parse_duration(const std::string& text,
                                                  std::chrono::milliseconds most) {
   static const std::map<std::string, double> kUnits = {
-      {"ms", 1},      {"s", 1000},      {"", 1000},      {"m", 60'000},
+      {"ms", 1},       {"s", 1000},      {"", 1000},       {"m", 60'000},
       {"min", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}};
   double number = 0;
   const char* const end = text.data() + text.size();
@@ -342,8 +342,8 @@ Result<std::optional<std::uint64_t>> parse_amount(const std::string& option,
   const auto [rest, error] = std::from_chars(text.data(), end, amount);
   // Databases count in 63 bits.
   if (error == std::errc() && rest == end && amount >> 62 == 0) return std::optional(amount);
-  return fail(ErrorKind::kInvalid, "--" + option + " is '" + text +
-                                       "'; it must be a whole number from 0 on, or none");
+  return fail(ErrorKind::kInvalid,
+              "--" + option + " is '" + text + "'; it must be a whole number from 0 on, or none");
 }
 
 Result<std::uint64_t> parse_size(const std::string& text) {

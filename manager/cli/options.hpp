@@ -51,8 +51,8 @@ Result<std::vector<std::uint32_t>> parse_numbers(const std::string& option, cons
 Result<std::uint64_t> parse_size(const std::string& text);
 
 /// "500ms", "30s", "5min", "1h", "7d", or seconds without a unit; at most `most`.
-Result<std::chrono::milliseconds> parse_duration(
-    const std::string& text, std::chrono::milliseconds most = wire::kDrainMax);
+Result<std::chrono::milliseconds> parse_duration(const std::string& text,
+                                                 std::chrono::milliseconds most = wire::kDrainMax);
 
 /// "64", or "none" for as much as there is. kInvalid names the option.
 Result<std::optional<std::uint64_t>> parse_amount(const std::string& option,

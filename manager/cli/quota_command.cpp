@@ -34,7 +34,8 @@ CommandLine quota_command_line() {
                              "show, set or clear")(
       "user", po::value<std::string>()->default_value(""),
       "whose: a name, or a uid; by default everybody's who has none of his own")(
-      "cores", po::value<std::string>(), "how many cores at one time, or none: as many as there are")(
+      "cores", po::value<std::string>(),
+      "how many cores at one time, or none: as many as there are")(
       "core-seconds", po::value<std::string>(), "how many core-seconds in a day (UTC), or none");
   line.positional = "action";
   add_manager_options(line);
@@ -104,18 +105,17 @@ std::string seconds_text(double value) {
 }
 
 std::string quotas_table(const std::vector<wire::QuotaInfo>& infos) {
-  std::vector<std::vector<std::string>> rows = {{"USER", "CORES", "HELD", "CORE-S A DAY",
-                                                 "USED TODAY", "PROMISED", "WAITING", "SHARE"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"USER", "CORES", "HELD", "CORE-S A DAY", "USED TODAY", "PROMISED", "WAITING", "SHARE"}};
   for (const wire::QuotaInfo& info : infos) {
     const bool all = info.everybody;
     std::array<char, 64> share{};
     std::snprintf(share.data(), share.size(), "%.2f", info.share);
-    rows.push_back({who_text(info), amount_text(info.quota.cores),
-                    all ? "-" : std::to_string(info.held_cores),
-                    amount_text(info.quota.core_seconds),
-                    all ? "-" : seconds_text(info.used_core_seconds),
-                    all ? "-" : seconds_text(info.promised_core_seconds),
-                    all ? "-" : std::to_string(info.waiting), all ? "-" : share.data()});
+    rows.push_back(
+        {who_text(info), amount_text(info.quota.cores), all ? "-" : std::to_string(info.held_cores),
+         amount_text(info.quota.core_seconds), all ? "-" : seconds_text(info.used_core_seconds),
+         all ? "-" : seconds_text(info.promised_core_seconds),
+         all ? "-" : std::to_string(info.waiting), all ? "-" : share.data()});
   }
   return format_table(rows);
 }

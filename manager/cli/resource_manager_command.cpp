@@ -56,7 +56,8 @@ CommandLine resource_manager_command_line() {
       "the same for an hour in which a worker computes, on top of its cores");
   line.options.add_options()(
       "quota-cores", po::value<std::string>()->default_value("none"),
-      "how many cores each user may hold at one time who has no quota of his own and is no operator; "
+      "how many cores each user may hold at one time who has no quota of his own and is no "
+      "operator; "
       "`sublet quota` sets others, which count for more, and with --state-dir stay")(
       "quota-core-seconds", po::value<std::string>()->default_value("none"),
       "the same for the core-seconds that he may use in a day (UTC)")(
@@ -143,8 +144,9 @@ Result<manager::LeaseDesk::Limits> desk_limits(const po::variables_map& values) 
   }
   const auto aging = parse_duration(values["wait-aging"].as<std::string>());
   if (!aging || aging->count() <= 0) {
-    return fail(ErrorKind::kInvalid, "--wait-aging: " + (aging ? "it must be more than 0"
-                                                               : std::string(aging.error().what())));
+    return fail(
+        ErrorKind::kInvalid,
+        "--wait-aging: " + (aging ? "it must be more than 0" : std::string(aging.error().what())));
   }
   limits.queue.aging = *aging;
   return limits;
@@ -185,9 +187,8 @@ Result<void> serve_resource_manager(const po::variables_map& values) {
   if (!sockets) return tl::unexpected<Error>(sockets.error());
 
   const auto connections = std::make_shared<manager::ServedConnections>(75, *trust);
-  auto service =
-      kj::refcounted<ResourceManagerService>(daemon.timer(), *operators, clock, ledger->get(),
-                                             *limits);
+  auto service = kj::refcounted<ResourceManagerService>(daemon.timer(), *operators, clock,
+                                                        ledger->get(), *limits);
   KJ_DEFER(service->forget_records());  // calls under way outlive this
   std::vector<kj::Own<RpcListener>> listeners;
   std::vector<std::string> real;

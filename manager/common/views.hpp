@@ -4,7 +4,6 @@
 // whatever else shows them.
 
 #include <sublet/session.hpp>
-
 #include <wire/quota_info.hpp>
 
 #include <span>
@@ -12,8 +11,8 @@
 
 namespace sublet::manager {
 
-/// {"nodes": [...]}, {"leases": [...]} and {"quotas": [...]}, indented. Always valid JSON: bytes that are not UTF-8
-/// are replaced.
+/// {"nodes": [...]}, {"leases": [...]} and {"quotas": [...]}, indented. Always valid JSON: bytes
+/// that are not UTF-8 are replaced.
 std::string to_json(std::span<const NodeInfo> nodes);
 std::string to_json(std::span<const LeaseInfo> leases);
 std::string to_json(std::span<const wire::QuotaInfo> quotas);

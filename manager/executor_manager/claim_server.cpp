@@ -224,8 +224,7 @@ class ClaimServer final : public wire::ExecutorManager::Server {
     base::log().info("{} is {} by {}", name_of(grant->terms().key),
                      claimed->borrowed ? "borrowed" : "claimed", to_string(caller));
     // From here on the grant ends with this object, also when the client dies while we wait.
-    auto lease =
-        kj::heap<ClaimedLeaseServer>(node_, kj::addRef(*grant), claimed->borrowed, peer_);
+    auto lease = kj::heap<ClaimedLeaseServer>(node_, kj::addRef(*grant), claimed->borrowed, peer_);
     return grant->executors()
         .open_transports(std::move(*transports), peer_ == nullptr ? "" : peer_->local_host())
         .then([context, grant = kj::mv(grant), lease = kj::mv(lease)]() mutable {

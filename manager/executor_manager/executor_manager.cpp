@@ -273,8 +273,8 @@ kj::Promise<void> ExecutorManager::until_empty() {
   return kj::mv(paf.promise);
 }
 
-void ExecutorManager::drain(const std::string& reason, milliseconds limit,
-                            NodeDrain::Origin origin, bool own_notice) {
+void ExecutorManager::drain(const std::string& reason, milliseconds limit, NodeDrain::Origin origin,
+                            bool own_notice) {
   if (!drain_.begin(reason, origin)) return;
   link_->draining();
   for (auto& [key, grant] : grants_) grant->drain(reason, limit, own_notice);

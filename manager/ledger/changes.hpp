@@ -54,7 +54,7 @@ struct Changes {
   std::uint64_t unused_lease = 0;          ///< 0: as it is.
   /// By uid, kEverybody for all; null: there is none any more.
   std::map<std::int64_t, std::optional<wire::LeaseQuota>> quotas{};
-  std::uint64_t told = 0;                  ///< Events up to the last of these.
+  std::uint64_t told = 0;  ///< Events up to the last of these.
 
   [[nodiscard]] bool empty() const noexcept {
     return entries.empty() && unused_lease == 0 && quotas.empty();

@@ -127,8 +127,8 @@ std::vector<Revocation> GrantTable::handle_dropped(LeaseId id, Time now) {
   return revocations;
 }
 
-Result<std::vector<Revocation>> GrantTable::release(LeaseId id, const std::string& reason,
-                                                    Time now, bool notice) {
+Result<std::vector<Revocation>> GrantTable::release(LeaseId id, const std::string& reason, Time now,
+                                                    bool notice) {
   const auto lease = leases_.find(id);
   if (lease == leases_.end() || lease->second.withdrawn) {
     return fail(ErrorKind::kInvalid, "no lease has the number " + std::to_string(number(id)) +
@@ -152,7 +152,7 @@ Result<std::vector<Revocation>> GrantTable::release(LeaseId id, const std::strin
     last = std::max(last, grant.terms.expires);
     revocations.push_back(notice_again(grant, now));
   }
-  lease->second.expires = last;
+  if (notice) lease->second.expires = last;
   return revocations;
 }
 

@@ -208,8 +208,7 @@ LeaseBook::Due LeaseBook::tick(Time now) {
 
 Result<std::vector<GrantTerms>> LeaseBook::reserve(const LeaseRequest& request,
                                                    const Requester& requester, Time now,
-                                                   const std::set<NodeNumber>& excluded,
-                                                   Look look,
+                                                   const std::set<NodeNumber>& excluded, Look look,
                                                    std::optional<LeaseId> wanted_number) {
   note_time(now);
   const auto own_node = nodes_.find(requester.node_id);

@@ -90,8 +90,8 @@ Result<void> LeaseDesk::check_quota(std::uint32_t uid, std::uint64_t cores,
                                     Time now) const {
   const LeaseQuota quota = quota_of(uid);
   if (!quota.cores && !quota.core_seconds) return {};
-  const std::string who =
-      uid == kUnknownUid ? "users who are not proved have together" : "uid " + std::to_string(uid) + " has";
+  const std::string who = uid == kUnknownUid ? "users who are not proved have together"
+                                             : "uid " + std::to_string(uid) + " has";
   const std::string change = "; " + operators_ + " may change it with `sublet quota set`";
   const UserAccounts& accounts = book_.accounts();
   const auto* const account = accounts.find(uid);
@@ -99,13 +99,14 @@ Result<void> LeaseDesk::check_quota(std::uint32_t uid, std::uint64_t cores,
   if (quota.cores && held + more_cores > *quota.cores) {
     const bool never = more_cores > *quota.cores;
     return fail(never ? ErrorKind::kDenied : ErrorKind::kOverloaded,
-                who + " a quota of " + std::to_string(*quota.cores) + " cores at one time: " +
-                    std::to_string(held) + " are held, and " + std::to_string(more_cores) +
-                    " more are asked for; ask for fewer" +
+                who + " a quota of " + std::to_string(*quota.cores) +
+                    " cores at one time: " + std::to_string(held) + " are held, and " +
+                    std::to_string(more_cores) + " more are asked for; ask for fewer" +
                     (never ? "" : ", or wait until some have been given back") + change);
   }
   if (!quota.core_seconds) return {};
-  const double need = accounts.need_core_ms(cores, until, now) - accounts.need_core_ms(cores, from, now);
+  const double need =
+      accounts.need_core_ms(cores, until, now) - accounts.need_core_ms(cores, from, now);
   const double used = account == nullptr ? 0 : static_cast<double>(account->used_core_ms);
   const double promised = accounts.promised_core_ms(uid, now);
   const double allowed = static_cast<double>(*quota.core_seconds) * 1000;
@@ -190,11 +191,10 @@ std::optional<std::vector<GrantTerms>> LeaseDesk::try_first(WaitingQueue::Line& 
   if (first.not_before > now || first.cores() > book_.nodes().free_cores()) return std::nullopt;
   if (!check_quota(first.request, first.requester.caller.uid, now)) return std::nullopt;
   const bool all = now - line.looked >= kLookAgain;
-  auto grants = book_.reserve(first.request, first.requester, now, {},
-                              all ? LeaseBook::Look::kAll : LeaseBook::Look::kLikely,
-                              book_.grants().is_known(first.number)
-                                  ? std::nullopt
-                                  : std::optional(first.number));
+  auto grants = book_.reserve(
+      first.request, first.requester, now, {},
+      all ? LeaseBook::Look::kAll : LeaseBook::Look::kLikely,
+      book_.grants().is_known(first.number) ? std::nullopt : std::optional(first.number));
   if (grants) return std::move(*grants);
   if (all) line.looked = now;
   return std::nullopt;
@@ -231,8 +231,8 @@ std::vector<LeaseDesk::Expired> LeaseDesk::expire(Time now) {
     const auto waited = (now - request.asked).count();
     std::string text = "waited for " + std::to_string(waited / 1000) + "." +
                        std::to_string(waited % 1000 / 100) + " s, and " +
-                       std::to_string(queue_.size()) + " others still wait: " +
-                       refusal_text(request.request, nodes) + "; " +
+                       std::to_string(queue_.size()) +
+                       " others still wait: " + refusal_text(request.request, nodes) + "; " +
                        holders_text(request.requester.caller.uid);
     if (auto quota = check_quota(request.request, request.requester.caller.uid, now); !quota) {
       text += std::string("; ") + quota.error().what();
@@ -268,8 +268,8 @@ std::vector<LeaseInfo> LeaseDesk::waiting(std::optional<std::uint32_t> of, Time 
     info.owner = request->requester.owner;
     info.uid = request->requester.caller.uid;
     info.slurm_job = request->requester.slurm_job;
-    info.cores = static_cast<std::uint32_t>(
-        std::min<std::uint64_t>(request->cores(), ~std::uint32_t{0}));
+    info.cores =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(request->cores(), ~std::uint32_t{0}));
     info.priority = request->request.priority;
     info.notice = request->request.notice;
     info.expires_unix_ms = to_unix_ms(request->deadline);

@@ -55,10 +55,11 @@ kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::lease(Lease
   state->requester = std::move(requester);
   state->asked = now();
   if (request.wait.count() == 0) return attempt(state);
-  // What goes on between the book and its nodes goes on to its end, whether somebody waits for it or
-  // not; only the wait itself can be given up.
+  // What goes on between the book and its nodes goes on to its end, whether somebody waits for it
+  // or not; only the wait itself can be given up.
   auto answer = kj::newPromiseAndFulfiller<Granted>();
-  auto fulfiller = std::make_shared<kj::Own<kj::PromiseFulfiller<Granted>>>(kj::mv(answer.fulfiller));
+  auto fulfiller =
+      std::make_shared<kj::Own<kj::PromiseFulfiller<Granted>>>(kj::mv(answer.fulfiller));
   tasks_.add(attempt(state).then(
       [this, state, fulfiller](Granted&& granted) {
         if (granted && !(*fulfiller)->isWaiting()) {
@@ -115,8 +116,7 @@ kj::Promise<ResourceManagerService::Granted> ResourceManagerService::announce_al
     if (!state->failed) return keep(state);
     send(book_.withdraw(state->grants.front().key.lease, now()));
     if (state->placements < kMaxPlacements) return attempt(state);
-    const Error none(ErrorKind::kOverloaded,
-                     "no placement of the lease was accepted by its nodes");
+    const Error none(ErrorKind::kOverloaded, "no placement of the lease was accepted by its nodes");
     return may_wait(*state) ? wait(state, none) : refuse(*state, none);
   });
 }
@@ -138,8 +138,8 @@ kj::Promise<ResourceManagerService::Granted> ResourceManagerService::wait(
                                  .not_before = again ? now() + kAskNodesAgain : Time{}},
                                 now());
   if (!added) {
-    return refuse(*state, Error(added.error().kind(),
-                                std::string(why.what()) + "; " + added.error().what()));
+    return refuse(
+        *state, Error(added.error().kind(), std::string(why.what()) + "; " + added.error().what()));
   }
   state->waiting = number;
   auto turn = kj::newPromiseAndFulfiller<Result<void>>();
@@ -268,9 +268,9 @@ void ResourceManagerService::handle_dropped(LeaseId lease) {
 kj::Promise<Result<Time>> ResourceManagerService::extend(LeaseId lease, Token token,
                                                          milliseconds duration) {
   if (auto allowed = desk_.may_extend(lease, duration, now()); !allowed) {
-    return Result<Time>(fail(allowed.error().kind(), "lease " + std::to_string(number(lease)) +
-                                                         " is not extended: " +
-                                                         allowed.error().what()));
+    return Result<Time>(fail(
+        allowed.error().kind(),
+        "lease " + std::to_string(number(lease)) + " is not extended: " + allowed.error().what()));
   }
   const auto extension = book_.extend(lease, std::as_bytes(std::span(token)), duration, now());
   if (!extension) return Result<Time>(tl::unexpected<Error>(extension.error()));

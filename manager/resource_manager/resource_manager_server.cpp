@@ -177,11 +177,10 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
     // A caller that goes away waits no more; the node drains on.
     if (params.getWait()) context.allowCancellation();
     return service_
-        ->drain(
-            {read_node(params), milliseconds(static_cast<std::int64_t>(limit)),
-             wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText), params.getWait(),
-             params.getOwnNotice()},
-            caller_)
+        ->drain({read_node(params), milliseconds(static_cast<std::int64_t>(limit)),
+                 wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText),
+                 params.getWait(), params.getOwnNotice()},
+                caller_)
         .then([context](Result<Service::DrainReports>&& reports) mutable {
           if (!reports) {
             wire::write(context.getResults().initFailure(), reports.error());
@@ -238,7 +237,8 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
     auto infos = service_->desk().quotas(of, service_->now());
     auto quotas = context.getResults().initQuotas(static_cast<unsigned>(infos.size()));
     for (unsigned i = 0; i < quotas.size(); ++i) {
-      if (!infos[i].everybody && infos[i].uid != kUnknownUid) infos[i].user = user_name(infos[i].uid);
+      if (!infos[i].everybody && infos[i].uid != kUnknownUid)
+        infos[i].user = user_name(infos[i].uid);
       wire::write(quotas[i], infos[i]);
     }
     return kj::READY_NOW;

@@ -48,8 +48,8 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   // ---- for clients ----
 
   /// Tells all nodes in parallel, and has the grants on disk, before it answers; on a refusal or a
-  /// time-out of some, takes the lease back from the others and tries without them. A request with a
-  /// wait waits when nothing is free, unless the promise is dropped.
+  /// time-out of some, takes the lease back from the others and tries without them. A request with
+  /// a wait waits when nothing is free, unless the promise is dropped.
   kj::Promise<Result<std::vector<GrantTerms>>> lease(LeaseRequest request, Requester requester);
   kj::Promise<Result<Time>> extend(LeaseId lease, Token token, milliseconds duration);
   void handle_dropped(LeaseId lease);
@@ -69,8 +69,8 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   kj::Promise<Result<DrainReports>> drain(DrainOrder order, const Caller& caller);
   /// Takes that back.
   kj::Promise<Result<void>> cancel_drain(const std::string& node, const Caller& caller);
-  /// Ends a lease, and answers once its cores are free; with `notice` once its nodes have been told,
-  /// with the time that it has. What waits under that number waits no more.
+  /// Ends a lease, and answers once its cores are free; with `notice` once its nodes have been
+  /// told, with the time that it has. What waits under that number waits no more.
   kj::Promise<Result<milliseconds>> release(LeaseId lease, const std::string& reason,
                                             const Caller& caller, bool notice = false);
   /// Answers once it is on disk.

@@ -85,8 +85,8 @@ double UserAccounts::share(std::uint32_t uid, Time now) const {
 double UserAccounts::promised_core_ms(std::uint32_t uid, Time now) const {
   const Account* const user = find(uid);
   if (user == nullptr) return 0;
-  return std::max(0.0, user->promised_until_core_ms -
-                           static_cast<double>(user->held_cores) * until_ms(now));
+  return std::max(
+      0.0, user->promised_until_core_ms - static_cast<double>(user->held_cores) * until_ms(now));
 }
 
 double UserAccounts::need_core_ms(std::uint64_t cores, Time expires, Time now) const {

@@ -10,13 +10,14 @@ namespace sublet::manager {
 
 /// What each user holds now, has held of late, and uses today. No clock, no I/O.
 ///
-/// SHARE   The average of the cores that a user held, in which what was `half_life` ago counts half:
+/// SHARE   The average of the cores that a user held, in which what was `half_life` ago counts
+/// half:
 ///           share(t) = held + (share(t0) - held) * 0.5^((t - t0) / half_life)
-///         while `held` cores are held from t0 to t. It is HTCondor's "real user priority" (HTCondor
-///         manual, "User Priorities and Negotiation").
+///         while `held` cores are held from t0 to t. It is HTCondor's "real user priority"
+///         (HTCondor manual, "User Priorities and Negotiation").
 /// DAY     From midnight to midnight, UTC. What is used is what nodes have reported, as for the
-///         ledger. What is promised are the cores of leases that have not ended, times what is left of
-///         their time today.
+///         ledger. What is promised are the cores of leases that have not ended, times what is left
+///         of their time today.
 /// Users who are not proved are one user, kUnknownUid. Owner: the lease book; on its thread.
 class UserAccounts {
  public:
@@ -24,7 +25,7 @@ class UserAccounts {
 
   struct Account {
     std::uint64_t held_cores = 0;
-    std::uint64_t grants = 0;  ///< That have not ended.
+    std::uint64_t grants = 0;       ///< That have not ended.
     std::int64_t used_core_ms = 0;  ///< Today.
     // Of `grants`: sums of cores times their end, or the end of the day, in ms after it began.
     double promised_until_core_ms = 0;

@@ -8,19 +8,19 @@ Result<void> WaitingQueue::add(WaitingRequest request, Time now) {
   const std::uint32_t uid = request.requester.caller.uid;
   const std::size_t own = of_user(uid);
   if (own >= limits_.of_user || places_.size() >= limits_.all) {
-    return fail(ErrorKind::kOverloaded,
-                "it cannot wait: " + std::to_string(own) + " requests of this user wait already (" +
-                    std::to_string(limits_.of_user) + " may), and " +
-                    std::to_string(places_.size()) + " of all (" + std::to_string(limits_.all) +
-                    " may)");
+    return fail(ErrorKind::kOverloaded, "it cannot wait: " + std::to_string(own) +
+                                            " requests of this user wait already (" +
+                                            std::to_string(limits_.of_user) + " may), and " +
+                                            std::to_string(places_.size()) + " of all (" +
+                                            std::to_string(limits_.all) + " may)");
   }
   const LeaseId number = request.number;
   const Key key{uid, request.request.priority};
   Line& line = lines_[key];
   // One that was there before goes back to where it was.
-  const auto before = std::find_if(
-      line.requests.begin(), line.requests.end(),
-      [&request](const WaitingRequest& other) { return other.asked > request.asked; });
+  const auto before =
+      std::find_if(line.requests.begin(), line.requests.end(),
+                   [&request](const WaitingRequest& other) { return other.asked > request.asked; });
   deadlines_.emplace(request.deadline, number);
   unrank(line);
   const auto place = line.requests.insert(before, std::move(request));
@@ -59,8 +59,8 @@ void WaitingQueue::rank(Line& line, Time now) {
   if (!first.first_since) first.first_since = now;
   const auto raised = std::max<std::int64_t>(0, (now - *first.first_since) / limits_.aging);
   line.raised = raised > 0;
-  line.rank = {-(std::int64_t{first.request.priority} + raised),
-               share_(first.requester.caller.uid), *first.first_since, first.number};
+  line.rank = {-(std::int64_t{first.request.priority} + raised), share_(first.requester.caller.uid),
+               *first.first_since, first.number};
   order_.emplace(line.rank, &line);
 }
 

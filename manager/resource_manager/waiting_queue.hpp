@@ -81,8 +81,8 @@ class WaitingQueue {
     Rank rank;
     bool raised = false;  ///< By time: nothing is given to those behind it.
     // For the desk, of the first request:
-    Time looked{};     ///< When all nodes were looked at for it.
-    Time checked{};    ///< When it was found out that it is
+    Time looked{};          ///< When all nodes were looked at for it.
+    Time checked{};         ///< When it was found out that it is
     bool possible = false;  ///< possible: it would fit if all nodes were free.
   };
 

@@ -161,8 +161,9 @@ kj::Promise<Result<Claimed>> claim_at(const Grant& grant, transport::Preference 
   request.setKeep(keep);
   Networks networks;
   // Who borrows it says how it wants to reach it.
-  if (!keep) std::copy_if(preference.kinds.begin(), preference.kinds.end(), std::back_inserter(networks),
-               transport::reaches_other_nodes);
+  if (!keep)
+    std::copy_if(preference.kinds.begin(), preference.kinds.end(), std::back_inserter(networks),
+                 transport::reaches_other_nodes);
   // A listener of the executor's would not outlive it.
   ask_for(request, application == nullptr ? networks : Networks());
   return request.send().then([grant, state, networks, application,
@@ -261,8 +262,8 @@ kj::Promise<Result<Claimed>> claim_grant(ControlLoop& loop, const Grant& grant,
   }
   return connect_first(loop, std::move(reachable), 0, {})
       .then([grant, preference = std::move(*preference), events = std::move(events),
-             application = client.application, keep = client.keep](
-                Result<Reached> reached) mutable -> kj::Promise<Result<Claimed>> {
+             application = client.application,
+             keep = client.keep](Result<Reached> reached) mutable -> kj::Promise<Result<Claimed>> {
         if (!reached) {
           return Result<Claimed>(
               fail(reached.error().kind(), "connecting to the executor manager of node " +

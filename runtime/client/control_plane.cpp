@@ -220,9 +220,9 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease(
     const auto passed = std::chrono::steady_clock::now() - begin;
     if (passed > answer_limit(request)) return leased;
     if (request.wait.count() > 0) {
-      wanted.wait = std::max(
-          std::chrono::milliseconds(0),
-          request.wait - std::chrono::duration_cast<std::chrono::milliseconds>(passed));
+      wanted.wait =
+          std::max(std::chrono::milliseconds(0),
+                   request.wait - std::chrono::duration_cast<std::chrono::milliseconds>(passed));
     }
     std::this_thread::sleep_for(kAskAgain);
   }

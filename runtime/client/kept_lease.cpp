@@ -21,10 +21,10 @@ namespace {
 constexpr off_t kMostFileBytes = off_t{64} << 20;
 
 Error file_error(const char* doing, const std::string& path, int error) {
-  return Error(ErrorKind::kInvalid,
-               std::string(doing) + " the file of a kept lease, " + path + ": " +
-                   base::system_text(error),
-               error);
+  return Error(
+      ErrorKind::kInvalid,
+      std::string(doing) + " the file of a kept lease, " + path + ": " + base::system_text(error),
+      error);
 }
 
 Result<void> check_file(const std::string& path, const struct stat& info) {

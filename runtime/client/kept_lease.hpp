@@ -14,8 +14,8 @@ namespace sublet::client {
 
 class NodeLink;
 
-/// What others know of a lease that is kept for them. Secret: whoever reads it, as the lease's user,
-/// may use the lease.
+/// What others know of a lease that is kept for them. Secret: whoever reads it, as the lease's
+/// user, may use the lease.
 struct KeptLeaseFile {
   std::uint64_t lease_id = 0;
   std::string manager;  ///< Its address.

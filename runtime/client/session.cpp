@@ -205,7 +205,8 @@ Result<std::vector<std::vector<Grant>>> parts_for(const SessionImpl& session,
   return fail(ErrorKind::kInvalid,
               "asked for " + text(request.parts, request.cores, request.cores_per_worker) +
                   " of lease " + std::to_string(kept->lease_id) + ", which has " +
-                  text(parts.size(), workers, width) + "; `sublet lease` takes --parts, --cores and "
+                  text(parts.size(), workers, width) +
+                  "; `sublet lease` takes --parts, --cores and "
                   "--cores-per-worker");
 }
 
@@ -314,8 +315,8 @@ Result<Lease> Session::lease(const LeaseRequest& request) {
       if (!lease) return tl::unexpected<Error>(std::move(lease.error()));
       return Lease(std::move(*lease));
     }
-    auto nodes = asked(*impl_->control, request,
-                       [&] { return impl_->control->lease(request, events); });
+    auto nodes =
+        asked(*impl_->control, request, [&] { return impl_->control->lease(request, events); });
     auto lease = client::begin_lease(impl_, std::move(nodes), events, request);
     if (!lease) return tl::unexpected<Error>(std::move(lease.error()));
     return Lease(std::move(*lease));

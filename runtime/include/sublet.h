@@ -78,8 +78,8 @@ SUBLET_C_API const char* sublet_version(void);
  * peer_timeout_ms, timeout_ms, private_cpuset,
  * private_avoid, private_oversubscribe, lease, trace. Leases: memory_bytes, duration_s, placement
  * (pack, spread, near), hot_timeout_ms, arena_bytes, slots, replace, worker_wait_ms,
- * cores_per_worker, wait_ms, priority, notice_ms. Functions: function_timeout_ms, idempotent. Their meaning: <sublet/session.hpp>,
- * <sublet/lease.hpp>, <sublet/call.hpp>. */
+ * cores_per_worker, wait_ms, priority, notice_ms. Functions: function_timeout_ms, idempotent. Their
+ * meaning: <sublet/session.hpp>, <sublet/lease.hpp>, <sublet/call.hpp>. */
 
 SUBLET_C_API int sublet_options_create(sublet_options** options);
 

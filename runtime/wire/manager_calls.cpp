@@ -118,8 +118,7 @@ kj::Promise<Result<void>> ask_cancel_drain(ResourceManager::Client manager,
 
 kj::Promise<Result<std::chrono::milliseconds>> ask_release(ResourceManager::Client manager,
                                                            std::uint64_t lease_id,
-                                                           const std::string& reason,
-                                                           bool notice) {
+                                                           const std::string& reason, bool notice) {
   using std::chrono::milliseconds;
   auto request = manager.releaseRequest();
   request.setLeaseId(lease_id);

@@ -124,10 +124,10 @@ TEST(COptions, AreCheckedWhenTheyAreSet) {
   sublet_options* options = nullptr;
   ASSERT_EQ(sublet_options_create(&options), SUBLET_SUCCESS);
   const char* const good[][2] = {
-      {"timeout_ms", "1000"},       {"transport", "shm"}, {"trace", "true"},
-      {"memory_bytes", "33554432"}, {"duration_s", "60"}, {"placement", "spread"},
-      {"hot_timeout_ms", "-1"},     {"slots", "32"},      {"replace", "no"},
-      {"worker_wait_ms", "5"},      {"idempotent", "1"},  {"function_timeout_ms", "10"},
+      {"timeout_ms", "1000"},       {"transport", "shm"},  {"trace", "true"},
+      {"memory_bytes", "33554432"}, {"duration_s", "60"},  {"placement", "spread"},
+      {"hot_timeout_ms", "-1"},     {"slots", "32"},       {"replace", "no"},
+      {"worker_wait_ms", "5"},      {"idempotent", "1"},   {"function_timeout_ms", "10"},
       {"cores_per_worker", "2"},    {"wait_ms", "600000"}, {"priority", "-7"},
       {"notice_ms", "30000"}};
   for (const auto& [name, value] : good) {

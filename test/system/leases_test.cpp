@@ -1,5 +1,5 @@
-// Leases in full, with real managers: requests that wait, quotas, ends with notice, and `sublet lease`
-// for scripts.
+// Leases in full, with real managers: requests that wait, quotas, ends with notice, and `sublet
+// lease` for scripts.
 
 #include "command_fixture.hpp"
 #include "support/eventually.hpp"
@@ -86,24 +86,22 @@ TEST_F(Leases, AProgramUsesTheCoresThatItWasLeased) {
 }
 
 TEST_F(Leases, ProgramsUseOneLeaseOneAfterTheOther) {
-  const Ended ended =
-      sublet({"lease", "--cores", "4", "--", "/bin/sh", "-c",
-              user(4, 5) + " && " + user(1, 5) + " && " + user(4, 5, 3)});
+  const Ended ended = sublet({"lease", "--cores", "4", "--", "/bin/sh", "-c",
+                              user(4, 5) + " && " + user(1, 5) + " && " + user(4, 5, 3)});
   EXPECT_EQ(ended.code, 3) << ended.output;
   EXPECT_EQ(managers_.leases(true).size(), 1u);
 }
 
 TEST_F(Leases, ProgramsShareItsPartsAtOneTime) {
   const std::string one = user(2, 300, 0, 20'000);
-  const Ended ended = sublet({"lease", "--cores", "2", "--parts", "2", "--", "/bin/sh", "-c",
-                              one + " & a=$!; " + one + " & b=$!; " + one +
-                                  " && wait $a && wait $b && exit 5"});
+  const Ended ended =
+      sublet({"lease", "--cores", "2", "--parts", "2", "--", "/bin/sh", "-c",
+              one + " & a=$!; " + one + " & b=$!; " + one + " && wait $a && wait $b && exit 5"});
   EXPECT_EQ(ended.code, 5) << ended.output;
 }
 
 TEST_F(Leases, AProgramThatAsksForMoreIsTold) {
-  const Ended ended =
-      sublet({"lease", "--cores", "2", "--", "/bin/sh", "-c", user(3, 5)});
+  const Ended ended = sublet({"lease", "--cores", "2", "--", "/bin/sh", "-c", user(3, 5)});
   EXPECT_EQ(ended.code, 92) << ended.output;
   expect_contains(ended.output, "asked for 1 part of 3 workers with 1 core of lease");
   expect_contains(ended.output, "which has 1 part of 2 workers");
@@ -170,8 +168,8 @@ TEST_F(Leases, EndsWithThePipeThatIsItsStandardInput) {
 }
 
 TEST_F(Leases, ForwardsSignalsAndReturnsTheProgramsCode) {
-  auto running = start({"--", "/bin/sh", "-c",
-                        "trap 'exit 9' TERM; echo ready; while :; do sleep 0.05; done"});
+  auto running = start(
+      {"--", "/bin/sh", "-c", "trap 'exit 9' TERM; echo ready; while :; do sleep 0.05; done"});
   ASSERT_TRUE(says("ready"));
   running.signal(SIGTERM);
   EXPECT_EQ(code_of(running), 9);
@@ -263,7 +261,8 @@ TEST_F(Leases, ASessionWaitsLongerThanItsTimeout) {
   auto session = Session::open(options).value_or_throw();
   auto held = session.lease({.cores = 4});
   ASSERT_TRUE(held);
-  auto later = std::async(std::launch::async, [&] { return session.lease({.cores = 4, .wait = 1min}); });
+  auto later =
+      std::async(std::launch::async, [&] { return session.lease({.cores = 4, .wait = 1min}); });
   ASSERT_TRUE(eventually([&] { return managers_.leases().size() == 2; }, 30s));
   EXPECT_EQ(later.wait_for(1500ms), std::future_status::timeout);
   held->release();
@@ -293,7 +292,12 @@ TEST_F(Leases, AReleaseWithNoticeGivesTheClientItsTime) {
       sublet({"release", std::to_string(lease.id()), "--notice", "--reason", "maintenance"});
   EXPECT_EQ(ended.code, 0) << ended.output;
   expect_contains(ended.output, "ends in 1500 ms");
-  ASSERT_TRUE(eventually([&] { const std::lock_guard lock(mutex); return !notices.empty(); }, 30s));
+  ASSERT_TRUE(eventually(
+      [&] {
+        const std::lock_guard lock(mutex);
+        return !notices.empty();
+      },
+      30s));
   {
     const std::lock_guard lock(mutex);
     EXPECT_LE(notices.front().left, 1500ms);
@@ -303,7 +307,12 @@ TEST_F(Leases, AReleaseWithNoticeGivesTheClientItsTime) {
   const auto extended = lease.extend(1h);
   ASSERT_FALSE(extended);
   expect_contains(extended.error().what(), "ended");
-  ASSERT_TRUE(eventually([&] { const std::lock_guard lock(mutex); return !lost.empty(); }, 30s));
+  ASSERT_TRUE(eventually(
+      [&] {
+        const std::lock_guard lock(mutex);
+        return !lost.empty();
+      },
+      30s));
   managers_.wait_for_free_cores(4);
   const json info = listed({"leases", "--all"})["leases"][0];
   EXPECT_EQ(info["state"], "ended");
@@ -334,7 +343,8 @@ TEST_F(Leases, ADrainGivesEachLeaseItsNoticePeriod) {
 
 TEST_F(Leases, AQuotaHoldsAndStays) {
   const std::string me = std::to_string(::getuid());
-  const Ended set = sublet({"quota", "set", "--user", me, "--cores", "2", "--core-seconds", "90000"});
+  const Ended set =
+      sublet({"quota", "set", "--user", me, "--cores", "2", "--core-seconds", "90000"});
   EXPECT_EQ(set.code, 0) << set.output;
   auto session = Session::open(managers_.session_options()).value_or_throw();
   const auto more = session.lease({.cores = 3});

@@ -271,7 +271,9 @@ TEST_F(DeskTest, ShowsWhoWaitsInOrder) {
 TEST_F(DeskTest, ServesEverybodyInTheEnd) {
   for (unsigned seed = 1; seed <= 20; ++seed) {
     std::mt19937 random(seed);
-    const auto up_to = [&random](std::uint32_t most) { return static_cast<std::uint32_t>(random() % most); };
+    const auto up_to = [&random](std::uint32_t most) {
+      return static_cast<std::uint32_t>(random() % most);
+    };
     if (nodes_ == 0) {
       for (int i = 0; i < 5; ++i) join(8);
     }

@@ -38,9 +38,9 @@ struct FakeNode {
   std::map<std::uint64_t, std::int64_t> extended;
   std::vector<std::string> drained;  ///< The reasons.
   bool drains = false;
-  std::vector<bool> own_notice;      ///< Of drains.
+  std::vector<bool> own_notice;                     ///< Of drains.
   std::map<std::uint64_t, std::uint64_t> end_soon;  ///< What is left in ms.
-  std::optional<Error> refusal;  ///< Of a drain, and of its cancellation.
+  std::optional<Error> refusal;                     ///< Of a drain, and of its cancellation.
 };
 
 class FakeControl final : public wire::NodeControl::Server {
