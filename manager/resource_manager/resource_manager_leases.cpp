@@ -80,6 +80,8 @@ kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::lease(Lease
 
 kj::Promise<ResourceManagerService::Granted> ResourceManagerService::attempt(
     const std::shared_ptr<Attempt>& state) {
+  // What has just come free is not for who comes just now.
+  if (book_.take_freed()) serve();
   auto grants = desk_.reserve(state->request, state->requester, now(), state->excluded);
   if (!grants) {
     const bool waits = grants.error().kind() == ErrorKind::kOverloaded && may_wait(*state);

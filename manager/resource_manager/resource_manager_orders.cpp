@@ -98,7 +98,7 @@ kj::Promise<Result<ResourceManagerService::DrainReports>> ResourceManagerService
   }
   // From now on, so that a node that has nothing to end cannot leave unseen.
   kj::Promise<Result<DrainReports>> end = Result<DrainReports>();
-  if (order.wait) end = await_drains(*named, order.limit, std::move(place));
+  if (order.wait) end = await_drains(*named, order, std::move(place));
   auto told = kj::heapArrayBuilder<kj::Promise<std::optional<Error>>>(named->size());
   for (const NodeNumber number : *named) {
     book_.set_draining(number, true);
@@ -114,14 +114,26 @@ kj::Promise<Result<ResourceManagerService::DrainReports>> ResourceManagerService
           });
 }
 
+/// When the last of the node's leases ends, at the latest.
+milliseconds ResourceManagerService::drain_limit(NodeNumber node, const DrainOrder& order) const {
+  if (!order.own_notice) return order.limit;
+  milliseconds longest{0};
+  for (const GrantKey& key : book_.nodes().grants(node)) {
+    longest = std::max(longest, book_.grants().find(key)->terms.notice);
+  }
+  return std::min(order.limit, longest);
+}
+
 kj::Promise<Result<ResourceManagerService::DrainReports>> ResourceManagerService::await_drains(
-    const std::vector<NodeNumber>& nodes, milliseconds limit, DrainWaits::Place place) {
+    const std::vector<NodeNumber>& nodes, const DrainOrder& order, DrainWaits::Place place) {
   auto ends = kj::heapArrayBuilder<kj::Promise<wire::DrainReport>>(nodes.size());
   for (const NodeNumber node : nodes) {
     wire::DrainReport still;
     still.node_id = book_.nodes().offer(node)->node_id;
     auto late =
-        wire::after_running(timer_, limit + wire::kDrainMargin).then([still] { return still; });
+        wire::after_running(timer_, drain_limit(node, order) + wire::kDrainMargin).then([still] {
+          return still;
+        });
     ends.add(drain_waits_.wait(node).exclusiveJoin(kj::mv(late)));
   }
   return kj::joinPromises(ends.finish())

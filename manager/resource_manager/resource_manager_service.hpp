@@ -168,8 +168,9 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   [[nodiscard]] Result<std::vector<NodeNumber>> connected(const std::string& name) const;
   kj::Promise<std::optional<Error>> tell_drain(NodeNumber node, const DrainOrder& order);
   kj::Promise<std::optional<Error>> tell_cancel(NodeNumber node);
+  [[nodiscard]] milliseconds drain_limit(NodeNumber node, const DrainOrder& order) const;
   kj::Promise<Result<DrainReports>> await_drains(const std::vector<NodeNumber>& nodes,
-                                                 milliseconds limit, DrainWaits::Place place);
+                                                 const DrainOrder& order, DrainWaits::Place place);
   void settle(NodeNumber node, wire::DrainEnd end, std::size_t leases_lost = 0,
               std::optional<wire::DrainCounts> counts = {});
   [[nodiscard]] bool is_current(const RegistrationId& registration) const;
