@@ -55,14 +55,6 @@ void HeldGrant::give_back() {
   executors_.renew();
 }
 
-std::vector<wire::LeaseNotices::Client> HeldGrant::clients() {
-  std::vector<wire::LeaseNotices::Client> clients;
-  for (auto* const one : {&notices_, &borrower_}) {
-    KJ_IF_MAYBE (notices, *one) clients.push_back(*notices);
-  }
-  return clients;
-}
-
 // ---- its time ----
 
 Result<void> HeldGrant::extend(Time expires) {
@@ -114,13 +106,13 @@ kj::Promise<void> HeldGrant::until_expiry() {
 kj::Promise<void> HeldGrant::tell_ending(milliseconds left, const std::string& reason,
                                          bool leaving) {
   auto told = kj::Vector<kj::Promise<void>>();
-  for (wire::LeaseNotices::Client& client : clients()) {
+  for_clients([&](wire::LeaseNotices::Client& client) {
     auto request = client.endingRequest();
     request.setLeftMs(static_cast<std::uint64_t>(left.count()));
     request.setReason(reason);
     request.setLeaving(leaving);
     told.add(request.send().ignoreResult());
-  }
+  });
   return kj::joinPromises(told.releaseAsArray());
 }
 
@@ -164,7 +156,9 @@ void HeldGrant::resume() {
   drain_time_ = nullptr;
   executors_.resume();
   base::log().info("{} goes on: its node stays", name_of(terms_.key));
-  for (auto& client : clients()) tasks_.add(client.staysRequest().send().ignoreResult());
+  for_clients([this](wire::LeaseNotices::Client& client) {
+    tasks_.add(client.staysRequest().send().ignoreResult());
+  });
 }
 
 void HeldGrant::cut_off(const std::string& reason) {

@@ -101,7 +101,12 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   void arm_expiry();
   kj::Promise<void> tell_ending(milliseconds left, const std::string& reason, bool leaving);
   /// Those who are to be told: the client, and who has borrowed it.
-  [[nodiscard]] std::vector<wire::LeaseNotices::Client> clients();
+  template <class Tell>
+  void for_clients(Tell&& tell) {
+    for (auto* const one : {&notices_, &borrower_}) {
+      KJ_IF_MAYBE (client, *one) tell(*client);
+    }
+  }
   void finish();
   void taskFailed(kj::Exception&& exception) override;
 
