@@ -228,13 +228,13 @@ class ClaimServer final : public wire::ExecutorManager::Server {
     return grant->executors()
         .open_transports(std::move(*transports), peer_ == nullptr ? "" : peer_->local_host())
         .then([context, grant = kj::mv(grant), lease = kj::mv(lease)]() mutable {
-          auto claimed = context.getResults();
-          grant->executors().write_endpoint(claimed.initEndpoint());
+          auto results = context.getResults();
+          grant->executors().write_endpoint(results.initEndpoint());
           const auto& cpusets = grant->executors().cpusets();
-          auto workers = claimed.initWorkers(static_cast<unsigned>(cpusets.size()));
+          auto workers = results.initWorkers(static_cast<unsigned>(cpusets.size()));
           for (unsigned i = 0; i < workers.size(); ++i) workers[i].setCpuset(cpusets[i]);
-          claimed.setExpiresUnixMs(to_unix_ms(grant->terms().expires));
-          claimed.setLease(kj::mv(lease));
+          results.setExpiresUnixMs(to_unix_ms(grant->terms().expires));
+          results.setLease(kj::mv(lease));
         });
   }
 
