@@ -2,6 +2,10 @@
 #include "resource_manager_fixture.hpp"
 #include <wire/manager_calls.hpp>
 
+#include <unistd.h>
+
+#include <limits>
+
 namespace sublet::manager {
 namespace {
 
