@@ -121,7 +121,7 @@ void LeaseBook::reconcile(NodeNumber number, const std::map<GrantKey, GrantTerms
     // One that a manager before this one had no time to write down.
     if (grant.state != GrantState::kNoticed) {
       grants_.note_expiry(grant, terms.expires);
-      note_expiry(grant);
+      (void)account_expiry(grant);
     }
     if (grant.terms.workers != terms.workers ||
         grant.terms.cores_per_worker != terms.cores_per_worker ||
@@ -377,11 +377,16 @@ void LeaseBook::note_used(std::uint32_t uid, std::int64_t core_ms, Time now) {
   accounts_.used(uid, core_ms);
 }
 
-/// The grant has another time to end.
-void LeaseBook::note_expiry(GrantRecord& grant) {
+/// True when the grant has another time to end than its owner's account knew.
+bool LeaseBook::account_expiry(GrantRecord& grant) {
   const Time before = std::exchange(grant.accounted, grant.terms.expires);
-  if (grant.terms.expires == before) return;
+  if (grant.terms.expires == before) return false;
   accounts_.extended(grant.terms.owner_uid, grant.terms.cores(), before, grant.terms.expires);
+  return true;
+}
+
+void LeaseBook::note_expiry(GrantRecord& grant) {
+  if (!account_expiry(grant)) return;
   if (observer_ != nullptr && grant.held) observer_->extended(on_node(grant.terms));
 }
 

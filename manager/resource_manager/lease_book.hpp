@@ -157,6 +157,7 @@ class LeaseBook {
   void note_held(GrantRecord& grant);
   void note_claimed(GrantRecord& grant);
   void note_usage(GrantRecord& grant, const Usage& usage);
+  bool account_expiry(GrantRecord& grant);
   void note_expiry(GrantRecord& grant);
   /// It is `now`: a new day may have begun.
   void note_time(Time now);
