@@ -120,7 +120,7 @@ void prepare_schema(Database& database) {
                     "; start the newer one, or give this one another --state-dir. Nothing was "
                     "changed");
   }
-  if (version >= 1) upgrade(database, version);
+  if (version >= 1 && version < kVersion) upgrade(database, version);
 }
 
 }  // namespace sublet::manager

@@ -288,9 +288,12 @@ void LeaseBook::ended(NodeNumber node, EndedGrant told) {
     ended(key, told.usage, told.reason, told.ago);
     return;
   }
-  // It was granted and ended while nobody listened, or has been told before.
-  if (!grants_.is_gone(told.terms)) accounts_.used(told.terms.owner_uid, core_ms(told.usage));
-  if (observer_ == nullptr) return;
+  // It was granted and ended while nobody listened, or has been told before: then a ledger has told
+  // what its user has used.
+  if (observer_ == nullptr) {
+    if (!grants_.is_gone(told.terms)) accounts_.used(told.terms.owner_uid, core_ms(told.usage));
+    return;
+  }
   observer_->granted(on_node(told.terms));
   if (told.terms.claimed) observer_->claimed(on_node(told.terms));
   observer_->ended(on_node(told.terms), told.usage,

@@ -115,8 +115,10 @@ TEST_F(HeldGrantTest, EndsSoonAndTellsItsClientHowSoon) {
   EXPECT_EQ(extended.error().kind(), ErrorKind::kDenied);
   EXPECT_EQ(grant_->state(), HeldGrant::State::kClaimed) << "it has its time";
   ASSERT_TRUE(grant_->end_soon(0s, "at once, then"));
-  auto gone = grant_->gone();
   node_.advance(0s);
+  node_.turn();
+  auto gone = grant_->gone();
+  node_.advance(1s);
   node_.wait(kj::mv(gone));
   EXPECT_EQ(ended_, std::vector<std::string>{"at once, then"});
 }
