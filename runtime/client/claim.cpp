@@ -157,15 +157,18 @@ kj::Promise<Result<transport::Endpoint>> become(wire::ClaimedLease::Client lease
 }
 
 kj::Promise<Result<Claimed>> claim_at(const Grant& grant, transport::Preference preference,
-                                      const Application* application,
+                                      const Application* application, bool keep,
                                       std::shared_ptr<LeaseEvents> events, Reached reached) {
   auto state = std::make_shared<NodeState>(std::move(events));
   auto request = reached.connection->bootstrap().castAs<wire::ExecutorManager>().claimRequest();
   request.setToken(wire::to_data(grant.token));
   request.setNotices(kj::heap<NoticeServer>(state));
+  request.setKeep(keep);
   Networks networks;
-  std::copy_if(preference.kinds.begin(), preference.kinds.end(), std::back_inserter(networks),
-               transport::reaches_other_nodes);
+  // Who borrows it says how it wants to reach it.
+  if (!keep)
+    std::copy_if(preference.kinds.begin(), preference.kinds.end(), std::back_inserter(networks),
+                 transport::reaches_other_nodes);
   // A listener of the executor's would not outlive it.
   ask_for(request, application == nullptr ? networks : Networks());
   return request.send().then([grant, state, networks, application,
@@ -269,14 +272,14 @@ kj::Promise<Result<Claimed>> claim_grant(ControlLoop& loop, const Grant& grant,
   }
   return connect_first(loop, std::move(reachable), 0, {})
       .then([grant, preference = std::move(*preference), events = std::move(events),
-             application = client.application](
-                Result<Reached> reached) mutable -> kj::Promise<Result<Claimed>> {
+             application = client.application,
+             keep = client.keep](Result<Reached> reached) mutable -> kj::Promise<Result<Claimed>> {
         if (!reached) {
           return Result<Claimed>(
               fail(reached.error().kind(), "connecting to the executor manager of node " +
                                                grant.node_name + ": " + reached.error().what()));
         }
-        return claim_at(grant, std::move(preference), application, std::move(events),
+        return claim_at(grant, std::move(preference), application, keep, std::move(events),
                         kj::mv(*reached));
       });
 }
