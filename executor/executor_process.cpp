@@ -36,6 +36,7 @@ base::Ticks hot_ticks(std::int64_t hot_timeout_ms) {
 
 transport::ListenOptions listen_options(const wire::Spawn& order) {
   return {.token = order.token,
+          .generation = order.generation,
           .workers = order.workers,
           .max_slots = order.slots,
           .max_arena_bytes = order.max_arena_bytes,

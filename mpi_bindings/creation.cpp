@@ -115,6 +115,9 @@ class Creation {
     request.hot_timeout = options_.hot_timeout;
     request.arena_bytes = options_.arena_bytes;
     request.worker_wait = options_.worker_wait;
+    request.wait = options_.wait;
+    request.priority = options_.priority;
+    request.notice = options_.notice;
     return request;
   }
 

@@ -24,6 +24,8 @@ int executor_manager_command(const std::vector<std::string>& words);
 int private_manager_command(const std::vector<std::string>& words);
 int nodes_command(const std::vector<std::string>& words);
 int leases_command(const std::vector<std::string>& words);
+int lease_command(const std::vector<std::string>& words);
+int quota_command(const std::vector<std::string>& words);
 int ledger_command(const std::vector<std::string>& words);
 /// `sublet bench ledger`: of `words`, those after `ledger`.
 int ledger_bench_command(const std::vector<std::string>& words);

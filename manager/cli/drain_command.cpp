@@ -28,8 +28,9 @@ CommandLine drain_command_line() {
       "leases and calls; ends with code 5 when it has not left in order.";
   line.options.add_options()("node", po::value<std::string>()->required(),
                              "name of the node; `sublet nodes` lists them")(
-      "time", po::value<std::string>()->default_value("5s"),
-      "its leases end at the latest after this time, for instance 500ms, 30s or 5min")(
+      "time", po::value<std::string>()->default_value(""),
+      "its leases end at the latest after this time, for instance 500ms, 30s or 5min; by default "
+      "each after its own notice period")(
       "reason", po::value<std::string>()->default_value("the node is being given back"),
       "what its clients are told")("no-wait", "return when the node has been told")(
       "cancel",
@@ -68,16 +69,19 @@ Result<int> cancel(const Values& values, const std::string& node) {
 }
 
 Result<int> drain(const Values& values, const std::string& node) {
-  const auto time = parse_duration(values["time"].as<std::string>());
+  const bool own_notice = values["time"].defaulted();
+  const auto time = own_notice ? Result<std::chrono::milliseconds>(wire::kMaxNotice)
+                               : parse_duration(values["time"].as<std::string>());
   if (!time) return fail(ErrorKind::kInvalid, "--time: " + std::string(time.error().what()));
   const auto& reason = values["reason"].as<std::string>();
   const bool wait = values.count("no-wait") == 0;
   std::vector<wire::DrainReport> reports;
   const auto drained = ask_manager(values, [&](const ManagerTarget& target) -> Result<void> {
     if (!wait) {
-      return manager::order_drain(target.location, node, *time, reason, target.timeout);
+      return manager::order_drain(target.location, node, *time, reason, target.timeout, own_notice);
     }
-    auto known = manager::await_drain(target.location, node, *time, reason, target.timeout);
+    auto known =
+        manager::await_drain(target.location, node, *time, reason, target.timeout, own_notice);
     if (!known) return tl::unexpected<Error>(known.error());
     reports = std::move(*known);
     return {};
@@ -85,8 +89,10 @@ Result<int> drain(const Values& values, const std::string& node) {
   if (!drained) return tl::unexpected<Error>(drained.error());
   if (reports.empty()) {
     print(values,
-          "node " + node + " drains; its leases end within " + std::to_string(time->count()) +
-              " ms" + (wait ? " (this manager is of a version that does not say when)" : ""),
+          "node " + node + " drains; its leases end within " +
+              (own_notice ? std::string("their notice periods")
+                          : std::to_string(time->count()) + " ms") +
+              (wait ? " (this manager is of a version that does not say when)" : ""),
           drain_json(node, "told", {}));
     return kExitOk;
   }

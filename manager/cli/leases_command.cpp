@@ -20,8 +20,10 @@ CommandLine leases_command_line() {
   line.name = "leases";
   line.arguments = "[OPTIONS]";
   line.about =
-      "Lists the leases that a resource manager knows: granted (not claimed yet), active, ending,\n"
-      "and with --all those that have ended, with what each has used so far.";
+      "Lists the leases that a resource manager knows: waiting for cores, reserved (its nodes are\n"
+      "being told), granted (not claimed yet), active, ending, and with --all those that have "
+      "ended,\n"
+      "with what each has used so far, and why it ended.";
   line.options.add_options()("all", "ended leases too, as many as the manager remembers");
   add_manager_options(line);
   return line;
@@ -43,18 +45,26 @@ std::string joined(const std::vector<std::string>& names) {
   return text;
 }
 
+std::string why_text(const LeaseInfo& info) {
+  if (info.state != "waiting") return info.reason.empty() ? "-" : info.reason;
+  return "number " + std::to_string(info.place) + " of those that wait, for " +
+         std::to_string(info.waited.count() / 1000) + " s";
+}
+
 std::string to_table(const std::vector<LeaseInfo>& infos) {
   const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::system_clock::now().time_since_epoch());
-  std::vector<std::vector<std::string>> rows = {
-      {"LEASE", "STATE", "OWNER", "CORES", "NODES", "LEFT", "CALLS", "COMPUTE s", "CORE-S"}};
+  std::vector<std::vector<std::string>> rows = {{"LEASE", "STATE", "OWNER", "CORES", "NODES",
+                                                 "LEFT", "CALLS", "COMPUTE s", "CORE-S", "PRIORITY",
+                                                 "WHY"}};
   for (const LeaseInfo& info : infos) {
     const std::int64_t left = std::max<std::int64_t>(0, info.expires_unix_ms - now.count()) / 1000;
     rows.push_back({std::to_string(info.id), info.state, info.owner, std::to_string(info.cores),
                     joined(info.nodes), info.state == "ended" ? "-" : std::to_string(left) + " s",
                     std::to_string(info.usage.invocations),
                     fixed(static_cast<double>(info.usage.compute_ns) * 1e-9, 3),
-                    fixed(info.usage.core_seconds, 1)});
+                    fixed(info.usage.core_seconds, 1), std::to_string(info.priority),
+                    why_text(info)});
   }
   return format_table(rows);
 }

@@ -295,19 +295,21 @@ void print_help(const CommandLine& line) {
   }
 }
 
-Result<std::chrono::milliseconds> parse_duration(const std::string& text) {
+Result<std::chrono::milliseconds> parse_duration(const std::string& text,
+                                                 std::chrono::milliseconds most) {
   static const std::map<std::string, double> kUnits = {
-      {"ms", 1}, {"s", 1000}, {"", 1000}, {"min", 60'000}, {"h", 3'600'000}};
-  const double most = static_cast<double>(std::chrono::milliseconds(wire::kDrainMax).count());
+      {"ms", 1},       {"s", 1000},      {"", 1000},       {"m", 60'000},
+      {"min", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}};
   double number = 0;
   const char* const end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, number, std::chars_format::fixed);
   const auto unit = kUnits.find(std::string(rest, end));
   if (error != std::errc() || rest == text.data() || unit == kUnits.end() ||
-      !(number >= 0 && number * unit->second <= most)) {
-    return fail(ErrorKind::kInvalid, "'" + text +
-                                         "' is no time from 0 to 24h; write for instance 500ms, "
-                                         "30s or 5min");
+      !(number >= 0 && number * unit->second <= static_cast<double>(most.count()))) {
+    const auto hours = std::chrono::duration_cast<std::chrono::hours>(most);
+    return fail(ErrorKind::kInvalid, "'" + text + "' is no time from 0 to " +
+                                         std::to_string(hours.count()) +
+                                         "h; write for instance 500ms, 30s or 5min");
   }
   return std::chrono::milliseconds(static_cast<std::int64_t>(number * unit->second));
 }
@@ -330,6 +332,18 @@ Result<std::vector<std::uint32_t>> parse_numbers(const std::string& option, cons
     at = end + 1;
   }
   return numbers;
+}
+
+Result<std::optional<std::uint64_t>> parse_amount(const std::string& option,
+                                                  const std::string& text) {
+  if (text == "none") return std::optional<std::uint64_t>();
+  std::uint64_t amount = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, amount);
+  // Databases count in 63 bits.
+  if (error == std::errc() && rest == end && amount >> 62 == 0) return std::optional(amount);
+  return fail(ErrorKind::kInvalid,
+              "--" + option + " is '" + text + "'; it must be a whole number from 0 on, or none");
 }
 
 Result<std::uint64_t> parse_size(const std::string& text) {

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <sublet/result.hpp>
+#include <wire/limits.hpp>
 
 #include <boost/program_options/options_description.hpp>
 #include <boost/program_options/variables_map.hpp>
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -48,7 +50,12 @@ Result<std::vector<std::uint32_t>> parse_numbers(const std::string& option, cons
 /// "4096", "512MiB", "1.5G": bytes; units are powers of 1024.
 Result<std::uint64_t> parse_size(const std::string& text);
 
-/// "500ms", "30s", "5min", "1h", or seconds without a unit; at most wire::kDrainMax.
-Result<std::chrono::milliseconds> parse_duration(const std::string& text);
+/// "500ms", "30s", "5min", "1h", "7d", or seconds without a unit; at most `most`.
+Result<std::chrono::milliseconds> parse_duration(const std::string& text,
+                                                 std::chrono::milliseconds most = wire::kDrainMax);
+
+/// "64", or "none" for as much as there is. kInvalid names the option.
+Result<std::optional<std::uint64_t>> parse_amount(const std::string& option,
+                                                  const std::string& text);
 
 }  // namespace sublet::cli

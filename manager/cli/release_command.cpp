@@ -19,10 +19,14 @@ CommandLine release_command_line() {
   line.about =
       "Ends a lease, whoever has it: calls under way are lost, its client is told who ended it, "
       "and\n"
-      "its cores are free when this returns.";
+      "its cores are free when this returns. With --notice its client is told how much time is "
+      "left,\n"
+      "its notice period, and the lease ends then; it cannot be extended any more. A request that\n"
+      "waits for cores has a number too, and waits no more.";
   line.options.add_options()("lease", po::value<std::string>()->required(),
                              "number of the lease; `sublet leases` lists them")(
-      "reason", po::value<std::string>()->default_value(""), "what its client is told");
+      "reason", po::value<std::string>()->default_value(""), "what its client is told")(
+      "notice", "end it after its notice period");
   line.positional = "lease";
   add_manager_options(line);
   return line;
@@ -45,10 +49,14 @@ int release_command(const std::vector<std::string>& words) {
     if (!lease) return tl::unexpected<Error>(lease.error());
     const auto released = ask_manager(values, [&](const ManagerTarget& target) {
       return manager::release_lease(target.location, *lease, values["reason"].as<std::string>(),
-                                    target.timeout);
+                                    target.timeout, values.count("notice") != 0);
     });
     if (!released) return tl::unexpected<Error>(released.error());
-    std::cout << "lease " << *lease << " has ended\n";
+    if (released->count() == 0) {
+      std::cout << "lease " << *lease << " has ended\n";
+    } else {
+      std::cout << "lease " << *lease << " ends in " << released->count() << " ms\n";
+    }
     return {};
   });
 }

@@ -54,6 +54,16 @@ CommandLine resource_manager_command_line() {
       "the same for an hour in which a worker polls, on top of its cores")(
       "price-compute-hour", po::value<double>()->default_value(0),
       "the same for an hour in which a worker computes, on top of its cores");
+  line.options.add_options()(
+      "quota-cores", po::value<std::string>()->default_value("none"),
+      "how many cores each user may hold at one time who has no quota of his own and is no "
+      "operator; "
+      "`sublet quota` sets others, which count for more, and with --state-dir stay")(
+      "quota-core-seconds", po::value<std::string>()->default_value("none"),
+      "the same for the core-seconds that he may use in a day (UTC)")(
+      "wait-aging", po::value<std::string>()->default_value("2min"),
+      "a request that waits, and has been the first of its user's for so long, rises by one in "
+      "priority, and what comes free is kept for it");
   line.options.add_options()("operators", po::value<std::string>()->default_value(""),
                              "group whose members may do what root and this manager's user may: "
                              "register and drain nodes, see and end everybody's leases");
@@ -123,6 +133,25 @@ Result<manager::Prices> prices(const po::variables_map& values) {
   return prices;
 }
 
+Result<manager::LeaseDesk::Limits> desk_limits(const po::variables_map& values) {
+  manager::LeaseDesk::Limits limits;
+  for (const auto& [to, option] :
+       {std::pair(&limits.everybody.cores, "quota-cores"),
+        std::pair(&limits.everybody.core_seconds, "quota-core-seconds")}) {
+    const auto amount = parse_amount(option, values[option].as<std::string>());
+    if (!amount) return tl::unexpected<Error>(amount.error());
+    *to = *amount;
+  }
+  const auto aging = parse_duration(values["wait-aging"].as<std::string>());
+  if (!aging || aging->count() <= 0) {
+    return fail(
+        ErrorKind::kInvalid,
+        "--wait-aging: " + (aging ? "it must be more than 0" : std::string(aging.error().what())));
+  }
+  limits.queue.aging = *aging;
+  return limits;
+}
+
 /// Null without --state-dir.
 Result<kj::Own<manager::Ledger>> open_ledger(const po::variables_map& values, kj::Timer& timer,
                                              const ResourceManagerService::Clock& clock) {
@@ -146,6 +175,8 @@ Result<void> serve_resource_manager(const po::variables_map& values) {
   const auto operators = manager::Operators::of_this_process(values["operators"].as<std::string>(),
                                                              (*trust)->insecure());
   if (!operators) return tl::unexpected<Error>(operators.error());
+  const auto limits = desk_limits(values);
+  if (!limits) return tl::unexpected<Error>(limits.error());
   Daemon daemon;
   const ResourceManagerService::Clock clock =
       std::bind_front(&manager::ManagerClock::now, manager::ManagerClock());
@@ -156,8 +187,8 @@ Result<void> serve_resource_manager(const po::variables_map& values) {
   if (!sockets) return tl::unexpected<Error>(sockets.error());
 
   const auto connections = std::make_shared<manager::ServedConnections>(75, *trust);
-  auto service =
-      kj::refcounted<ResourceManagerService>(daemon.timer(), *operators, clock, ledger->get());
+  auto service = kj::refcounted<ResourceManagerService>(daemon.timer(), *operators, clock,
+                                                        ledger->get(), *limits);
   KJ_DEFER(service->forget_records());  // calls under way outlive this
   std::vector<kj::Own<RpcListener>> listeners;
   std::vector<std::string> real;

@@ -45,6 +45,8 @@ struct GrantTerms {
   std::uint32_t owner_uid = kUnknownUid;
   bool owner_by_key = false;    ///< It is a key file's owner, who need not be the process's user.
   std::uint32_t slurm_job = 0;  ///< 0: none.
+  std::int32_t priority = 0;
+  milliseconds notice{5000};  ///< Before its end, for its client to be told.
   // What a node says as it registers, or when the grant has ended:
   bool claimed = false;
   milliseconds held_for{0};

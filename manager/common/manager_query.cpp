@@ -60,9 +60,9 @@ Result<std::vector<LeaseInfo>> query_leases(const wire::ManagerLocation& locatio
 
 Result<void> order_drain(const wire::ManagerLocation& location, const std::string& node,
                          std::chrono::milliseconds drain_limit, const std::string& reason,
-                         std::chrono::milliseconds limit) {
+                         std::chrono::milliseconds limit, bool own_notice) {
   return query<void>(location, limit, [&](wire::ResourceManager::Client manager) {
-    return wire::ask_drain(kj::mv(manager), node, drain_limit, reason, false)
+    return wire::ask_drain(kj::mv(manager), node, drain_limit, reason, false, own_notice)
         .then([](Result<std::vector<wire::DrainReport>>&& told) -> Result<void> {
           if (!told) return tl::unexpected<Error>(told.error());
           return {};
@@ -74,12 +74,13 @@ Result<std::vector<wire::DrainReport>> await_drain(const wire::ManagerLocation& 
                                                    const std::string& node,
                                                    std::chrono::milliseconds drain_limit,
                                                    const std::string& reason,
-                                                   std::chrono::milliseconds limit) {
+                                                   std::chrono::milliseconds limit,
+                                                   bool own_notice) {
   using Answer = Result<std::vector<wire::DrainReport>>;
   return query<std::vector<wire::DrainReport>>(
       location, drain_limit + wire::kDrainMargin + limit,
       [&](wire::ResourceManager::Client manager) {
-        return wire::ask_drain(kj::mv(manager), node, drain_limit, reason, true)
+        return wire::ask_drain(kj::mv(manager), node, drain_limit, reason, true, own_notice)
             .catch_([&](kj::Exception&& exception) {
               return Answer(fail(ErrorKind::kDisconnected,
                                  "what became of node " + node +
@@ -98,12 +99,25 @@ Result<void> cancel_drain(const wire::ManagerLocation& location, const std::stri
   });
 }
 
-Result<void> release_lease(const wire::ManagerLocation& location, std::uint64_t lease_id,
-                           const std::string& reason, std::chrono::milliseconds limit) {
-  return query<void>(location, limit + wire::kRevokeCall,
-                     [&](wire::ResourceManager::Client manager) {
-                       return wire::ask_release(kj::mv(manager), lease_id, reason);
-                     });
+Result<std::chrono::milliseconds> release_lease(const wire::ManagerLocation& location,
+                                                std::uint64_t lease_id, const std::string& reason,
+                                                std::chrono::milliseconds limit, bool notice) {
+  return query<std::chrono::milliseconds>(
+      location, limit + wire::kRevokeCall, [&](wire::ResourceManager::Client manager) {
+        return wire::ask_release(kj::mv(manager), lease_id, reason, notice);
+      });
+}
+
+Result<void> set_quota(const wire::ManagerLocation& location, const wire::QuotaOrder& order,
+                       std::chrono::milliseconds limit) {
+  return query<void>(location, limit, [&](wire::ResourceManager::Client manager) {
+    return wire::ask_set_quota(kj::mv(manager), order);
+  });
+}
+
+Result<std::vector<wire::QuotaInfo>> query_quotas(const wire::ManagerLocation& location,
+                                                  std::chrono::milliseconds limit) {
+  return query<std::vector<wire::QuotaInfo>>(location, limit, wire::ask_quotas);
 }
 
 Result<wire::Forgotten> forget_node(const wire::ManagerLocation& location, const std::string& node,

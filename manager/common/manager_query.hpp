@@ -22,7 +22,7 @@ Result<std::vector<LeaseInfo>> query_leases(const wire::ManagerLocation& locatio
 /// Tells the resource manager to give a node back; see wire::ResourceManager::drain.
 Result<void> order_drain(const wire::ManagerLocation& location, const std::string& node,
                          std::chrono::milliseconds drain_limit, const std::string& reason,
-                         std::chrono::milliseconds limit);
+                         std::chrono::milliseconds limit, bool own_notice = false);
 /// As order_drain, and waits until it is known what became of the nodes of that name: for
 /// `drain_limit`, wire::kDrainMargin and `limit`. Empty: the manager is of a version that cannot
 /// tell.
@@ -30,12 +30,19 @@ Result<std::vector<wire::DrainReport>> await_drain(const wire::ManagerLocation& 
                                                    const std::string& node,
                                                    std::chrono::milliseconds drain_limit,
                                                    const std::string& reason,
-                                                   std::chrono::milliseconds limit);
+                                                   std::chrono::milliseconds limit,
+                                                   bool own_notice = false);
 Result<void> cancel_drain(const wire::ManagerLocation& location, const std::string& node,
                           std::chrono::milliseconds limit);
-/// Within wire::kRevokeCall more: executors have to end.
-Result<void> release_lease(const wire::ManagerLocation& location, std::uint64_t lease_id,
-                           const std::string& reason, std::chrono::milliseconds limit);
+/// Within wire::kRevokeCall more: executors have to end. How long it still has, with `notice`.
+Result<std::chrono::milliseconds> release_lease(const wire::ManagerLocation& location,
+                                                std::uint64_t lease_id, const std::string& reason,
+                                                std::chrono::milliseconds limit,
+                                                bool notice = false);
+Result<void> set_quota(const wire::ManagerLocation& location, const wire::QuotaOrder& order,
+                       std::chrono::milliseconds limit);
+Result<std::vector<wire::QuotaInfo>> query_quotas(const wire::ManagerLocation& location,
+                                                  std::chrono::milliseconds limit);
 Result<wire::Forgotten> forget_node(const wire::ManagerLocation& location, const std::string& node,
                                     std::chrono::milliseconds limit);
 /// One page; its `next` asks for the page after it.

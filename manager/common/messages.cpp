@@ -53,6 +53,8 @@ void write(wire::Grant::Builder to, const GrantTerms& terms) {
   to.setOwnerByKey(terms.owner_by_key);
   to.setClaimed(terms.claimed);
   to.setSlurmJob(terms.slurm_job);
+  to.setPriority(terms.priority);
+  to.setNoticeMs(static_cast<std::uint64_t>(std::max<milliseconds::rep>(0, terms.notice.count())));
   to.setHeldMs(static_cast<std::uint64_t>(std::max<milliseconds::rep>(0, terms.held_for.count())));
 }
 
@@ -75,6 +77,8 @@ Result<GrantTerms> read_terms(wire::Grant::Reader from) {
   terms.owner_by_key = from.getOwnerByKey();
   terms.claimed = from.getClaimed();
   terms.slurm_job = from.getSlurmJob();
+  terms.priority = std::clamp(from.getPriority(), -wire::kMaxPriority, wire::kMaxPriority);
+  terms.notice = std::min(read_ms(from.getNoticeMs()), milliseconds(wire::kMaxNotice));
   terms.held_for = read_ms(from.getHeldMs());
   if (terms.hot_timeout_ms < -1) {
     return fail(ErrorKind::kInvalid, "a grant's hot timeout is " +

@@ -1,3 +1,4 @@
+#include <common/auth/caller.hpp>
 #include <common/views.hpp>
 
 #include <nlohmann/json.hpp>
@@ -35,7 +36,32 @@ json to_value(const LeaseInfo& lease) {
           {"cores", lease.cores},
           {"nodes", lease.nodes},
           {"expires_unix_ms", lease.expires_unix_ms},
-          {"usage", to_value(lease.usage)}};
+          {"usage", to_value(lease.usage)},
+          {"uid", lease.uid == kUnknownUid ? json() : json(lease.uid)},
+          {"slurm_job", lease.slurm_job},
+          {"priority", lease.priority},
+          {"notice_ms", lease.notice.count()},
+          {"reason", lease.reason},
+          {"waited_ms", lease.waited.count()},
+          {"place", lease.place}};
+}
+
+json to_value(const std::optional<std::uint64_t>& amount) {
+  return amount ? json(*amount) : json();
+}
+
+json to_value(const wire::QuotaInfo& quota) {
+  return {{"everybody", quota.everybody},
+          {"uid", quota.everybody || quota.uid == kUnknownUid ? json() : json(quota.uid)},
+          {"user", quota.user},
+          {"own", quota.own},
+          {"cores", to_value(quota.quota.cores)},
+          {"core_seconds_a_day", to_value(quota.quota.core_seconds)},
+          {"held_cores", quota.held_cores},
+          {"used_core_seconds", quota.used_core_seconds},
+          {"promised_core_seconds", quota.promised_core_seconds},
+          {"waiting", quota.waiting},
+          {"share", quota.share}};
 }
 
 template <class Info>
@@ -53,6 +79,10 @@ std::string to_json(std::span<const NodeInfo> nodes) {
 
 std::string to_json(std::span<const LeaseInfo> leases) {
   return to_text("leases", leases);
+}
+
+std::string to_json(std::span<const wire::QuotaInfo> quotas) {
+  return to_text("quotas", quotas);
 }
 
 }  // namespace sublet::manager

@@ -4,15 +4,17 @@
 // whatever else shows them.
 
 #include <sublet/session.hpp>
+#include <wire/quota_info.hpp>
 
 #include <span>
 #include <string>
 
 namespace sublet::manager {
 
-/// {"nodes": [...]} and {"leases": [...]}, indented. Always valid JSON: bytes that are not UTF-8
-/// are replaced.
+/// {"nodes": [...]}, {"leases": [...]} and {"quotas": [...]}, indented. Always valid JSON: bytes
+/// that are not UTF-8 are replaced.
 std::string to_json(std::span<const NodeInfo> nodes);
 std::string to_json(std::span<const LeaseInfo> leases);
+std::string to_json(std::span<const wire::QuotaInfo> quotas);
 
 }  // namespace sublet::manager

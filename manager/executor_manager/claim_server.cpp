@@ -32,16 +32,20 @@ Result<std::vector<std::string>> read_transports(capnp::List<capnp::Text>::Reade
   return transports;
 }
 
-/// Holds one claimed grant for a client: the grant ends when the client drops it or dies.
+/// Holds one claimed grant for a client: the grant ends when the client drops it or dies, or goes
+/// back to its keeper.
 class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
  public:
-  ClaimedLeaseServer(ExecutorManager& node, kj::Own<HeldGrant> grant,
+  ClaimedLeaseServer(ExecutorManager& node, kj::Own<HeldGrant> grant, bool borrowed,
                      const std::shared_ptr<Peer>& peer)
       : node_(node),
         grant_(kj::mv(grant)),
+        borrowed_(borrowed),
         local_host_(peer == nullptr ? "" : peer->local_host()),
         place_(hold_place(peer)) {}
-  ~ClaimedLeaseServer() noexcept(false) { grant_->end("its client released it or ended", false); }
+  ~ClaimedLeaseServer() noexcept(false) {
+    borrowed_ ? grant_->give_back() : grant_->end("its client released it or ended", false);
+  }
   KJ_DISALLOW_COPY(ClaimedLeaseServer);
 
   kj::Promise<void> open(OpenContext context) override {
@@ -190,6 +194,7 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
 
   ExecutorManager& node_;
   kj::Own<HeldGrant> grant_;
+  bool borrowed_;
   std::string local_host_;  ///< The address of this node that the client uses.
   std::shared_ptr<void> place_;
 };
@@ -209,25 +214,27 @@ class ClaimServer final : public wire::ExecutorManager::Server {
     }
     auto notices = params.getNotices();
     const Caller caller = peer_ == nullptr ? this_process() : peer_->caller();
-    auto grant = node_.claim(wire::to_bytes(params.getToken()), caller, kj::mv(notices));
-    if (!grant) {
-      wire::write(context.getResults().initFailure(), grant.error());
+    auto claimed =
+        node_.claim(wire::to_bytes(params.getToken()), caller, kj::mv(notices), params.getKeep());
+    if (!claimed) {
+      wire::write(context.getResults().initFailure(), claimed.error());
       return kj::READY_NOW;
     }
-    base::log().info("{} is claimed by {}", name_of((*grant)->terms().key), to_string(caller));
+    auto& grant = claimed->grant;
+    base::log().info("{} is {} by {}", name_of(grant->terms().key),
+                     claimed->borrowed ? "borrowed" : "claimed", to_string(caller));
     // From here on the grant ends with this object, also when the client dies while we wait.
-    auto lease = kj::heap<ClaimedLeaseServer>(node_, kj::addRef(**grant), peer_);
-    return (*grant)
-        ->executors()
+    auto lease = kj::heap<ClaimedLeaseServer>(node_, kj::addRef(*grant), claimed->borrowed, peer_);
+    return grant->executors()
         .open_transports(std::move(*transports), peer_ == nullptr ? "" : peer_->local_host())
-        .then([context, grant = kj::mv(*grant), lease = kj::mv(lease)]() mutable {
-          auto claimed = context.getResults();
-          grant->executors().write_endpoint(claimed.initEndpoint());
+        .then([context, grant = kj::mv(grant), lease = kj::mv(lease)]() mutable {
+          auto results = context.getResults();
+          grant->executors().write_endpoint(results.initEndpoint());
           const auto& cpusets = grant->executors().cpusets();
-          auto workers = claimed.initWorkers(static_cast<unsigned>(cpusets.size()));
+          auto workers = results.initWorkers(static_cast<unsigned>(cpusets.size()));
           for (unsigned i = 0; i < workers.size(); ++i) workers[i].setCpuset(cpusets[i]);
-          claimed.setExpiresUnixMs(to_unix_ms(grant->terms().expires));
-          claimed.setLease(kj::mv(lease));
+          results.setExpiresUnixMs(to_unix_ms(grant->terms().expires));
+          results.setLease(kj::mv(lease));
         });
   }
 

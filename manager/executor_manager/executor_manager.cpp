@@ -185,9 +185,10 @@ Result<void> ExecutorManager::grant(GrantTerms terms) {
   return {};
 }
 
-Result<kj::Own<HeldGrant>> ExecutorManager::claim(std::span<const std::byte> token,
-                                                  const Caller& caller,
-                                                  wire::LeaseNotices::Client notices) {
+Result<ExecutorManager::Claimed> ExecutorManager::claim(std::span<const std::byte> token,
+                                                        const Caller& caller,
+                                                        wire::LeaseNotices::Client notices,
+                                                        bool keep) {
   HeldGrant* match = nullptr;
   for (auto& [key, grant] : grants_) {
     // All are compared, each in constant time: how long it takes says nothing of any token.
@@ -213,14 +214,20 @@ Result<kj::Own<HeldGrant>> ExecutorManager::claim(std::span<const std::byte> tok
     return fail(ErrorKind::kDenied, "the grant with this token is uid " + std::to_string(owner) +
                                         "'s; asked has " + to_string(caller));
   }
+  if (match->kept() && !keep) {
+    if (auto borrowed = match->borrow(kj::mv(notices)); !borrowed) {
+      return tl::unexpected<Error>(std::move(borrowed.error()));
+    }
+    return Claimed{kj::addRef(*match), true};
+  }
   if (match->state() == HeldGrant::State::kClaimed) {
     return fail(ErrorKind::kDenied,
                 "the grant with this token has been claimed already; each "
                 "grant is claimed once");
   }
-  match->claim(kj::mv(notices));
+  match->claim(kj::mv(notices), keep);
   link_->claimed(*match);
-  return kj::addRef(*match);
+  return Claimed{kj::addRef(*match), false};
 }
 
 HeldGrant* ExecutorManager::find(LeaseId lease, std::uint32_t part) {
@@ -241,6 +248,12 @@ kj::Promise<bool> ExecutorManager::revoke(LeaseId lease, std::uint32_t part,
 Result<void> ExecutorManager::extend(LeaseId lease, std::uint32_t part, Time expires) {
   if (HeldGrant* grant = find(lease, part)) return grant->extend(expires);
   return fail(ErrorKind::kInvalid, "the node holds no grant of that lease");
+}
+
+Result<void> ExecutorManager::end_soon(LeaseId lease, std::uint32_t part, milliseconds left,
+                                       const std::string& reason) {
+  HeldGrant* const grant = find(lease, part);
+  return grant == nullptr ? Result<void>() : grant->end_soon(left, reason);
 }
 
 std::vector<HeldGrant*> ExecutorManager::held() {
@@ -278,21 +291,22 @@ kj::Promise<void> ExecutorManager::until_empty() {
   return kj::mv(paf.promise);
 }
 
-void ExecutorManager::drain(const std::string& reason, milliseconds limit,
-                            NodeDrain::Origin origin) {
+void ExecutorManager::drain(const std::string& reason, milliseconds limit, NodeDrain::Origin origin,
+                            bool own_notice) {
   if (!drain_.begin(reason, origin)) return;
   link_->draining();
-  for (auto& [key, grant] : grants_) grant->drain(reason, limit);
+  for (auto& [key, grant] : grants_) grant->drain(reason, limit, own_notice);
   if (grants_.empty()) drain_.note_empty();
 }
 
-Result<void> ExecutorManager::order_drain(const std::string& reason, milliseconds limit) {
+Result<void> ExecutorManager::order_drain(const std::string& reason, milliseconds limit,
+                                          bool own_notice) {
   if (!takes_orders_to_leave_) {
     return fail(ErrorKind::kUnsupported,
                 "it belongs to a private manager, which ends with its application");
   }
   base::log().info("draining on the resource manager's word: {}", reason);
-  drain(reason, limit, NodeDrain::Origin::kOrder);
+  drain(reason, limit, NodeDrain::Origin::kOrder, own_notice);
   return {};
 }
 

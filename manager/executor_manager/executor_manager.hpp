@@ -92,7 +92,9 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
 
   /// Gives the node back: takes no new lease, lets calls under way end and ends the leases, at the
   /// latest after `limit`. Nothing when it drains already.
-  void drain(const std::string& reason, milliseconds limit, NodeDrain::Origin origin);
+  /// With `own_notice` each lease has its notice period, if that is less.
+  void drain(const std::string& reason, milliseconds limit, NodeDrain::Origin origin,
+             bool own_notice = false);
   /// Resolves when it has drained, on whoever's word: whoever owns this then stops it. Call it
   /// once.
   kj::Promise<void> drained() { return drain_.drained(); }
@@ -107,16 +109,23 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
 
   /// Reserves, and orders an executor.
   Result<void> grant(GrantTerms terms);
-  /// The grant that `token` opens, claimed for the caller. kDenied when it is another user's.
-  Result<kj::Own<HeldGrant>> claim(std::span<const std::byte> token, const Caller& caller,
-                                   wire::LeaseNotices::Client notices);
+  struct Claimed {
+    kj::Own<HeldGrant> grant;
+    bool borrowed = false;  ///< From its keeper: to be given back.
+  };
+  /// The grant that `token` opens, claimed for the caller, with `keep` for others, or borrowed.
+  /// kDenied when it is another user's.
+  Result<Claimed> claim(std::span<const std::byte> token, const Caller& caller,
+                        wire::LeaseNotices::Client notices, bool keep = false);
   /// Resolves with false once the grant is gone and its cores are free, at once with true when
   /// `unclaimed_only` and a client has it.
   kj::Promise<bool> revoke(LeaseId lease, std::uint32_t part, const std::string& reason,
                            bool unclaimed_only);
   Result<void> extend(LeaseId lease, std::uint32_t part, Time expires);
+  Result<void> end_soon(LeaseId lease, std::uint32_t part, milliseconds left,
+                        const std::string& reason);
   /// Drains on the resource manager's word. kUnsupported: it ends with its owner alone.
-  Result<void> order_drain(const std::string& reason, milliseconds limit);
+  Result<void> order_drain(const std::string& reason, milliseconds limit, bool own_notice = false);
   /// As NodeDrain::cancel: the leases that are left go on.
   Result<bool> cancel_drain();
   [[nodiscard]] std::optional<wire::DrainCounts> drain_counts() const { return drain_.counts(); }

@@ -145,7 +145,8 @@ void ExecutorSupervisor::executor_ended(std::uint32_t generation, ExecutorFate f
     become_gone();
   } else if (state_ == State::kDraining) {
     give_up(reason_);
-  } else if (early_deaths_ >= kMaxEarlyDeaths || generation_ >= wire::kMaxExecutorRestarts) {
+  } else if (early_deaths_ >= kMaxEarlyDeaths ||
+             generation_ - renewed_ >= wire::kMaxExecutorRestarts) {
     give_up("its executors keep ending: the last one because " + fate.text);
   } else if (auto started = start_executor(); !started) {
     give_up(std::string("no new executor could be started: ") + started.error().what());
@@ -186,6 +187,19 @@ void ExecutorSupervisor::resume() {
   reason_.clear();
   KJ_IF_MAYBE (executor, executor_) {
     (*executor)->resume();
+  }
+}
+
+void ExecutorSupervisor::renew() {
+  if (over()) return;
+  functions_.clear();
+  application_ = {};
+  transports_.clear();
+  network_ = {};
+  renewed_ = generation_;
+  up_ = generation_;  // its end is no early death
+  KJ_IF_MAYBE (executor, executor_) {
+    (*executor)->stop();
   }
 }
 

@@ -9,7 +9,7 @@
 //           stopping -> gone      its process is gone
 //         An executor that dies while running is replaced on the same cores, and the functions
 //         that were open are opened again, in the same order. Each has a generation, from 1 on. It
-//         is up once its functions are open.
+//         is up once its functions are open. renew() forgets those, and replaces it.
 // LIMITS  kMaxEarlyDeaths and kMaxFates here; wire::kMaxExecutorRestarts, kLibraryLoad.
 // clang-format on
 
@@ -86,6 +86,11 @@ class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
   void let_end_when_idle();
   /// Takes drain() back: an executor that ends is replaced again, one that is about to as well.
   void resume();
+  /// Forgets all that its client has opened and asked for, and puts a new executor in the place of
+  /// the one that has seen it.
+  void renew();
+  /// The one that has seen it has not ended yet.
+  [[nodiscard]] bool renewing() const noexcept { return renewed_ == generation_ && !over(); }
   /// Idempotent. `reason` is what waiting clients are told.
   void stop(const std::string& reason);
   /// Kills the executor and forgets it: the manager goes.
@@ -127,6 +132,7 @@ class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
 
   std::uint32_t generation_ = 0;  ///< Of the newest executor ordered.
   std::uint32_t up_ = 0;          ///< Of the newest executor that has been up.
+  std::uint32_t renewed_ = 0;     ///< Of the last one that its client's end has stopped.
   unsigned early_deaths_ = 0;     ///< Executors in a row that ended before they were up.
   std::shared_ptr<const std::uint32_t> user_;  ///< Lent for all its executors; null: none.
   kj::Maybe<kj::Own<Executor>> executor_;

@@ -30,25 +30,55 @@ Result<void> HeldGrant::start() {
   tasks_.add(wire::after_running(services_.executors.timer, wire::kClaimTimeout).then([this] {
     if (state_ == State::kGranted) end("nobody claimed it in time", false);
   }));
-  expiry_ = until_expiry().eagerlyEvaluate(
-      [this](kj::Exception&& exception) { taskFailed(kj::mv(exception)); });
+  arm_expiry();
   return {};
 }
 
-void HeldGrant::claim(wire::LeaseNotices::Client notices) {
+void HeldGrant::claim(wire::LeaseNotices::Client notices, bool keep) {
   state_ = State::kClaimed;
+  kept_ = keep;
   terms_.claimed = true;  // for a resource manager that is told of it again
   notices_ = kj::mv(notices);
+}
+
+Result<void> HeldGrant::borrow(wire::LeaseNotices::Client notices) {
+  if (borrower_ != nullptr || executors_.renewing()) {
+    return fail(ErrorKind::kOverloaded,
+                name_of(terms_.key) + " is kept for several, and one of them has it just now");
+  }
+  borrower_ = kj::mv(notices);
+  return {};
+}
+
+void HeldGrant::give_back() {
+  borrower_ = nullptr;
+  executors_.renew();
 }
 
 // ---- its time ----
 
 Result<void> HeldGrant::extend(Time expires) {
   if (over()) return fail(ErrorKind::kInvalid, "the lease has ended: " + end_reason_);
+  if (!soon_.empty()) return fail(ErrorKind::kDenied, "the lease is being ended: " + soon_);
   terms_.expires = expires;
+  arm_expiry();
+  return {};
+}
+
+Result<void> HeldGrant::end_soon(milliseconds left, const std::string& reason) {
+  if (over()) return {};
+  if (state_ != State::kClaimed) {
+    return fail(ErrorKind::kInvalid, "no client has claimed it, who could be told");
+  }
+  soon_ = reason;
+  terms_.expires = std::min(terms_.expires, services_.clock.now() + left);
+  arm_expiry();
+  return {};
+}
+
+void HeldGrant::arm_expiry() {
   expiry_ = until_expiry().eagerlyEvaluate(
       [this](kj::Exception&& exception) { taskFailed(kj::mv(exception)); });
-  return {};
 }
 
 /// Tells the client some time before the end, and ends the grant then.
@@ -56,38 +86,41 @@ kj::Promise<void> HeldGrant::until_expiry() {
   kj::Timer& timer = services_.executors.timer;
   const auto left =
       std::clamp(terms_.expires - services_.clock.now(), milliseconds(0), kLongestTimer);
-  const auto notice = std::min<milliseconds>(wire::kEndingNotice, left / 2);
+  // Some of a short lease is its client's alone; one that ends before its time has been told all.
+  const auto notice = soon_.empty() ? std::min(terms_.notice, left / 2) : left;
   return timer.afterDelay(to_kj(left - notice))
       .then([this, notice, &timer] {
         // A timer that fires a moment early begins anew: the client has been told then.
         if (!over() && std::exchange(told_expiry_, terms_.expires) != terms_.expires) {
-          tasks_.add(tell_ending(notice, "the lease expires", false));
+          tasks_.add(tell_ending(notice, soon_.empty() ? "the lease expires" : soon_, false));
         }
         return timer.afterDelay(to_kj(notice));
       })
       .then([this]() -> kj::Promise<void> {
         if (services_.clock.now() < terms_.expires) return until_expiry();
-        end("the lease expired", true);
+        end(soon_.empty() ? "the lease expired" : soon_, true);
         return kj::READY_NOW;
       });
 }
 
 kj::Promise<void> HeldGrant::tell_ending(milliseconds left, const std::string& reason,
                                          bool leaving) {
-  KJ_IF_MAYBE (notices, notices_) {
-    auto request = notices->endingRequest();
+  auto told = kj::Vector<kj::Promise<void>>();
+  for_clients([&](wire::LeaseNotices::Client& client) {
+    auto request = client.endingRequest();
     request.setLeftMs(static_cast<std::uint64_t>(left.count()));
     request.setReason(reason);
     request.setLeaving(leaving);
-    return request.send().ignoreResult();
-  }
-  return kj::READY_NOW;
+    told.add(request.send().ignoreResult());
+  });
+  return kj::joinPromises(told.releaseAsArray());
 }
 
 // ---- its end ----
 
-void HeldGrant::drain(const std::string& reason, milliseconds left) {
+void HeldGrant::drain(const std::string& reason, milliseconds left, bool own_notice) {
   if (over() || draining_) return;
+  if (own_notice) left = std::min(left, terms_.notice);
   calls_before_drain_ = executors_.usage().invocations;
   if (state_ == State::kGranted) {
     end(reason, true);
@@ -123,9 +156,9 @@ void HeldGrant::resume() {
   drain_time_ = nullptr;
   executors_.resume();
   base::log().info("{} goes on: its node stays", name_of(terms_.key));
-  KJ_IF_MAYBE (notices, notices_) {
-    tasks_.add(notices->staysRequest().send().ignoreResult());
-  }
+  for_clients([this](wire::LeaseNotices::Client& client) {
+    tasks_.add(client.staysRequest().send().ignoreResult());
+  });
 }
 
 void HeldGrant::cut_off(const std::string& reason) {
@@ -151,6 +184,11 @@ void HeldGrant::end(const std::string& reason, bool tell_client) {
   state_ = State::kEnding;
   end_reason_ = reason;
   base::log().info("{} ends: {}", name_of(terms_.key), reason);
+  KJ_IF_MAYBE (borrower, borrower_) {  // it is never the borrower who ends it
+    auto request = borrower->lostRequest();
+    request.setReason(reason);
+    tasks_.add(request.send().ignoreResult());
+  }
   KJ_IF_MAYBE (notices, notices_) {
     if (tell_client) {
       auto request = notices->lostRequest();

@@ -7,6 +7,9 @@
 //   claimed -> ending    the client dropped its capability (released it or died), the lease
 //                        expired, was revoked, its executor could not be kept alive, or the node
 //                        ends
+//   (kept)               of a claimed one: its client keeps it for others, who claim it with the same
+//                        token, one after the other; what one has left is not there for the next
+//   (ending soon)        of a claimed one: its end has been brought forward, and stays
 //   (draining)           of either: the node is being given back. Unclaimed it ends at once; else
 //                        its client is told, its executor ends once it is idle, and it with it.
 //                        Until then it can be taken back
@@ -59,15 +62,23 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   [[nodiscard]] ExecutorSupervisor& executors() noexcept { return executors_; }
   [[nodiscard]] const ExecutorSupervisor& executors() const noexcept { return executors_; }
 
-  void claim(wire::LeaseNotices::Client notices);
+  /// With `keep` for others, who borrow() it.
+  void claim(wire::LeaseNotices::Client notices, bool keep);
+  [[nodiscard]] bool kept() const noexcept { return kept_; }
+  /// Of one that is kept, to another client. kOverloaded: one has it, or has only just left.
+  [[nodiscard]] Result<void> borrow(wire::LeaseNotices::Client notices);
+  /// The end of who has borrowed it.
+  void give_back();
   [[nodiscard]] Result<void> extend(Time expires);
+  /// It ends after `left`, whatever comes; its client is told now. kInvalid: it has none.
+  [[nodiscard]] Result<void> end_soon(milliseconds left, const std::string& reason);
 
   /// Resolves once it has ended: the process is gone and the cores are free.
   kj::Promise<void> gone();
 
   /// The node leaves: tells the client that it has `left`, lets calls under way end, then ends; at
-  /// the latest after `left`.
-  void drain(const std::string& reason, milliseconds left);
+  /// the latest after `left`. With `own_notice` that is its notice period, if it is less.
+  void drain(const std::string& reason, milliseconds left, bool own_notice = false);
   /// Takes drain() back, and tells the client. Nothing when it does not drain or is over.
   void resume();
   /// As end(), for a node whose time to drain is over, or that ends at once.
@@ -87,7 +98,15 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
 
  private:
   kj::Promise<void> until_expiry();
+  void arm_expiry();
   kj::Promise<void> tell_ending(milliseconds left, const std::string& reason, bool leaving);
+  /// Those who are to be told: the client, and who has borrowed it.
+  template <class Tell>
+  void for_clients(Tell&& tell) {
+    for (auto* const one : {&notices_, &borrower_}) {
+      KJ_IF_MAYBE (client, *one) tell(*client);
+    }
+  }
   void finish();
   void taskFailed(kj::Exception&& exception) override;
 
@@ -102,7 +121,10 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   Time held_since_;
   std::string end_reason_;
   Usage final_usage_;  ///< Once kEnded.
+  bool kept_ = false;
+  std::string soon_;  ///< Why it ends before its time; empty: it does not.
   kj::Maybe<wire::LeaseNotices::Client> notices_;
+  kj::Maybe<wire::LeaseNotices::Client> borrower_;
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiting_for_end_;
   Time told_expiry_{};  ///< The end that the client has been told of.
   ExecutorSupervisor executors_;

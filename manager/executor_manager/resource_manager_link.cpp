@@ -62,8 +62,19 @@ class NodeControlServer final : public wire::NodeControl::Server {
         params.getLimitMs(), static_cast<std::uint64_t>(milliseconds(wire::kDrainMax).count()));
     const auto ordered =
         node_.order_drain(wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText),
-                          milliseconds(static_cast<std::int64_t>(limit)));
+                          milliseconds(static_cast<std::int64_t>(limit)), params.getOwnNotice());
     if (!ordered) wire::write(context.getResults().initFailure(), ordered.error());
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> endSoon(EndSoonContext context) override {
+    const auto params = context.getParams();
+    const auto most = static_cast<std::uint64_t>(milliseconds(wire::kMaxNotice).count());
+    const milliseconds left(static_cast<std::int64_t>(std::min(params.getLeftMs(), most)));
+    const auto told =
+        node_.end_soon(LeaseId{params.getLeaseId()}, params.getPart(), left,
+                       wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText));
+    if (!told) wire::write(context.getResults().initFailure(), told.error());
     return kj::READY_NOW;
   }
 

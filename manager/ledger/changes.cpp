@@ -22,6 +22,7 @@ void Changes::add(Changes&& later) {
   for (auto& [key, change] : later.entries) entries[key].add(std::move(change));
   for (auto& [id, node] : later.nodes) nodes.insert_or_assign(id, std::move(node));
   unused_lease = std::max(unused_lease, later.unused_lease);
+  for (auto& [uid, quota] : later.quotas) quotas.insert_or_assign(uid, quota);
   told = std::max(told, later.told);
 }
 

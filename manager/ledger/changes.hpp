@@ -2,6 +2,7 @@
 
 #include <common/grant_terms.hpp>
 #include <resource_manager/lease_observer.hpp>
+#include <wire/quota_info.hpp>
 
 #include <compare>
 #include <cstdint>
@@ -43,14 +44,21 @@ struct EntryChange {
   void add(EntryChange later);
 };
 
+/// In place of a uid.
+inline constexpr std::int64_t kEverybody = -1;
+
 /// What is written in one commit.
 struct Changes {
   std::map<EntryKey, EntryChange> entries;
   std::map<std::string, NodeOffer> nodes;  ///< By their ids: those that entries name.
   std::uint64_t unused_lease = 0;          ///< 0: as it is.
-  std::uint64_t told = 0;                  ///< Events up to the last of these.
+  /// By uid, kEverybody for all; null: there is none any more.
+  std::map<std::int64_t, std::optional<wire::LeaseQuota>> quotas{};
+  std::uint64_t told = 0;  ///< Events up to the last of these.
 
-  [[nodiscard]] bool empty() const noexcept { return entries.empty() && unused_lease == 0; }
+  [[nodiscard]] bool empty() const noexcept {
+    return entries.empty() && unused_lease == 0 && quotas.empty();
+  }
   void add(Changes&& later);
 };
 

@@ -43,6 +43,7 @@ Ledger::Ledger(StateDirectory directory, std::unique_ptr<LedgerWriter> writer, k
       clock_(std::move(clock)),
       open_(writer->open_grants()),
       unused_lease_(LeaseId{writer->unused_lease()}),
+      quotas_(writer->quotas()),
       writer_(std::move(writer)),
       writing_thread_(make_jobs()),
       reading_thread_(make_jobs()),
@@ -105,6 +106,22 @@ void Ledger::ended(const GrantOnNode& grant, const Usage& in_all, const GrantEnd
 
 void Ledger::numbered(LeaseId lease) {
   unwritten_.unused_lease = std::max(unwritten_.unused_lease, number(lease) + kNumbersAhead);
+}
+
+void Ledger::quota_set(std::optional<std::uint32_t> uid, const wire::LeaseQuota* quota) {
+  unwritten_.told = ++told_;
+  unwritten_.quotas[uid ? std::int64_t{*uid} : kEverybody] =
+      quota == nullptr ? std::nullopt : std::optional(*quota);
+}
+
+/// On this thread: nothing is being written yet.
+std::vector<std::pair<std::uint32_t, std::int64_t>> Ledger::used_since(Time begin) {
+  try {
+    return writer_->used_since(begin, clock_());
+  } catch (const Error& error) {
+    base::log().error("what users have used today is not known: {}", error.what());
+    return {};
+  }
 }
 
 // ---- commits ----

@@ -66,6 +66,9 @@ class Ledger final : public LeaseRecords, private kj::TaskSet::ErrorHandler {
   std::vector<OpenGrant> take_open() override { return std::move(open_); }
   [[nodiscard]] LeaseId unused_lease() const override { return unused_lease_; }
   void numbered(LeaseId lease) override;
+  Quotas take_quotas() override { return std::move(quotas_); }
+  void quota_set(std::optional<std::uint32_t> uid, const wire::LeaseQuota* quota) override;
+  std::vector<std::pair<std::uint32_t, std::int64_t>> used_since(Time begin) override;
   [[nodiscard]] Result<void> ready() const override;
   kj::Promise<Result<void>> keep() override;
   [[nodiscard]] std::uint64_t told() const override { return told_; }
@@ -94,6 +97,7 @@ class Ledger final : public LeaseRecords, private kj::TaskSet::ErrorHandler {
   Clock clock_;
   std::vector<OpenGrant> open_;
   LeaseId unused_lease_{};
+  Quotas quotas_;
   Changes unwritten_;
   std::shared_ptr<const Changes> writing_;  ///< Null when no commit is under way.
   Waiting waiting_;                         ///< For what is unwritten.

@@ -127,8 +127,8 @@ LedgerWriter::LedgerWriter(const std::string& path)
           "SELECT id, begin_ms, cores FROM ledger WHERE lease = ? AND part = ? AND node = ?"),
       put_grant_(database_,
                  "INSERT OR REPLACE INTO grants (entry, workers, cores_per_worker, token, "
-                 "expires_ms, hot_timeout_ms, slots, arena_bytes, claimed) "
-                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)"),
+                 "expires_ms, hot_timeout_ms, slots, arena_bytes, notice_ms, priority, claimed) "
+                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"),
       claim_(database_, "UPDATE grants SET claimed = 1 WHERE entry = ?"),
       extend_(database_, "UPDATE grants SET expires_ms = ? WHERE entry = ?"),
       use_(database_,
@@ -137,7 +137,10 @@ LedgerWriter::LedgerWriter(const std::string& path)
       close_(database_,
              "UPDATE ledger SET begin_ms = ?, end_ms = ?, how = ?, reason = ? WHERE id = ?"),
       drop_grant_(database_, "DELETE FROM grants WHERE entry = ?"),
-      number_(database_, "UPDATE numbers SET unused_lease = max(unused_lease, ?)") {}
+      number_(database_, "UPDATE numbers SET unused_lease = max(unused_lease, ?)"),
+      put_quota_(database_,
+                 "INSERT OR REPLACE INTO quotas (uid, cores, core_seconds) VALUES (?, ?, ?)"),
+      drop_quota_(database_, "DELETE FROM quotas WHERE uid = ?") {}
 
 std::vector<OpenGrant> LedgerWriter::open_grants() {
   Statement all(database_,
@@ -147,7 +150,7 @@ std::vector<OpenGrant> LedgerWriter::open_grants() {
                 "grants.claimed, nodes.name, nodes.node_id, nodes.cores, nodes.memory_bytes, "
                 "nodes.cpuset, nodes.addresses, nodes.widest_worker, ledger.calls, "
                 "ledger.compute_ns, ledger.hot_poll_ns, ledger.bytes_in, ledger.bytes_out, "
-                "ledger.core_ms "
+                "ledger.core_ms, grants.notice_ms, grants.priority "
                 "FROM grants JOIN ledger ON ledger.id = grants.entry "
                 "JOIN leases ON leases.id = ledger.lease JOIN users ON users.id = leases.user "
                 "JOIN nodes ON nodes.id = ledger.node ORDER BY ledger.id");
@@ -189,6 +192,8 @@ std::vector<OpenGrant> LedgerWriter::open_grants() {
     grant.usage.bytes_in = unsigned_at(24);
     grant.usage.bytes_out = unsigned_at(25);
     grant.usage.core_seconds = static_cast<double>(all.number(26)) / 1000.0;
+    terms.notice = milliseconds(all.number(27));
+    terms.priority = static_cast<std::int32_t>(all.number(28));
     grants.push_back(std::move(grant));
   }
   return grants;
@@ -196,6 +201,38 @@ std::vector<OpenGrant> LedgerWriter::open_grants() {
 
 std::uint64_t LedgerWriter::unused_lease() {
   return static_cast<std::uint64_t>(database_.number("SELECT unused_lease FROM numbers"));
+}
+
+LeaseRecords::Quotas LedgerWriter::quotas() {
+  Statement all(database_, "SELECT uid, cores, core_seconds FROM quotas");
+  const auto value = [&all](int column) -> std::optional<std::uint64_t> {
+    if (all.is_null(column)) return std::nullopt;
+    return static_cast<std::uint64_t>(all.number(column));
+  };
+  LeaseRecords::Quotas quotas;
+  while (all.next()) {
+    const std::int64_t uid = all.number(0);
+    quotas.emplace_back(
+        uid == kEverybody ? std::nullopt : std::optional(static_cast<std::uint32_t>(uid)),
+        wire::LeaseQuota{value(1), value(2)});
+  }
+  return quotas;
+}
+
+std::vector<std::pair<std::uint32_t, std::int64_t>> LedgerWriter::used_since(Time begin, Time now) {
+  Statement sums(database_,
+                 "SELECT uid, sum(core_ms * CASE WHEN begin_ms >= ?1 THEN 1.0 "
+                 "ELSE (coalesce(end_ms, ?2) - ?1) * 1.0 / "
+                 "max(1, coalesce(end_ms, ?2) - begin_ms) END) "
+                 "FROM ledger JOIN leases ON leases.id = ledger.lease "
+                 "JOIN users ON users.id = leases.user "
+                 "WHERE end_ms IS NULL OR end_ms > ?1 GROUP BY uid");
+  sums.bind(to_unix_ms(begin)).bind(to_unix_ms(std::max(begin, now)));
+  std::vector<std::pair<std::uint32_t, std::int64_t>> used;
+  while (sums.next()) {
+    used.emplace_back(static_cast<std::uint32_t>(sums.number(0)), std::llround(sums.real(1)));
+  }
+  return used;
 }
 
 void LedgerWriter::set_prices(const Prices& prices, Time now) {
@@ -259,6 +296,19 @@ void LedgerWriter::write(const Changes& changes) {
     write(key, change);
   }
   if (changes.unused_lease != 0) number_.bind(clamp(changes.unused_lease)).run();
+  for (const auto& [uid, quota] : changes.quotas) write(uid, quota);
+}
+
+void LedgerWriter::write(std::int64_t uid, const std::optional<wire::LeaseQuota>& quota) {
+  if (!quota) {
+    drop_quota_.bind(uid).run();
+    return;
+  }
+  put_quota_.bind(uid);
+  for (const auto& value : {quota->cores, quota->core_seconds}) {
+    value ? put_quota_.bind(clamp(*value)) : put_quota_.bind_null();
+  }
+  put_quota_.run();
 }
 
 void LedgerWriter::open_entry(const EntryKey& key, const EntryChange::Opening& opening,
@@ -301,6 +351,8 @@ void LedgerWriter::write(const EntryKey& key, const EntryChange& change) {
         .bind(terms.hot_timeout_ms)
         .bind(std::int64_t{terms.slots})
         .bind(clamp(terms.arena_bytes))
+        .bind(std::int64_t{terms.notice.count()})
+        .bind(std::int64_t{terms.priority})
         .run();
   }
   if (change.claimed && !change.closed) claim_.bind(entry).run();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <resource_manager/lease_book.hpp>
+#include <resource_manager/lease_records.hpp>
 
 #include <ledger/changes.hpp>
 #include <ledger/database.hpp>
@@ -31,6 +32,9 @@ class LedgerWriter {
   /// The grants that are open, and the first lease number that is free.
   std::vector<OpenGrant> open_grants();
   std::uint64_t unused_lease();
+  LeaseRecords::Quotas quotas();
+  /// In core-milliseconds, by user: of grants that began earlier, in proportion.
+  std::vector<std::pair<std::uint32_t, std::int64_t>> used_since(Time begin, Time now);
 
   /// Leases from here on are granted at these.
   void set_prices(const Prices& prices, Time now);
@@ -41,6 +45,7 @@ class LedgerWriter {
  private:
   void write(const Changes& changes);
   void write(const EntryKey& key, const EntryChange& change);
+  void write(std::int64_t uid, const std::optional<wire::LeaseQuota>& quota);
   struct Entry {
     std::int64_t id = 0;
     std::int64_t begin = 0;
@@ -63,7 +68,7 @@ class LedgerWriter {
   Statement begin_, commit_;
   Statement put_node_, get_node_, put_user_, get_user_, put_lease_, put_entry_, get_entry_,
       put_grant_;
-  Statement claim_, extend_, use_, close_, drop_grant_, number_;
+  Statement claim_, extend_, use_, close_, drop_grant_, number_, put_quota_, drop_quota_;
 };
 
 }  // namespace sublet::manager

@@ -1,9 +1,11 @@
 #include <ledger/schema.hpp>
 
+#include <iterator>
+
 namespace sublet::manager {
 namespace {
 
-constexpr std::int64_t kVersion = 1;
+constexpr std::int64_t kVersion = 2;
 constexpr std::int64_t kApplication = 0x53626C74;  ///< "Sblt": which program's file this is.
 
 constexpr const char* kTables = R"(
@@ -72,6 +74,25 @@ CREATE TABLE numbers (
 INSERT INTO numbers VALUES (1, 0);
 )";
 
+/// What each version has added to the one before, the first of these to version 1.
+constexpr const char* kAdditions[] = {R"(
+ALTER TABLE grants ADD COLUMN notice_ms INTEGER NOT NULL DEFAULT 5000;
+ALTER TABLE grants ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX ledger_by_end ON ledger (end_ms);
+CREATE TABLE quotas (
+  uid INTEGER PRIMARY KEY,
+  cores INTEGER,
+  core_seconds INTEGER);
+)"};
+static_assert(std::size(kAdditions) == kVersion - 1);
+
+/// From `version` to the newest, in one commit.
+void upgrade(Database& database, std::int64_t version) {
+  database.run("BEGIN IMMEDIATE");
+  for (std::int64_t from = version; from < kVersion; ++from) database.run(kAdditions[from - 1]);
+  database.run(("PRAGMA user_version = " + std::to_string(kVersion) + "; COMMIT").c_str());
+}
+
 }  // namespace
 
 void prepare_schema(Database& database) {
@@ -82,8 +103,9 @@ void prepare_schema(Database& database) {
     database.run("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE");
     database.run(kTables);
     database.run(("PRAGMA application_id = " + std::to_string(kApplication) +
-                  "; PRAGMA user_version = " + std::to_string(kVersion) + "; COMMIT")
+                  "; PRAGMA user_version = 1; COMMIT")
                      .c_str());
+    upgrade(database, 1);
     return;
   }
   if (application != kApplication) {
@@ -98,6 +120,7 @@ void prepare_schema(Database& database) {
                     "; start the newer one, or give this one another --state-dir. Nothing was "
                     "changed");
   }
+  if (version >= 1 && version < kVersion) upgrade(database, version);
 }
 
 }  // namespace sublet::manager

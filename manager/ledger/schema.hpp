@@ -10,7 +10,9 @@
 //         grants   the terms of those that are open, as the manager needs them after a restart;
 //                  holds secrets (tokens). A row goes when its grant ends
 //         numbers  the first lease number that has not been used
-// VERSION The user_version of the file. A manager refuses a higher one than its own.
+//         quotas   what operators have set, by uid; -1: everybody's. Null: no limit
+// VERSION The user_version of the file. A manager refuses a higher one than its own, and brings a
+//         lower one up to it.
 // clang-format on
 
 #include <ledger/database.hpp>

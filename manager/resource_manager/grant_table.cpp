@@ -34,6 +34,9 @@ GrantRecord& GrantTable::insert(const GrantTerms& terms, const std::string& node
   if (is_new) {
     lease.owner = terms.owner;
     lease.owner_uid = terms.owner_uid;
+    lease.slurm_job = terms.slurm_job;
+    lease.priority = terms.priority;
+    lease.notice = terms.notice;
   } else if (lease.grants.empty()) {
     std::erase(ended_, terms.key.lease);
   }
@@ -45,12 +48,13 @@ GrantRecord& GrantTable::insert(const GrantTerms& terms, const std::string& node
   record.terms = terms;
   record.state = state;
   record.since = now;
+  record.accounted = terms.expires;
   tokens_.emplace(terms.token, terms.key);
   ++live_;
   return lease.grants.emplace(place_of(terms.key), std::move(record)).first->second;
 }
 
-GrantRecord GrantTable::remove(const GrantKey& key, bool may_return) {
+GrantRecord GrantTable::remove(const GrantKey& key, bool may_return, const std::string& reason) {
   Lease& lease = leases_.at(key.lease);
   auto node = lease.grants.extract(place_of(key));
   GrantRecord grant = std::move(node.mapped());
@@ -62,6 +66,7 @@ GrantRecord GrantTable::remove(const GrantKey& key, bool may_return) {
     lease.gone.insert(grant.terms.token);
   }
   --live_;
+  lease.reason = reason;
   if (lease.grants.empty()) retire(key.lease);
   return grant;
 }
@@ -122,8 +127,8 @@ std::vector<Revocation> GrantTable::handle_dropped(LeaseId id, Time now) {
   return revocations;
 }
 
-Result<std::vector<Revocation>> GrantTable::release(LeaseId id, const std::string& reason,
-                                                    Time now) {
+Result<std::vector<Revocation>> GrantTable::release(LeaseId id, const std::string& reason, Time now,
+                                                    bool notice) {
   const auto lease = leases_.find(id);
   if (lease == leases_.end() || lease->second.withdrawn) {
     return fail(ErrorKind::kInvalid, "no lease has the number " + std::to_string(number(id)) +
@@ -134,10 +139,26 @@ Result<std::vector<Revocation>> GrantTable::release(LeaseId id, const std::strin
     return fail(ErrorKind::kInvalid, "lease " + std::to_string(number(id)) + " has ended already");
   }
   std::vector<Revocation> revocations;
+  Time last = now;
   for (auto& [place, grant] : lease->second.grants) {
-    revocations.push_back(revoke(grant, GrantState::kEnding, reason, now));
+    const bool is_told = grant.state == GrantState::kClaimed || grant.state == GrantState::kNoticed;
+    if (!notice || !is_told) {
+      revocations.push_back(revoke(grant, GrantState::kEnding, reason, now));
+      continue;
+    }
+    grant.state = GrantState::kNoticed;
+    grant.reason = reason;
+    grant.terms.expires = std::min(grant.terms.expires, now + grant.terms.notice);
+    last = std::max(last, grant.terms.expires);
+    revocations.push_back(notice_again(grant, now));
   }
+  if (notice) lease->second.expires = last;
   return revocations;
+}
+
+Revocation GrantTable::notice_again(const GrantRecord& grant, Time now) {
+  const milliseconds left = std::max(milliseconds(0), milliseconds(grant.terms.expires - now));
+  return {grant.terms.key, false, grant.reason, left};
 }
 
 Result<GrantTable::Extension> GrantTable::extend(LeaseId id, std::span<const std::byte> token,
@@ -155,6 +176,12 @@ Result<GrantTable::Extension> GrantTable::extend(LeaseId id, std::span<const std
                                         "of its grants'");
   }
   Lease& record = lease->second;
+  for (const auto& [place, grant] : record.grants) {
+    if (grant.state != GrantState::kNoticed) continue;
+    return fail(ErrorKind::kDenied, "lease " + std::to_string(number(id)) +
+                                        " is not extended: it is being ended, because " +
+                                        grant.reason);
+  }
   record.expires = std::max(record.expires, now + duration);
   Extension extension;
   extension.expires = record.expires;
@@ -197,6 +224,11 @@ std::optional<Revocation> GrantTable::review(GrantRecord& grant, Time now) const
         return revoke(grant, GrantState::kEnding, "the lease has expired", now);
       }
       break;
+    case GrantState::kNoticed:
+      if (now > grant.terms.expires + limits_.grace) {
+        return revoke(grant, GrantState::kEnding, grant.reason, now);
+      }
+      break;
     case GrantState::kLapsing:
     case GrantState::kEnding:
       if (now > grant.revoke_sent + limits_.revoke_again) {
@@ -210,14 +242,16 @@ std::optional<Revocation> GrantTable::review(GrantRecord& grant, Time now) const
 // ---- looking ----
 
 std::optional<std::string> GrantTable::why_not_adopt(const GrantTerms& terms, Time now) const {
-  const auto lease = leases_.find(terms.key.lease);
-  if (lease != leases_.end() && lease->second.gone.contains(terms.token)) {
-    return "the grant had ended before";
-  }
+  if (is_gone(terms)) return "the grant had ended before";
   if (tokens_.contains(terms.token)) return "another grant has the same token";
   if (now > terms.expires + limits_.grace) return "it has expired";
   if (live_ >= limits_.live) return "this manager keeps no more grants";
   return std::nullopt;
+}
+
+bool GrantTable::is_gone(const GrantTerms& terms) const {
+  const auto lease = leases_.find(terms.key.lease);
+  return lease != leases_.end() && lease->second.gone.contains(terms.token);
 }
 
 std::optional<GrantState> GrantTable::state(const GrantKey& key) const {
@@ -244,6 +278,7 @@ std::vector<LeaseInfo> GrantTable::leases(bool include_ended,
   }
   if (number_of_others == 0) return views;
   others.state = "active";
+  others.priority = 0;
   others.owner = std::to_string(number_of_others) +
                  (number_of_others == 1 ? " lease of another user" : " leases of other users");
   views.push_back(std::move(others));
@@ -256,6 +291,14 @@ std::optional<std::uint32_t> GrantTable::owner_uid(LeaseId lease) const {
   return known->second.owner_uid;
 }
 
+std::optional<GrantTable::Extent> GrantTable::extent(LeaseId id) const {
+  const auto lease = leases_.find(id);
+  if (lease == leases_.end() || lease->second.grants.empty()) return std::nullopt;
+  Extent extent{lease->second.owner_uid, 0, lease->second.expires};
+  for (const auto& [place, grant] : lease->second.grants) extent.cores += grant.terms.cores();
+  return extent;
+}
+
 LeaseInfo GrantTable::view(LeaseId id, const Lease& lease) {
   LeaseInfo info;
   info.id = number(id);
@@ -265,14 +308,28 @@ LeaseInfo GrantTable::view(LeaseId id, const Lease& lease) {
   info.expires_unix_ms = to_unix_ms(lease.expires);
   info.usage = lease.past;
   for (const auto& [token, used] : lease.lost) info.usage += used;
+  info.uid = lease.owner_uid;
+  info.slurm_job = lease.slurm_job;
+  info.priority = lease.priority;
+  info.notice = lease.notice;
+  info.reason = lease.reason;
   bool claimed = false;
   bool ending = true;
+  bool reserved = true;
   for (const auto& [place, grant] : lease.grants) {
     info.usage += grant.usage;
     claimed |= grant.state == GrantState::kClaimed;
-    ending &= grant.state == GrantState::kEnding || grant.state == GrantState::kLapsing;
+    reserved &= grant.state == GrantState::kReserved;
+    const bool ends = grant.state >= GrantState::kNoticed;
+    ending &= ends;
+    if (ends) info.reason = grant.reason;
   }
-  info.state = lease.grants.empty() ? "ended" : ending ? "ending" : claimed ? "active" : "granted";
+  if (!lease.grants.empty() && !ending) info.reason.clear();
+  info.state = lease.grants.empty() ? "ended"
+               : ending             ? "ending"
+               : claimed            ? "active"
+               : reserved           ? "reserved"
+                                    : "granted";
   return info;
 }
 

@@ -2,9 +2,34 @@
 #include <resource_manager/refusal_text.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace sublet::manager {
+
+namespace {
+
+/// Of an end of which nobody has said more.
+const char* reason_of(GrantEnd how) {
+  switch (how) {
+    case GrantEnd::kReported:
+      break;
+    case GrantEnd::kNotHeld:
+      return "its node does not hold it any more";
+    case GrantEnd::kNodeLeft:
+      return "its node left";
+    case GrantEnd::kNodeLost:
+      return "its node was silent for too long";
+  }
+  return "its node said so";
+}
+
+std::int64_t core_ms(const Usage& usage) {
+  constexpr double kMostMs = 1e15;
+  return std::llround(std::clamp(usage.core_seconds * 1000, 0.0, kMostMs));
+}
+
+}  // namespace
 
 const char* to_string(GrantEnd how) noexcept {
   switch (how) {
@@ -27,6 +52,7 @@ LeaseBook::LeaseBook(const Limits& limits, LeaseId first_lease, Random random)
 
 std::vector<std::string> LeaseBook::restore(const std::vector<OpenGrant>& grants, Time now) {
   std::vector<std::string> notes;
+  note_time(now);
   for (const OpenGrant& grant : grants) {
     auto number = Result<NodeNumber>(NodeNumber{});
     if (const auto known = nodes_.find(grant.node.node_id)) {
@@ -56,8 +82,10 @@ std::vector<std::string> LeaseBook::restore(const std::vector<OpenGrant>& grants
 Result<LeaseBook::Registration> LeaseBook::register_node(const NodeOffer& offer,
                                                          std::vector<GrantTerms> held, Time now,
                                                          std::vector<EndedGrant> ended_grants) {
+  note_time(now);
   const auto number = nodes_.join(offer, now);
   if (!number) return tl::unexpected<Error>(number.error());
+  freed_ = true;
   for (EndedGrant& grant : ended_grants) ended(*number, std::move(grant));
   Registration registration;
   registration.node = *number;
@@ -91,7 +119,10 @@ void LeaseBook::reconcile(NodeNumber number, const std::map<GrantKey, GrantTerms
     };
     note_held(grant);
     // One that a manager before this one had no time to write down.
-    grants_.note_expiry(grant, terms.expires);
+    if (grant.state != GrantState::kNoticed) {
+      grants_.note_expiry(grant, terms.expires);
+      (void)account_expiry(grant);
+    }
     if (grant.terms.workers != terms.workers ||
         grant.terms.cores_per_worker != terms.cores_per_worker ||
         !same_token(grant.terms.token, terms.token)) {
@@ -100,6 +131,8 @@ void LeaseBook::reconcile(NodeNumber number, const std::map<GrantKey, GrantTerms
       revoke(GrantState::kEnding, "the terms of the grant do not match");
     } else if (grant.state == GrantState::kEnding) {
       revoke(GrantState::kEnding, grant.reason);
+    } else if (grant.state == GrantState::kNoticed) {
+      registration.revocations.push_back(GrantTable::notice_again(grant, now));
     } else if (terms.claimed) {
       note_claimed(grant);
     } else if (grant.state == GrantState::kLapsing) {
@@ -158,6 +191,7 @@ void LeaseBook::excuse_silence(milliseconds time) {
 }
 
 LeaseBook::Due LeaseBook::tick(Time now) {
+  note_time(now);
   Due due;
   for (const NodeTable::Silent& silent : nodes_.write_off_silent(now)) {
     due.notes.push_back("node " + nodes_.offer(silent.node)->name + " has been silent for " +
@@ -174,9 +208,14 @@ LeaseBook::Due LeaseBook::tick(Time now) {
 
 Result<std::vector<GrantTerms>> LeaseBook::reserve(const LeaseRequest& request,
                                                    const Requester& requester, Time now,
-                                                   const std::set<NodeNumber>& excluded) {
+                                                   const std::set<NodeNumber>& excluded, Look look,
+                                                   std::optional<LeaseId> wanted_number) {
+  note_time(now);
   const auto own_node = nodes_.find(requester.node_id);
   auto shares = place(request, own_node, nodes_.likely(request, own_node, excluded));
+  if (!shares && look == Look::kLikely) {
+    return fail(ErrorKind::kOverloaded, "no likely node has room");
+  }
   if (!shares) shares = place(request, own_node, nodes_.available(excluded));
   if (!shares) {
     return fail(ErrorKind::kOverloaded, refusal_text(request, nodes_.views(now)));
@@ -184,7 +223,7 @@ Result<std::vector<GrantTerms>> LeaseBook::reserve(const LeaseRequest& request,
   if (auto room = grants_.room_for(shares->size()); !room) {
     return tl::unexpected<Error>(std::move(room.error()));
   }
-  const LeaseId id = grants_.new_lease();
+  const LeaseId id = wanted_number ? *wanted_number : grants_.new_lease();
   std::vector<GrantTerms> grants;
   for (const Share& share : *shares) {
     GrantTerms terms;
@@ -201,6 +240,8 @@ Result<std::vector<GrantTerms>> LeaseBook::reserve(const LeaseRequest& request,
     terms.owner_uid = requester.caller.uid;
     terms.owner_by_key = requester.caller.proof == Proof::kKey;
     terms.slurm_job = requester.slurm_job;
+    terms.priority = request.priority;
+    terms.notice = request.notice;
     insert(terms, GrantState::kReserved, now);
     grants.push_back(std::move(terms));
   }
@@ -222,7 +263,10 @@ void LeaseBook::refused(const GrantKey& key) {
 
 void LeaseBook::claimed(const GrantKey& key) {
   GrantRecord* const grant = grants_.find(key);
-  if (grant == nullptr || grant->state == GrantState::kEnding) return;
+  if (grant == nullptr || grant->state == GrantState::kEnding ||
+      grant->state == GrantState::kNoticed) {
+    return;
+  }
   note_held(*grant);
   note_claimed(*grant);
 }
@@ -232,7 +276,7 @@ void LeaseBook::ended(const GrantKey& key, const Usage& usage, const std::string
   GrantRecord* const grant = grants_.find(key);
   if (grant == nullptr) return;
   note_held(*grant);
-  grant->usage = usage;
+  note_usage(*grant, usage);
   remove(key, {.how = GrantEnd::kReported, .reason = reason, .ago = ago});
 }
 
@@ -244,8 +288,12 @@ void LeaseBook::ended(NodeNumber node, EndedGrant told) {
     ended(key, told.usage, told.reason, told.ago);
     return;
   }
-  // It was granted and ended while nobody listened, or has been told before.
-  if (observer_ == nullptr) return;
+  // It was granted and ended while nobody listened, or has been told before: then a ledger has told
+  // what its user has used.
+  if (observer_ == nullptr) {
+    if (!grants_.is_gone(told.terms)) accounts_.used(told.terms.owner_uid, core_ms(told.usage));
+    return;
+  }
   observer_->granted(on_node(told.terms));
   if (told.terms.claimed) observer_->claimed(on_node(told.terms));
   observer_->ended(on_node(told.terms), told.usage,
@@ -254,20 +302,29 @@ void LeaseBook::ended(NodeNumber node, EndedGrant told) {
 
 Result<LeaseBook::Extension> LeaseBook::extend(LeaseId lease, std::span<const std::byte> token,
                                                milliseconds duration, Time now) {
+  note_time(now);
   auto extension = grants_.extend(lease, token, duration, now);
-  if (!extension || observer_ == nullptr) return extension;
-  for (const GrantKey& key : extension->grants) {
-    const GrantRecord& grant = *grants_.find(key);
-    if (grant.held) observer_->extended(on_node(grant.terms));
-  }
+  if (!extension) return extension;
+  for (const GrantKey& key : extension->grants) note_expiry(*grants_.find(key));
   return extension;
+}
+
+Result<std::vector<Revocation>> LeaseBook::release(LeaseId lease, const std::string& reason,
+                                                   Time now, bool notice) {
+  note_time(now);
+  auto revocations = grants_.release(lease, reason, now, notice);
+  if (!revocations) return revocations;
+  for (const Revocation& revocation : *revocations) {
+    if (revocation.left) note_expiry(*grants_.find(revocation.key));
+  }
+  return revocations;
 }
 
 void LeaseBook::usage(const GrantKey& key, const Usage& usage) {
   GrantRecord* const grant = grants_.find(key);
   if (grant == nullptr) return;
   note_held(*grant);
-  grant->usage = usage;
+  note_usage(*grant, usage);
   if (observer_ != nullptr) observer_->used(on_node(grant->terms), usage);
 }
 
@@ -275,14 +332,20 @@ void LeaseBook::usage(const GrantKey& key, const Usage& usage) {
 
 GrantRecord& LeaseBook::insert(const GrantTerms& terms, GrantState state, Time now) {
   nodes_.take(terms);
+  accounts_.take(terms.owner_uid, terms.cores(), terms.expires, now);
   return grants_.insert(terms, nodes_.offer(terms.key.node)->name, state, now);
 }
 
 void LeaseBook::remove(const GrantKey& key, GrantEnding ending) {
-  const GrantRecord grant = grants_.remove(key, ending.how == GrantEnd::kNodeLost);
+  const GrantRecord* const there = grants_.find(key);
+  if (ending.reason.empty()) ending.reason = there->reason;
+  const GrantRecord grant =
+      grants_.remove(key, ending.how == GrantEnd::kNodeLost,
+                     ending.reason.empty() ? reason_of(ending.how) : ending.reason);
   nodes_.give_back(grant.terms);
+  accounts_.give_back(grant.terms.owner_uid, grant.terms.cores(), grant.accounted, latest_);
+  freed_ = true;
   if (observer_ == nullptr || !grant.held) return;
-  if (ending.reason.empty()) ending.reason = grant.reason;
   observer_->ended(on_node(grant.terms), grant.usage, ending);
 }
 
@@ -304,6 +367,39 @@ void LeaseBook::note_held(GrantRecord& grant) {
 void LeaseBook::note_claimed(GrantRecord& grant) {
   if (std::exchange(grant.state, GrantState::kClaimed) == GrantState::kClaimed) return;
   if (observer_ != nullptr) observer_->claimed(on_node(grant.terms));
+}
+
+void LeaseBook::note_usage(GrantRecord& grant, const Usage& usage) {
+  accounts_.used(grant.terms.owner_uid,
+                 std::max<std::int64_t>(0, core_ms(usage) - core_ms(grant.usage)));
+  grant.usage = usage;
+}
+
+void LeaseBook::note_used(std::uint32_t uid, std::int64_t core_ms, Time now) {
+  note_time(now);
+  accounts_.used(uid, core_ms);
+}
+
+/// True when the grant has another time to end than its owner's account knew.
+bool LeaseBook::account_expiry(GrantRecord& grant) {
+  const Time before = std::exchange(grant.accounted, grant.terms.expires);
+  if (grant.terms.expires == before) return false;
+  accounts_.extended(grant.terms.owner_uid, grant.terms.cores(), before, grant.terms.expires);
+  return true;
+}
+
+void LeaseBook::note_expiry(GrantRecord& grant) {
+  if (!account_expiry(grant)) return;
+  if (observer_ != nullptr && grant.held) observer_->extended(on_node(grant.terms));
+}
+
+void LeaseBook::note_time(Time now) {
+  latest_ = std::max(latest_, now);
+  if (!accounts_.begin_day(latest_)) return;
+  grants_.for_each([this](const GrantRecord& grant) {
+    accounts_.promise(grant.terms.owner_uid, grant.terms.cores(), grant.terms.expires);
+  });
+  accounts_.forget_idle(latest_);
 }
 
 GrantOnNode LeaseBook::on_node(const GrantTerms& terms) const {

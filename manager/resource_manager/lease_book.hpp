@@ -15,6 +15,7 @@
 #include <resource_manager/grant_table.hpp>
 #include <resource_manager/lease_observer.hpp>
 #include <resource_manager/node_table.hpp>
+#include <resource_manager/user_accounts.hpp>
 #include <sublet/lease.hpp>
 #include <sublet/result.hpp>
 
@@ -24,6 +25,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace sublet::manager {
@@ -79,10 +81,20 @@ class LeaseBook {
   void set_draining(NodeNumber node, bool draining) { nodes_.set_draining(node, draining); }
   void set_warm(NodeNumber node, std::uint32_t executors) { nodes_.set_warm(node, executors); }
 
+  /// The nodes that are looked at for a request.
+  enum class Look : std::uint8_t {
+    kAll,
+    kLikely,  ///< Few, found at once; a refusal says nothing of the others, nor what is free.
+  };
   /// Reserves all parts or nothing, on nodes that are up and not in `excluded`. `request` has been
-  /// checked against wire/limits.hpp. kOverloaded says what was asked and what is free.
+  /// checked against wire/limits.hpp. kOverloaded says what was asked and what is free. `number`:
+  /// of the lease, in place of a new one.
   Result<std::vector<GrantTerms>> reserve(const LeaseRequest& request, const Requester& requester,
-                                          Time now, const std::set<NodeNumber>& excluded = {});
+                                          Time now, const std::set<NodeNumber>& excluded = {},
+                                          Look look = Look::kAll,
+                                          std::optional<LeaseId> number = {});
+  /// A number that no lease has.
+  [[nodiscard]] LeaseId new_number() { return grants_.new_lease(); }
   /// The node holds it now.
   void confirmed(const GrantKey& key, Time now);
   /// The node holds nothing of it.
@@ -104,9 +116,9 @@ class LeaseBook {
                            Time now);
 
   /// Somebody who may ends a lease.
-  Result<std::vector<Revocation>> release(LeaseId lease, const std::string& reason, Time now) {
-    return grants_.release(lease, reason, now);
-  }
+  /// With `notice` after the notice period, and until then it cannot be extended.
+  Result<std::vector<Revocation>> release(LeaseId lease, const std::string& reason, Time now,
+                                          bool notice = false);
 
   struct Lost {
     NodeNumber node{};
@@ -125,6 +137,13 @@ class LeaseBook {
   // For looking at.
   [[nodiscard]] const NodeTable& nodes() const { return nodes_; }
   [[nodiscard]] const GrantTable& grants() const { return grants_; }
+  [[nodiscard]] const UserAccounts& accounts() const { return accounts_; }
+  /// What this user has held of late.
+  [[nodiscard]] double share(std::uint32_t uid) const { return accounts_.share(uid, latest_); }
+  /// What users had used today before this manager's time: core-milliseconds.
+  void note_used(std::uint32_t uid, std::int64_t core_ms, Time now);
+  /// Cores have come free, or nodes have come, since this was asked last.
+  [[nodiscard]] bool take_freed() { return std::exchange(freed_, false); }
 
  private:
   void reconcile(NodeNumber number, const std::map<GrantKey, GrantTerms>& held,
@@ -138,10 +157,18 @@ class LeaseBook {
   std::size_t remove_all(NodeNumber node, GrantEnd how);
   void note_held(GrantRecord& grant);
   void note_claimed(GrantRecord& grant);
+  void note_usage(GrantRecord& grant, const Usage& usage);
+  bool account_expiry(GrantRecord& grant);
+  void note_expiry(GrantRecord& grant);
+  /// It is `now`: a new day may have begun.
+  void note_time(Time now);
   [[nodiscard]] GrantOnNode on_node(const GrantTerms& terms) const;
 
   NodeTable nodes_;
   GrantTable grants_;
+  UserAccounts accounts_;
+  bool freed_ = false;
+  Time latest_{};  ///< That it was told: ends are told without one, and come between ticks.
   LeaseObserver* observer_ = nullptr;
 };
 

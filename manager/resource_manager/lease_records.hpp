@@ -4,10 +4,13 @@
 #include <resource_manager/lease_observer.hpp>
 #include <sublet/result.hpp>
 #include <wire/ledger_page.hpp>
+#include <wire/quota_info.hpp>
 
 #include <kj/async.h>
 
 #include <cstdint>
+#include <optional>
+#include <utility>
 #include <vector>
 
 namespace sublet::manager {
@@ -26,6 +29,14 @@ class LeaseRecords : public LeaseObserver {
   [[nodiscard]] virtual LeaseId unused_lease() const = 0;
   /// The number is given to a lease, and counts as used once that lease's grants are kept.
   virtual void numbered(LeaseId lease) = 0;
+
+  /// What operators have set, by the user; everybody's has none. Once.
+  using Quotas = std::vector<std::pair<std::optional<std::uint32_t>, wire::LeaseQuota>>;
+  virtual Quotas take_quotas() = 0;
+  /// Of user `uid`, or everybody's. Null: he has none of his own any more. Kept as events are.
+  virtual void quota_set(std::optional<std::uint32_t> uid, const wire::LeaseQuota* quota) = 0;
+  /// What each user has used since then, in core-milliseconds. Before anything is told.
+  virtual std::vector<std::pair<std::uint32_t, std::int64_t>> used_since(Time begin) = 0;
 
   /// kOverloaded: nothing may be leased now, and what an operator can do about it.
   [[nodiscard]] virtual Result<void> ready() const = 0;

@@ -75,6 +75,7 @@ void NodeTable::index(NodeNumber number, Node& node) {
   if (now == node.indexed) return;
   if (node.indexed != 0) by_free_cores_.erase({node.indexed, number});
   if (now != 0) by_free_cores_.emplace(now, number);
+  free_cores_ = free_cores_ - node.indexed + now;
   node.indexed = now;
 }
 
@@ -83,6 +84,7 @@ void NodeTable::forget(NodeNumber number) {
   if (node == nodes_.end()) return;
   ids_.erase(node->second.offer.node_id);
   by_free_cores_.erase({node->second.indexed, number});
+  free_cores_ -= node->second.indexed;
   nodes_.erase(node);
 }
 
@@ -218,6 +220,16 @@ std::vector<Capacity> NodeTable::available(const std::set<NodeNumber>& excluded)
   for (const auto& [number, node] : nodes_) {
     if (!node.connected || node.draining || excluded.contains(number)) continue;
     capacities.push_back(capacity(number, node));
+  }
+  return capacities;
+}
+
+std::vector<Capacity> NodeTable::when_empty() const {
+  std::vector<Capacity> capacities;
+  for (const auto& [number, node] : nodes_) {
+    if (!node.connected || node.draining) continue;
+    capacities.push_back(
+        {number, node.offer.cores, node.offer.memory_bytes, node.offer.widest_worker});
   }
   return capacities;
 }

@@ -85,6 +85,10 @@ class NodeTable {
   [[nodiscard]] std::vector<Capacity> likely(const LeaseRequest& request,
                                              std::optional<NodeNumber> own_node,
                                              const std::set<NodeNumber>& excluded) const;
+  /// What nodes that may get a grant would have if nothing were granted on them.
+  [[nodiscard]] std::vector<Capacity> when_empty() const;
+  /// Of all nodes that may get a grant together.
+  [[nodiscard]] std::uint64_t free_cores() const { return free_cores_; }
   [[nodiscard]] const std::set<GrantKey>& grants(NodeNumber node) const;
 
  private:
@@ -122,6 +126,7 @@ class NodeTable {
   std::map<std::string, NodeNumber> ids_;
   /// Those that may get a grant and have cores for one.
   std::set<std::pair<std::uint32_t, NodeNumber>> by_free_cores_;
+  std::uint64_t free_cores_ = 0;  ///< Of these.
 };
 
 }  // namespace sublet::manager

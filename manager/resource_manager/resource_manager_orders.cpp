@@ -69,6 +69,7 @@ kj::Promise<std::optional<Error>> ResourceManagerService::tell_drain(NodeNumber 
   auto request = links_.at(node).control.drainRequest();
   request.setLimitMs(static_cast<std::uint64_t>(std::max<std::int64_t>(0, order.limit.count())));
   request.setReason(order.reason);
+  request.setOwnNotice(order.own_notice);
   auto told = request.send().then([this, node](auto&& response) {
     auto refusal = wire::failure_of(response);
     if (refusal) book_.set_draining(node, false);
@@ -97,7 +98,7 @@ kj::Promise<Result<ResourceManagerService::DrainReports>> ResourceManagerService
   }
   // From now on, so that a node that has nothing to end cannot leave unseen.
   kj::Promise<Result<DrainReports>> end = Result<DrainReports>();
-  if (order.wait) end = await_drains(*named, order.limit, std::move(place));
+  if (order.wait) end = await_drains(*named, order, std::move(place));
   auto told = kj::heapArrayBuilder<kj::Promise<std::optional<Error>>>(named->size());
   for (const NodeNumber number : *named) {
     book_.set_draining(number, true);
@@ -113,14 +114,26 @@ kj::Promise<Result<ResourceManagerService::DrainReports>> ResourceManagerService
           });
 }
 
+/// When the last of the node's leases ends, at the latest.
+milliseconds ResourceManagerService::drain_limit(NodeNumber node, const DrainOrder& order) const {
+  if (!order.own_notice) return order.limit;
+  milliseconds longest{0};
+  for (const GrantKey& key : book_.nodes().grants(node)) {
+    longest = std::max(longest, book_.grants().find(key)->terms.notice);
+  }
+  return std::min(order.limit, longest);
+}
+
 kj::Promise<Result<ResourceManagerService::DrainReports>> ResourceManagerService::await_drains(
-    const std::vector<NodeNumber>& nodes, milliseconds limit, DrainWaits::Place place) {
+    const std::vector<NodeNumber>& nodes, const DrainOrder& order, DrainWaits::Place place) {
   auto ends = kj::heapArrayBuilder<kj::Promise<wire::DrainReport>>(nodes.size());
   for (const NodeNumber node : nodes) {
     wire::DrainReport still;
     still.node_id = book_.nodes().offer(node)->node_id;
     auto late =
-        wire::after_running(timer_, limit + wire::kDrainMargin).then([still] { return still; });
+        wire::after_running(timer_, drain_limit(node, order) + wire::kDrainMargin).then([still] {
+          return still;
+        });
     ends.add(drain_waits_.wait(node).exclusiveJoin(kj::mv(late)));
   }
   return kj::joinPromises(ends.finish())
@@ -142,6 +155,7 @@ kj::Promise<std::optional<Error>> ResourceManagerService::tell_cancel(NodeNumber
       return refusal;
     }
     if (is_current(registration)) book_.set_draining(number, false);
+    serve_soon();
     settle(number, wire::DrainEnd::CANCELLED);
     return refusal;
   });
@@ -161,16 +175,26 @@ kj::Promise<Result<void>> ResourceManagerService::cancel_drain(const std::string
 
 // ---- leases and nodes ----
 
-kj::Promise<Result<void>> ResourceManagerService::release(LeaseId lease, const std::string& reason,
-                                                          const Caller& caller) {
+kj::Promise<Result<milliseconds>> ResourceManagerService::release(LeaseId lease,
+                                                                  const std::string& reason,
+                                                                  const Caller& caller,
+                                                                  bool notice) {
   const std::string who = to_string(caller);
-  const std::string text = wire::cut_text(
-      "the lease was ended by " + who + (reason.empty() ? "" : ": " + reason), wire::kMaxText);
-  const auto revocations = book_.release(lease, text, now());
-  if (!revocations) return Result<void>(tl::unexpected<Error>(revocations.error()));
-  base::log().info("{} ends lease {}: {}", who, number(lease), reason);
+  const auto ended_by = [&](const char* what) {
+    return wire::cut_text(what + who + (reason.empty() ? "" : ": " + reason), wire::kMaxText);
+  };
+  if (give_up_waiting(lease, Error(ErrorKind::kDenied, ended_by("the wait was ended by ")))) {
+    base::log().info("{} ends the wait of number {}: {}", who, number(lease), reason);
+    return Result<milliseconds>(milliseconds(0));
+  }
+  const auto revocations = book_.release(lease, ended_by("the lease was ended by "), now(), notice);
+  if (!revocations) return Result<milliseconds>(tl::unexpected<Error>(revocations.error()));
+  base::log().info("{} ends lease {}{}: {}", who, number(lease), notice ? " with notice" : "",
+                   reason);
   auto told = kj::heapArrayBuilder<kj::Promise<std::optional<Error>>>(revocations->size());
+  milliseconds left{0};
   for (const Revocation& revocation : *revocations) {
+    left = std::max(left, revocation.left.value_or(milliseconds(0)));
     told.add(revoke(revocation)
                  .then([name = name_of(revocation.key.node)](
                            const std::string& failure) -> std::optional<Error> {
@@ -180,7 +204,36 @@ kj::Promise<Result<void>> ResourceManagerService::release(LeaseId lease, const s
   }
   return all_of(told.finish(), "lease " + std::to_string(number(lease)) +
                                    " ends, but not all of its nodes have said so; cores there are "
-                                   "free once they do, or are lost");
+                                   "free once they do, or are lost")
+      .then([left](Result<void>&& done) -> Result<milliseconds> {
+        if (!done) return tl::unexpected<Error>(std::move(done.error()));
+        return left;
+      });
+}
+
+std::optional<std::uint32_t> ResourceManagerService::owner_uid(LeaseId lease) const {
+  if (const auto* const waiting = desk_.queue().find(lease)) {
+    return waiting->requester.caller.uid;
+  }
+  return book_.grants().owner_uid(lease);
+}
+
+// ---- quotas ----
+
+kj::Promise<Result<void>> ResourceManagerService::set_quota(const wire::QuotaOrder& order,
+                                                            const Caller& caller) {
+  if (records_ != nullptr) {
+    if (auto ready = records_->ready(); !ready) return ready;
+  }
+  if (auto set = desk_.set_quota(order); !set) return set;
+  base::log().info("{} {} the quota of {}", to_string(caller), order.clear ? "clears" : "sets",
+                   order.everybody ? "everybody" : "uid " + std::to_string(order.uid));
+  serve_soon();
+  if (records_ == nullptr) return Result<void>();
+  const auto uid = order.everybody ? std::nullopt : std::optional(order.uid);
+  const LeaseQuota quota = order.everybody ? desk_.everybody() : desk_.quota_of(order.uid);
+  records_->quota_set(uid, order.clear && uid ? nullptr : &quota);
+  return records_->keep();
 }
 
 Result<ResourceManagerService::Forgotten> ResourceManagerService::forget(const std::string& node,

@@ -8,7 +8,9 @@
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 namespace sublet::manager {
@@ -49,16 +51,23 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
       wire::write(context.getResults().initFailure(), checked.error());
       return kj::READY_NOW;
     }
-    if (refused(context, Right::kLease)) return kj::READY_NOW;
+    if (refused(context, checked->priority > 0 ? Right::kPriority : Right::kLease)) {
+      return kj::READY_NOW;
+    }
+    // A client that goes away waits no more.
+    if (checked->wait.count() > 0) context.allowCancellation();
     Requester requester;
     requester.caller = caller_;
     requester.node_id = wire::cut_text(wire::to_string(request.getClientNodeId()), 2 * kMaxName);
     requester.owner = owner_text(wire::cut_text(wire::to_string(request.getOwner()), kMaxName));
     requester.slurm_job = request.getSlurmJob();
-    return service_->lease(*checked, std::move(requester))
-        .then([this, context](Result<std::vector<GrantTerms>>&& grants) mutable {
-          answer(context, std::move(grants));
-        });
+    auto leased = service_->lease(*checked, std::move(requester))
+                      .then([this, context](Result<std::vector<GrantTerms>>&& grants) mutable {
+                        answer(context, std::move(grants));
+                      });
+    // Its connection is not closed for others.
+    if (checked->wait.count() > 0) return leased.attach(hold_place(peer_));
+    return leased;
   }
 
   kj::Promise<void> extend(ExtendContext context) override {
@@ -99,7 +108,9 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
     if (refused(context, Right::kLease)) return kj::READY_NOW;
     std::optional<std::uint32_t> of;
     if (!authorize(caller_, Right::kViewOthers, service_->operators())) of = caller_.uid;
-    const auto views = service_->book().grants().leases(context.getParams().getIncludeEnded(), of);
+    auto views = service_->book().grants().leases(context.getParams().getIncludeEnded(), of);
+    auto waiting = service_->desk().waiting(of, service_->now());
+    std::move(waiting.begin(), waiting.end(), std::back_inserter(views));
     auto leases = context.getResults().initLeases(static_cast<unsigned>(views.size()));
     for (unsigned i = 0; i < leases.size(); ++i) wire::write(leases[i], views[i]);
     return kj::READY_NOW;
@@ -166,10 +177,10 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
     // A caller that goes away waits no more; the node drains on.
     if (params.getWait()) context.allowCancellation();
     return service_
-        ->drain(
-            {read_node(params), milliseconds(static_cast<std::int64_t>(limit)),
-             wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText), params.getWait()},
-            caller_)
+        ->drain({read_node(params), milliseconds(static_cast<std::int64_t>(limit)),
+                 wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText),
+                 params.getWait(), params.getOwnNotice()},
+                caller_)
         .then([context](Result<Service::DrainReports>&& reports) mutable {
           if (!reports) {
             wire::write(context.getResults().initFailure(), reports.error());
@@ -193,10 +204,44 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
     if (refused_for(context, LeaseId{params.getLeaseId()})) return kj::READY_NOW;
     return service_
         ->release(LeaseId{params.getLeaseId()},
-                  wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText), caller_)
-        .then([context](Result<void>&& done) mutable {
-          if (!done) wire::write(context.getResults().initFailure(), done.error());
+                  wire::cut_text(wire::to_string(params.getReason()), wire::kMaxText), caller_,
+                  params.getNotice())
+        .then([context](Result<milliseconds>&& left) mutable {
+          if (left) {
+            context.getResults().setLeftMs(static_cast<std::uint64_t>(left->count()));
+          } else {
+            wire::write(context.getResults().initFailure(), left.error());
+          }
         });
+  }
+
+  kj::Promise<void> setQuota(SetQuotaContext context) override {
+    if (refused(context, Right::kSetQuota)) return kj::READY_NOW;
+    const auto params = context.getParams();
+    wire::QuotaOrder order;
+    order.everybody = params.getEverybody();
+    order.uid = params.getUid();
+    order.clear = params.getClear();
+    order.set_cores = params.getSetCores();
+    order.set_core_seconds = params.getSetCoreSeconds();
+    order.quota = wire::read(params.getQuota());
+    return service_->set_quota(order, caller_).then([context](Result<void>&& done) mutable {
+      if (!done) wire::write(context.getResults().initFailure(), done.error());
+    });
+  }
+
+  kj::Promise<void> quotas(QuotasContext context) override {
+    if (refused(context, Right::kLease)) return kj::READY_NOW;
+    std::optional<std::uint32_t> of;
+    if (!authorize(caller_, Right::kViewOthers, service_->operators())) of = caller_.uid;
+    auto infos = service_->desk().quotas(of, service_->now());
+    auto quotas = context.getResults().initQuotas(static_cast<unsigned>(infos.size()));
+    for (unsigned i = 0; i < quotas.size(); ++i) {
+      if (!infos[i].everybody && infos[i].uid != kUnknownUid)
+        infos[i].user = user_name(infos[i].uid);
+      wire::write(quotas[i], infos[i]);
+    }
+    return kj::READY_NOW;
   }
 
   kj::Promise<void> forget(ForgetContext context) override {
@@ -293,7 +338,7 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
   /// known is refused by who looks for it.
   template <class Context>
   bool refused_for(Context& context, LeaseId lease) {
-    const auto owner = service_->book().grants().owner_uid(lease);
+    const auto owner = service_->owner_uid(lease);
     const auto allowed =
         owner ? authorize_for(caller_, *owner, Right::kReleaseOthers, service_->operators())
               : authorize(caller_, Right::kLease, service_->operators());

@@ -13,13 +13,7 @@
 namespace sublet::manager {
 namespace {
 
-/// How often a lease is placed anew, each time without the nodes that did not take it.
-constexpr unsigned kMaxPlacements = 8;
-/// Of the refusals that a client is told.
-constexpr std::size_t kMaxRefusals = 4;
 constexpr milliseconds kTick{500};
-/// Of one lease, at one time.
-constexpr std::size_t kMaxAnnouncements = 64;
 /// Else Cap'n Proto takes 8 KiB for a call.
 constexpr capnp::MessageSize kSmallCall{64, 1};
 /// A tick that is so late comes after a stop of this process.
@@ -46,19 +40,6 @@ void fill_random(std::span<std::byte> bytes) {
 
 }  // namespace
 
-/// One lease on its way to its nodes.
-struct ResourceManagerService::Attempt {
-  LeaseRequest request;
-  Requester requester;
-  std::set<NodeNumber> excluded;
-  std::vector<std::string> refusals;
-  unsigned placements = 0;
-  // Of the current placement:
-  bool failed = false;
-  std::vector<GrantTerms> grants;
-  std::size_t next = 0;  ///< To be announced.
-};
-
 namespace {
 
 std::string random_instance() {
@@ -73,12 +54,16 @@ std::string random_instance() {
 }  // namespace
 
 ResourceManagerService::ResourceManagerService(kj::Timer& timer, Operators operators, Clock clock,
-                                               LeaseRecords* records)
+                                               LeaseRecords* records,
+                                               const LeaseDesk::Limits& limits)
     : timer_(timer),
       operators_(std::move(operators)),
       clock_(std::move(clock)),
       records_(records),
       book_(LeaseBook::Limits{}, first_lease(clock_(), records), fill_random),
+      desk_(
+          book_, limits, [this](std::uint32_t uid) { return operators_.include_user(uid); },
+          operators_.to_string()),
       instance_(random_instance()),
       tasks_(*this) {
   last_tick_ = now();
@@ -88,6 +73,18 @@ ResourceManagerService::ResourceManagerService(kj::Timer& timer, Operators opera
     for (const std::string& note : book_.restore(open, last_tick_)) base::log().warn("{}", note);
     if (!open.empty()) {
       base::log().info("{} grants were open when the manager before this one ended", open.size());
+    }
+    for (const auto& [uid, quota] : records_->take_quotas()) {
+      (void)desk_.set_quota({.everybody = !uid,
+                             .uid = uid.value_or(0),
+                             .clear = false,
+                             .set_cores = true,
+                             .set_core_seconds = true,
+                             .quota = quota});
+    }
+    const Time today = std::chrono::floor<std::chrono::days>(last_tick_);
+    for (const auto& [uid, core_ms] : records_->used_since(today)) {
+      book_.note_used(uid, core_ms, last_tick_);
     }
   }
   tasks_.add(tick_loop());
@@ -102,166 +99,6 @@ void ResourceManagerService::taskFailed(kj::Exception&& exception) {
 std::string ResourceManagerService::name_of(NodeNumber node) const {
   const NodeOffer* const offer = book_.nodes().offer(node);
   return offer == nullptr ? "a node that left" : offer->name;
-}
-
-// ---- leases ----
-
-kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::lease(LeaseRequest request,
-                                                                           Requester requester) {
-  if (records_ != nullptr) {
-    if (auto ready = records_->ready(); !ready) {
-      return Result<std::vector<GrantTerms>>(tl::unexpected<Error>(std::move(ready.error())));
-    }
-  }
-  auto state = std::make_shared<Attempt>();
-  state->request = request;
-  state->requester = std::move(requester);
-  return attempt(state);
-}
-
-kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::attempt(
-    const std::shared_ptr<Attempt>& state) {
-  ++state->placements;
-  state->failed = false;
-  auto grants = book_.reserve(state->request, state->requester, now(), state->excluded);
-  if (!grants) {
-    std::string text = grants.error().what();
-    for (const std::string& refusal : state->refusals) text += "; " + refusal;
-    base::log().info("refused {} ({}): {}", state->requester.owner,
-                     to_string(state->requester.caller), text);
-    return Result<std::vector<GrantTerms>>(
-        tl::unexpected<Error>(Error(grants.error().kind(), text)));
-  }
-  if (records_ != nullptr) records_->numbered(grants->front().key.lease);
-  const std::size_t lines = std::min(kMaxAnnouncements, grants->size());
-  state->grants = std::move(*grants);
-  state->next = 0;
-  auto told = kj::heapArrayBuilder<kj::Promise<void>>(lines);
-  for (std::size_t i = 0; i < lines; ++i) told.add(announce_next(state));
-  return kj::joinPromises(told.finish())
-      .then([this, state]() mutable -> kj::Promise<Result<std::vector<GrantTerms>>> {
-        if (!state->failed) return keep(state);
-        send(book_.withdraw(state->grants.front().key.lease, now()));
-        if (state->placements < kMaxPlacements) return attempt(state);
-        std::string text = "no placement of the lease was accepted by its nodes";
-        for (const std::string& refusal : state->refusals) text += "; " + refusal;
-        return Result<std::vector<GrantTerms>>(
-            tl::unexpected<Error>(Error(ErrorKind::kOverloaded, text)));
-      });
-}
-
-/// All nodes hold their grants: answers once the records do too.
-kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::keep(
-    const std::shared_ptr<Attempt>& state) {
-  auto kept = records_ == nullptr ? kj::Promise<Result<void>>(Result<void>{}) : records_->keep();
-  return kept.then([this, state](Result<void>&& done) -> Result<std::vector<GrantTerms>> {
-    const LeaseId id = state->grants.front().key.lease;
-    if (!done) {
-      send(book_.withdraw(id, now()));
-      base::log().warn("lease {} is taken back: {}", number(id), done.error().what());
-      return tl::unexpected<Error>(std::move(done.error()));
-    }
-    base::log().info("lease {} of {} cores in {} grants for {} ({})", number(id),
-                     std::uint64_t{state->request.cores} * state->request.cores_per_worker *
-                         state->request.parts,
-                     state->grants.size(), state->requester.owner,
-                     to_string(state->requester.caller));
-    return std::move(state->grants);
-  });
-}
-
-/// One after the other; several lines of them go on side by side, so that a lease of many parts
-/// neither holds up the loop nor takes memory for all of its messages at once.
-kj::Promise<void> ResourceManagerService::announce_next(const std::shared_ptr<Attempt>& state) {
-  // What no node has been told of is nowhere, and what was told is withdrawn when one has failed.
-  while (state->failed && state->next < state->grants.size()) {
-    book_.refused(state->grants[state->next++].key);
-  }
-  if (state->next == state->grants.size()) return kj::READY_NOW;
-  const std::size_t at = state->next++;
-  return announce(state, state->grants[at]).then([this, state] { return announce_next(state); });
-}
-
-kj::Promise<void> ResourceManagerService::announce(const std::shared_ptr<Attempt>& state,
-                                                   const GrantTerms& terms) {
-  const GrantKey key = terms.key;
-  const auto link = links_.find(key.node);
-  if (link == links_.end()) {
-    note(*state, key, Answer::kUnknown, "it is not connected");
-    return kj::READY_NOW;
-  }
-  auto request = link->second.control.grantRequest(kSmallCall);
-  write(request.initGrant(), terms);
-  auto sent = request.send().then(
-      [](auto&& response) -> std::optional<Error> { return wire::failure_of(response); });
-  return within(timer_, wire::kManagerCall, kj::mv(sent), "the grant")
-      .then(
-          [this, state, key](std::optional<Error>&& refusal) {
-            note(*state, key, refusal ? Answer::kRefused : Answer::kConfirmed,
-                 refusal ? refusal->what() : "");
-          },
-          [this, state, key](kj::Exception&& exception) {
-            note(*state, key, Answer::kUnknown, text_of(exception));
-          });
-}
-
-/// What a node said to a grant. After kUnknown the node may hold it: its cores stay taken until the
-/// node says otherwise.
-void ResourceManagerService::note(Attempt& attempt, const GrantKey& key, Answer answer,
-                                  const std::string& text) {
-  if (answer == Answer::kConfirmed) {
-    book_.confirmed(key, now());
-    // A node that was lost or left in the meantime took the grant with it.
-    if (book_.grants().state(key)) return;
-  }
-  if (answer == Answer::kRefused) book_.refused(key);
-  attempt.failed = true;
-  if (!attempt.excluded.insert(key.node).second) return;
-  const std::string said = "node " + name_of(key.node) + " did not take its share: " +
-                           (text.empty() ? std::string("it left") : text);
-  base::log().warn("lease {}: {}", number(key.lease), said);
-  if (attempt.refusals.size() < kMaxRefusals) attempt.refusals.push_back(said);
-}
-
-void ResourceManagerService::handle_dropped(LeaseId lease) {
-  send(book_.handle_dropped(lease, now()));
-}
-
-kj::Promise<Result<Time>> ResourceManagerService::extend(LeaseId lease, Token token,
-                                                         milliseconds duration) {
-  const auto extension = book_.extend(lease, std::as_bytes(std::span(token)), duration, now());
-  if (!extension) return Result<Time>(tl::unexpected<Error>(extension.error()));
-  auto failures = std::make_shared<std::string>();
-  auto told = kj::heapArrayBuilder<kj::Promise<void>>(extension->grants.size());
-  for (const GrantKey& key : extension->grants) {
-    const auto link = links_.find(key.node);
-    if (link == links_.end()) {
-      *failures += "; node " + name_of(key.node) + " is not connected";
-      told.add(kj::READY_NOW);
-      continue;
-    }
-    auto request = link->second.control.extendRequest(kSmallCall);
-    request.setLeaseId(number(key.lease));
-    request.setPart(key.part);
-    request.setExpiresUnixMs(to_unix_ms(extension->expires));
-    auto sent = request.send().then(
-        [](auto&& response) -> std::optional<Error> { return wire::failure_of(response); });
-    const auto failed = [failures, name = name_of(key.node)](const std::string& why) {
-      *failures += "; node " + name + ": " + why;
-    };
-    told.add(within(timer_, wire::kManagerCall, kj::mv(sent), "the extension")
-                 .then(
-                     [failed](std::optional<Error>&& refusal) {
-                       if (refusal) failed(refusal->what());
-                     },
-                     [failed](kj::Exception&& exception) { failed(text_of(exception)); }));
-  }
-  return kj::joinPromises(told.finish())
-      .then([failures, lease, expires = extension->expires]() -> Result<Time> {
-        if (failures->empty()) return expires;
-        return fail(ErrorKind::kDisconnected, "lease " + std::to_string(number(lease)) +
-                                                  " is extended only in part" + *failures);
-      });
 }
 
 // ---- the ledger ----
@@ -319,6 +156,7 @@ Result<RegistrationId> ResourceManagerService::register_node(const NodeOffer& of
                    offer.cores, offer.memory_bytes >> 20, held_count);
   for (const std::string& note : registered->notes) base::log().warn("{}", note);
   send(registered->revocations);
+  serve_soon();
   return id;
 }
 
@@ -353,6 +191,7 @@ void ResourceManagerService::ended(const RegistrationId& registration, EndedGran
     book_.ended(grant.terms.key, grant.usage, grant.reason);
   }
   note_end(registration.node);
+  serve_soon();
 }
 
 void ResourceManagerService::note_end(NodeNumber node) {
@@ -429,6 +268,15 @@ void ResourceManagerService::tick() {
     link = book_.nodes().is_up(link->first) ? std::next(link) : links_.erase(link);
   }
   send(due.revocations);
+  if (waiters_.empty()) return;
+  for (const LeaseId number : std::exchange(abandoned_, {})) {
+    give_up_waiting(number, Error(ErrorKind::kDisconnected, "its client left"));
+  }
+  for (const LeaseDesk::Expired& expired : desk_.expire(now())) {
+    give_up_waiting(expired.request.number, expired.error);
+  }
+  desk_.refresh(now());
+  serve();
 }
 
 void ResourceManagerService::send(const std::vector<Revocation>& revocations) {
@@ -447,6 +295,7 @@ kj::Promise<std::string> ResourceManagerService::revoke(const Revocation& revoca
   const GrantKey key = revocation.key;
   const auto link = links_.find(key.node);
   if (link == links_.end()) return std::string("it is not connected");
+  if (revocation.left) return notify(revocation, link->second);
   auto request = link->second.control.revokeRequest(kSmallCall);
   request.setLeaseId(number(key.lease));
   request.setPart(key.part);
@@ -460,9 +309,25 @@ kj::Promise<std::string> ResourceManagerService::revoke(const Revocation& revoca
             if (!is_current(registration)) return std::string();
             // `ended` came before this answer when there was something to end.
             held ? book_.claimed(key) : book_.refused(key);
+            serve_soon();
             return std::string();
           },
           [](kj::Exception&& exception) { return text_of(exception); });
+}
+
+/// Tells a node to end a grant later.
+kj::Promise<std::string> ResourceManagerService::notify(const Revocation& revocation, Link& link) {
+  auto request = link.control.endSoonRequest(kSmallCall);
+  request.setLeaseId(number(revocation.key.lease));
+  request.setPart(revocation.key.part);
+  request.setLeftMs(static_cast<std::uint64_t>(revocation.left->count()));
+  request.setReason(revocation.reason);
+  auto sent = request.send().then([](auto&& response) {
+    const auto refusal = wire::failure_of(response);
+    return refusal ? std::string(refusal->what()) : std::string();
+  });
+  return within(timer_, wire::kManagerCall, kj::mv(sent), "the notice")
+      .catch_([](kj::Exception&& exception) { return text_of(exception); });
 }
 
 }  // namespace sublet::manager

@@ -5,6 +5,7 @@
 #include <common/peer.hpp>
 #include <resource_manager/drain_waits.hpp>
 #include <resource_manager/lease_book.hpp>
+#include <resource_manager/lease_desk.hpp>
 #include <resource_manager/lease_records.hpp>
 #include <wire/control.capnp.h>
 
@@ -40,14 +41,15 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   /// `records` outlives this, or is taken away by forget_records(); null: nothing outlives it.
   ResourceManagerService(kj::Timer& timer, Operators operators,
                          Clock clock = std::bind_front(&ManagerClock::now, ManagerClock()),
-                         LeaseRecords* records = nullptr);
+                         LeaseRecords* records = nullptr, const LeaseDesk::Limits& limits = {});
   ~ResourceManagerService() noexcept(false);
   KJ_DISALLOW_COPY(ResourceManagerService);
 
   // ---- for clients ----
 
   /// Tells all nodes in parallel, and has the grants on disk, before it answers; on a refusal or a
-  /// time-out of some, takes the lease back from the others and tries without them.
+  /// time-out of some, takes the lease back from the others and tries without them. A request with
+  /// a wait waits when nothing is free, unless the promise is dropped.
   kj::Promise<Result<std::vector<GrantTerms>>> lease(LeaseRequest request, Requester requester);
   kj::Promise<Result<Time>> extend(LeaseId lease, Token token, milliseconds duration);
   void handle_dropped(LeaseId lease);
@@ -59,6 +61,7 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
     milliseconds limit{0};
     std::string reason;
     bool wait = false;
+    bool own_notice = false;  ///< Each lease has its own notice period, if that is less.
   };
   using DrainReports = std::vector<wire::DrainReport>;
   /// Tells the executor managers of that name to end their leases within `limit`, and to leave.
@@ -66,8 +69,12 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   kj::Promise<Result<DrainReports>> drain(DrainOrder order, const Caller& caller);
   /// Takes that back.
   kj::Promise<Result<void>> cancel_drain(const std::string& node, const Caller& caller);
-  /// Ends a lease, and answers once its cores are free.
-  kj::Promise<Result<void>> release(LeaseId lease, const std::string& reason, const Caller& caller);
+  /// Ends a lease, and answers once its cores are free; with `notice` once its nodes have been
+  /// told, with the time that it has. What waits under that number waits no more.
+  kj::Promise<Result<milliseconds>> release(LeaseId lease, const std::string& reason,
+                                            const Caller& caller, bool notice = false);
+  /// Answers once it is on disk.
+  kj::Promise<Result<void>> set_quota(const wire::QuotaOrder& order, const Caller& caller);
   struct Forgotten {
     std::uint32_t nodes = 0;
     std::uint32_t leases = 0;
@@ -86,6 +93,9 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   // ---- for looking at ----
 
   [[nodiscard]] const LeaseBook& book() const { return book_; }
+  [[nodiscard]] const LeaseDesk& desk() const { return desk_; }
+  /// Whose lease or waiting request that is. Nothing: it is not known.
+  [[nodiscard]] std::optional<std::uint32_t> owner_uid(LeaseId lease) const;
   [[nodiscard]] const Operators& operators() const { return operators_; }
   /// `observer` outlives this; null: nobody is told.
   void set_observer(LeaseObserver* observer) { book_.set_observer(observer); }
@@ -128,9 +138,22 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
     std::deque<std::uint64_t> ends_told{};
   };
   struct Attempt;
+  using Granted = Result<std::vector<GrantTerms>>;
+  /// One that waits; fulfilled when its grants have been reserved, or with why they will not be.
+  struct Waiter {
+    std::shared_ptr<Attempt> attempt;
+    kj::Own<kj::PromiseFulfiller<Result<void>>> turn;
+  };
   enum class Answer : std::uint8_t { kConfirmed, kRefused, kUnknown };
 
-  kj::Promise<Result<std::vector<GrantTerms>>> attempt(const std::shared_ptr<Attempt>& attempt);
+  kj::Promise<Granted> attempt(const std::shared_ptr<Attempt>& attempt);
+  kj::Promise<Granted> announce_all(const std::shared_ptr<Attempt>& attempt);
+  [[nodiscard]] bool may_wait(const Attempt& attempt) const;
+  kj::Promise<Granted> refuse(Attempt& attempt, const Error& error);
+  kj::Promise<Granted> wait(const std::shared_ptr<Attempt>& attempt, const Error& why);
+  bool give_up_waiting(LeaseId number, const Error& error);
+  void serve_soon();
+  void serve();
   kj::Promise<Result<std::vector<GrantTerms>>> keep(const std::shared_ptr<Attempt>& attempt);
   void note_end(NodeNumber node);
   kj::Promise<void> announce_next(const std::shared_ptr<Attempt>& attempt);
@@ -142,11 +165,13 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   void send(const Revocation& revocation);
   /// Sends it. What went wrong; empty: the grant is gone, or stays as it may.
   kj::Promise<std::string> revoke(const Revocation& revocation);
+  kj::Promise<std::string> notify(const Revocation& revocation, Link& link);
   [[nodiscard]] Result<std::vector<NodeNumber>> connected(const std::string& name) const;
   kj::Promise<std::optional<Error>> tell_drain(NodeNumber node, const DrainOrder& order);
   kj::Promise<std::optional<Error>> tell_cancel(NodeNumber node);
+  [[nodiscard]] milliseconds drain_limit(NodeNumber node, const DrainOrder& order) const;
   kj::Promise<Result<DrainReports>> await_drains(const std::vector<NodeNumber>& nodes,
-                                                 milliseconds limit, DrainWaits::Place place);
+                                                 const DrainOrder& order, DrainWaits::Place place);
   void settle(NodeNumber node, wire::DrainEnd end, std::size_t leases_lost = 0,
               std::optional<wire::DrainCounts> counts = {});
   [[nodiscard]] bool is_current(const RegistrationId& registration) const;
@@ -159,6 +184,10 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   Time last_tick_{};
   LeaseRecords* records_;
   LeaseBook book_;
+  LeaseDesk desk_;
+  std::map<LeaseId, Waiter> waiters_;
+  std::vector<LeaseId> abandoned_;  ///< Of those: nobody waits for them any more.
+  bool serves_soon_ = false;
   std::map<NodeNumber, Link> links_;
   DrainWaits drain_waits_;
   std::uint64_t next_serial_ = 1;

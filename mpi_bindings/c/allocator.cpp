@@ -79,6 +79,9 @@ int read_arguments(int workers_per_rank, MPI_Info hints, AllocatorOptions& read)
   read.arena_bytes = request.arena_bytes;
   read.worker_wait = request.worker_wait;
   read.cores_per_worker = request.cores_per_worker;
+  read.wait = request.wait;
+  read.priority = request.priority;
+  read.notice = request.notice;
   return SUBLET_SUCCESS;
 }
 

@@ -93,6 +93,15 @@ constexpr Row kRows[] = {
     {"worker_wait_ms", "a number of milliseconds", [](sublet_options& o, std::string_view v) {
        return store(v, 0, kMostMs, [&](auto n) { o.lease.worker_wait = milliseconds(n); });
      }},
+    {"wait_ms", "a number of milliseconds, at most 604800000", [](sublet_options& o, std::string_view v) {
+       return store(v, 0, 604'800'000, [&](auto n) { o.lease.wait = milliseconds(n); });
+     }},
+    {"priority", "a number from -100 to 100", [](sublet_options& o, std::string_view v) {
+       return store(v, -100, 100, [&](auto n) { o.lease.priority = static_cast<std::int32_t>(n); });
+     }},
+    {"notice_ms", "a number of milliseconds, at most 3600000", [](sublet_options& o, std::string_view v) {
+       return store(v, 0, 3'600'000, [&](auto n) { o.lease.notice = milliseconds(n); });
+     }},
     {"function_timeout_ms", "a number of milliseconds", [](sublet_options& o, std::string_view v) {
        return store(v, 0, kMostMs, [&](auto n) { o.function.timeout = milliseconds(n); });
      }},

@@ -65,10 +65,15 @@ std::string host_of(const std::string& address) {
   return v6 ? "[" + parsed->host + "]" : parsed->host;
 }
 
+bool is_unix(const std::string& address) {
+  return address.starts_with("unix:");
+}
+
 /// An executor manager that answered, and at which address.
 struct Reached {
   kj::Own<Connection> connection;
   std::string host;
+  std::function<bool(std::uint32_t uid)> believes;  ///< NodeShare::believes.
 };
 
 /// Tells `state` of the end of each executor and of the start of the next, until there is none.
@@ -152,15 +157,18 @@ kj::Promise<Result<transport::Endpoint>> become(wire::ClaimedLease::Client lease
 }
 
 kj::Promise<Result<Claimed>> claim_at(const Grant& grant, transport::Preference preference,
-                                      const Application* application,
+                                      const Application* application, bool keep,
                                       std::shared_ptr<LeaseEvents> events, Reached reached) {
   auto state = std::make_shared<NodeState>(std::move(events));
   auto request = reached.connection->bootstrap().castAs<wire::ExecutorManager>().claimRequest();
   request.setToken(wire::to_data(grant.token));
   request.setNotices(kj::heap<NoticeServer>(state));
+  request.setKeep(keep);
   Networks networks;
-  std::copy_if(preference.kinds.begin(), preference.kinds.end(), std::back_inserter(networks),
-               transport::reaches_other_nodes);
+  // Who borrows it says how it wants to reach it.
+  if (!keep)
+    std::copy_if(preference.kinds.begin(), preference.kinds.end(), std::back_inserter(networks),
+                 transport::reaches_other_nodes);
   // A listener of the executor's would not outlive it.
   ask_for(request, application == nullptr ? networks : Networks());
   return request.send().then([grant, state, networks, application,
@@ -176,7 +184,7 @@ kj::Promise<Result<Claimed>> claim_at(const Grant& grant, transport::Preference 
                                          std::to_string(results.getWorkers().size()) +
                                          " workers for a grant of " + std::to_string(grant.cores)));
     }
-    Claimed claimed{{grant, std::move(preference), {}, state}, nullptr};
+    Claimed claimed{{grant, std::move(preference), {}, state, reached.believes}, nullptr};
     for (const auto worker : results.getWorkers()) {
       claimed.share.cpusets.push_back(wire::to_string(worker.getCpuset()));
     }
@@ -228,7 +236,13 @@ kj::Promise<Result<Reached>> connect_first(ControlLoop& loop, std::vector<std::s
       [&loop, addresses, at,
        failures](Result<kj::Own<Connection>> connected) mutable -> kj::Promise<Result<Reached>> {
         if (connected) {
-          return Result<Reached>(Reached{kj::mv(*connected), host_of(addresses[at])});
+          Reached reached{kj::mv(*connected), host_of(addresses[at]), {}};
+          if (is_unix(addresses[at])) {
+            reached.believes = [trust = loop.trust()](std::uint32_t uid) {
+              return trust->believes_manager_of(uid);
+            };
+          }
+          return Result<Reached>(kj::mv(reached));
         }
         if (!failures.empty()) failures += "; ";
         failures += connected.error().what();
@@ -248,7 +262,6 @@ kj::Promise<Result<Claimed>> claim_grant(ControlLoop& loop, const Grant& grant,
                                                                ": " + preference.error().what()));
   }
   std::vector<std::string> reachable;
-  const auto is_unix = [](const std::string& address) { return address.starts_with("unix:"); };
   for (const std::string& address : grant.addresses) {
     if (same_node || !is_unix(address)) reachable.push_back(address);
   }
@@ -259,14 +272,14 @@ kj::Promise<Result<Claimed>> claim_grant(ControlLoop& loop, const Grant& grant,
   }
   return connect_first(loop, std::move(reachable), 0, {})
       .then([grant, preference = std::move(*preference), events = std::move(events),
-             application = client.application](
-                Result<Reached> reached) mutable -> kj::Promise<Result<Claimed>> {
+             application = client.application,
+             keep = client.keep](Result<Reached> reached) mutable -> kj::Promise<Result<Claimed>> {
         if (!reached) {
           return Result<Claimed>(
               fail(reached.error().kind(), "connecting to the executor manager of node " +
                                                grant.node_name + ": " + reached.error().what()));
         }
-        return claim_at(grant, std::move(preference), application, std::move(events),
+        return claim_at(grant, std::move(preference), application, keep, std::move(events),
                         kj::mv(*reached));
       });
 }

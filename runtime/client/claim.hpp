@@ -33,6 +33,7 @@ struct ClientNode {
   std::string transport;  ///< The one asked for by name; empty: the best there is.
   /// What executors are to run; null: only libraries.
   const Application* application = nullptr;
+  bool keep = false;  ///< For others.
 };
 
 /// Claims `grant` at the first of its addresses that answers.

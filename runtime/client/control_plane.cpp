@@ -4,6 +4,7 @@
 #include <wire/manager_calls.hpp>
 #include <wire/running_time.hpp>
 
+#include <algorithm>
 #include <map>
 
 namespace sublet::client {
@@ -139,7 +140,7 @@ Result<std::vector<Grant>> ControlPlane::request(const LeaseRequest& wanted) {
   if (!manager_here) return tl::unexpected<Error>(manager_here.error());
   Manager& manager = **manager_here;
   return thread_->run<std::vector<Grant>>(
-      "asking the resource manager at " + manager.address + " for a lease",
+      "asking the resource manager at " + manager.address + " for a lease", answer_limit(wanted),
       [&](ControlLoop&) -> kj::Promise<Result<std::vector<Grant>>> {
         return wire::ask_lease(manager.remote, wanted, node_.id, base::user_at_node(node_),
                                base::slurm_job())
@@ -180,34 +181,51 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::claim(
   return make_links(thread_, std::move(*claims));
 }
 
+std::chrono::milliseconds ControlPlane::answer_limit(const LeaseRequest& wanted) const {
+  const auto none = std::chrono::milliseconds(0);
+  if (wanted.wait <= none) return timeouts().exchange;
+  return timeouts().exchange + kWaitMargin +
+         std::min<std::chrono::milliseconds>(wanted.wait, wire::kMaxWait);
+}
+
 Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease(
-    const LeaseRequest& wanted, const std::shared_ptr<LeaseEvents>& events) {
-  const auto deadline = std::chrono::steady_clock::now() + timeouts().exchange;
+    const LeaseRequest& request, const std::shared_ptr<LeaseEvents>& events, bool keep) {
+  const auto begin = std::chrono::steady_clock::now();
+  LeaseRequest wanted = request;
   for (int attempt = 1;; ++attempt) {
     bool granted = false;
-    auto leased = lease_once(wanted, events, granted);
+    auto leased = lease_once(wanted, events, keep, granted);
     if (leased || !granted || attempt == kMaxLeaseAttempts) return leased;
     const ErrorKind kind = leased.error().kind();
     if (kind != ErrorKind::kDenied && kind != ErrorKind::kDisconnected) return leased;
-    if (std::chrono::steady_clock::now() > deadline) return leased;
+    const auto passed = std::chrono::steady_clock::now() - begin;
+    if (passed > answer_limit(request)) return leased;
+    if (request.wait.count() > 0) {
+      wanted.wait =
+          std::max(std::chrono::milliseconds(0),
+                   request.wait - std::chrono::duration_cast<std::chrono::milliseconds>(passed));
+    }
     std::this_thread::sleep_for(kAskAgain);
   }
 }
 
 Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease_once(
-    const LeaseRequest& wanted, const std::shared_ptr<LeaseEvents>& events, bool& was_granted) {
+    const LeaseRequest& wanted, const std::shared_ptr<LeaseEvents>& events, bool keep,
+    bool& was_granted) {
   auto manager_here = manager();
   if (!manager_here) return tl::unexpected<Error>(manager_here.error());
   Manager& manager = **manager_here;
-  const auto application = this_application();
-  if (!application) return tl::unexpected<Error>(application.error());
+  const auto found = this_application();
+  if (!found) return tl::unexpected<Error>(found.error());
+  const Application* const application = keep ? nullptr : *found;
+  const auto limit = answer_limit(wanted);
   std::vector<Grant> grants;
   auto claims = thread_->run<Claims>(
       "asking the resource manager at " + manager.address + " for a lease",
-      claim_limit(*application), [&](ControlLoop& loop) -> kj::Promise<Result<Claims>> {
+      claim_limit(application) + (limit - timeouts().exchange),
+      [&](ControlLoop& loop) -> kj::Promise<Result<Claims>> {
         kj::Promise<Result<wire::Granted>> late = kj::NEVER_DONE;
-        if (*application != nullptr) {  // the limit of all of it is longer, for that to travel
-          const auto limit = timeouts().exchange;
+        if (application != nullptr) {  // the limit of all of it is longer, for that to travel
           late = wire::after_running(loop.timer(), limit).then([limit]() -> Result<wire::Granted> {
             return fail(ErrorKind::kDisconnected, "the resource manager gave no answer within " +
                                                       std::to_string(limit.count()) + " ms");
@@ -220,7 +238,8 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease_once(
               if (!granted) return Result<Claims>(tl::unexpected<Error>(granted.error()));
               grants = std::move(granted->grants);
               was_granted = true;
-              auto claimed = claim_all(loop, grants, {node_, transport_, *application}, events);
+              auto claimed =
+                  claim_all(loop, grants, {node_, transport_, application, keep}, events);
               return claimed.attach(kj::mv(granted->handle));
             });
       });

@@ -58,8 +58,10 @@ class ControlPlane {
                                                        std::shared_ptr<LeaseEvents> events);
   /// request and claim in one visit to the helper thread. A node that leaves or dies in between
   /// costs nothing where another one has room: it is done again.
+  /// With `keep` it is claimed for others.
   Result<std::vector<std::unique_ptr<NodeLink>>> lease(const LeaseRequest& request,
-                                                       const std::shared_ptr<LeaseEvents>& events);
+                                                       const std::shared_ptr<LeaseEvents>& events,
+                                                       bool keep = false);
   Result<std::int64_t> extend(const Grant& grant, std::chrono::seconds duration);
   Result<std::vector<NodeInfo>> nodes();
   Result<std::vector<LeaseInfo>> leases();
@@ -72,13 +74,18 @@ class ControlPlane {
   static constexpr auto kCoresReturn = std::chrono::seconds(1);
   static constexpr auto kAskAgain = std::chrono::milliseconds(5);
   static constexpr auto kAskLater = std::chrono::milliseconds(80);
+  /// A manager notices the end of a wait so late.
+  static constexpr auto kWaitMargin = std::chrono::seconds(2);
 
   /// `was_granted`: it is a node that failed, not the resource manager.
   Result<std::vector<std::unique_ptr<NodeLink>>> lease_once(
-      const LeaseRequest& wanted, const std::shared_ptr<LeaseEvents>& events, bool& was_granted);
+      const LeaseRequest& wanted, const std::shared_ptr<LeaseEvents>& events, bool keep,
+      bool& was_granted);
 
   /// For what may send an application to the nodes.
   [[nodiscard]] std::chrono::milliseconds claim_limit(const Application* application) const;
+  /// For the resource manager's answer to a request that may wait there.
+  [[nodiscard]] std::chrono::milliseconds answer_limit(const LeaseRequest& wanted) const;
   [[nodiscard]] bool cores_may_return(std::uint64_t cores);
 
   struct Manager;  ///< Lives on the helper thread's loop.

@@ -95,6 +95,7 @@ class ControlLoop : private kj::TaskSet::ErrorHandler {
       : io_(io), silence_(silence), trust_(std::move(trust)), tasks_(*this) {}
 
   kj::Timer& timer() { return io_.provider->getTimer(); }
+  [[nodiscard]] const std::shared_ptr<const wire::Trust>& trust() const noexcept { return trust_; }
 
   /// The connection to `address` (unix:PATH or tcp:HOST:PORT), made when there is none yet.
   kj::Promise<Result<kj::Own<Connection>>> connect(const std::string& address);

@@ -68,6 +68,7 @@ LeaseImpl::LeaseImpl(std::shared_ptr<ControlPlane> control,
   id_ = grant.lease_id;
   expires_unix_ms_ = grant.expires_unix_ms;
   request_.parts = 1;
+  request_.wait = {};  // what is leased in place of others is asked for again and again
   request_.slots = grant.slots;
   request_.cores_per_worker = grant.cores_per_worker;
   request_.arena_bytes = grant.arena_bytes;

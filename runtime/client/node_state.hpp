@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -112,6 +113,9 @@ struct NodeShare {
   transport::Preference preference;  ///< Which transports to its executors.
   std::vector<std::string> cpusets;  ///< Of its workers.
   std::shared_ptr<NodeState> state;
+  /// Whose its executors' sockets on this node may be; empty where its executor manager was not
+  /// reached by one: then that has proved itself otherwise, and its user is not known.
+  std::function<bool(std::uint32_t uid)> believes{};
 };
 
 }  // namespace sublet::client

@@ -37,6 +37,7 @@ constexpr Named kNames[] = {
     {"private-cpuset", "cores that a private manager offers, in hwloc syntax"},
     {"private-avoid", "of these cores, those to use only when no other is free"},
     {"private-oversubscribe", "how often a private manager offers each core"},
+    {"lease", "file of a lease that `sublet lease` keeps, to be used by this program"},
     {"trace", "record every invocation for a timeline (true or false)"},
 };
 
@@ -97,6 +98,8 @@ Result<void> set(SessionOptions& options, const std::string& source, const std::
       return bad(source, name, value, "one of " + transport::kind_names());
     }
     options.transport = value;
+  } else if (name == "lease") {
+    options.lease = value;
   } else if (name == "private-cpuset") {
     options.private_cpuset = value;
   } else if (name == "private-avoid") {
@@ -237,6 +240,7 @@ Result<SessionOptions> SessionOptions::completed() const {
   keep(&SessionOptions::key_file);
   keep(&SessionOptions::manager_user);
   keep(&SessionOptions::insecure);
+  keep(&SessionOptions::lease);
   keep(&SessionOptions::trace);
   return options;
 }

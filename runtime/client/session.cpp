@@ -1,6 +1,7 @@
 #include <base/log.hpp>
 #include <client/control_thread.hpp>
 #include <client/guarded.hpp>
+#include <client/kept_lease.hpp>
 #include <client/last_handle.hpp>
 #include <client/lease_impl.hpp>
 #include <client/private_manager.hpp>
@@ -113,6 +114,16 @@ Result<std::shared_ptr<SessionImpl>> open_session(const SessionOptions& given) {
   auto made = make_session(given);
   if (!made) return tl::unexpected<Error>(made.error());
   SessionImpl& session = **made;
+  if (!session.options.lease.empty()) {
+    // A resource manager is asked only for more time, or to look at.
+    auto kept = KeptLeaseFile::read(session.options.lease);
+    if (!kept) return tl::unexpected<Error>(std::move(kept.error()));
+    if (session.options.manager.empty() && session.options.manager_directory.empty()) {
+      session.control->set_manager(kept->manager, {});
+    }
+    session.manager_address = kept->manager;
+    return made;
+  }
   auto found = wire::find_manager(session.options.manager, session.options.manager_directory);
   if (!found) return tl::unexpected<Error>(std::move(found.error()));
   wire::ManagerLocation location = std::move(*found);
@@ -170,7 +181,76 @@ Result<std::shared_ptr<LeaseImpl>> begin_lease(const std::shared_ptr<SessionImpl
   return with_session(session, std::move(*lease));
 }
 
+/// Between two looks at whether a part of a kept lease is free.
+constexpr auto kLookAgain = std::chrono::milliseconds(20);
+
+/// The parts of the kept lease that this session is for, each with room for what is asked for.
+Result<std::vector<std::vector<Grant>>> parts_for(const SessionImpl& session,
+                                                  const LeaseRequest& request) {
+  auto kept = KeptLeaseFile::read(session.options.lease);
+  if (!kept) return tl::unexpected<Error>(std::move(kept.error()));
+  auto parts = kept->parts();
+  std::uint64_t workers = 0;
+  for (const Grant& grant : parts.front()) workers += grant.cores;
+  const std::uint32_t width = parts.front().front().cores_per_worker;
+  if (request.parts <= parts.size() && request.cores <= workers &&
+      request.cores_per_worker <= width) {
+    return parts;
+  }
+  const auto text = [](std::uint64_t count, std::uint64_t cores, std::uint64_t each) {
+    return std::to_string(count) + (count == 1 ? " part of " : " parts of ") +
+           std::to_string(cores) + " workers with " + std::to_string(each) +
+           (each == 1 ? " core" : " cores");
+  };
+  return fail(ErrorKind::kInvalid,
+              "asked for " + text(request.parts, request.cores, request.cores_per_worker) +
+                  " of lease " + std::to_string(kept->lease_id) + ", which has " +
+                  text(parts.size(), workers, width) +
+                  "; `sublet lease` takes --parts, --cores and "
+                  "--cores-per-worker");
+}
+
+/// One part that nobody else has just now.
+Result<Nodes> claim_part(SessionImpl& session, const LeaseRequest& request,
+                         const std::shared_ptr<LeaseEvents>& events) {
+  const auto parts = parts_for(session, request);
+  if (!parts) return tl::unexpected<Error>(parts.error());
+  const auto deadline = std::chrono::steady_clock::now() + request.wait;
+  for (;;) {
+    for (const auto& part : *parts) {
+      auto claimed = session.control->claim(part, events);
+      if (claimed || claimed.error().kind() != ErrorKind::kOverloaded) return claimed;
+    }
+    if (std::chrono::steady_clock::now() >= deadline) {
+      return fail(ErrorKind::kOverloaded,
+                  "all " + std::to_string(parts->size()) + " parts of lease " +
+                      std::to_string(parts->front().front().lease_id) +
+                      " are in use by others; wait, or keep more with --parts of `sublet lease`");
+    }
+    std::this_thread::sleep_for(kLookAgain);
+  }
+}
+
 }  // namespace
+
+Result<KeptLease> KeptLease::open(const SessionOptions& options, const LeaseRequest& request,
+                                  Events events) {
+  auto session = open_session(options);
+  if (!session) return tl::unexpected<Error>(std::move(session.error()));
+  auto told = std::make_shared<LeaseEvents>();
+  told->set_on_ending(std::move(events.on_ending));
+  told->set_on_lost(std::move(events.on_lost));
+  auto nodes = (*session)->control->lease(request, told, true);
+  if (!nodes) return tl::unexpected<Error>(std::move(nodes.error()));
+  KeptLease kept;
+  kept.file_.manager = (*session)->manager_address;
+  kept.file_.lease_id = nodes->front()->grant().lease_id;
+  for (const auto& node : *nodes) kept.file_.grants.push_back(node->grant());
+  kept.session_ = std::move(*session);
+  kept.nodes_ = std::move(*nodes);
+  return kept;
+}
+
 }  // namespace client
 
 namespace {
@@ -180,6 +260,14 @@ std::uint64_t cores_of(const LeaseRequest& request) {
   const auto whole = std::uint64_t{request.cores} * request.cores_per_worker;
   constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
   return request.parts != 0 && whole > kMost / request.parts ? kMost : whole * request.parts;
+}
+
+/// Once where it waits at the manager, else again for a moment when cores may come back.
+template <class Ask>
+auto asked(client::ControlPlane& control, const LeaseRequest& request, Ask&& ask)
+    -> decltype(ask()) {
+  if (request.wait.count() > 0) return ask();
+  return control.while_cores_return(cores_of(request), std::forward<Ask>(ask));
 }
 
 tl::unexpected<Error> empty_session(const char* attempted) {
@@ -218,8 +306,17 @@ Result<Lease> Session::lease(const LeaseRequest& request) {
   }
   return client::guarded("leasing", [&]() -> Result<Lease> {
     auto events = std::make_shared<client::LeaseEvents>();
-    auto nodes = impl_->control->while_cores_return(
-        cores_of(request), [&] { return impl_->control->lease(request, events); });
+    if (!impl_->options.lease.empty()) {
+      LeaseRequest part = request;
+      part.replace = false;  // what takes its place would be another lease
+      auto nodes = impl_->control->while_cores_return(
+          cores_of(request), [&] { return client::claim_part(*impl_, request, events); });
+      auto lease = client::begin_lease(impl_, std::move(nodes), events, part);
+      if (!lease) return tl::unexpected<Error>(std::move(lease.error()));
+      return Lease(std::move(*lease));
+    }
+    auto nodes =
+        asked(*impl_->control, request, [&] { return impl_->control->lease(request, events); });
     auto lease = client::begin_lease(impl_, std::move(nodes), events, request);
     if (!lease) return tl::unexpected<Error>(std::move(lease.error()));
     return Lease(std::move(*lease));
@@ -228,8 +325,19 @@ Result<Lease> Session::lease(const LeaseRequest& request) {
 
 Result<std::vector<Grant>> Session::request(const LeaseRequest& request) {
   if (!impl_) return empty_session("asking for grants");
-  return impl_->control->while_cores_return(cores_of(request),
-                                            [&] { return impl_->control->request(request); });
+  if (impl_->options.lease.empty()) {
+    return asked(*impl_->control, request, [&] { return impl_->control->request(request); });
+  }
+  const auto parts = client::parts_for(*impl_, request);
+  if (!parts) return tl::unexpected<Error>(parts.error());
+  std::vector<Grant> grants;
+  for (std::uint32_t part = 0; part < request.parts; ++part) {
+    for (Grant grant : (*parts)[part]) {
+      grant.part = part;
+      grants.push_back(std::move(grant));
+    }
+  }
+  return grants;
 }
 
 void Session::give_back(const std::vector<Grant>& grants) noexcept {

@@ -39,6 +39,8 @@ Result<Route> route_to(const NodeShare& share, std::uint32_t worker_on_node,
   target.kind = address->kind;
   target.options.address = std::move(address->text);
   target.options.token = endpoint.token;
+  target.options.generation = endpoint.generation;
+  target.options.believes = share.believes;
   target.options.worker = worker_on_node;
   target.options.slots = share.grant.slots;
   target.options.timeout = timeouts.exchange;

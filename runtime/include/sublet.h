@@ -76,10 +76,10 @@ SUBLET_C_API const char* sublet_version(void);
  * comes from configuration file and environment): those of the configuration file: manager,
  * manager_dir, allow_private, node_name, key_file, manager_user, insecure, transport,
  * peer_timeout_ms, timeout_ms, private_cpuset,
- * private_avoid, private_oversubscribe, trace. Leases: memory_bytes, duration_s, placement (pack,
- * spread, near), hot_timeout_ms, arena_bytes, slots, replace, worker_wait_ms, cores_per_worker.
- * Functions: function_timeout_ms, idempotent. Their meaning: <sublet/session.hpp>,
- * <sublet/lease.hpp>, <sublet/call.hpp>. */
+ * private_avoid, private_oversubscribe, lease, trace. Leases: memory_bytes, duration_s, placement
+ * (pack, spread, near), hot_timeout_ms, arena_bytes, slots, replace, worker_wait_ms,
+ * cores_per_worker, wait_ms, priority, notice_ms. Functions: function_timeout_ms, idempotent. Their
+ * meaning: <sublet/session.hpp>, <sublet/lease.hpp>, <sublet/call.hpp>. */
 
 SUBLET_C_API int sublet_options_create(sublet_options** options);
 
@@ -134,7 +134,7 @@ typedef struct sublet_usage {
 
 /* Leases `cores` cores, one worker each, and claims them; with the option cores_per_worker, `cores`
  * workers of so many cores each. Blocks. SUBLET_ERR_COUNT: `cores` is not positive.
- * SUBLET_ERR_OVERLOADED: so many are not free. */
+ * SUBLET_ERR_OVERLOADED: so many are not free, or were not within the time of option wait_ms. */
 SUBLET_C_API int sublet_lease_open(sublet_session* session, int cores,
                                    const sublet_options* options, sublet_lease** lease);
 

@@ -30,6 +30,7 @@ using base::Token;
 struct ConnectOptions {
   std::string address;  ///< What the executor's listener said: Listener::address().
   Token token{};
+  std::uint32_t generation = 0;  ///< Which of the lease's executors it is.
   std::uint32_t worker = 0;
   std::uint32_t slots = tuning::kDefaultSlots;
   std::chrono::milliseconds timeout{5000};  ///< Of the whole set-up.
@@ -39,11 +40,15 @@ struct ConnectOptions {
   /// True once another connection to the same node is known to be dead: the channel then ends with
   /// kLost at its next check_peer(). Any thread; never called on the hot path; may be empty.
   std::function<bool()> peer_gone{};
+  /// Whether a socket of this node at which that user listens can be the executor's. Memory is
+  /// given to whoever listens there. Empty: whoever it is.
+  std::function<bool(std::uint32_t uid)> believes{};
 };
 
 /// What an executor lets clients connect to.
 struct ListenOptions {
   Token token{};
+  std::uint32_t generation = 0;  ///< Which of the lease's executors this is.
   std::uint32_t workers = 1;
   std::uint32_t max_slots = tuning::kDefaultSlots;
   std::uint64_t max_arena_bytes = 0;

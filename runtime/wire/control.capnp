@@ -5,7 +5,9 @@
 #           the call succeeded); RPC exceptions mean a broken connection or a bug.
 # STATES    A grant: reserved -> granted -> claimed -> ended. It lapses when unclaimed for the
 #           claim timeout. A claimed grant lives until its ClaimedLease capability is dropped (the
-#           client released it or died), it expires, it is revoked, or its node ends.
+#           client released it or died), it expires, it is revoked, or its node ends. One that is
+#           claimed to be kept may be claimed again and again, by one client at a time, for as long
+#           as its keeper's capability lives.
 # LIMITS    runtime/wire/limits.hpp.
 
 @0xb0f2c6d1e4a93857;
@@ -42,6 +44,9 @@ struct LeaseRequest {
   owner @9 :Text;          # user@node, for people to read
   coresPerWorker @10 :UInt32 = 1;
   slurmJob @11 :UInt32;    # SLURM_JOB_ID of who asks; 0: none
+  priority @12 :Int32;     # where requests wait, the higher is served first; above 0: operators'
+  noticeMs @13 :UInt64 = 5000;  # how long before it is taken away its client is told
+  waitMs @14 :UInt64;      # for cores to come free; 0: it is refused when there are none
 }
 
 # One node's share of one part of a lease.
@@ -68,6 +73,15 @@ struct Grant {
   slurmJob @16 :UInt32;
   heldMs @17 :UInt64;      # for how long the node has held it, or had
   ownerByKey @18 :Bool;    # ownerUid is a key file's owner, who need not be the process's user
+  priority @19 :Int32;
+  noticeMs @20 :UInt64 = 5000;
+}
+
+# What `sublet lease` writes for the programs that use its lease: secrets.
+struct KeptLease {
+  leaseId @0 :UInt64;
+  manager @1 :Text;        # address of the resource manager
+  grants @2 :List(Grant);
 }
 
 # A grant that has ended on its node. The node tells it again on each registration until it has heard
@@ -100,12 +114,39 @@ struct NodeStatus {
 
 struct LeaseStatus {
   leaseId @0 :UInt64;
-  state @1 :Text;          # granted, active, ending, ended
+  state @1 :Text;          # waiting, reserved, granted, active, ending, ended
   owner @2 :Text;
   cores @3 :UInt32;        # of all workers together
   nodes @4 :List(Text);
-  expiresUnixMs @5 :Int64;
+  expiresUnixMs @5 :Int64; # of one that waits: when it waits no more
   usage @6 :Usage;
+  ownerUid @7 :UInt32 = 0xffffffff;  # not proved, or of several users
+  slurmJob @8 :UInt32;
+  priority @9 :Int32;
+  noticeMs @10 :UInt64;
+  reason @11 :Text;        # why it is ending, or has ended
+  waitedMs @12 :UInt64;    # of one that waits: until now
+  place @13 :UInt32;       # of one that waits: from 1 on, in the order in which they are served
+}
+
+# 2^64-1: without a limit.
+struct Quota {
+  cores @0 :UInt64 = 0xffffffffffffffff;        # held at one time
+  coreSeconds @1 :UInt64 = 0xffffffffffffffff;  # of a day (UTC)
+}
+
+# What one user may have, and has.
+struct QuotaStatus {
+  everybody @0 :Bool;      # this is the quota of users who have none of their own
+  uid @1 :UInt32;
+  user @2 :Text;           # a name, where the manager knows one
+  own @3 :Bool;            # `quota` was set for this user
+  quota @4 :Quota;
+  heldCores @5 :UInt64;
+  usedCoreSeconds @6 :Float64;      # today
+  promisedCoreSeconds @7 :Float64;  # today, to leases that he has
+  waiting @8 :UInt32;      # requests
+  share @9 :Float64;       # cores held of late, as the order of requests counts them
 }
 
 # What a node says, as it leaves, of the leases that it had when it began to drain.
@@ -173,7 +214,8 @@ struct LedgerEntry {
 }
 
 interface ResourceManager {
-  # Reserves cores and tells the executor managers before it answers. All parts or nothing.
+  # Reserves cores and tells the executor managers before it answers. All parts or nothing. One that
+  # waits is given up by cancelling the call.
   # Dropping `handle` ends the grants that nobody has claimed; claimed ones do not notice.
   lease @0 (request :LeaseRequest) -> (failure :Failure, handle :LeaseHandle, grants :List(Grant));
   # More time, counted from now. The token of any grant of the lease proves the right to ask.
@@ -196,15 +238,18 @@ interface ResourceManager {
   # those that it has within `limitMs`, and then itself. Answers once it has been told, or with
   # `wait` when it is known what became of it: of each node of that name, in `drained`. The wait ends
   # some seconds after `limitMs`. kOverloaded: the caller waits for too many already.
-  drain @6 (node :Text, limitMs :UInt64, reason :Text, wait :Bool)
+  # `ownNotice`: each lease has its own notice period, if that is less than `limitMs`.
+  drain @6 (node :Text, limitMs :UInt64, reason :Text, wait :Bool, ownNotice :Bool)
       -> (failure :Failure, drained :List(DrainedNode));
   # Of this manager, over all its sockets. `closed` and `refused`, since its start: for others, when
   # there were as many as there may be.
   connections @7 () -> (now :UInt64, limit :UInt64, closed :UInt64, refused :UInt64);
   # Takes a drain back: the node gets leases again. kInvalid: it does not drain, or cannot go back.
   cancelDrain @8 (node :Text) -> (failure :Failure);
-  # Ends a lease; its client is told who did, and `reason`. Answers once its cores are free.
-  release @9 (leaseId :UInt64, reason :Text) -> (failure :Failure);
+  # Ends a lease; its client is told who did, and `reason`. Answers once its cores are free; with
+  # `notice` once its nodes have been told: it ends `leftMs` from then on, 0: it has ended. A request
+  # that waits has a number too, and waits no more.
+  release @9 (leaseId :UInt64, reason :Text, notice :Bool) -> (failure :Failure, leftMs :UInt64);
   # Removes the lost nodes of that name, and ends the `leases` on them as lost. `up`: nodes of that
   # name that are connected, and stay. kInvalid: none is lost.
   forget @10 (node :Text)
@@ -216,6 +261,13 @@ interface ResourceManager {
   # Checks the ledger against itself. `problems` are some of those that were found.
   verifyLedger @12 ()
       -> (failure :Failure, grants :UInt64, found :UInt64, problems :List(Text));
+  # Sets what is `set...` of the quota of user `uid`, or of all who have none of their own
+  # (`everybody`). `clear`: he has none of his own any more.
+  setQuota @13 (everybody :Bool, uid :UInt32, clear :Bool, setCores :Bool, setCoreSeconds :Bool,
+                quota :Quota) -> (failure :Failure);
+  # Everybody's, and of each user who has something or a quota of his own; for who is no operator,
+  # everybody's and his own.
+  quotas @14 () -> (failure :Failure, quotas :List(QuotaStatus));
 }
 
 interface LeaseHandle {}
@@ -249,10 +301,13 @@ interface NodeControl {
   extend @2 (leaseId :UInt64, part :UInt32, expiresUnixMs :Int64) -> (failure :Failure);
   # Ends its grants within `limitMs`, tells their clients so first, then leaves and ends. One that
   # drains already goes on as it was told before.
-  drain @3 (limitMs :UInt64, reason :Text) -> (failure :Failure);
+  drain @3 (limitMs :UInt64, reason :Text, ownNotice :Bool) -> (failure :Failure);
   # Goes on as if it had not been told to drain. kInvalid: its last grant has ended and it leaves, or
   # it drains because of a signal. `drained`: it did drain.
   cancelDrain @4 () -> (failure :Failure, drained :Bool);
+  # Tells the client that the grant ends in `leftMs`, and ends it then; it cannot be extended any
+  # more. kInvalid: no client has it.
+  endSoon @5 (leaseId :UInt64, part :UInt32, leftMs :UInt64, reason :Text) -> (failure :Failure);
 }
 
 struct WorkerDescription {
@@ -278,7 +333,9 @@ struct Endpoint {
 interface ExecutorManager {
   # kDenied: no such token, or it has expired or been claimed. `transports`: those to other
   # nodes that the client wants to connect by; the executor opens them before this answers.
-  claim @0 (token :Data, notices :LeaseNotices, transports :List(Text))
+  # `keep`: the grant is held for others, who claim it with the same token, one at a time, each with a
+  # new executor. kOverloaded: one of them has it.
+  claim @0 (token :Data, notices :LeaseNotices, transports :List(Text), keep :Bool)
       -> (failure :Failure, lease :ClaimedLease, endpoint :Endpoint,
           workers :List(WorkerDescription), expiresUnixMs :Int64);
   version @1 () -> (version :Text);

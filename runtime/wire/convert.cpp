@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 
 namespace sublet::wire {
@@ -25,6 +26,20 @@ tl::unexpected<Error> out_of_range(const char* what, std::uint64_t value, std::u
   return fail(ErrorKind::kInvalid, std::string(what) + " is " + std::to_string(value) +
                                        "; allowed are " + std::to_string(least) + " to " +
                                        std::to_string(most));
+}
+
+/// What is negative is refused where it is read, as what is huge.
+std::uint64_t count_or_most(std::chrono::milliseconds time) {
+  return time.count() < 0 ? std::numeric_limits<std::uint64_t>::max()
+                          : static_cast<std::uint64_t>(time.count());
+}
+
+/// At most `most`.
+Result<std::chrono::milliseconds> read_ms(const char* what, std::uint64_t ms,
+                                          std::chrono::milliseconds most) {
+  const auto count = static_cast<std::uint64_t>(most.count());
+  if (ms > count) return out_of_range(what, ms, 0, count);
+  return std::chrono::milliseconds(static_cast<std::int64_t>(ms));
 }
 
 Result<void> check_slots(std::uint32_t slots) {
@@ -177,6 +192,9 @@ void write(LeaseRequest::Builder to, const sublet::LeaseRequest& request,
   to.setClientNodeId(client_node_id);
   to.setOwner(cut_text(owner, kMaxName));
   to.setSlurmJob(slurm_job);
+  to.setPriority(request.priority);
+  to.setNoticeMs(count_or_most(request.notice));
+  to.setWaitMs(count_or_most(request.wait));
 }
 
 static_assert(static_cast<int>(Placement::PACK) == static_cast<int>(sublet::Placement::kPack));
@@ -221,10 +239,30 @@ Result<sublet::LeaseRequest> read(LeaseRequest::Reader from) {
   request.slots = from.getSlots();
   if (auto ok = check_slots(request.slots); !ok) return tl::unexpected<Error>(ok.error());
   request.arena_bytes = from.getArenaBytes();
+  request.priority = from.getPriority();
+  if (std::abs(std::int64_t{request.priority}) > kMaxPriority) {
+    return fail(ErrorKind::kInvalid, "priority is " + std::to_string(request.priority) +
+                                         "; allowed are " + std::to_string(-kMaxPriority) + " to " +
+                                         std::to_string(kMaxPriority));
+  }
+  const auto notice = read_ms("the notice period in milliseconds", from.getNoticeMs(), kMaxNotice);
+  if (!notice) return tl::unexpected<Error>(notice.error());
+  request.notice = *notice;
+  const auto wait = read_ms("the wait in milliseconds", from.getWaitMs(), kMaxWait);
+  if (!wait) return tl::unexpected<Error>(wait.error());
+  request.wait = *wait;
   return request;
 }
 
 namespace {
+
+/// Of somebody else's: as large as can be calculated with.
+std::chrono::milliseconds some_ms(std::uint64_t ms) {
+  constexpr std::uint64_t kMostMs = std::uint64_t{1} << 52;
+  return std::chrono::milliseconds(static_cast<std::int64_t>(std::min(ms, kMostMs)));
+}
+
+constexpr std::uint64_t kNoQuota = std::numeric_limits<std::uint64_t>::max();
 
 template <class List>
 void write_texts(List to, const std::vector<std::string>& texts) {
@@ -263,9 +301,7 @@ NodeInfo read(NodeStatus::Reader from) {
   info.cpuset = to_string(node.getCpuset());
   for (const auto address : node.getAddresses()) info.addresses.push_back(to_string(address));
   info.state = to_string(from.getState());
-  constexpr std::uint64_t kMostMs = std::uint64_t{1} << 52;
-  info.heartbeat_age = std::chrono::milliseconds(
-      static_cast<std::int64_t>(std::min(from.getHeartbeatAgeMs(), kMostMs)));
+  info.heartbeat_age = some_ms(from.getHeartbeatAgeMs());
   return info;
 }
 
@@ -277,6 +313,13 @@ void write(LeaseStatus::Builder to, const LeaseInfo& info) {
   write_texts(to.initNodes(static_cast<unsigned>(info.nodes.size())), info.nodes);
   to.setExpiresUnixMs(info.expires_unix_ms);
   write(to.initUsage(), info.usage);
+  to.setOwnerUid(info.uid);
+  to.setSlurmJob(info.slurm_job);
+  to.setPriority(info.priority);
+  to.setNoticeMs(count_or_most(info.notice));
+  to.setReason(cut_text(info.reason, kMaxText));
+  to.setWaitedMs(count_or_most(info.waited));
+  to.setPlace(info.place);
 }
 
 LeaseInfo read(LeaseStatus::Reader from) {
@@ -288,6 +331,53 @@ LeaseInfo read(LeaseStatus::Reader from) {
   for (const auto node : from.getNodes()) info.nodes.push_back(to_string(node));
   info.expires_unix_ms = from.getExpiresUnixMs();
   info.usage = read(from.getUsage());
+  info.uid = from.getOwnerUid();
+  info.slurm_job = from.getSlurmJob();
+  info.priority = from.getPriority();
+  info.notice = some_ms(from.getNoticeMs());
+  info.reason = cut_text(to_string(from.getReason()), kMaxText);
+  info.waited = some_ms(from.getWaitedMs());
+  info.place = from.getPlace();
+  return info;
+}
+
+void write(Quota::Builder to, const LeaseQuota& quota) {
+  to.setCores(quota.cores.value_or(kNoQuota));
+  to.setCoreSeconds(quota.core_seconds.value_or(kNoQuota));
+}
+
+LeaseQuota read(Quota::Reader from) {
+  LeaseQuota quota;
+  if (from.getCores() != kNoQuota) quota.cores = from.getCores();
+  if (from.getCoreSeconds() != kNoQuota) quota.core_seconds = from.getCoreSeconds();
+  return quota;
+}
+
+void write(QuotaStatus::Builder to, const QuotaInfo& info) {
+  to.setEverybody(info.everybody);
+  to.setUid(info.uid);
+  to.setUser(cut_text(info.user, kMaxName));
+  to.setOwn(info.own);
+  write(to.initQuota(), info.quota);
+  to.setHeldCores(info.held_cores);
+  to.setUsedCoreSeconds(info.used_core_seconds);
+  to.setPromisedCoreSeconds(info.promised_core_seconds);
+  to.setWaiting(info.waiting);
+  to.setShare(info.share);
+}
+
+QuotaInfo read(QuotaStatus::Reader from) {
+  QuotaInfo info;
+  info.everybody = from.getEverybody();
+  info.uid = from.getUid();
+  info.user = cut_text(to_string(from.getUser()), kMaxName);
+  info.own = from.getOwn();
+  info.quota = read(from.getQuota());
+  info.held_cores = from.getHeldCores();
+  info.used_core_seconds = from.getUsedCoreSeconds();
+  info.promised_core_seconds = from.getPromisedCoreSeconds();
+  info.waiting = from.getWaiting();
+  info.share = from.getShare();
   return info;
 }
 

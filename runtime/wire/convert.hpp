@@ -7,6 +7,7 @@
 #include <sublet/result.hpp>
 #include <sublet/session.hpp>
 #include <wire/control.capnp.h>
+#include <wire/quota_info.hpp>
 
 #include <optional>
 #include <span>
@@ -43,6 +44,11 @@ NodeInfo read(NodeStatus::Reader from);
 
 void write(LeaseStatus::Builder to, const LeaseInfo& info);
 LeaseInfo read(LeaseStatus::Reader from);
+
+void write(Quota::Builder to, const LeaseQuota& quota);
+LeaseQuota read(Quota::Reader from);
+void write(QuotaStatus::Builder to, const QuotaInfo& info);
+QuotaInfo read(QuotaStatus::Reader from);
 
 /// A text of somebody else, to be shown to people: printable (base/printable_text.hpp), and cut to
 /// `limit` bytes, never within a character.

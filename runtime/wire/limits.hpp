@@ -45,16 +45,22 @@ inline constexpr auto kMessageTime = 30s;  ///< To come, or to be taken; a long 
 /// A lease may be asked for, or extended from now on, for at most so long: nobody plans further,
 /// and sums of times stay far from overflow.
 inline constexpr auto kMaxLeaseDuration = std::chrono::hours(366 * 24);
-inline constexpr auto kClaimTimeout = 5s;   ///< An unclaimed grant lapses.
-inline constexpr auto kHeartbeat = 1s;      ///< Executor manager to resource manager.
-inline constexpr auto kNodeLostAfter = 5s;  ///< Without a heartbeat.
-inline constexpr auto kDrainTold = 500ms;   ///< For clients to hear of it before executors may end.
+inline constexpr auto kMaxWait = std::chrono::hours(7 * 24);  ///< For cores to come free.
+inline constexpr std::int32_t kMaxPriority = 100;             ///< And the negative of it.
+inline constexpr std::size_t kMaxWaiting = 4096;              ///< Requests, of all users.
+inline constexpr std::size_t kMaxWaitingOfUser = 256;
+inline constexpr std::size_t kMaxQuotas = 65536;  ///< Users with one of their own.
+inline constexpr auto kClaimTimeout = 5s;         ///< An unclaimed grant lapses.
+inline constexpr auto kHeartbeat = 1s;            ///< Executor manager to resource manager.
+inline constexpr auto kNodeLostAfter = 5s;        ///< Without a heartbeat.
+inline constexpr auto kDrainTold = 500ms;  ///< For clients to hear of it before executors may end.
 inline constexpr auto kDrainMax = 24h;
 /// After a drain's time is over: executors are stopped, and a node that says nothing more is lost.
 inline constexpr auto kDrainMargin = 10s;
 inline constexpr std::size_t kMaxDrainWaits = 16;       ///< That one caller waits for, at one time.
 inline constexpr std::size_t kMaxAllDrainWaits = 1024;  ///< That all callers wait for.
-inline constexpr auto kEndingNotice = 5s;    ///< A client is told this long before expiry.
+inline constexpr auto kEndingNotice = 5s;    ///< A client is told this long before its lease ends.
+inline constexpr auto kMaxNotice = 1h;       ///< The longest that it may ask for.
 inline constexpr auto kReconnectMin = 50ms;  ///< Executor manager's back-off to a lost manager.
 inline constexpr auto kReconnectMax = 2s;
 inline constexpr auto kManagerCall = 2s;    ///< One call from manager to manager.

@@ -4,6 +4,7 @@
 
 #include <kj/debug.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace sublet::wire {
@@ -93,12 +94,14 @@ kj::Promise<Result<std::vector<LeaseInfo>>> ask_leases(ResourceManager::Client m
 kj::Promise<Result<std::vector<DrainReport>>> ask_drain(ResourceManager::Client manager,
                                                         const std::string& node,
                                                         std::chrono::milliseconds limit,
-                                                        const std::string& reason, bool wait) {
+                                                        const std::string& reason, bool wait,
+                                                        bool own_notice) {
   auto request = manager.drainRequest();
   request.setNode(node);
   request.setLimitMs(count_of(limit));
   request.setReason(reason);
   request.setWait(wait);
+  request.setOwnNotice(own_notice);
   return answer<std::vector<DrainReport>>(request, [](auto& results) {
     std::vector<DrainReport> reports;
     for (const auto drained : results.getDrained()) reports.push_back(read(drained));
@@ -113,12 +116,37 @@ kj::Promise<Result<void>> ask_cancel_drain(ResourceManager::Client manager,
   return answer<void>(request, [](auto&) -> Result<void> { return {}; });
 }
 
-kj::Promise<Result<void>> ask_release(ResourceManager::Client manager, std::uint64_t lease_id,
-                                      const std::string& reason) {
+kj::Promise<Result<std::chrono::milliseconds>> ask_release(ResourceManager::Client manager,
+                                                           std::uint64_t lease_id,
+                                                           const std::string& reason, bool notice) {
+  using std::chrono::milliseconds;
   auto request = manager.releaseRequest();
   request.setLeaseId(lease_id);
   request.setReason(reason);
+  request.setNotice(notice);
+  return answer<milliseconds>(request, [](auto& results) -> milliseconds {
+    const auto most = static_cast<std::uint64_t>(milliseconds(kMaxNotice).count());
+    return milliseconds(static_cast<std::int64_t>(std::min(results.getLeftMs(), most)));
+  });
+}
+
+kj::Promise<Result<void>> ask_set_quota(ResourceManager::Client manager, const QuotaOrder& order) {
+  auto request = manager.setQuotaRequest();
+  request.setEverybody(order.everybody);
+  request.setUid(order.uid);
+  request.setClear(order.clear);
+  request.setSetCores(order.set_cores);
+  request.setSetCoreSeconds(order.set_core_seconds);
+  write(request.initQuota(), order.quota);
   return answer<void>(request, [](auto&) -> Result<void> { return {}; });
+}
+
+kj::Promise<Result<std::vector<QuotaInfo>>> ask_quotas(ResourceManager::Client manager) {
+  return answer<std::vector<QuotaInfo>>(manager.quotasRequest(), [](auto& results) {
+    std::vector<QuotaInfo> quotas;
+    for (const auto quota : results.getQuotas()) quotas.push_back(read(quota));
+    return quotas;
+  });
 }
 
 kj::Promise<Result<Forgotten>> ask_forget(ResourceManager::Client manager,

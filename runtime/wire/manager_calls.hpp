@@ -11,6 +11,7 @@
 #include <wire/drain_report.hpp>
 #include <wire/ledger_page.hpp>
 #include <wire/manager_address.hpp>
+#include <wire/quota_info.hpp>
 
 #include <kj/async.h>
 
@@ -41,17 +42,23 @@ kj::Promise<Result<std::int64_t>> ask_extension(ResourceManager::Client manager,
 kj::Promise<Result<std::vector<NodeInfo>>> ask_nodes(ResourceManager::Client manager);
 kj::Promise<Result<std::vector<LeaseInfo>>> ask_leases(ResourceManager::Client manager,
                                                        bool include_ended);
-/// With `wait` it answers when it is known what became of each node of that name. Empty: it does
+/// With `wait` it answers when it is known what became of each node of that name. With `own_notice`
+/// each lease has its own notice period, if that is less than `limit`. Empty: it does
 /// not wait, or the manager is of a version that cannot.
 kj::Promise<Result<std::vector<DrainReport>>> ask_drain(ResourceManager::Client manager,
                                                         const std::string& node,
                                                         std::chrono::milliseconds limit,
-                                                        const std::string& reason, bool wait);
+                                                        const std::string& reason, bool wait,
+                                                        bool own_notice = false);
 kj::Promise<Result<void>> ask_cancel_drain(ResourceManager::Client manager,
                                            const std::string& node);
-/// Answers once the cores are free.
-kj::Promise<Result<void>> ask_release(ResourceManager::Client manager, std::uint64_t lease_id,
-                                      const std::string& reason);
+/// Answers once the cores are free: 0; with `notice` once its nodes know of it: how long it has.
+kj::Promise<Result<std::chrono::milliseconds>> ask_release(ResourceManager::Client manager,
+                                                           std::uint64_t lease_id,
+                                                           const std::string& reason,
+                                                           bool notice = false);
+kj::Promise<Result<void>> ask_set_quota(ResourceManager::Client manager, const QuotaOrder& order);
+kj::Promise<Result<std::vector<QuotaInfo>>> ask_quotas(ResourceManager::Client manager);
 struct Forgotten {
   std::uint32_t nodes = 0;
   std::uint32_t leases = 0;  ///< That were on them.

@@ -124,11 +124,12 @@ TEST(COptions, AreCheckedWhenTheyAreSet) {
   sublet_options* options = nullptr;
   ASSERT_EQ(sublet_options_create(&options), SUBLET_SUCCESS);
   const char* const good[][2] = {
-      {"timeout_ms", "1000"},       {"transport", "shm"}, {"trace", "true"},
-      {"memory_bytes", "33554432"}, {"duration_s", "60"}, {"placement", "spread"},
-      {"hot_timeout_ms", "-1"},     {"slots", "32"},      {"replace", "no"},
-      {"worker_wait_ms", "5"},      {"idempotent", "1"},  {"function_timeout_ms", "10"},
-      {"cores_per_worker", "2"}};
+      {"timeout_ms", "1000"},       {"transport", "shm"},  {"trace", "true"},
+      {"memory_bytes", "33554432"}, {"duration_s", "60"},  {"placement", "spread"},
+      {"hot_timeout_ms", "-1"},     {"slots", "32"},       {"replace", "no"},
+      {"worker_wait_ms", "5"},      {"idempotent", "1"},   {"function_timeout_ms", "10"},
+      {"cores_per_worker", "2"},    {"wait_ms", "600000"}, {"priority", "-7"},
+      {"notice_ms", "30000"}};
   for (const auto& [name, value] : good) {
     EXPECT_EQ(sublet_options_set(options, name, value), SUBLET_SUCCESS) << name;
   }
@@ -143,6 +144,11 @@ TEST(COptions, AreCheckedWhenTheyAreSet) {
                                 {"replace", ""},
                                 {"worker_wait_ms", "5x"},
                                 {"arena_bytes", "99999999999999999999"},
+                                {"wait_ms", "-1"},
+                                {"wait_ms", "604800001"},
+                                {"priority", "101"},
+                                {"priority", "high"},
+                                {"notice_ms", "3600001"},
                                 {"cores_per_worker", "0"},
                                 {"cores_per_worker", "-2"},
                                 {"cores_per_worker", "4097"},
@@ -155,6 +161,9 @@ TEST(COptions, AreCheckedWhenTheyAreSet) {
   const LeaseRequest request = lease_request(options);
   EXPECT_EQ(request.slots, 32u);
   EXPECT_EQ(request.cores_per_worker, 2u);
+  EXPECT_EQ(request.wait, std::chrono::minutes(10));
+  EXPECT_EQ(request.priority, -7);
+  EXPECT_EQ(request.notice, std::chrono::seconds(30));
   EXPECT_EQ(request.placement, Placement::kSpread);
   EXPECT_FALSE(request.replace);
   const auto session = session_options(options);

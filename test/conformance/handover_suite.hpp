@@ -33,7 +33,9 @@ class HandOver : public Fixture<T> {
   /// Executors first: they are made by fork.
   void start_all(std::chrono::nanoseconds patience = std::chrono::seconds(20)) {
     for (std::size_t i = 0; i < kExecutors; ++i) {
-      executors_.push_back(std::make_unique<ChildExecutor<T>>(ExecutorOptions{}, this->control_));
+      ExecutorOptions options;
+      options.host.generation = static_cast<std::uint32_t>(i + 1);
+      executors_.push_back(std::make_unique<ChildExecutor<T>>(options, this->control_));
     }
     for (std::uint16_t i = 0; i < static_cast<std::uint16_t>(Function::kCount); ++i) {
       client::OpenFunction function;

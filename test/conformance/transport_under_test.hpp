@@ -30,6 +30,7 @@ struct HostOptions {
   std::uint32_t max_slots = 1024;
   std::uint64_t max_arena_bytes = std::uint64_t{64} << 30;
   Token token = kToken;
+  std::uint32_t generation = 0;
   std::chrono::milliseconds peer_timeout = kSilenceAllowed;
 };
 
@@ -47,6 +48,7 @@ struct ClientOptions {
 inline transport::ListenOptions listen_options(const HostOptions& options) {
   transport::ListenOptions listening;
   listening.token = options.token;
+  listening.generation = options.generation;
   listening.workers = options.workers;
   listening.max_slots = options.max_slots;
   listening.max_arena_bytes = options.max_arena_bytes;

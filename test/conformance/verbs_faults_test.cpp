@@ -35,7 +35,7 @@ class Verbs : public Fixture<VerbsTransport> {
     start(options);
   }
   RawVerbsClient raw(std::uint32_t worker = 1) {
-    return RawVerbsClient(executor_->address(), RawVerbsClient::hello(worker, kToken));
+    return RawVerbsClient(executor_->address(), RawVerbsClient::hello(worker));
   }
   void expect_loses_its_worker() {
     EXPECT_TRUE(await([&] { return executor_->clients_ended() == 1; }));
@@ -120,15 +120,15 @@ TEST_F(Verbs, GreetingsThatAreMalformedAreRejectedWithAReason) {
   start();
   EXPECT_NE(RawVerbsClient(executor_->address(), std::nullopt).refusal().find("malformed"),
             std::string::npos);
-  auto hello = RawVerbsClient::hello(0, kToken);
+  auto hello = RawVerbsClient::hello(0);
   hello.magic ^= 1;
   EXPECT_NE(RawVerbsClient(executor_->address(), hello).refusal().find("malformed"),
             std::string::npos);
-  hello = RawVerbsClient::hello(0, kToken);
+  hello = RawVerbsClient::hello(0);
   hello.version += 1;
   EXPECT_NE(RawVerbsClient(executor_->address(), hello).refusal().find("version"),
             std::string::npos);
-  hello = RawVerbsClient::hello(0, kToken);
+  hello = RawVerbsClient::hello(0);
   hello.slots = 3;
   EXPECT_NE(RawVerbsClient(executor_->address(), hello).refusal().find("3 slots"),
             std::string::npos);

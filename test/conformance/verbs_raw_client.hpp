@@ -3,6 +3,7 @@
 // A client of the verbs transport made of bare verbs, which keeps no rule it does not want to.
 
 #include "process.hpp"
+#include "support/proved_greeting.hpp"
 #include "verbs_transport.hpp"
 #include <transport/verbs/verbs_setup.hpp>
 
@@ -22,12 +23,11 @@ class RawVerbsClient {
   static constexpr std::uint64_t kArena = 1u << 20;
 
   /// What a well-behaved client of this worker would say, but for the place of its replies.
-  static transport::verbs::Hello hello(std::uint32_t worker, const transport::Token& token) {
+  static transport::verbs::Hello hello(std::uint32_t worker) {
     transport::verbs::Hello hello{};
     hello.magic = transport::verbs::kMagic;
     hello.version = transport::verbs::kVersion;
     hello.slots = kSlots;
-    hello.token = token;
     hello.arena_size = kArena;
     hello.worker = worker;
     return hello;
@@ -65,6 +65,7 @@ class RawVerbsClient {
     if (hello) {
       hello->replies_address = reinterpret_cast<std::uintptr_t>(memory_.data());
       hello->replies_rkey = memory_.region->rkey;
+      *hello = transport::proved(*hello, kToken);
       parameters.private_data = &*hello;
       parameters.private_data_len = sizeof(*hello);
     }

@@ -28,16 +28,16 @@ TEST_F(CommandTest, ExplainsItselfAndItsExitCodes) {
   const Ended help = run({"--help"});
   EXPECT_EQ(help.code, 0);
   for (const char* part :
-       {"resource-manager", "executor-manager", "nodes", "leases", "drain", "release", "forget",
-        "functions", "bench", "exit codes", "no manager answered"}) {
+       {"resource-manager", "executor-manager", "nodes", "leases", "quota", "drain", "release",
+        "forget", "functions", "bench", "exit codes", "no manager answered"}) {
     expect_contains(help.output, part);
   }
   EXPECT_EQ(help.output.find("private-manager"), std::string::npos);
   EXPECT_EQ(run({}).code, 2);
   expect_contains(run({"--version"}).output, "sublet ");
   for (const char* command :
-       {"resource-manager", "executor-manager", "private-manager", "nodes", "leases", "drain",
-        "release", "forget", "functions", "slurm", "bench"}) {
+       {"resource-manager", "executor-manager", "private-manager", "nodes", "leases", "lease",
+        "quota", "drain", "release", "forget", "functions", "slurm", "bench"}) {
     const Ended each = run({command, "--help"});
     EXPECT_EQ(each.code, 0) << command;
     expect_contains(each.output, std::string("sage: sublet ") + command);
@@ -153,6 +153,8 @@ TEST_F(CommandTest, AManagerThatIsNotThereIsCodeThree) {
   EXPECT_EQ(run({"drain", "n1", "--cancel"}).code, 3);
   EXPECT_EQ(run({"release", "17"}).code, 3);
   EXPECT_EQ(run({"forget", "n1"}).code, 3);
+  EXPECT_EQ(run({"quota"}).code, 3);
+  EXPECT_EQ(run({"lease", "--", "true"}).code, 3);
 }
 
 TEST_F(CommandTest, ListsNodesAndLeases) {

@@ -31,6 +31,10 @@ const char* name_of(Right right) {
       return "see other users' leases";
     case Right::kViewLedger:
       return "see what other users have used";
+    case Right::kSetQuota:
+      return "set a quota";
+    case Right::kPriority:
+      return "ask for a priority above 0";
   }
   return "do that";
 }
@@ -64,8 +68,11 @@ Result<Operators> Operators::of_this_process(const std::string& group, bool inse
 bool Operators::include(const Caller& caller) const {
   if (!caller.proved()) return insecure;
   if (caller.proof == Proof::kSameProcess) return true;
-  if (caller.uid == 0 || caller.uid == manager_uid) return true;
-  return !group.empty() && (caller.gid == gid || members.contains(caller.uid));
+  return include_user(caller.uid) || (!group.empty() && caller.gid == gid);
+}
+
+bool Operators::include_user(std::uint32_t uid) const {
+  return uid == 0 || uid == manager_uid || members.contains(uid);
 }
 
 std::string Operators::to_string() const {

@@ -21,6 +21,8 @@ enum class Right : std::uint8_t {
   kForget,         ///< Remove a lost node, which ends the leases on it.
   kViewOthers,     ///< See the leases of other users one by one, not only their sums.
   kViewLedger,     ///< See what other users have ever used, and check the ledger.
+  kSetQuota,       ///< Say how much a user may have.
+  kPriority,       ///< Be served before others whose requests wait: a priority above 0.
 };
 
 /// Who may do everything: root, the user whose manager it is, and those whom he names.
@@ -35,6 +37,8 @@ struct Operators {
   /// such group. Asks the system's databases, which may be on a network.
   static Result<Operators> of_this_process(const std::string& group = {}, bool insecure = false);
   [[nodiscard]] bool include(const Caller& caller) const;
+  /// As far as the user alone says it: not by the group of one of his processes.
+  [[nodiscard]] bool include_user(std::uint32_t uid) const;
   /// "root, uid 990 and the members of sublet-ops".
   [[nodiscard]] std::string to_string() const;
 };

@@ -31,6 +31,12 @@ struct AllocatorOptions {
   std::chrono::milliseconds worker_wait{30'000};
   /// As LeaseRequest::cores_per_worker.
   std::uint32_t cores_per_worker = 1;
+  /// As LeaseRequest::wait: rank 0 asks for all of them, and all ranks wait.
+  std::chrono::milliseconds wait{0};
+  /// As LeaseRequest::priority.
+  std::int32_t priority = 0;
+  /// As LeaseRequest::notice.
+  std::chrono::milliseconds notice{5000};
 };
 
 /// Leases workers for all ranks of a communicator and connects each rank to its own.

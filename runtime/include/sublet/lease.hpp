@@ -59,6 +59,15 @@ struct LeaseRequest {
   /// A worker runs one function at a time on so many cores of one node, of one NUMA node where they
   /// fit: for functions with threads of their own (OpenMP, TBB, std::thread).
   std::uint32_t cores_per_worker = 1;
+  /// How long the request waits at the resource manager when nothing is free: 0 not at all, at most
+  /// a week. Whoever asks is blocked for so long.
+  std::chrono::milliseconds wait{0};
+  /// Of requests that wait, those of a higher priority are served first: -100 to 100, above 0 for
+  /// operators alone.
+  std::int32_t priority = 0;
+  /// How long before the lease ends its client is told (Lease::on_ending), whoever ends it: its
+  /// time, an operator with notice, or a node that is given back. At most an hour.
+  std::chrono::milliseconds notice{5000};
 };
 
 /// The right to one node's share of a lease: whoever presents it first has it. A secret.

@@ -52,6 +52,9 @@ struct SessionOptions {
   std::string private_avoid;
   /// How often a private manager offers each core.
   std::uint32_t private_oversubscribe = 1;
+  /// The file of a lease that `sublet lease` keeps: each lease of this session is a part of that
+  /// one, as it is. Empty: $SUBLET_LEASE, which it sets for the programs that it runs, else none.
+  std::string lease;
   /// Record every invocation for a timeline, see Session::write_trace.
   bool trace = false;
   /// True in what load() returns: nothing is left to be taken from file and environment.
@@ -83,12 +86,21 @@ struct NodeInfo {
 
 struct LeaseInfo {
   std::uint64_t id = 0;
-  std::string state;        ///< "granted", "active", "ending" or "ended".
+  /// "waiting", "reserved", "granted", "active", "ending" or "ended": docs/reference/leases.md.
+  std::string state;
   std::string owner;        ///< user@node
   std::uint32_t cores = 0;  ///< Those of all its workers together.
   std::vector<std::string> nodes;
-  std::int64_t expires_unix_ms = 0;
+  std::int64_t expires_unix_ms = 0;  ///< When it ends, or waits no more.
   Usage usage{};
+  std::uint32_t uid = ~std::uint32_t{0};  ///< As proved; all ones: not proved, or several users'.
+  std::uint32_t slurm_job = 0;            ///< 0: none.
+  std::int32_t priority = 0;
+  std::chrono::milliseconds notice{0};
+  std::string reason;  ///< Why it is ending or has ended.
+  // Of one that waits:
+  std::chrono::milliseconds waited{0};
+  std::uint32_t place = 0;  ///< From 1 on, in the order in which requests are served.
 };
 
 /// A client's connection to Sublet: a helper thread that talks to the managers, never on the path

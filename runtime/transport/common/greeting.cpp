@@ -1,13 +1,31 @@
 #include <transport/common/greeting.hpp>
 #include <wire/limits.hpp>
 
+#include <sodium/crypto_shorthash.h>
+#include <sodium/randombytes.h>
+#include <sodium/utils.h>
 #include <sys/socket.h>
 
 namespace sublet::transport {
 namespace {
 
-bool usable_slots(std::uint32_t slots, std::uint32_t most) noexcept {
-  return std::has_single_bit(slots) && slots <= most;
+enum class Prover : std::uint32_t { kClient = 1, kExecutor = 2 };
+
+static_assert(crypto_shorthash_KEYBYTES == kTokenBytes);
+static_assert(crypto_shorthash_BYTES == sizeof(Proof));
+
+Proof proof_of(Prover prover, const Token& token, std::uint32_t generation,
+               const Greeting& greeting) noexcept {
+  struct Said {
+    Prover prover;
+    std::uint32_t generation;
+    Greeting greeting;
+  } said{prover, generation, greeting};
+  said.greeting.proof = {};
+  Proof proof;
+  crypto_shorthash(proof.data(), reinterpret_cast<const unsigned char*>(&said), sizeof(said),
+                   token.data());
+  return proof;
 }
 
 std::string worker_of(const ConnectOptions& options) {
@@ -16,35 +34,24 @@ std::string worker_of(const ConnectOptions& options) {
 
 }  // namespace
 
-std::optional<Refusal> why_refused(const Greeting& greeting, std::uint32_t version,
-                                   const ListenOptions& options, const MayTake& may_take) {
-  if (greeting.version != version) {
-    return Refusal{Status::kInvalid,
-                   "the client speaks version " + std::to_string(greeting.version) +
-                       " of the protocol, this executor version " + std::to_string(version)};
-  }
-  if (!same_token(greeting.token, options.token)) {
-    return Refusal{Status::kDenied, "the token is not the one of this lease"};
-  }
-  if (greeting.worker >= options.workers) {
-    return Refusal{Status::kInvalid, "there is no worker " + std::to_string(greeting.worker) +
-                                         "; the lease has " + std::to_string(options.workers)};
-  }
-  if (!usable_slots(greeting.slots, options.max_slots)) {
-    return Refusal{Status::kInvalid, std::to_string(greeting.slots) +
-                                         " slots were asked for; a power of two up to " +
-                                         std::to_string(options.max_slots) + " can be had"};
-  }
-  if (!may_take(greeting.worker)) {
-    return Refusal{Status::kDenied,
-                   "worker " + std::to_string(greeting.worker) + " has a channel already"};
-  }
-  if (greeting.arena_size > options.max_arena_bytes) {
-    return Refusal{Status::kInvalid, "the arena has " + std::to_string(greeting.arena_size) +
-                                         " bytes; the lease allows " +
-                                         std::to_string(options.max_arena_bytes)};
-  }
-  return std::nullopt;
+Proof client_proof(const Token& token, std::uint32_t generation,
+                   const Greeting& greeting) noexcept {
+  return proof_of(Prover::kClient, token, generation, greeting);
+}
+
+Proof executor_proof(const Token& token, std::uint32_t generation,
+                     const Greeting& greeting) noexcept {
+  return proof_of(Prover::kExecutor, token, generation, greeting);
+}
+
+bool same_proof(const Proof& a, const Proof& b) noexcept {
+  return sodium_memcmp(a.data(), b.data(), a.size()) == 0;
+}
+
+Answer welcome_to(const ListenOptions& options, const Greeting& greeting) {
+  Answer answer = Answer::of(Status::kOk);
+  answer.proof = executor_proof(options.token, options.generation, greeting);
+  return answer;
 }
 
 void refuse(int socket, Status status, const std::string& text) {
@@ -53,7 +60,7 @@ void refuse(int socket, Status status, const std::string& text) {
 }
 
 Result<void> check_slots(std::uint32_t slots) {
-  if (usable_slots(slots, wire::kMaxSlots)) return {};
+  if (std::has_single_bit(slots) && slots <= wire::kMaxSlots) return {};
   return fail(ErrorKind::kInvalid, "a channel has a power of two of slots up to " +
                                        std::to_string(wire::kMaxSlots) + "; asked for were " +
                                        std::to_string(slots));
@@ -61,17 +68,27 @@ Result<void> check_slots(std::uint32_t slots) {
 
 Greeting greeting_for(std::uint32_t magic, std::uint32_t version, const ConnectOptions& options,
                       std::uint64_t arena_size) {
-  return {magic, version, options.token, options.worker, options.slots, arena_size};
+  Greeting greeting{magic, version, 0, {}, options.worker, options.slots, arena_size};
+  randombytes_buf(&greeting.nonce, sizeof(greeting.nonce));
+  greeting.proof = client_proof(options.token, options.generation, greeting);
+  return greeting;
 }
 
-std::optional<Error> error_in(const ConnectOptions& options, std::uint32_t magic, Status status,
-                              const std::string& reason) {
-  if (magic != kAnswerMagic) {
+std::optional<Error> error_in(const ConnectOptions& options, const Greeting& greeting,
+                              const Answered& answer) {
+  if (answer.magic != kAnswerMagic) {
     return Error(ErrorKind::kInvalid, "what listens at '" + options.address + "' is no executor");
   }
-  if (status == Status::kOk) return std::nullopt;
-  return Error(status == Status::kAgain ? ErrorKind::kOverloaded : ErrorKind::kDenied,
-               worker_of(options) + " refused the connection: " + reason);
+  if (answer.status != Status::kOk) {
+    return Error(answer.status == Status::kAgain ? ErrorKind::kOverloaded : ErrorKind::kDenied,
+                 worker_of(options) + " refused the connection: " + answer.reason);
+  }
+  if (same_proof(answer.proof, executor_proof(options.token, options.generation, greeting))) {
+    return std::nullopt;
+  }
+  return Error(ErrorKind::kInvalid,
+               "what listens at '" + options.address +
+                   "' is not the executor of this lease, whose address it was");
 }
 
 Error not_answered(const ConnectOptions& options, bool late) {

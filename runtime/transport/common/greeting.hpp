@@ -4,6 +4,10 @@
 // PROTOCOL  How every transport opens a channel. The client sends a Hello: a Greeting, and behind
 //           it what its transport adds. The executor answers with an Answer. When its status is kOk
 //           the rest of the transport's Welcome follows; else the text says why it refuses.
+//           Neither sends the lease's token. Each proves that it has it, by a SipHash under it of
+//           what was said, a nonce of this greeting, and which of the lease's executors is meant: who
+//           holds a dead executor's address learns nothing that opens another channel, and cannot
+//           answer for it. A greeting is taken once (doorkeeper.hpp).
 //           shm: one packet of a Unix socket each way. tcp and fabric: on a TCP connection. verbs:
 //           in the private data of the RDMA connection manager.
 //
@@ -33,11 +37,17 @@ namespace sublet::transport {
 static_assert(std::endian::native == std::endian::little,
               "greetings are sent as they lie in memory, which is little-endian");
 
+/// That somebody has a lease's token: SipHash-2-4 (Aumasson and Bernstein, 2012), whose key has a
+/// token's size. A wrong one can be tried only by asking, so 64 bits are enough; more would not fit
+/// the 56 bytes that the RDMA connection manager has.
+using Proof = std::array<std::uint8_t, 8>;
+
 /// What every Hello starts with.
 struct Greeting {
   std::uint32_t magic;    ///< The transport's.
   std::uint32_t version;  ///< Of the transport's protocol.
-  Token token;
+  std::uint64_t nonce;    ///< Random, of this greeting alone.
+  Proof proof;            ///< The client's.
   std::uint32_t worker;
   std::uint32_t slots;
   std::uint64_t arena_size;
@@ -50,6 +60,7 @@ inline constexpr std::uint32_t kAnswerMagic = 0x4154'4c53;  // "SLTA"
 template <std::size_t kTextBytes>
 struct AnswerOf {
   std::uint32_t magic;
+  Proof proof;          ///< The executor's, when it is kOk.
   std::uint8_t status;  ///< sublet::Status; anything but kOk is a refusal.
   /// Why it refuses, zero-terminated.
   std::array<char, kTextBytes> text;
@@ -66,7 +77,7 @@ struct AnswerOf {
     return {text.begin(), std::find(text.begin(), text.end(), '\0')};
   }
 };
-using Answer = AnswerOf<251>;
+using Answer = AnswerOf<243>;
 static_assert(sizeof(Answer) == 256 && std::is_trivially_copyable_v<Answer>);
 
 template <class T>
@@ -78,16 +89,17 @@ template <class T>
   return std::as_writable_bytes(std::span<T, 1>(&message, 1));
 }
 
-struct Refusal {
-  Status status = Status::kDenied;
-  std::string text;
-};
+/// Of the client that greets, and of the executor that answers this greeting. `generation`: which
+/// of the lease's executors.
+[[nodiscard]] Proof client_proof(const Token& token, std::uint32_t generation,
+                                 const Greeting& greeting) noexcept;
+[[nodiscard]] Proof executor_proof(const Token& token, std::uint32_t generation,
+                                   const Greeting& greeting) noexcept;
+/// Takes the same time wherever they differ.
+[[nodiscard]] bool same_proof(const Proof& a, const Proof& b) noexcept;
 
-/// Why a client may not have what it asks for; nothing when it may. The token is looked at before
-/// anything that would tell of the lease.
-[[nodiscard]] std::optional<Refusal> why_refused(const Greeting& greeting, std::uint32_t version,
-                                                 const ListenOptions& options,
-                                                 const MayTake& may_take);
+/// The Answer of a welcome.
+[[nodiscard]] Answer welcome_to(const ListenOptions& options, const Greeting& greeting);
 
 /// Answers a connection that gets no channel. Never blocks: the client may be gone already.
 void refuse(int socket, Status status, const std::string& text);
@@ -97,18 +109,28 @@ void refuse(int socket, Status status, const std::string& text);
 /// kInvalid when no channel can have that number of slots.
 Result<void> check_slots(std::uint32_t slots);
 
-/// What a client says first.
+/// What a client says first; another one each time.
 [[nodiscard]] Greeting greeting_for(std::uint32_t magic, std::uint32_t version,
                                     const ConnectOptions& options, std::uint64_t arena_size);
 
-/// The error that an answer is; nothing for a welcome. kInvalid: whoever answers is no executor.
-/// kOverloaded: it may be asked again. Else kDenied, with the executor's reason.
-[[nodiscard]] std::optional<Error> error_in(const ConnectOptions& options, std::uint32_t magic,
-                                            Status status, const std::string& reason);
+/// An answer, as far as it can be an error.
+struct Answered {
+  std::uint32_t magic;
+  Status status;
+  Proof proof;
+  std::string reason{};
+};
+/// The error that the answer to `greeting` is; nothing for a welcome. kInvalid: whoever answers is
+/// no executor, or not the one of this lease. kOverloaded: it may be asked again. Else kDenied,
+/// with the executor's reason.
+[[nodiscard]] std::optional<Error> error_in(const ConnectOptions& options, const Greeting& greeting,
+                                            const Answered& answer);
 template <std::size_t kTextBytes>
-[[nodiscard]] std::optional<Error> error_in(const ConnectOptions& options,
+[[nodiscard]] std::optional<Error> error_in(const ConnectOptions& options, const Greeting& greeting,
                                             const AnswerOf<kTextBytes>& answer) {
-  return error_in(options, answer.magic, static_cast<Status>(answer.status), answer.reason());
+  return error_in(
+      options, greeting,
+      Answered{answer.magic, static_cast<Status>(answer.status), answer.proof, answer.reason()});
 }
 
 /// No answer came: the executor ended, or `late`.

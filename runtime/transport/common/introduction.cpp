@@ -13,6 +13,8 @@ Result<base::Fd> introduce_once(const ConnectOptions& options, const HostPort& a
   if (auto done = prepare_connection(socket->get(), options.peer_timeout); !done) {
     return tl::unexpected<Error>(done.error());
   }
+  Greeting greeting{};
+  std::memcpy(&greeting, hello.data(), sizeof(greeting));
   Answer answer{};
   std::size_t received = 0;
   if (send_all(socket->get(), hello, end)) {
@@ -22,7 +24,8 @@ Result<base::Fd> introduce_once(const ConnectOptions& options, const HostPort& a
   // Another program may say less than an Answer and then wait for us.
   const bool speaks_otherwise = received >= sizeof(answer.magic) && answer.magic != kAnswerMagic;
   if (received == sizeof(answer) || speaks_otherwise) {
-    if (auto error = error_in(options, answer)) return tl::unexpected<Error>(std::move(*error));
+    if (auto error = error_in(options, greeting, answer))
+      return tl::unexpected<Error>(std::move(*error));
     const auto rest = welcome.subspan(received);
     if (receive_all(socket->get(), rest, end) == rest.size()) return socket;
   }

@@ -37,7 +37,7 @@ bool is_of_the_connection(int error) noexcept {
 
 Lobby::Lobby(base::Fd socket, const HelloForm& form, const ListenOptions& options,
              std::chrono::milliseconds hello_timeout)
-    : socket_(std::move(socket)), form_(form), options_(options), hello_timeout_(hello_timeout) {
+    : socket_(std::move(socket)), form_(form), doorkeeper_(options), hello_timeout_(hello_timeout) {
   ::fcntl(socket_.get(), F_SETFL, ::fcntl(socket_.get(), F_GETFL) | O_NONBLOCK);
 }
 
@@ -141,7 +141,7 @@ void Lobby::judge(Pending& pending, const Turn& turn) {
     refuse(pending.socket.get(), Status::kInvalid, "the greeting is malformed");
     return;
   }
-  if (const auto refusal = why_refused(guest.greeting, form_.version, options_, turn.may_take)) {
+  if (const auto refusal = doorkeeper_.why_refused(guest.greeting, form_.version, turn.may_take)) {
     refuse(pending.socket.get(), refusal->status, refusal->text);
     return;
   }

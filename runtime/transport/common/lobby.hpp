@@ -1,7 +1,7 @@
 #pragma once
 
 #include <base/fd.hpp>
-#include <transport/common/greeting.hpp>
+#include <transport/common/doorkeeper.hpp>
 #include <transport/common/tcp_socket.hpp>
 
 #include <poll.h>
@@ -94,7 +94,7 @@ class Lobby {
 
   base::Fd socket_;
   HelloForm form_;
-  ListenOptions options_;
+  Doorkeeper doorkeeper_;
   std::chrono::milliseconds hello_timeout_;
   std::list<Pending> pending_;  ///< The oldest first.
   TimePoint accept_after_{};    ///< Unset: connections are accepted.

@@ -185,7 +185,8 @@ void Listener::service(const MayTake& may_take, const Accepted& accepted, const 
 void Listener::admit(Lobby::Guest guest) {
   const int link = guest.socket.get();
   auto candidate = make_candidate(guest);
-  auto answer = candidate ? welcome(*candidate) : tl::unexpected<Error>(candidate.error());
+  auto answer =
+      candidate ? welcome(guest.greeting, *candidate) : tl::unexpected<Error>(candidate.error());
   if (!answer) {
     base::log().warn("fabric: a client was refused: {}", answer.error().what());
     return refuse(link, Status::kInvalid, answer.error().what());
@@ -226,9 +227,9 @@ Result<Listener::Candidate> Listener::make_candidate(const Lobby::Guest& guest) 
   return candidate;
 }
 
-Result<Welcome> Listener::welcome(Candidate& candidate) const {
+Result<Welcome> Listener::welcome(const Hello& hello, Candidate& candidate) const {
   Welcome welcome{};
-  static_cast<Answer&>(welcome) = Answer::of(Status::kOk);
+  static_cast<Answer&>(welcome) = welcome_to(options(), hello);
   welcome.kind = static_cast<std::uint8_t>(provider_->kind);
   provider_->name.copy(welcome.provider.data(), welcome.provider.size() - 1);
   std::vector<std::byte> address = passive_address_;

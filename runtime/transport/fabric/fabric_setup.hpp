@@ -66,7 +66,7 @@ class Listener : public SocketListener<ServerChannel> {
   void accept_endpoint(fi_info* request, std::span<const std::byte> nonce);
   void admit(Lobby::Guest guest);
   Result<Candidate> make_candidate(const Lobby::Guest& guest) const;
-  Result<Welcome> welcome(Candidate& candidate) const;
+  Result<Welcome> welcome(const Hello& hello, Candidate& candidate) const;
   Outcome advance(Candidate& candidate);
   Outcome take_keys(Candidate& candidate);
   [[nodiscard]] bool is_taken(std::uint32_t worker) const;

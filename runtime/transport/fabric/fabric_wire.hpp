@@ -42,7 +42,7 @@
 namespace sublet::transport::fabric {
 
 inline constexpr std::uint32_t kMagic = 0x5342'4c46;
-inline constexpr std::uint32_t kVersion = 2;
+inline constexpr std::uint32_t kVersion = 3;
 inline constexpr std::size_t kErrorBytes = 512;
 inline constexpr std::size_t kMaxAddress = 128;
 inline constexpr std::size_t kMaxProviderName = 64;

@@ -4,10 +4,22 @@
 #include <base/unix_socket.hpp>
 #include <transport/shm/shm_transport.hpp>
 
+#include <string>
 #include <utility>
 
 namespace sublet::transport::shm {
 namespace {
+
+/// With its greeting a client hands over its arena: first it looks who has made the socket.
+Result<void> believe(int socket, const ConnectOptions& options) {
+  if (!options.believes) return {};
+  const auto peer = base::peer_credentials(socket);
+  if (peer && options.believes(peer->uid)) return {};
+  return fail(ErrorKind::kDenied,
+              "the executor's socket '" + options.address + "' is " +
+                  (peer ? "that of uid " + std::to_string(peer->uid) : "somebody's") +
+                  " now, who is neither root, nor this user, nor SUBLET_MANAGER_USER");
+}
 
 /// The executor's answer, with the descriptors beside it.
 Result<base::Packet> introduce(int socket, const ConnectOptions& options, const Arena& arena,
@@ -24,7 +36,8 @@ Result<base::Packet> introduce(int socket, const ConnectOptions& options, const 
     return tl::unexpected<Error>(not_answered(options, left_until(end).count() == 0));
   }
   if (packet->size < sizeof(Answer)) welcome.magic = 0;
-  if (auto error = error_in(options, welcome)) return tl::unexpected<Error>(std::move(*error));
+  if (auto error = error_in(options, hello, welcome))
+    return tl::unexpected<Error>(std::move(*error));
   if (packet->size != sizeof(welcome) || packet->fds.size() != 1) {
     return fail(ErrorKind::kInvalid, "the executor sent no memory for the channel");
   }
@@ -42,6 +55,9 @@ Result<ClientChannel> Transport::connect(const ConnectOptions& options,
     const bool invalid = socket.error().kind() == ErrorKind::kInvalid;
     return fail(invalid ? ErrorKind::kInvalid : ErrorKind::kDisconnected, socket.error().what(),
                 socket.error().system_errno());
+  }
+  if (auto believed = believe(socket->get(), options); !believed) {
+    return tl::unexpected<Error>(believed.error());
   }
   Welcome welcome{};
   auto packet = introduce(socket->get(), options, *arena, welcome, end);

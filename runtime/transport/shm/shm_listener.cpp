@@ -69,7 +69,7 @@ void Listener::admit(Lobby::Guest guest, const Accepted& accepted, const Ended& 
       hello.asymmetric == 1 && !options().mostly_warm && base::register_asymmetric_fence();
   const Terms terms{hello.slots, asymmetric ? FenceMode::kAsymmetric : FenceMode::kSymmetric};
   Welcome welcome{};
-  static_cast<Answer&>(welcome) = Answer::of(Status::kOk);
+  static_cast<Answer&>(welcome) = welcome_to(options(), hello);
   welcome.asymmetric = asymmetric ? 1 : 0;
   const int memory_fd = memory->fd();
   if (!base::send_packet(guest.socket.get(), bytes_of(welcome), {&memory_fd, 1})) return;

@@ -10,7 +10,7 @@
 namespace sublet::transport::shm {
 
 inline constexpr std::uint32_t kMagic = 0x5342'4c54;
-inline constexpr std::uint32_t kVersion = 2;
+inline constexpr std::uint32_t kVersion = 3;
 
 /// From the client, with the arena's memfd beside it.
 struct Hello : Greeting {

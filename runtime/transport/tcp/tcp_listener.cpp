@@ -28,7 +28,7 @@ void Listener::admit(Lobby::Guest guest, const Accepted& accepted, const Ended& 
     return refuse(socket, Status::kInvalid, prepared.error().what());
   }
   // The socket is fresh: so little always fits.
-  if (!send_all(socket, bytes_of(Answer::of(Status::kOk)), {})) return;
+  if (!send_all(socket, bytes_of(welcome_to(options(), guest.greeting)), {})) return;
   auto stream = std::make_shared<const Stream>(std::move(guest.socket));
   connections().add(guest.greeting.worker, socket, stream, ended);
   accepted(guest.greeting.worker, std::make_unique<ServerChannel>(

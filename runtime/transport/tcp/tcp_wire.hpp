@@ -27,7 +27,7 @@
 namespace sublet::transport::tcp {
 
 inline constexpr std::uint32_t kMagic = 0x4854'4c53;  // "SLTH"
-inline constexpr std::uint32_t kVersion = 2;
+inline constexpr std::uint32_t kVersion = 3;
 
 inline constexpr std::size_t kErrorBytes = 512;
 

@@ -179,6 +179,7 @@ class Connecting {
 
     Hello hello{};
     static_cast<Greeting&>(hello) = greeting_for(kMagic, kVersion, options_, arena_->size());
+    greeting_ = hello;
     hello.replies_address = reinterpret_cast<std::uintptr_t>(parts.memory.data()) +
                             ClientLayout{options_.slots}.replies();
     hello.replies_rkey = parts.memory.region->rkey;
@@ -201,7 +202,7 @@ class Connecting {
   void welcomed(std::span<const std::byte> said) {
     Welcome welcome{};
     if (said.size() >= sizeof(welcome)) std::memcpy(&welcome, said.data(), sizeof(welcome));
-    if (auto error = error_in(options_, welcome.magic, Status::kOk, {})) {
+    if (auto error = error_in(options_, greeting_, {welcome.magic, Status::kOk, welcome.proof})) {
       return finish(tl::unexpected<Error>(std::move(*error)));
     }
     if (!welcome.is_sane()) {
@@ -219,10 +220,11 @@ class Connecting {
       return unreachable(ErrorKind::kDisconnected,
                          "nothing listens there (rejection " + std::to_string(status) + ")");
     }
-    finish(tl::unexpected<Error>(std::move(*error_in(options_, rejection))));
+    finish(tl::unexpected<Error>(std::move(*error_in(options_, greeting_, rejection))));
   }
 
   ConnectOptions options_;
+  Greeting greeting_{};
   std::shared_ptr<Arena> arena_;
   std::vector<std::string> addresses_;
   std::size_t next_address_ = 0;

@@ -62,7 +62,10 @@ bool is_an_end(rdma_cm_event_type type) {
 
 Listener::Listener(std::shared_ptr<ServerHub> hub, ConnectionId id, std::string address,
                    const ListenOptions& options)
-    : options_(options), hub_(std::move(hub)), address_(std::move(address)), id_(std::move(id)) {}
+    : doorkeeper_(options),
+      hub_(std::move(hub)),
+      address_(std::move(address)),
+      id_(std::move(id)) {}
 
 Result<std::unique_ptr<Listener>> Listener::open(const ListenOptions& options,
                                                  const std::string& host) {
@@ -122,8 +125,9 @@ void Listener::answer(Request request, const MayTake& may_take, const Accepted& 
   connection->id = std::move(request.id);
   rdma_cm_id* const id = connection->id.get();
   const Hello& hello = request.hello;
+  const ListenOptions& options = doorkeeper_.options();
   if (!request.well_formed) return reject(id, Status::kInvalid, "the greeting is malformed");
-  if (const auto refusal = why_refused(hello, kVersion, options_, may_take)) {
+  if (const auto refusal = doorkeeper_.why_refused(hello, kVersion, may_take)) {
     return reject(id, refusal->status, refusal->text);
   }
   const auto failed = [&](const Error& error) {
@@ -136,13 +140,17 @@ void Listener::answer(Request request, const MayTake& may_take, const Accepted& 
   connection->domain = std::move(*domain);
   auto parts = make_parts(connection, hello);
   if (!parts) return failed(parts.error());
-  if (auto done = connect_pair(*parts, request.reads, options_.peer_timeout); !done) {
+  if (auto done = connect_pair(*parts, request.reads, options.peer_timeout); !done) {
     return failed(done.error());
   }
   auto key = expose(*parts);
   if (!key) return failed(key.error());
-  const Welcome welcome{kAnswerMagic, *key, reinterpret_cast<std::uintptr_t>(parts->memory.data()),
-                        static_cast<std::uint32_t>(parts->slot_payload), 0};
+  const Welcome welcome{kAnswerMagic,
+                        *key,
+                        reinterpret_cast<std::uintptr_t>(parts->memory.data()),
+                        static_cast<std::uint32_t>(parts->slot_payload),
+                        0,
+                        executor_proof(options.token, options.generation, hello)};
   const std::uint32_t number = parts->pair->qp_num;
   auto channel = std::make_unique<ServerChannel>(std::move(*parts));
   rdma_conn_param parameters{};

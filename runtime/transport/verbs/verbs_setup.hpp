@@ -16,6 +16,7 @@
 
 #include <sublet/result.hpp>
 #include <transport/arena.hpp>
+#include <transport/common/doorkeeper.hpp>
 #include <transport/setup.hpp>
 #include <transport/verbs/verbs_client_datapath.hpp>
 #include <transport/verbs/verbs_server_datapath.hpp>
@@ -69,7 +70,7 @@ class Listener {
   Result<std::shared_ptr<ibv_pd>> domain_of(ibv_context* device);
   void drop(rdma_cm_id* id, const Ended& ended);
 
-  ListenOptions options_;
+  Doorkeeper doorkeeper_;
   std::shared_ptr<ServerHub> hub_;
   std::string address_;
   ConnectionId id_;

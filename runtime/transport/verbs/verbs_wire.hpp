@@ -50,7 +50,7 @@
 namespace sublet::transport::verbs {
 
 inline constexpr std::uint32_t kMagic = 0x5342'5642;
-inline constexpr std::uint32_t kVersion = 3;
+inline constexpr std::uint32_t kVersion = 4;
 
 /// The bounds of Welcome::slot_payload, the length up to which inputs travel with their request.
 /// The worker's slots are pinned memory, so it is what the executor can afford. A longer input
@@ -188,15 +188,16 @@ struct Welcome {
   std::uint64_t requests_address;  ///< Of request slot 0.
   std::uint32_t slot_payload;      ///< From kLeastSlotPayload to kMostSlotPayload.
   std::uint32_t unused;
+  Proof proof;  ///< The executor's.
 
   [[nodiscard]] constexpr bool is_sane() const noexcept {
     return slot_payload >= kLeastSlotPayload && slot_payload <= kMostSlotPayload;
   }
 };
-static_assert(sizeof(Welcome) == 24);
+static_assert(sizeof(Welcome) == 32);
 
 /// From the executor, when it does not. A rejection has room for 148 bytes.
-using Rejection = AnswerOf<143>;
+using Rejection = AnswerOf<135>;
 static_assert(sizeof(Rejection) == 148);
 
 // ---- memory and queues ----

@@ -170,8 +170,16 @@ TEST(ParseSize, ReadsUnits) {
   EXPECT_EQ(parse_duration("500ms")->count(), 500);
   EXPECT_EQ(parse_duration("1.5min")->count(), 90'000);
   EXPECT_EQ(parse_duration("24h")->count(), 86'400'000);
-  for (const char* text : {"", "s", "-1s", "5 s", "5days", "25h", "1e99"}) {
+  EXPECT_EQ(parse_duration("10m")->count(), 600'000);
+  for (const char* text : {"", "s", "-1s", "5 s", "5days", "25h", "2d", "1e99"}) {
     EXPECT_FALSE(parse_duration(text)) << text;
+  }
+  EXPECT_EQ(parse_duration("7d", wire::kMaxWait)->count(), 7 * 86'400'000);
+  EXPECT_FALSE(parse_duration("169h", wire::kMaxWait));
+  EXPECT_EQ(*parse_amount("cores", "64"), 64u);
+  EXPECT_EQ(*parse_amount("cores", "none"), std::nullopt);
+  for (const char* text : {"", "-1", "1.5", "many", "99999999999999999999"}) {
+    EXPECT_FALSE(parse_amount("cores", text)) << text;
   }
   EXPECT_EQ(*parse_size("0"), 0u);
   EXPECT_EQ(*parse_size("4096"), 4096u);

@@ -19,6 +19,7 @@ using namespace std::chrono_literals;
 struct Heard {
   std::vector<std::string> ending;
   std::vector<std::string> lost;
+  std::uint64_t left_ms = 0;
   int stays = 0;
   bool broken = false;
 };
@@ -31,6 +32,7 @@ class Notices final : public wire::LeaseNotices::Server {
   kj::Promise<void> ending(EndingContext context) override {
     if (heard_.broken) return KJ_EXCEPTION(DISCONNECTED, "the client has gone");
     heard_.ending.push_back(wire::to_string(context.getParams().getReason()));
+    heard_.left_ms = context.getParams().getLeftMs();
     return kj::READY_NOW;
   }
   kj::Promise<void> lost(LostContext context) override {
@@ -61,10 +63,10 @@ class HeldGrantTest : public testing::Test {
   /// Another grant in place of one that has ended.
   void renew() { grant_ = make_grant(); }
   /// Its executor is up, and every timer but that of its end has fired.
-  void start_and_claim() {
+  void start_and_claim(bool keep = false) {
     ASSERT_TRUE(grant_->start());
     ASSERT_TRUE(node_.wait(grant_->executors().replacement(0)));
-    grant_->claim(kj::heap<Notices>(heard_));
+    grant_->claim(kj::heap<Notices>(heard_), keep);
     node_.advance(6s);
     ASSERT_EQ(grant_->state(), HeldGrant::State::kClaimed);
   }
@@ -98,6 +100,63 @@ TEST_F(HeldGrantTest, ItsClientHearsOfTheEndBeforeItComes) {
   EXPECT_EQ(ended_, std::vector<std::string>{"the lease expired"});
   EXPECT_EQ(inventory_.free_cores(), 1u);
   EXPECT_FALSE(grant_->extend(now() + 100s));
+}
+
+TEST_F(HeldGrantTest, EndsSoonAndTellsItsClientHowSoon) {
+  start_and_claim();
+  ASSERT_TRUE(grant_->end_soon(30s, "an operator ends it"));
+  node_.advance(0s);
+  node_.turn();
+  EXPECT_EQ(heard_.ending, std::vector<std::string>{"an operator ends it"});
+  EXPECT_LE(heard_.left_ms, 30'000u);
+  EXPECT_GT(heard_.left_ms, 25'000u);
+  const auto extended = grant_->extend(now() + 1000s);
+  ASSERT_FALSE(extended);
+  EXPECT_EQ(extended.error().kind(), ErrorKind::kDenied);
+  EXPECT_EQ(grant_->state(), HeldGrant::State::kClaimed) << "it has its time";
+  ASSERT_TRUE(grant_->end_soon(0s, "at once, then"));
+  node_.advance(0s);
+  node_.turn();
+  auto gone = grant_->gone();
+  node_.advance(1s);
+  node_.wait(kj::mv(gone));
+  EXPECT_EQ(ended_, std::vector<std::string>{"at once, then"});
+}
+
+TEST_F(HeldGrantTest, CannotTellAnybodyOfTheEndWhenNobodyHasIt) {
+  ASSERT_TRUE(grant_->start());
+  const auto told = grant_->end_soon(30s, "an operator ends it");
+  ASSERT_FALSE(told);
+  EXPECT_EQ(told.error().kind(), ErrorKind::kInvalid);
+}
+
+TEST_F(HeldGrantTest, DrainsWithinItsOwnNoticePeriod) {
+  start_and_claim();
+  grant_->drain("the node leaves", 600s, true);
+  node_.turn();
+  EXPECT_EQ(heard_.left_ms, 5000u);
+}
+
+TEST_F(HeldGrantTest, OneThatIsKeptIsBorrowedByOneAfterTheOther) {
+  start_and_claim(true);
+  Heard first;
+  Heard second;
+  ASSERT_TRUE(grant_->borrow(kj::heap<Notices>(first)));
+  const auto busy = grant_->borrow(kj::heap<Notices>(second));
+  ASSERT_FALSE(busy);
+  EXPECT_EQ(busy.error().kind(), ErrorKind::kOverloaded);
+  grant_->give_back();
+  EXPECT_FALSE(grant_->borrow(kj::heap<Notices>(second))) << "the executor that has seen the first";
+  ASSERT_TRUE(node_.wait(grant_->executors().replacement(1))) << "it has another";
+  ASSERT_TRUE(grant_->borrow(kj::heap<Notices>(second)));
+  EXPECT_EQ(grant_->state(), HeldGrant::State::kClaimed);
+  EXPECT_TRUE(ended_.empty());
+  auto gone = grant_->gone();
+  grant_->end("its keeper left", false);
+  node_.wait(kj::mv(gone));
+  EXPECT_EQ(second.lost, std::vector<std::string>{"its keeper left"});
+  EXPECT_TRUE(first.lost.empty());
+  EXPECT_TRUE(heard_.lost.empty()) << "it is the one who wants it";
 }
 
 /// A client that goes at the moment in which its node is given back.

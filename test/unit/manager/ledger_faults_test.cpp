@@ -135,6 +135,26 @@ TEST_F(LedgerFaultsTest, RefusesANewerVersionAndChangesNothing) {
   EXPECT_EQ(content(), before);
 }
 
+TEST_F(LedgerFaultsTest, BringsAnOlderFileUpToDate) {
+  open();
+  grant(1, 3);
+  ASSERT_TRUE(keep());
+  ledger_ = nullptr;
+  run_sql("ALTER TABLE grants DROP COLUMN notice_ms");
+  run_sql("ALTER TABLE grants DROP COLUMN priority");
+  run_sql("DROP INDEX ledger_by_end");
+  run_sql("DROP TABLE quotas");
+  run_sql("PRAGMA user_version = 1");
+  open();
+  EXPECT_EQ(rows().size(), 3u);
+  EXPECT_EQ(ledger_->take_open().size(), 3u);
+  const wire::LeaseQuota quota{7, {}};
+  ledger_->quota_set(1000, &quota);
+  ASSERT_TRUE(keep());
+  open();
+  EXPECT_EQ(ledger_->take_quotas().size(), 1u);
+}
+
 TEST_F(LedgerFaultsTest, RefusesAnotherProgramsFile) {
   open();
   ledger_ = nullptr;

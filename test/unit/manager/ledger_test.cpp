@@ -5,7 +5,9 @@
 #include <sqlite3.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace sublet::manager {
@@ -344,6 +346,58 @@ TEST_F(LedgerTest, VerifyFindsWhatIsWrong) {
   // Three leases of two cores each at one time, on a node of four.
   expect_problem("UPDATE ledger SET begin_ms = 1, end_ms = 10001", "at a time when others have 4");
   expect_problem("UPDATE ledger SET node = 99 WHERE lease = 3", "that is not there");
+}
+
+TEST_F(LedgerTest, KeepsQuotasAndWhatAClientOfAnOpenGrantIsOwed) {
+  open();
+  EXPECT_TRUE(ledger_->take_quotas().empty());
+  const wire::LeaseQuota all{4, 1000};
+  const wire::LeaseQuota own{{}, 0};
+  ledger_->quota_set({}, &all);
+  ledger_->quota_set(1000, &own);
+  ledger_->quota_set(1001, &own);
+  ledger_->quota_set(1001, nullptr);
+  GrantTerms grant = terms(1);
+  grant.notice = 30s;
+  grant.priority = -7;
+  ledger_->granted({grant, node("n1")});
+  ASSERT_TRUE(keep());
+  open();
+  const auto quotas = ledger_->take_quotas();
+  ASSERT_EQ(quotas.size(), 2u);
+  EXPECT_FALSE(quotas[0].first);
+  EXPECT_EQ(quotas[0].second, all);
+  EXPECT_EQ(quotas[1].first, 1000u);
+  EXPECT_EQ(quotas[1].second, own);
+  const auto grants = ledger_->take_open();
+  ASSERT_EQ(grants.size(), 1u);
+  EXPECT_EQ(grants[0].terms.notice, 30s);
+  EXPECT_EQ(grants[0].terms.priority, -7);
+}
+
+TEST_F(LedgerTest, KnowsWhatUsersHaveUsedSinceATime) {
+  open();
+  const Time midnight = now_;
+  now_ -= 100s;  // begins before, half of it
+  const GrantTerms before = terms(1);
+  ledger_->granted({before, node("n1")});
+  now_ += 200s;
+  ledger_->ended({before, node("n1")}, used(1, 200s), {.how = GrantEnd::kReported});
+  const GrantTerms after = terms(2);
+  ledger_->granted({after, node("n1")});
+  ledger_->used({after, node("n1")}, used(1, 7s));
+  GrantTerms other = terms(3);
+  other.owner_uid = 1001;
+  other.owner = "bob@n9";
+  ledger_->granted({other, node("n1")});
+  ledger_->used({other, node("n1")}, used(1, 3s));
+  ASSERT_TRUE(keep());
+  open();
+  auto sums = ledger_->used_since(midnight);
+  std::sort(sums.begin(), sums.end());
+  ASSERT_EQ(sums.size(), 2u);
+  EXPECT_EQ(sums[0], (std::pair<std::uint32_t, std::int64_t>(1000, 107'000)));
+  EXPECT_EQ(sums[1], (std::pair<std::uint32_t, std::int64_t>(1001, 3000)));
 }
 
 }  // namespace

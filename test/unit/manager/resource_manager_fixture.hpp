@@ -38,7 +38,9 @@ struct FakeNode {
   std::map<std::uint64_t, std::int64_t> extended;
   std::vector<std::string> drained;  ///< The reasons.
   bool drains = false;
-  std::optional<Error> refusal;  ///< Of a drain, and of its cancellation.
+  std::vector<bool> own_notice;                     ///< Of drains.
+  std::map<std::uint64_t, std::uint64_t> end_soon;  ///< What is left in ms.
+  std::optional<Error> refusal;                     ///< Of a drain, and of its cancellation.
 };
 
 class FakeControl final : public wire::NodeControl::Server {
@@ -74,11 +76,18 @@ class FakeControl final : public wire::NodeControl::Server {
   }
   kj::Promise<void> drain(DrainContext context) override {
     node_.drained.push_back(wire::to_string(context.getParams().getReason()));
+    node_.own_notice.push_back(context.getParams().getOwnNotice());
     if (node_.refusal) {
       wire::write(context.getResults().initFailure(), *node_.refusal);
     } else {
       node_.drains = true;
     }
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> endSoon(EndSoonContext context) override {
+    const auto params = context.getParams();
+    node_.end_soon[params.getLeaseId()] = params.getLeftMs();
+    node_.reasons.push_back(wire::to_string(params.getReason()));
     return kj::READY_NOW;
   }
   kj::Promise<void> cancelDrain(CancelDrainContext context) override {
@@ -119,13 +128,14 @@ class ResourceManagerTest : public testing::Test {
     return response.getRegistration();
   }
 
-  auto ask(std::uint32_t cores, std::uint32_t parts = 1) {
+  auto ask(std::uint32_t cores, std::uint32_t parts = 1, milliseconds wait = {}) {
     auto request = manager_.leaseRequest();
     sublet::LeaseRequest wanted;
     wanted.cores = cores;
     wanted.parts = parts;
     wanted.memory_bytes = 0;
     wanted.placement = Placement::kPack;
+    wanted.wait = wait;
     wire::write(request.initRequest(), wanted, "boot/me", "someone@here");
     return request.send();
   }

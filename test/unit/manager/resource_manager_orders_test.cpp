@@ -27,7 +27,8 @@ class OrdersTest : public ResourceManagerTest {
     EXPECT_EQ(reports.size(), 1u);
     return reports.at(0);
   }
-  static std::string text_of(const Result<void>& result) {
+  template <class T>
+  static std::string text_of(const Result<T>& result) {
     return result ? "" : result.error().what();
   }
   std::string state() { return service_->book().nodes().views(now_).at(0).state; }

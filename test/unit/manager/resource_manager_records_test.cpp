@@ -25,6 +25,15 @@ class FakeRecords final : public LeaseRecords {
   std::vector<OpenGrant> take_open() override { return std::move(open); }
   [[nodiscard]] LeaseId unused_lease() const override { return first; }
   void numbered(LeaseId lease) override { last = lease; }
+  Quotas take_quotas() override { return std::move(quotas); }
+  void quota_set(std::optional<std::uint32_t> uid, const wire::LeaseQuota* quota) override {
+    ++told_;
+    quotas_set.emplace_back(uid, quota == nullptr ? wire::LeaseQuota{} : *quota);
+  }
+  std::vector<std::pair<std::uint32_t, std::int64_t>> used_since(Time begin) override {
+    used_from = begin;
+    return used_today;
+  }
   [[nodiscard]] Result<void> ready() const override {
     if (failure) return tl::unexpected<Error>(*failure);
     return {};
@@ -51,6 +60,10 @@ class FakeRecords final : public LeaseRecords {
   std::vector<OpenGrant> open;
   LeaseId first{LeaseId{std::uint64_t{1} << 60}};
   LeaseId last{};
+  Quotas quotas;
+  Quotas quotas_set;
+  std::vector<std::pair<std::uint32_t, std::int64_t>> used_today;
+  Time used_from{};
   std::optional<Error> failure;
   std::deque<kj::Own<kj::PromiseFulfiller<Result<void>>>> waiting;
   std::map<std::uint64_t, std::uint64_t> ended_calls;

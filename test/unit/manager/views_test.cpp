@@ -47,6 +47,13 @@ TEST(Views, LeasesAsJson) {
   info.nodes = {"c1"};
   info.expires_unix_ms = 1'700'000'000'000;
   info.usage = {1, 2, 3, 4, 5, 6.5};
+  info.uid = 1000;
+  info.slurm_job = 7;
+  info.priority = -3;
+  info.notice = std::chrono::seconds(30);
+  info.reason = "why";
+  info.waited = std::chrono::seconds(2);
+  info.place = 4;
   const auto parsed = json::parse(to_json(std::span(&info, 1)));
   EXPECT_EQ(parsed, (json{{"leases",
                            {{{"id", 17},
@@ -55,6 +62,13 @@ TEST(Views, LeasesAsJson) {
                              {"cores", 2},
                              {"nodes", {"c1"}},
                              {"expires_unix_ms", 1'700'000'000'000},
+                             {"uid", 1000},
+                             {"slurm_job", 7},
+                             {"priority", -3},
+                             {"notice_ms", 30'000},
+                             {"reason", "why"},
+                             {"waited_ms", 2000},
+                             {"place", 4},
                              {"usage",
                               {{"invocations", 1},
                                {"compute_ns", 2},
@@ -62,6 +76,22 @@ TEST(Views, LeasesAsJson) {
                                {"bytes_in", 4},
                                {"bytes_out", 5},
                                {"core_seconds", 6.5}}}}}}}));
+}
+
+TEST(Views, QuotasAsJson) {
+  std::vector<wire::QuotaInfo> infos(2);
+  infos[0].everybody = true;
+  infos[0].quota.cores = 8;
+  infos[1].uid = 1000;
+  infos[1].user = "alice";
+  infos[1].own = true;
+  infos[1].held_cores = 3;
+  const auto parsed = json::parse(to_json(infos));
+  EXPECT_EQ(parsed["quotas"][0]["cores"], 8);
+  EXPECT_EQ(parsed["quotas"][0]["uid"], json());
+  EXPECT_EQ(parsed["quotas"][0]["core_seconds_a_day"], json());
+  EXPECT_EQ(parsed["quotas"][1]["uid"], 1000);
+  EXPECT_EQ(parsed["quotas"][1]["held_cores"], 3);
 }
 
 TEST(Views, NoneAreAnEmptyList) {

@@ -1,6 +1,7 @@
 // A client that speaks the protocol wrongly, with an endpoint of its own.
 
 #include "fabric_pair.hpp"
+#include "support/proved_greeting.hpp"
 
 #include <sys/socket.h>
 
@@ -27,7 +28,7 @@ class FabricHostileClient : public FabricPair {
   }
 
   [[nodiscard]] static Hello good_hello() {
-    return {kMagic, kVersion, kToken, 0, 16, std::uint64_t{2} << 20};
+    return proved(Hello{kMagic, kVersion, 0, {}, 0, 16, std::uint64_t{2} << 20}, kToken);
   }
 
   /// What the listener answers to these bytes; a magic of 0 when it closes.
@@ -139,7 +140,7 @@ TEST_F(FabricHostileClient, IsRefusedWithAWrongMagicVersionOrToken) {
   EXPECT_NE(std::string(answer_to(writable_bytes_of(hello)).text.data()).find("version 77"),
             std::string::npos);
   hello = good_hello();
-  hello.token[15] ^= 1;
+  hello.proof[7] ^= 1;
   const Welcome welcome = answer_to(writable_bytes_of(hello));
   EXPECT_EQ(welcome.status, static_cast<std::uint8_t>(Status::kDenied));
   EXPECT_EQ(welcome.address_size, 0) << "the endpoint's address was given away";
@@ -149,6 +150,7 @@ TEST_F(FabricHostileClient, IsRefusedWithAWrongMagicVersionOrToken) {
 TEST_F(FabricHostileClient, IsRefusedAnArenaOfNothing) {
   Hello hello = good_hello();
   hello.arena_size = 0;
+  hello = proved(hello, kToken);
   EXPECT_NE(answer_to(writable_bytes_of(hello)).status, static_cast<std::uint8_t>(Status::kOk));
 }
 

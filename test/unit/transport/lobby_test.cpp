@@ -1,3 +1,4 @@
+#include "support/proved_greeting.hpp"
 #include <transport/common/introduction.hpp>
 #include <transport/common/lobby.hpp>
 
@@ -46,7 +47,7 @@ class LobbyTest : public ::testing::Test {
   }
   base::Fd silent_connection() { return connect_to(address_, patience()).value_or_throw(); }
   static void greet(const base::Fd& socket, std::uint32_t worker) {
-    const Greeting greeting{kMagic, kVersion, kToken, worker, 16, 1};
+    const auto greeting = proved(Greeting{kMagic, kVersion, 0, {}, worker, 16, 1}, kToken);
     ASSERT_TRUE(send_all(socket.get(), bytes_of(greeting), patience()));
   }
   std::size_t pending() const {
@@ -161,7 +162,9 @@ TEST(Introduction, ConnectsAgainWhenItIsToldTo) {
       const base::Fd socket(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
       Greeting greeting{};
       (void)receive_all(socket.get(), writable_bytes_of(greeting), patience());
-      (void)send_all(socket.get(), bytes_of(Answer::of(status, "too many")), patience());
+      Answer answer = Answer::of(status, "too many");
+      answer.proof = executor_proof({}, 0, greeting);
+      (void)send_all(socket.get(), bytes_of(answer), patience());
     }
   });
   ConnectOptions options;

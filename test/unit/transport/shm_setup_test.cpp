@@ -1,3 +1,4 @@
+#include "support/proved_greeting.hpp"
 #include <base/unix_socket.hpp>
 #include <transport/shm/shm_transport.hpp>
 
@@ -109,10 +110,9 @@ class ShmSetup : public ::testing::Test {
     Hello hello{};
     hello.magic = kMagic;
     hello.version = kVersion;
-    hello.token = kToken;
     hello.slots = 16;
     hello.arena_size = arena_->size();
-    return hello;
+    return proved(hello, kToken);
   }
 
   /// What the listener answers to these bytes and descriptors.
@@ -185,8 +185,6 @@ TEST_F(ShmSetup, SaysWhatIsWrongWithAGreeting) {
   };
   const std::vector<Case> cases{
       {[](Hello& h) { h.version = 7; }, "the client speaks version 7 of the protocol"},
-      {[](Hello& h) { h.token[15] ^= 1; }, "the token is not the one of this lease"},
-      {[](Hello& h) { h.token = {}; }, "the token is not the one of this lease"},
       {[](Hello& h) { h.worker = 4; }, "there is no worker 4; the lease has 4"},
       {[](Hello& h) { h.worker = ~0u; }, "there is no worker 4294967295"},
       {[](Hello& h) { h.slots = 0; }, "0 slots were asked for; a power of two up to 64"},
@@ -203,10 +201,39 @@ TEST_F(ShmSetup, SaysWhatIsWrongWithAGreeting) {
   for (const Case& c : cases) {
     Hello changed = hello();
     c.change(changed);
-    const std::string text = answer(bytes_of(changed), {&arena, 1});
+    const std::string text = answer(bytes_of(proved(changed, kToken)), {&arena, 1});
     EXPECT_NE(text.find(c.text), std::string::npos) << "'" << text << "' for '" << c.text << "'";
     EXPECT_TRUE(channels_.empty());
   }
+  expect_still_serving();
+}
+
+TEST_F(ShmSetup, TakesNoGreetingWithoutAGoodProofAndNoneTwice) {
+  const int arena = arena_->memory().fd();
+  const std::string denied = "the token is not the one of this lease";
+  const auto refused = [&](const std::function<void(Hello&)>& change) {
+    Hello changed = hello();
+    change(changed);
+    EXPECT_EQ(answer(bytes_of(changed), {&arena, 1}), denied);
+  };
+  for (std::size_t byte = 0; byte < sizeof(Proof); ++byte) {
+    refused([byte](Hello& h) { h.proof[byte] ^= 1; });
+  }
+  refused([](Hello& h) { h.proof = {}; });
+  refused([](Hello& h) { h.nonce ^= 1; });
+  refused([](Hello& h) { h.worker ^= 1; });
+  refused([](Hello& h) { h.slots *= 2; });
+  refused([](Hello& h) { h.arena_size /= 2; });
+  refused([](Hello& h) { h = proved(h, kToken, 1); });  // of another executor of the lease
+  Token other = kToken;
+  other[15] ^= 1;
+  refused([&](Hello& h) { h = proved(h, other); });
+  refused([](Hello& h) { h.proof = executor_proof(kToken, 0, h); });  // what it hears itself
+
+  const Hello good = hello();
+  EXPECT_EQ(answer(bytes_of(good), {&arena, 1}), "welcome");
+  channels_.clear();
+  EXPECT_EQ(answer(bytes_of(good), {&arena, 1}), "this greeting has come before");
   expect_still_serving();
 }
 
@@ -220,7 +247,7 @@ TEST_F(ShmSetup, RefusesAnArenaThatCouldShrinkOrIsNoMemory) {
   EXPECT_EQ(answer(bytes_of(good), {&fd, 1}),
             "the peer's shared memory is not sealed against shrinking");
   for (const int other : {null.get(), directory.get()}) {
-    const std::string text = answer(bytes_of(good), {&other, 1});
+    const std::string text = answer(bytes_of(hello()), {&other, 1});
     EXPECT_NE(text, "welcome");
     EXPECT_NE(text, "(no answer)");
   }
@@ -342,6 +369,7 @@ TEST_F(ShmSetup, UsesRealFencesWhenEitherSideWantsThem) {
     Hello changed = hello();
     changed.worker = asymmetric;
     changed.asymmetric = asymmetric;
+    changed = proved(changed, kToken);
     ASSERT_TRUE(base::send_packet(socket->get(), bytes_of(changed), {&arena, 1}));
     ASSERT_TRUE(serve_until([&] { return channels_.count(asymmetric) == 1; }));
     Welcome welcome{};
@@ -350,6 +378,9 @@ TEST_F(ShmSetup, UsesRealFencesWhenEitherSideWantsThem) {
     EXPECT_EQ(welcome.asymmetric, asymmetric == 1 && base::register_asymmetric_fence() ? 1 : 0);
   }
 }
+
+/// What a false executor has heard; on its thread.
+thread_local Greeting g_greeting;
 
 /// An executor that answers one greeting as it likes.
 class FalseExecutor {
@@ -360,8 +391,9 @@ class FalseExecutor {
         socket_(base::listen_abstract(name_, 1).value()),
         thread_([this, answer = std::move(answer)] {
           const base::Fd client(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-          std::array<std::byte, 256> greeting{};
-          (void)base::receive_packet(client.get(), greeting, kPatience);
+          std::array<std::byte, 256> hello{};
+          (void)base::receive_packet(client.get(), hello, kPatience);
+          std::memcpy(&g_greeting, hello.data(), sizeof(g_greeting));
           answer(client);
         }) {}
   FalseExecutor(const FalseExecutor&) = delete;
@@ -379,6 +411,7 @@ class FalseExecutor {
 Welcome welcome_with(Status status) {
   Welcome welcome{};
   static_cast<Answer&>(welcome) = Answer::of(status);
+  welcome.proof = executor_proof({}, 0, g_greeting);
   return welcome;
 }
 
@@ -409,7 +442,31 @@ TEST(ShmConnect, BelievesNoFalseExecutor) {
   unterminated.text.fill('x');
   Welcome other_magic = welcome_with(Status::kOk);
   other_magic.magic = 0;
+  const auto with_proof = [](const Proof& proof) {
+    Welcome welcome = welcome_with(Status::kOk);
+    welcome.proof = proof;
+    return welcome;
+  };
+  const std::string another = "is not the executor of this lease";
   const std::vector<Case> cases{
+      {[&](const base::Fd& to) {
+         send(to, with_proof({}), kWhole, memory_of(size, F_SEAL_SHRINK));
+       },
+       ErrorKind::kInvalid, another},
+      {[&](const base::Fd& to) {
+         send(to, with_proof(g_greeting.proof), kWhole, memory_of(size, F_SEAL_SHRINK));
+       },
+       ErrorKind::kInvalid, another},
+      {[&](const base::Fd& to) {
+         send(to, with_proof(executor_proof(Token{1}, 0, g_greeting)), kWhole,
+              memory_of(size, F_SEAL_SHRINK));
+       },
+       ErrorKind::kInvalid, another},
+      {[&](const base::Fd& to) {
+         send(to, with_proof(executor_proof({}, 1, g_greeting)), kWhole,
+              memory_of(size, F_SEAL_SHRINK));
+       },
+       ErrorKind::kInvalid, another},
       {[](const base::Fd&) {}, ErrorKind::kDisconnected, "ended while worker 0"},
       {[&](const base::Fd& to) { send(to, other_magic, kWhole); }, ErrorKind::kInvalid,
        "is no executor"},
@@ -444,6 +501,21 @@ TEST(ShmConnect, BelievesNoFalseExecutor) {
     EXPECT_NE(std::string(channel.error().what()).find(c.text), std::string::npos)
         << channel.error().what();
   }
+}
+
+TEST_F(ShmSetup, GivesItsMemoryOnlyToWhomItBelieves) {
+  ConnectOptions wary = options();
+  std::uint32_t listener = ~0u;
+  wary.believes = [&](std::uint32_t uid) {
+    listener = uid;
+    return false;
+  };
+  const auto channel = connect(wary, arena_);
+  ASSERT_FALSE(channel);
+  EXPECT_EQ(channel.error().kind(), ErrorKind::kDenied);
+  EXPECT_EQ(listener, ::getuid());
+  wary.believes = [](std::uint32_t uid) { return uid == ::getuid(); };
+  EXPECT_TRUE(connect(wary, arena_));
 }
 
 }  // namespace

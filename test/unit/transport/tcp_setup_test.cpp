@@ -1,4 +1,5 @@
 #include "process.hpp"
+#include "support/proved_greeting.hpp"
 #include "tcp_pair.hpp"
 #include <transport/tcp/tcp_transport.hpp>
 
@@ -67,10 +68,9 @@ class TcpSetup : public ::testing::Test {
     Hello greeting{};
     greeting.magic = kMagic;
     greeting.version = kVersion;
-    greeting.token = kToken;
     greeting.slots = 16;
     greeting.arena_size = 1u << 20;
-    return greeting;
+    return proved(greeting, kToken);
   }
   static std::optional<Answer> answer(int socket) {
     const auto bytes = receive_exactly(socket, sizeof(Answer));

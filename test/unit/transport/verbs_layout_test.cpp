@@ -90,9 +90,9 @@ TEST(Slots, TakeLargeInputsUnlessThereAreMany) {
   EXPECT_EQ(slot_payload_for(16), kMostSlotPayload);
   EXPECT_EQ(slot_payload_for(64), kSlotPayloads / 64);
   EXPECT_EQ(slot_payload_for(1024), kLeastSlotPayload);
-  EXPECT_FALSE((Welcome{0, 0, 0, kLeastSlotPayload - 1, 0}.is_sane()));
-  EXPECT_FALSE((Welcome{0, 0, 0, kMostSlotPayload + 1, 0}.is_sane()));
-  EXPECT_TRUE((Welcome{0, 0, 0, kMostSlotPayload, 0}.is_sane()));
+  EXPECT_FALSE((Welcome{0, 0, 0, kLeastSlotPayload - 1, 0, {}}.is_sane()));
+  EXPECT_FALSE((Welcome{0, 0, 0, kMostSlotPayload + 1, 0, {}}.is_sane()));
+  EXPECT_TRUE((Welcome{0, 0, 0, kMostSlotPayload, 0, {}}.is_sane()));
 }
 
 TEST(AckTimeouts, GrowWithTheTimeThatAPeerHas) {

@@ -4,6 +4,8 @@
 #include <capnp/message.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
 namespace sublet::wire {
 namespace {
 
@@ -99,6 +101,9 @@ TEST(Convert, LeaseRequestComesBackAsItWas) {
   request.placement = sublet::Placement::kSpread;
   request.hot_timeout = std::chrono::milliseconds(0);
   request.slots = 128;
+  request.wait = std::chrono::minutes(10);
+  request.priority = -100;
+  request.notice = std::chrono::hours(1);
   write(message.builder(), request, "boot/me", "someone@me");
   const auto back = read(message.reader());
   ASSERT_TRUE(back) << back.error().what();
@@ -110,6 +115,9 @@ TEST(Convert, LeaseRequestComesBackAsItWas) {
   EXPECT_EQ(back->placement, sublet::Placement::kSpread);
   EXPECT_EQ(back->hot_timeout.count(), 0);
   EXPECT_EQ(back->slots, 128u);
+  EXPECT_EQ(back->wait, std::chrono::minutes(10));
+  EXPECT_EQ(back->priority, -100);
+  EXPECT_EQ(back->notice, std::chrono::hours(1));
   EXPECT_EQ(to_string(message.reader().getClientNodeId()), "boot/me");
   EXPECT_EQ(to_string(message.reader().getOwner()), "someone@me");
 }
@@ -140,8 +148,50 @@ TEST(Convert, RefusesALeaseRequestAndNamesTheField) {
   EXPECT_TRUE(refused([](Builder request) { request.setDurationMs(~0ull); }, "duration"));
   EXPECT_TRUE(refused([](Builder request) { request.setHotTimeoutMs(-2); }, "hot_timeout"));
   EXPECT_TRUE(refused([](Builder request) { request.setSlots(24); }, "slots"));
+  EXPECT_TRUE(refused([](Builder request) { request.setWaitMs(~0ull); }, "the wait"));
+  EXPECT_TRUE(refused([](Builder request) { request.setNoticeMs(3'600'001); }, "notice"));
+  EXPECT_TRUE(refused([](Builder request) { request.setPriority(101); }, "priority"));
+  EXPECT_TRUE(refused(
+      [](Builder request) { request.setPriority(std::numeric_limits<std::int32_t>::min()); },
+      "priority"));
   EXPECT_TRUE(refused([](Builder request) { request.setPlacement(static_cast<Placement>(9)); },
                       "placement"));
+}
+
+TEST(Convert, ANegativeWaitOrNoticeIsRefusedAndNotWrapped) {
+  for (const bool wait : {true, false}) {
+    Message<LeaseRequest> message;
+    sublet::LeaseRequest request;
+    (wait ? request.wait : request.notice) = std::chrono::milliseconds(-1);
+    write(message.builder(), request, "", "");
+    EXPECT_FALSE(read(message.reader()));
+  }
+}
+
+TEST(Convert, WhatKnowsNothingOfNoticesHasSomeSeconds) {
+  EXPECT_EQ(Message<LeaseRequest>().reader().getNoticeMs(), 5000u);
+  EXPECT_EQ(Message<Grant>().reader().getNoticeMs(), 5000u);
+}
+
+TEST(Convert, QuotasComeBackAsTheyWere) {
+  Message<QuotaStatus> message;
+  QuotaInfo info;
+  info.uid = 1000;
+  info.user = "alice";
+  info.own = true;
+  info.quota.cores = 0;
+  info.held_cores = 3;
+  info.used_core_seconds = 1.5;
+  info.waiting = 2;
+  write(message.builder(), info);
+  const QuotaInfo back = read(message.reader());
+  EXPECT_EQ(back.uid, 1000u);
+  EXPECT_EQ(back.user, "alice");
+  EXPECT_EQ(back.quota, info.quota);
+  EXPECT_FALSE(back.quota.core_seconds);
+  EXPECT_EQ(back.held_cores, 3u);
+  EXPECT_EQ(back.used_core_seconds, 1.5);
+  EXPECT_EQ(back.waiting, 2u);
 }
 
 TEST(Convert, WhatKnowsNothingOfWideWorkersAsksForCores) {
