@@ -176,8 +176,8 @@ Result<std::vector<GrantTerms>> LeaseBook::reserve(const LeaseRequest& request,
                                                    const Requester& requester, Time now,
                                                    const std::set<NodeNumber>& excluded) {
   const auto own_node = nodes_.find(requester.node_id);
-  auto shares = place(request, own_node, nodes_.likely(request, own_node, excluded));
-  if (!shares) shares = place(request, own_node, nodes_.available(excluded));
+  auto shares = wire::place(request, own_node, nodes_.likely(request, own_node, excluded));
+  if (!shares) shares = wire::place(request, own_node, nodes_.available(excluded));
   if (!shares) {
     return fail(ErrorKind::kOverloaded, refusal_text(request, nodes_.views(now)));
   }
@@ -186,7 +186,7 @@ Result<std::vector<GrantTerms>> LeaseBook::reserve(const LeaseRequest& request,
   }
   const LeaseId id = grants_.new_lease();
   std::vector<GrantTerms> grants;
-  for (const Share& share : *shares) {
+  for (const wire::Share& share : *shares) {
     GrantTerms terms;
     terms.key = {id, share.part, share.node};
     terms.workers = share.workers;

@@ -1,6 +1,7 @@
 #include <base/log.hpp>
 #include <common/async.hpp>
 #include <common/messages.hpp>
+#include <resource_manager/refusal_text.hpp>
 #include <resource_manager/resource_manager_service.hpp>
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
@@ -55,7 +56,7 @@ struct ResourceManagerService::Attempt {
   unsigned placements = 0;
   // Of the current placement:
   bool failed = false;
-  std::vector<GrantTerms> grants;
+  std::vector<SealedTerms> grants;
   std::size_t next = 0;  ///< To be announced.
 };
 
@@ -106,11 +107,11 @@ std::string ResourceManagerService::name_of(NodeNumber node) const {
 
 // ---- leases ----
 
-kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::lease(LeaseRequest request,
+kj::Promise<Result<std::vector<SealedTerms>>> ResourceManagerService::lease(LeaseRequest request,
                                                                            Requester requester) {
   if (records_ != nullptr) {
     if (auto ready = records_->ready(); !ready) {
-      return Result<std::vector<GrantTerms>>(tl::unexpected<Error>(std::move(ready.error())));
+      return Result<std::vector<SealedTerms>>(tl::unexpected<Error>(std::move(ready.error())));
     }
   }
   auto state = std::make_shared<Attempt>();
@@ -119,7 +120,7 @@ kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::lease(Lease
   return attempt(state);
 }
 
-kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::attempt(
+kj::Promise<Result<std::vector<SealedTerms>>> ResourceManagerService::attempt(
     const std::shared_ptr<Attempt>& state) {
   ++state->placements;
   state->failed = false;
@@ -129,33 +130,34 @@ kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::attempt(
     for (const std::string& refusal : state->refusals) text += "; " + refusal;
     base::log().info("refused {} ({}): {}", state->requester.owner,
                      to_string(state->requester.caller), text);
-    return Result<std::vector<GrantTerms>>(
+    return Result<std::vector<SealedTerms>>(
         tl::unexpected<Error>(Error(grants.error().kind(), text)));
   }
   if (records_ != nullptr) records_->numbered(grants->front().key.lease);
   const std::size_t lines = std::min(kMaxAnnouncements, grants->size());
-  state->grants = std::move(*grants);
+  state->grants.clear();
+  for (GrantTerms& terms : *grants) state->grants.push_back({std::move(terms)});
   state->next = 0;
   auto told = kj::heapArrayBuilder<kj::Promise<void>>(lines);
   for (std::size_t i = 0; i < lines; ++i) told.add(announce_next(state));
   return kj::joinPromises(told.finish())
-      .then([this, state]() mutable -> kj::Promise<Result<std::vector<GrantTerms>>> {
+      .then([this, state]() mutable -> kj::Promise<Result<std::vector<SealedTerms>>> {
         if (!state->failed) return keep(state);
-        send(book_.withdraw(state->grants.front().key.lease, now()));
+        send(book_.withdraw(state->grants.front().terms.key.lease, now()));
         if (state->placements < kMaxPlacements) return attempt(state);
         std::string text = "no placement of the lease was accepted by its nodes";
         for (const std::string& refusal : state->refusals) text += "; " + refusal;
-        return Result<std::vector<GrantTerms>>(
+        return Result<std::vector<SealedTerms>>(
             tl::unexpected<Error>(Error(ErrorKind::kOverloaded, text)));
       });
 }
 
 /// All nodes hold their grants: answers once the records do too.
-kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::keep(
+kj::Promise<Result<std::vector<SealedTerms>>> ResourceManagerService::keep(
     const std::shared_ptr<Attempt>& state) {
   auto kept = records_ == nullptr ? kj::Promise<Result<void>>(Result<void>{}) : records_->keep();
-  return kept.then([this, state](Result<void>&& done) -> Result<std::vector<GrantTerms>> {
-    const LeaseId id = state->grants.front().key.lease;
+  return kept.then([this, state](Result<void>&& done) -> Result<std::vector<SealedTerms>> {
+    const LeaseId id = state->grants.front().terms.key.lease;
     if (!done) {
       send(book_.withdraw(id, now()));
       base::log().warn("lease {} is taken back: {}", number(id), done.error().what());
@@ -175,15 +177,15 @@ kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::keep(
 kj::Promise<void> ResourceManagerService::announce_next(const std::shared_ptr<Attempt>& state) {
   // What no node has been told of is nowhere, and what was told is withdrawn when one has failed.
   while (state->failed && state->next < state->grants.size()) {
-    book_.refused(state->grants[state->next++].key);
+    book_.refused(state->grants[state->next++].terms.key);
   }
   if (state->next == state->grants.size()) return kj::READY_NOW;
-  const std::size_t at = state->next++;
-  return announce(state, state->grants[at]).then([this, state] { return announce_next(state); });
+  return announce(state, state->next++).then([this, state] { return announce_next(state); });
 }
 
 kj::Promise<void> ResourceManagerService::announce(const std::shared_ptr<Attempt>& state,
-                                                   const GrantTerms& terms) {
+                                                   std::size_t at) {
+  const GrantTerms& terms = state->grants[at].terms;
   const GrantKey key = terms.key;
   const auto link = links_.find(key.node);
   if (link == links_.end()) {
@@ -196,13 +198,22 @@ kj::Promise<void> ResourceManagerService::announce(const std::shared_ptr<Attempt
       [](auto&& response) -> std::optional<Error> { return wire::failure_of(response); });
   return within(timer_, wire::kManagerCall, kj::mv(sent), "the grant")
       .then(
-          [this, state, key](std::optional<Error>&& refusal) {
+          [this, state, key, at](std::optional<Error>&& refusal) {
             note(*state, key, refusal ? Answer::kRefused : Answer::kConfirmed,
                  refusal ? refusal->what() : "");
+            if (!state->failed) seal(*state, state->grants[at]);
           },
           [this, state, key](kj::Exception&& exception) {
             note(*state, key, Answer::kUnknown, text_of(exception));
           });
+}
+
+/// One at a time, as the nodes answer: signatures of a large lease do not hold up the loop.
+void ResourceManagerService::seal(Attempt& attempt, SealedTerms& grant) const {
+  const GrantKey& key = grant.terms.key;
+  grant.sealed = manager::seal(
+      grant.terms,
+      {book_.nodes().offer(key.node)->key, attempt.request.holders[key.part]}, now(), key_);
 }
 
 /// What a node said to a grant. After kUnknown the node may hold it: its cores stay taken until the
@@ -296,6 +307,7 @@ Result<RegistrationId> ResourceManagerService::register_node(const NodeOffer& of
                                                              std::vector<EndedGrant> ended,
                                                              wire::NodeControl::Client control,
                                                              std::shared_ptr<Peer> peer) {
+  if (auto good = check_clock(offer); !good) return tl::unexpected<Error>(std::move(good.error()));
   if (const auto known = book_.nodes().find(offer.node_id); known && book_.nodes().is_up(*known)) {
     const auto link = links_.find(*known);
     const bool alive =
@@ -322,13 +334,29 @@ Result<RegistrationId> ResourceManagerService::register_node(const NodeOffer& of
   return id;
 }
 
+/// Refused is what is too far off even with the error of its measurement.
+Result<void> ResourceManagerService::check_clock(const NodeOffer& offer) const {
+  const auto [off, whose] = offer.clock_ahead.count() < 0
+                                ? std::pair(-offer.clock_ahead, " behind")
+                                : std::pair(offer.clock_ahead, " ahead of");
+  if (off - offer.clock_error <= clock_tolerance_) return {};
+  return fail(ErrorKind::kInvalid,
+              "the clock of node " + offer.name + " is " + duration_text(off) + whose +
+                  " the resource manager's; allowed are " + duration_text(clock_tolerance_) +
+                  " (--clock-tolerance): set both by NTP, with chrony for instance, and start its "
+                  "executor manager again");
+}
+
 bool ResourceManagerService::is_current(const RegistrationId& registration) const {
   const auto link = links_.find(registration.node);
   return link != links_.end() && link->second.serial == registration.serial;
 }
 
-bool ResourceManagerService::heartbeat(const RegistrationId& registration) {
-  if (!is_current(registration) || !book_.heartbeat(registration.node, now())) return false;
+bool ResourceManagerService::heartbeat(const RegistrationId& registration,
+                                       const DirectUse& direct) {
+  if (!is_current(registration) || !book_.heartbeat(registration.node, now(), direct)) {
+    return false;
+  }
   // One that drains says so right after it has registered.
   if (drain_waits_.any(registration.node) && !book_.nodes().is_draining(registration.node)) {
     settle(registration.node, wire::DrainEnd::RETURNED);

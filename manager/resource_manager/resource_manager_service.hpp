@@ -3,6 +3,7 @@
 #include <common/auth/authorize.hpp>
 #include <common/manager_clock.hpp>
 #include <common/peer.hpp>
+#include <common/sealing.hpp>
 #include <resource_manager/drain_waits.hpp>
 #include <resource_manager/lease_book.hpp>
 #include <resource_manager/lease_records.hpp>
@@ -48,7 +49,8 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
 
   /// Tells all nodes in parallel, and has the grants on disk, before it answers; on a refusal or a
   /// time-out of some, takes the lease back from the others and tries without them.
-  kj::Promise<Result<std::vector<GrantTerms>>> lease(LeaseRequest request, Requester requester);
+  /// `request` names a holder for each part: the grants are signed for them.
+  kj::Promise<Result<std::vector<SealedTerms>>> lease(LeaseRequest request, Requester requester);
   kj::Promise<Result<Time>> extend(LeaseId lease, Token token, milliseconds duration);
   void handle_dropped(LeaseId lease);
 
@@ -83,6 +85,15 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   /// The records end before this does.
   void forget_records();
 
+  // ---- grants that prove themselves ----
+
+  /// In place of a key that was made for this run.
+  void sign_with(wire::SigningKey key) { key_ = std::move(key); }
+  [[nodiscard]] const wire::PublicKey& grant_key() const { return key_.public_key(); }
+  /// How far a node's clock may be from this one's.
+  void set_clock_tolerance(milliseconds tolerance) { clock_tolerance_ = tolerance; }
+  [[nodiscard]] milliseconds clock_tolerance() const { return clock_tolerance_; }
+
   // ---- for looking at ----
 
   [[nodiscard]] const LeaseBook& book() const { return book_; }
@@ -101,7 +112,7 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
                                        wire::NodeControl::Client control,
                                        std::shared_ptr<Peer> peer);
   /// False when the registration is void: the node must register again.
-  [[nodiscard]] bool heartbeat(const RegistrationId& registration);
+  [[nodiscard]] bool heartbeat(const RegistrationId& registration, const DirectUse& direct = {});
   void claimed(const RegistrationId& registration, LeaseId lease, std::uint32_t part);
   /// Of `grant` the node's older versions tell the key alone.
   void ended(const RegistrationId& registration, EndedGrant grant, bool has_terms);
@@ -129,11 +140,13 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   struct Attempt;
   enum class Answer : std::uint8_t { kConfirmed, kRefused, kUnknown };
 
-  kj::Promise<Result<std::vector<GrantTerms>>> attempt(const std::shared_ptr<Attempt>& attempt);
-  kj::Promise<Result<std::vector<GrantTerms>>> keep(const std::shared_ptr<Attempt>& attempt);
+  kj::Promise<Result<std::vector<SealedTerms>>> attempt(const std::shared_ptr<Attempt>& attempt);
+  kj::Promise<Result<std::vector<SealedTerms>>> keep(const std::shared_ptr<Attempt>& attempt);
   void note_end(NodeNumber node);
   kj::Promise<void> announce_next(const std::shared_ptr<Attempt>& attempt);
-  kj::Promise<void> announce(const std::shared_ptr<Attempt>& attempt, const GrantTerms& terms);
+  kj::Promise<void> announce(const std::shared_ptr<Attempt>& attempt, std::size_t at);
+  void seal(Attempt& attempt, SealedTerms& grant) const;
+  [[nodiscard]] Result<void> check_clock(const NodeOffer& offer) const;
   void note(Attempt& attempt, const GrantKey& key, Answer answer, const std::string& text);
   kj::Promise<void> tick_loop();
   void tick();
@@ -158,6 +171,8 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   Time last_tick_{};
   LeaseRecords* records_;
   LeaseBook book_;
+  wire::SigningKey key_ = wire::SigningKey::make();
+  milliseconds clock_tolerance_ = wire::kClockTolerance;
   std::map<NodeNumber, Link> links_;
   DrainWaits drain_waits_;
   std::uint64_t next_serial_ = 1;

@@ -5,6 +5,7 @@
 #include <client/control_thread.hpp>
 #include <client/node_state.hpp>
 #include <wire/control.capnp.h>
+#include <wire/signing_key.hpp>
 
 #include <memory>
 #include <string>
@@ -32,6 +33,8 @@ struct ClientNode {
   std::string transport;  ///< The one asked for by name; empty: the best there is.
   /// What executors are to run; null: only libraries.
   const Application* application = nullptr;
+  /// The holder's, for whom the grants are. Outlives the claim.
+  const wire::SigningKey* key = nullptr;
 };
 
 /// Claims `grant` at the first of its addresses that answers.

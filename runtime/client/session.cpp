@@ -65,6 +65,11 @@ Result<std::shared_ptr<SessionImpl>> make_session(const SessionOptions& given) {
   if (!complete) return tl::unexpected<Error>(complete.error());
   const SessionOptions& options = *complete;
   if (::sodium_init() < 0) return fail(ErrorKind::kInternal, "libsodium does not initialise");
+  if (!options.executors.empty() && !(options.manager.empty() && options.manager_directory.empty())) {
+    return fail(ErrorKind::kInvalid,
+                "both executor managers (SUBLET_EXECUTORS, executors) and a resource manager "
+                "(SUBLET_MANAGER, SUBLET_MANAGER_DIR, manager, manager-dir) are named; leave one out");
+  }
   if (options.timeout.count() <= 0) {
     return fail(ErrorKind::kInvalid, "a session's timeout is " +
                                          std::to_string(options.timeout.count()) +
@@ -81,6 +86,7 @@ Result<std::shared_ptr<SessionImpl>> make_session(const SessionOptions& given) {
                          .manager_user = options.manager_user,
                          .insecure = options.insecure}));
   session->control->set_manager(options.manager, options.manager_directory);
+  session->control->set_executors(options.executors);
   (void)base::TickRate::get();  // measured now, not in the first call
   return session;
 }
@@ -113,6 +119,13 @@ Result<std::shared_ptr<SessionImpl>> open_session(const SessionOptions& given) {
   auto made = make_session(given);
   if (!made) return tl::unexpected<Error>(made.error());
   SessionImpl& session = **made;
+  if (!session.options.executors.empty()) {
+    // Somebody must answer.
+    if (auto nodes = session.control->nodes(); !nodes) {
+      return tl::unexpected<Error>(std::move(nodes.error()));
+    }
+    return made;
+  }
   auto found = wire::find_manager(session.options.manager, session.options.manager_directory);
   if (!found) return tl::unexpected<Error>(std::move(found.error()));
   wire::ManagerLocation location = std::move(*found);
@@ -232,6 +245,10 @@ Result<std::vector<Grant>> Session::request(const LeaseRequest& request) {
                                             [&] { return impl_->control->request(request); });
 }
 
+HolderKey Session::holder_key() const noexcept {
+  return impl_ ? impl_->control->holder_key() : HolderKey{};
+}
+
 void Session::give_back(const std::vector<Grant>& grants) noexcept {
   if (impl_ && !grants.empty()) impl_->control->give_back(grants.front().lease_id);
 }
@@ -261,6 +278,7 @@ Result<std::vector<LeaseInfo>> Session::leases() {
 std::string Session::manager_address() const {
   if (!impl_) return "none";
   if (impl_->private_manager) return impl_->manager_address + " (private)";
+  if (!impl_->options.executors.empty()) return "none, but executors: " + impl_->options.executors;
   return impl_->manager_address.empty() ? "none" : impl_->manager_address;
 }
 

@@ -47,6 +47,8 @@ inline constexpr auto kMessageTime = 30s;  ///< To come, or to be taken; a long 
 inline constexpr auto kMaxLeaseDuration = std::chrono::hours(366 * 24);
 inline constexpr auto kClaimTimeout = 5s;   ///< An unclaimed grant lapses.
 inline constexpr auto kHeartbeat = 1s;      ///< Executor manager to resource manager.
+/// Between the clocks of a node and of the resource manager, unless an operator says otherwise.
+inline constexpr auto kClockTolerance = 30s;
 inline constexpr auto kNodeLostAfter = 5s;  ///< Without a heartbeat.
 inline constexpr auto kDrainTold = 500ms;   ///< For clients to hear of it before executors may end.
 inline constexpr auto kDrainMax = 24h;

@@ -147,7 +147,7 @@ TEST_F(ManagersFaults, LeasesDoNotNoticeThatTheResourceManagerIsKilled) {
     EXPECT_TRUE(claim.heard->lost.empty());
 
     client.reconnect(managers_.address());
-    EXPECT_TRUE(client.extend(lease.grants[0], 3600s));
+    EXPECT_TRUE(client.extend(lease.grants[0], claim, 3600s));
     EXPECT_NE(client.lease(1).value_or_throw().grants[0].lease_id, leases[0].id);
   }
   expect_nothing_left();

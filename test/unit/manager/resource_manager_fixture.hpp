@@ -39,6 +39,8 @@ struct FakeNode {
   std::vector<std::string> drained;  ///< The reasons.
   bool drains = false;
   std::optional<Error> refusal;  ///< Of a drain, and of its cancellation.
+  wire::SigningKey key = wire::SigningKey::make();
+  milliseconds clock_ahead{0};
 };
 
 class FakeControl final : public wire::NodeControl::Server {
@@ -107,7 +109,9 @@ class ResourceManagerTest : public testing::Test {
   wire::NodeRegistration::Client join(FakeNode& node, const std::string& name, std::uint32_t cores,
                                       std::vector<GrantTerms> held = {},
                                       const std::string& boot = "boot") {
-    const NodeOffer offer{name, boot + "/" + name, cores, 1u << 30, "0", {"unix:@" + name}};
+    NodeOffer offer{name, boot + "/" + name, cores, 1u << 30, "0", {"unix:@" + name}};
+    offer.key = node.key.public_key();
+    offer.clock_ahead = node.clock_ahead;
     auto request = manager_.registerRequest();
     write(request.initNode(), offer);
     auto list = request.initHeld(static_cast<unsigned>(held.size()));
@@ -126,6 +130,7 @@ class ResourceManagerTest : public testing::Test {
     wanted.parts = parts;
     wanted.memory_bytes = 0;
     wanted.placement = Placement::kPack;
+    wanted.holders.assign(parts, holder_.public_key());
     wire::write(request.initRequest(), wanted, "boot/me", "someone@here");
     return request.send();
   }
@@ -147,6 +152,7 @@ class ResourceManagerTest : public testing::Test {
     return free;
   }
 
+  const wire::SigningKey holder_ = wire::SigningKey::make();
   Time now_{std::chrono::milliseconds(1'800'000'000'000)};
   milliseconds elapsed_{0};
   kj::TimerImpl timer_;  // outlives what waits for it on the loop
