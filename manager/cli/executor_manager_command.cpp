@@ -70,7 +70,8 @@ Result<manager::ExecutorManagerOptions> executor_manager_options(const po::varia
   std::vector<std::string> networks = options->listen;
   networks.push_back(options->manager.address);
   // As its file will say, or the socket for clients of other nodes.
-  if (options->manager.address.empty() && !(options->skip_resource_manager && !options->listen.empty())) {
+  if (options->manager.address.empty() &&
+      !(options->skip_resource_manager && !options->listen.empty())) {
     networks.emplace_back("tcp:");
   }
   auto trust = daemon_trust(values, networks);

@@ -48,7 +48,8 @@ CommandLine manager_bench_command_line() {
   line.about =
       "Measures how fast a resource manager grants leases and takes them back, on simulated nodes "
       "of\n"
-      "64 cores: each pair is a lease of 1 to 16 cores that is asked for, told to its node, signed, "
+      "64 cores: each pair is a lease of 1 to 16 cores that is asked for, told to its node, "
+      "signed, "
       "claimed, "
       "and\n"
       "another one that ends there; nodes say once a second that they are there. All by the calls "

@@ -60,8 +60,8 @@ CommandLine resource_manager_command_line() {
       "clock-tolerance", po::value<std::string>()->default_value("30s"),
       "refuse nodes whose clock is further than this from this one's, for instance 500ms or 5min")(
       "operators", po::value<std::string>()->default_value(""),
-                             "group whose members may do what root and this manager's user may: "
-                             "register and drain nodes, see and end everybody's leases");
+      "group whose members may do what root and this manager's user may: "
+      "register and drain nodes, see and end everybody's leases");
   line.lists.emplace_back("advertise");
   return line;
 }
@@ -139,8 +139,8 @@ Result<kj::Own<manager::Ledger>> open_ledger(const po::variables_map& values, kj
   return ledger;
 }
 
-/// What grants are signed with: kept with the other state, so that those of before a restart are good
-/// after it; else new.
+/// What grants are signed with: kept with the other state, so that those of before a restart are
+/// good after it; else new.
 Result<wire::SigningKey> grant_key(const po::variables_map& values) {
   if (::sodium_init() < 0) return fail(ErrorKind::kInternal, "libsodium does not initialise");
   if (values.count("state-dir") == 0) return wire::SigningKey::make();
@@ -169,8 +169,7 @@ Result<void> serve_resource_manager(const po::variables_map& values) {
   if (!key) return tl::unexpected<Error>(key.error());
   const auto tolerance = parse_duration(values["clock-tolerance"].as<std::string>());
   if (!tolerance) {
-    return fail(ErrorKind::kInvalid,
-                std::string("--clock-tolerance: ") + tolerance.error().what());
+    return fail(ErrorKind::kInvalid, std::string("--clock-tolerance: ") + tolerance.error().what());
   }
   auto sockets = open_sockets(*addresses);
   if (!sockets) return tl::unexpected<Error>(sockets.error());

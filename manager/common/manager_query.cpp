@@ -135,9 +135,8 @@ Result<wire::ConnectionCounts> query_connections(const wire::ManagerLocation& lo
 Result<wire::ManagersClock> query_clock(const wire::ManagerLocation& location,
                                         std::chrono::milliseconds limit) {
   return query<wire::ManagersClock>(location, limit, [](wire::ResourceManager::Client manager) {
-    return wire::ask_clock(kj::mv(manager), [clock = ManagerClock()] {
-      return clock.now().time_since_epoch();
-    });
+    return wire::ask_clock(kj::mv(manager),
+                           [clock = ManagerClock()] { return clock.now().time_since_epoch(); });
   });
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 
-// Whether a client may claim a grant on this node: what it presents has to prove, offline. The rules
-// are those of wire/signed_grant.hpp.
+// Whether a client may claim a grant on this node: what it presents has to prove, offline. The
+// rules are those of wire/signed_grant.hpp.
 
 #include <common/auth/caller.hpp>
 #include <common/sealing.hpp>

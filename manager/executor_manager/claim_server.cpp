@@ -53,17 +53,16 @@ Result<DirectRequest> read_direct_request(wire::ExecutorManager::LeaseParams::Re
   asked.slurm_job = params.getRequest().getSlurmJob();
   if (!wire::is_direct(params.getLeaseId()) ||
       params.getShares().size() != asked.request.holders.size()) {
-    return fail(ErrorKind::kInvalid,
-                "an executor manager's own lease has a number from " +
-                    std::to_string(wire::kDirectLeases) + " on, and a holder for each share");
+    return fail(ErrorKind::kInvalid, "an executor manager's own lease has a number from " +
+                                         std::to_string(wire::kDirectLeases) +
+                                         " on, and a holder for each share");
   }
   for (const auto share : params.getShares()) {
     if (share.getPart() >= wire::kMaxParts || share.getWorkers() == 0 ||
         share.getWorkers() > wire::kMaxWorkersPerExecutor) {
-      return fail(ErrorKind::kInvalid, "a share of a lease has 1 to " +
-                                           std::to_string(wire::kMaxWorkersPerExecutor) +
-                                           " workers, and a part below " +
-                                           std::to_string(wire::kMaxParts));
+      return fail(ErrorKind::kInvalid,
+                  "a share of a lease has 1 to " + std::to_string(wire::kMaxWorkersPerExecutor) +
+                      " workers, and a part below " + std::to_string(wire::kMaxParts));
     }
     asked.shares.push_back({share.getPart(), share.getWorkers(), share.getMemoryBytes()});
   }
@@ -144,8 +143,8 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
   }
 
   kj::Promise<void> extend(ExtendContext context) override {
-    const auto expires = node_.direct().extend(
-        *grant_, read_duration(context.getParams().getDurationMs()));
+    const auto expires =
+        node_.direct().extend(*grant_, read_duration(context.getParams().getDurationMs()));
     if (expires) {
       context.getResults().setExpiresUnixMs(to_unix_ms(*expires));
     } else {
@@ -279,7 +278,8 @@ class ClaimServer final : public wire::ExecutorManager::Server {
     auto notices = params.getNotices();
     const Caller caller = this->caller();
     const ClaimAttempt attempt{wire::to_bytes(params.getGrant()), wire::to_bytes(params.getProof()),
-                               peer_ == nullptr ? wire::ChannelBinding{} : peer_->binding(), caller};
+                               peer_ == nullptr ? wire::ChannelBinding{} : peer_->binding(),
+                               caller};
     auto grant = node_.claim(attempt, kj::mv(notices));
     if (!grant) {
       wire::write(context.getResults().initFailure(), grant.error());

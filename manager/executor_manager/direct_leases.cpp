@@ -74,9 +74,8 @@ Result<std::vector<SealedTerms>> DirectLeases::lease(const DirectRequest& asked,
         seal(terms, {itself.key, request.holders[i]}, now, node_.key());
     granted.push_back({std::move(terms), sealed});
   }
-  base::log().info("lease {} in {} grants for {} ({}), who asked this node",
-                   number(asked.lease), granted.size(), owner_text(caller, asked.owner),
-                   to_string(caller));
+  base::log().info("lease {} in {} grants for {} ({}), who asked this node", number(asked.lease),
+                   granted.size(), owner_text(caller, asked.owner), to_string(caller));
   return granted;
 }
 

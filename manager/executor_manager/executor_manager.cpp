@@ -183,7 +183,9 @@ Result<kj::Own<HeldGrant>> ExecutorManager::claim(const ClaimAttempt& attempt,
                                   [&](const Ended& past) { return past.nonce == said->nonce; });
   const bool past = match == nullptr && ended != ended_.end();
   auto checked = check_claim(attempt, offer_.key,
-                             match != nullptr ? match->issuer() : past ? ended->issuer : issuer_,
+                             match != nullptr ? match->issuer()
+                             : past           ? ended->issuer
+                                              : issuer_,
                              now());
   if (!checked) return tl::unexpected<Error>(std::move(checked.error()));
   if (past || (match != nullptr && match->over())) {

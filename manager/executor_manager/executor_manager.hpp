@@ -53,8 +53,8 @@ struct ExecutorManagerOptions {
   milliseconds refused_limit = 2 * wire::kNodeLostAfter;
   bool cgroup = true;                 ///< Memory cgroups for executors where they are delegated.
   bool takes_orders_to_leave = true;  ///< From the resource manager; else it ends with its owner.
-  /// Leases to clients that ask it and no resource manager, beside those of the resource manager or,
-  /// with the second, without any.
+  /// Leases to clients that ask it and no resource manager, beside those of the resource manager
+  /// or, with the second, without any.
   bool direct = false;
   bool skip_resource_manager = false;
   /// Of the node; other than its own in tests.
@@ -104,8 +104,7 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
   /// Reserves, and orders an executor. `issuer` has signed it, or will.
   Result<void> grant(GrantTerms terms, const Issuer& issuer);
   /// The grant that is presented, claimed for its holder. kDenied says what is wrong with it.
-  Result<kj::Own<HeldGrant>> claim(const ClaimAttempt& attempt,
-                                   wire::LeaseNotices::Client notices);
+  Result<kj::Own<HeldGrant>> claim(const ClaimAttempt& attempt, wire::LeaseNotices::Client notices);
   /// Ends a grant that nobody has claimed; false when there is none.
   bool end_unclaimed(LeaseId lease, std::uint32_t part, const std::string& reason);
   /// Of grants that are told from now on, unless they say otherwise.
@@ -161,9 +160,9 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
     Issuer issuer;
     std::string reason;
   };
-  std::deque<Ended> ended_;  ///< Of late.
+  std::deque<Ended> ended_;                          ///< Of late.
   wire::SigningKey key_ = wire::SigningKey::make();  ///< New with each start: signed_grant.hpp.
-  Issuer issuer_;  ///< The resource manager registered with last.
+  Issuer issuer_;                                    ///< The resource manager registered with last.
   DirectLeases direct_;
   const bool takes_orders_to_leave_;
   NodeDrain drain_;

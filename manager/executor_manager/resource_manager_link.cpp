@@ -243,8 +243,8 @@ kj::Promise<void> ResourceManagerLink::heartbeat(kj::Duration period) {
       const DirectUse direct = node_.direct_use();
       beat.setDirectCores(direct.cores);
       beat.setDirectMemoryBytes(direct.memory_bytes);
-      auto heard = beat.send().then(
-          [](auto&& response) -> std::uint64_t { return response.getEndsKept(); });
+      auto heard =
+          beat.send().then([](auto&& response) -> std::uint64_t { return response.getEndsKept(); });
       return within(timer_, kHeartbeatLimit, kj::mv(heard), "a heartbeat")
           .then([this, period](std::uint64_t ends_kept) {
             note_kept(ends_kept);

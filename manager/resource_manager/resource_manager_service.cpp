@@ -108,7 +108,7 @@ std::string ResourceManagerService::name_of(NodeNumber node) const {
 // ---- leases ----
 
 kj::Promise<Result<std::vector<SealedTerms>>> ResourceManagerService::lease(LeaseRequest request,
-                                                                           Requester requester) {
+                                                                            Requester requester) {
   if (records_ != nullptr) {
     if (auto ready = records_->ready(); !ready) {
       return Result<std::vector<SealedTerms>>(tl::unexpected<Error>(std::move(ready.error())));
@@ -212,8 +212,8 @@ kj::Promise<void> ResourceManagerService::announce(const std::shared_ptr<Attempt
 void ResourceManagerService::seal(Attempt& attempt, SealedTerms& grant) const {
   const GrantKey& key = grant.terms.key;
   grant.sealed = manager::seal(
-      grant.terms,
-      {book_.nodes().offer(key.node)->key, attempt.request.holders[key.part]}, now(), key_);
+      grant.terms, {book_.nodes().offer(key.node)->key, attempt.request.holders[key.part]}, now(),
+      key_);
 }
 
 /// What a node said to a grant. After kUnknown the node may hold it: its cores stay taken until the

@@ -160,8 +160,8 @@ kj::Promise<Result<Claimed>> claim_at(const Grant& grant, transport::Preference 
   auto state = std::make_shared<NodeState>(std::move(events));
   auto request = reached.connection->bootstrap().castAs<wire::ExecutorManager>().claimRequest();
   request.setGrant(wire::to_data(grant.sealed));
-  request.setProof(wire::to_data(
-      wire::prove_holder(grant.sealed, reached.connection->binding(), *client.key)));
+  request.setProof(
+      wire::to_data(wire::prove_holder(grant.sealed, reached.connection->binding(), *client.key)));
   request.setNotices(kj::heap<NoticeServer>(state));
   Networks networks;
   std::copy_if(preference.kinds.begin(), preference.kinds.end(), std::back_inserter(networks),
@@ -177,9 +177,9 @@ kj::Promise<Result<Claimed>> claim_at(const Grant& grant, transport::Preference 
     }
     const auto token = wire::to_bytes(results.getToken());
     if (token.size() != wire::kTokenBytes) {
-      return Result<Claimed>(fail(ErrorKind::kInternal, "the executor manager of " +
-                                                            grant.node_name +
-                                                            " gave no token for its executors"));
+      return Result<Claimed>(
+          fail(ErrorKind::kInternal,
+               "the executor manager of " + grant.node_name + " gave no token for its executors"));
     }
     grant.token.assign(token.begin(), token.end());
     if (results.getWorkers().size() != grant.cores) {

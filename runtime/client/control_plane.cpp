@@ -15,7 +15,7 @@ struct ControlPlane::Manager {
   /// Of leases asked for by request(): other processes claim their grants. Dropping a handle ends
   /// what is unclaimed; claimed grants do not need it.
   std::map<std::uint64_t, std::vector<wire::LeaseHandle::Client>> handles{};  ///< By their lease.
-  std::string name{};                    ///< "the resource manager at ADDRESS"
+  std::string name{};                      ///< "the resource manager at ADDRESS"
   std::unique_ptr<DirectLeases> direct{};  ///< In place of a resource manager.
   std::atomic<bool> gone{false};
   kj::Promise<void> watch = nullptr;
@@ -257,17 +257,16 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease_once(
   if (!application) return tl::unexpected<Error>(application.error());
   std::vector<Grant> grants;
   auto claims = thread_->run<Claims>(
-      "asking " + manager.name + " for a lease",
-      claim_limit(*application), [&](ControlLoop& loop) -> kj::Promise<Result<Claims>> {
+      "asking " + manager.name + " for a lease", claim_limit(*application),
+      [&](ControlLoop& loop) -> kj::Promise<Result<Claims>> {
         kj::Promise<Result<wire::Granted>> late = kj::NEVER_DONE;
         if (*application != nullptr) {  // the limit of all of it is longer, for that to travel
           const auto limit = timeouts().exchange;
           late = wire::after_running(loop.timer(), limit)
                      .then([limit, &manager]() -> Result<wire::Granted> {
-                       return fail(ErrorKind::kDisconnected, manager.name +
-                                                                 " gave no answer within " +
-                                                                 std::to_string(limit.count()) +
-                                                                 " ms");
+                       return fail(ErrorKind::kDisconnected,
+                                   manager.name + " gave no answer within " +
+                                       std::to_string(limit.count()) + " ms");
                      });
         }
         return manager.ask(loop, held_here(wanted), node_)
@@ -289,9 +288,9 @@ Result<std::int64_t> ControlPlane::extend(const Grant& grant, std::chrono::secon
   auto manager_here = manager();
   if (!manager_here) return tl::unexpected<Error>(manager_here.error());
   Manager& manager = **manager_here;
-  return thread_->run<std::int64_t>(
-      "asking " + manager.name + " for more time",
-      [&](ControlLoop&) { return wire::ask_extension(manager.remote, grant, duration); });
+  return thread_->run<std::int64_t>("asking " + manager.name + " for more time", [&](ControlLoop&) {
+    return wire::ask_extension(manager.remote, grant, duration);
+  });
 }
 
 Result<std::vector<NodeInfo>> ControlPlane::nodes() {

@@ -43,22 +43,20 @@ struct DirectLeases::Asking {
 
 kj::Promise<DirectLeases::Looked> DirectLeases::look(ControlLoop& loop, std::size_t index) {
   const std::string& address = executors_[index].address;
-  auto looked =
-      loop.connect(address).then([index](Result<kj::Own<Connection>> connection)
-                                     -> kj::Promise<Looked> {
+  auto looked = loop.connect(address).then(
+      [index](Result<kj::Own<Connection>> connection) -> kj::Promise<Looked> {
         if (!connection) return Looked{.index = index, .failure = connection.error()};
         auto manager = (*connection)->bootstrap().castAs<wire::ExecutorManager>();
-        return wire::ask_look(manager).then(
-            [index, manager,
-             connection = kj::mv(*connection)](Result<NodeInfo>&& node) mutable -> Looked {
-              if (!node) return Looked{.index = index, .failure = std::move(node.error())};
-              return Looked{.index = index, .manager = kj::mv(manager), .node = std::move(*node)};
-            });
+        return wire::ask_look(manager).then([index, manager, connection = kj::mv(*connection)](
+                                                Result<NodeInfo>&& node) mutable -> Looked {
+          if (!node) return Looked{.index = index, .failure = std::move(node.error())};
+          return Looked{.index = index, .manager = kj::mv(manager), .node = std::move(*node)};
+        });
       });
   auto late = wire::after_running(loop.timer(), kLookLimit).then([index, address] {
     return Looked{.index = index,
-                  .failure = Error(ErrorKind::kDisconnected, "nothing answers at " + address +
-                                                                 " within 1 s")};
+                  .failure = Error(ErrorKind::kDisconnected,
+                                   "nothing answers at " + address + " within 1 s")};
   });
   return looked
       .catch_([index, address](kj::Exception&& exception) {
@@ -109,15 +107,14 @@ std::optional<Error> none_usable(const All& looked) {
 }  // namespace
 
 kj::Promise<Result<std::vector<NodeInfo>>> DirectLeases::nodes(ControlLoop& loop) {
-  return look_at_all(loop).then(
-      [](std::vector<Looked> looked) -> Result<std::vector<NodeInfo>> {
-        if (auto none = none_usable(looked)) return tl::unexpected<Error>(std::move(*none));
-        std::vector<NodeInfo> nodes;
-        for (Looked& one : looked) {
-          if (!one.failure) nodes.push_back(std::move(one.node));
-        }
-        return nodes;
-      });
+  return look_at_all(loop).then([](std::vector<Looked> looked) -> Result<std::vector<NodeInfo>> {
+    if (auto none = none_usable(looked)) return tl::unexpected<Error>(std::move(*none));
+    std::vector<NodeInfo> nodes;
+    for (Looked& one : looked) {
+      if (!one.failure) nodes.push_back(std::move(one.node));
+    }
+    return nodes;
+  });
 }
 
 kj::Promise<Result<wire::Granted>> DirectLeases::ask(ControlLoop& loop, LeaseRequest wanted,
@@ -175,24 +172,22 @@ kj::Promise<Result<wire::Granted>> DirectLeases::take_shares(
   auto asked = kj::heapArrayBuilder<kj::Promise<Answer>>(by_node.size());
   for (const auto& [node, of_node] : by_node) {
     const auto index = static_cast<std::size_t>(node);
-    asked.add(wire::ask_shares(*looked[index].manager, asking->wanted, asking->client.id,
-                               base::user_at_node(asking->client), base::slurm_job(),
-                               {lease, of_node})
-                  .then([address = executors_[index].address](Answer&& answer) -> Answer {
-                    // What is known to lead there from here, beside what only its own node reaches.
-                    if (!answer) return kj::mv(answer);
-                    for (Grant& grant : answer->grants) {
-                      std::erase_if(grant.addresses, [](const std::string& other) {
-                        return !other.starts_with("unix:");
-                      });
-                      grant.addresses.push_back(address);
-                    }
-                    return kj::mv(answer);
-                  })
-                  .catch_([address = executors_[index].address](kj::Exception&& exception) {
-                    return Answer(
-                        tl::unexpected<Error>(to_error("leasing at " + address, exception)));
-                  }));
+    asked.add(
+        wire::ask_shares(*looked[index].manager, asking->wanted, asking->client.id,
+                         base::user_at_node(asking->client), base::slurm_job(), {lease, of_node})
+            .then([address = executors_[index].address](Answer&& answer) -> Answer {
+              // What is known to lead there from here, beside what only its own node reaches.
+              if (!answer) return kj::mv(answer);
+              for (Grant& grant : answer->grants) {
+                std::erase_if(grant.addresses,
+                              [](const std::string& other) { return !other.starts_with("unix:"); });
+                grant.addresses.push_back(address);
+              }
+              return kj::mv(answer);
+            })
+            .catch_([address = executors_[index].address](kj::Exception&& exception) {
+              return Answer(tl::unexpected<Error>(to_error("leasing at " + address, exception)));
+            }));
   }
   return kj::joinPromises(asked.finish())
       .then([this, &loop, asking](kj::Array<Answer> answers) -> kj::Promise<Answer> {

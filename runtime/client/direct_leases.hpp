@@ -20,11 +20,10 @@ namespace sublet::client {
 /// Owner: the control plane; made, used and destroyed on the loop, which outlives what it starts.
 class DirectLeases {
  public:
-  explicit DirectLeases(std::vector<ListedExecutor> executors)
-      : executors_(std::move(executors)) {}
+  explicit DirectLeases(std::vector<ListedExecutor> executors) : executors_(std::move(executors)) {}
 
-  /// The nodes that can be leased from, by their place in the list; kDisconnected, or what they say,
-  /// when there is none.
+  /// The nodes that can be leased from, by their place in the list; kDisconnected, or what they
+  /// say, when there is none.
   kj::Promise<Result<std::vector<NodeInfo>>> nodes(ControlLoop& loop);
   /// kOverloaded when not enough is free: says what is, and who did not answer.
   kj::Promise<Result<wire::Granted>> ask(ControlLoop& loop, LeaseRequest wanted,

@@ -22,8 +22,7 @@ Result<std::vector<ListedExecutor>> from_addresses(const std::string& text) {
     if (word.empty()) continue;
     if (const auto address = wire::Address::parse(word); !address) {
       return fail(ErrorKind::kInvalid, "SUBLET_EXECUTORS (executors) names '" +
-                                           base::printable(word) +
-                                           "': " + address.error().what());
+                                           base::printable(word) + "': " + address.error().what());
     }
     executors.push_back({word});
   }
@@ -59,8 +58,8 @@ Result<std::vector<ListedExecutor>> from_file(const std::string& path) {
   if (!file) {
     const int error = errno;
     return fail(ErrorKind::kInvalid,
-                "reading the executors database '" + path + "' (SUBLET_EXECUTORS, executors): " +
-                    base::system_text(error) +
+                "reading the executors database '" + path +
+                    "' (SUBLET_EXECUTORS, executors): " + base::system_text(error) +
                     "; name a file, or addresses as tcp:HOST:PORT separated by commas",
                 error);
   }

@@ -10,7 +10,7 @@ namespace sublet::client {
 
 /// An executor manager to lease from without a resource manager.
 struct ListedExecutor {
-  std::string address;  ///< As wire::Address reads it.
+  std::string address;                      ///< As wire::Address reads it.
   std::uint32_t cores = ~std::uint32_t{0};  ///< The most to take of it for one lease.
 };
 

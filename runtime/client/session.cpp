@@ -65,10 +65,12 @@ Result<std::shared_ptr<SessionImpl>> make_session(const SessionOptions& given) {
   if (!complete) return tl::unexpected<Error>(complete.error());
   const SessionOptions& options = *complete;
   if (::sodium_init() < 0) return fail(ErrorKind::kInternal, "libsodium does not initialise");
-  if (!options.executors.empty() && !(options.manager.empty() && options.manager_directory.empty())) {
-    return fail(ErrorKind::kInvalid,
-                "both executor managers (SUBLET_EXECUTORS, executors) and a resource manager "
-                "(SUBLET_MANAGER, SUBLET_MANAGER_DIR, manager, manager-dir) are named; leave one out");
+  if (!options.executors.empty() &&
+      !(options.manager.empty() && options.manager_directory.empty())) {
+    return fail(
+        ErrorKind::kInvalid,
+        "both executor managers (SUBLET_EXECUTORS, executors) and a resource manager "
+        "(SUBLET_MANAGER, SUBLET_MANAGER_DIR, manager, manager-dir) are named; leave one out");
   }
   if (options.timeout.count() <= 0) {
     return fail(ErrorKind::kInvalid, "a session's timeout is " +

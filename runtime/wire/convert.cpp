@@ -56,8 +56,8 @@ Result<void> read_fixed(capnp::Data::Reader from, std::size_t size, const char* 
                         std::vector<std::byte>& to) {
   if (from.size() != 0 && from.size() != size) {
     return fail(ErrorKind::kInvalid, "a grant's " + std::string(what) + " has " +
-                                         std::to_string(from.size()) + " bytes where it must have " +
-                                         std::to_string(size));
+                                         std::to_string(from.size()) +
+                                         " bytes where it must have " + std::to_string(size));
   }
   const auto bytes = to_bytes(from);
   to.assign(bytes.begin(), bytes.end());

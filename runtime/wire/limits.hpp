@@ -45,8 +45,8 @@ inline constexpr auto kMessageTime = 30s;  ///< To come, or to be taken; a long 
 /// A lease may be asked for, or extended from now on, for at most so long: nobody plans further,
 /// and sums of times stay far from overflow.
 inline constexpr auto kMaxLeaseDuration = std::chrono::hours(366 * 24);
-inline constexpr auto kClaimTimeout = 5s;   ///< An unclaimed grant lapses.
-inline constexpr auto kHeartbeat = 1s;      ///< Executor manager to resource manager.
+inline constexpr auto kClaimTimeout = 5s;  ///< An unclaimed grant lapses.
+inline constexpr auto kHeartbeat = 1s;     ///< Executor manager to resource manager.
 /// Between the clocks of a node and of the resource manager, unless an operator says otherwise.
 inline constexpr auto kClockTolerance = 30s;
 inline constexpr auto kNodeLostAfter = 5s;  ///< Without a heartbeat.

@@ -200,8 +200,8 @@ kj::Promise<Result<ManagersClock>> ask_clock(ResourceManager::Client manager,
         const auto key = to_bytes(response.getGrantKey());
         ManagersClock clock;
         if (key.size() != clock.grant_key.size()) {
-          return fail(ErrorKind::kInvalid, "the resource manager's key has " +
-                                               std::to_string(key.size()) + " bytes");
+          return fail(ErrorKind::kInvalid,
+                      "the resource manager's key has " + std::to_string(key.size()) + " bytes");
         }
         std::memcpy(clock.grant_key.data(), key.data(), key.size());
         constexpr std::int64_t kFar = std::int64_t{1} << 52;

@@ -92,8 +92,8 @@ struct ManagersClock {
   std::chrono::milliseconds since_1970{0};
   PublicKey grant_key{};
   std::chrono::milliseconds tolerance{0};  ///< How far apart the clocks of nodes may be.
-  /// How far this process's clock, which says `now`, is ahead of it, and how wrong that may be: half
-  /// the time that the answer took.
+  /// How far this process's clock, which says `now`, is ahead of it, and how wrong that may be:
+  /// half the time that the answer took.
   std::chrono::milliseconds ahead{0};
   std::chrono::milliseconds error{0};
 };

@@ -1,5 +1,5 @@
-#include <wire/placement.hpp>
 #include <wire/limits.hpp>
+#include <wire/placement.hpp>
 
 #include <algorithm>
 #include <limits>

@@ -31,7 +31,8 @@ struct Share {
 /// Finds cores and memory for all parts of `request`, or nothing. A part stays on one node where
 /// that costs no further node; where it is split, its memory is divided in proportion to the
 /// workers, none of which is split.
-/// `own_node` is the client's, for sublet::Placement::kNear. Pure: the same input gives the same answer.
+/// `own_node` is the client's, for sublet::Placement::kNear. Pure: the same input gives the same
+/// answer.
 std::optional<std::vector<Share>> place(const sublet::LeaseRequest& request,
                                         std::optional<NodeNumber> own_node,
                                         const std::vector<Capacity>& free);

@@ -36,12 +36,11 @@ Result<void> check_secret_file(const std::string& path, const SecretFileKind& ki
   const std::string named = "the " + std::string(kind.what) + " " + path;
   if (!S_ISREG(info.st_mode)) return fail(ErrorKind::kInvalid, named + " is no regular file");
   if ((info.st_mode & 0077) != 0) {
-    return fail(ErrorKind::kDenied, named +
-                                        " may be read or written by others; anybody could have the "
-                                        "key: " +
-                                        kind.advice +
-                                        ", or, if nobody else has read it, `chmod 600 " + path +
-                                        "`");
+    return fail(ErrorKind::kDenied,
+                named +
+                    " may be read or written by others; anybody could have the "
+                    "key: " +
+                    kind.advice + ", or, if nobody else has read it, `chmod 600 " + path + "`");
   }
   if (info.st_uid != ::geteuid() && info.st_uid != 0 && ::geteuid() != 0) {
     return fail(ErrorKind::kDenied, named + " belongs to uid " + std::to_string(info.st_uid) +
@@ -68,10 +67,10 @@ Result<SecretFile> SecretFile::read(const std::string& path, const SecretFileKin
   struct stat info {};
   if (!fd.valid() || ::fstat(fd.get(), &info) != 0) {
     const int error = errno;
-    return fail(error == EACCES ? ErrorKind::kDenied : ErrorKind::kInvalid,
-                "reading the " + std::string(kind.what) + " " + path + ": " +
-                    base::system_text(error),
-                error);
+    return fail(
+        error == EACCES ? ErrorKind::kDenied : ErrorKind::kInvalid,
+        "reading the " + std::string(kind.what) + " " + path + ": " + base::system_text(error),
+        error);
   }
   if (auto good = check_secret_file(path, kind, info); !good) {
     return tl::unexpected<Error>(good.error());
@@ -106,10 +105,10 @@ Result<void> SecretFile::make(const std::string& path, const SecretFileKind& kin
   base::Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd.valid()) {
     const int error = errno;
-    return fail(ErrorKind::kInvalid,
-                "making the " + std::string(kind.what) + " " + path + ": " +
-                    base::system_text(error),
-                error);
+    return fail(
+        ErrorKind::kInvalid,
+        "making the " + std::string(kind.what) + " " + path + ": " + base::system_text(error),
+        error);
   }
   SecretText bytes(kSecretBytes);
   randombytes_buf(bytes.text().data(), kSecretBytes);

@@ -20,8 +20,8 @@ class SigningKey {
  public:
   /// A fresh pair.
   static SigningKey make();
-  /// The pair that the file at `path` keeps, which is made when it is not there. kDenied when others
-  /// may read it or it is another user's; kInvalid when it holds none or cannot be written.
+  /// The pair that the file at `path` keeps, which is made when it is not there. kDenied when
+  /// others may read it or it is another user's; kInvalid when it holds none or cannot be written.
   static Result<SigningKey> keep(const std::string& path);
 
   SigningKey(const SigningKey&) = delete;

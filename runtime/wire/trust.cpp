@@ -17,8 +17,9 @@ namespace {
 constexpr SecretFileKind kKeyFile{
     .what = "key file",
     .word = "sublet-key-1 ",
-    .about = "# Whoever can read this file may lease cores, and run functions on them, as its "
-             "owner.\n",
+    .about =
+        "# Whoever can read this file may lease cores, and run functions on them, as its "
+        "owner.\n",
     .advice = "`sublet key new` makes one"};
 
 std::string variable(const char* name) {

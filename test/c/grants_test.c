@@ -87,7 +87,8 @@ static void check_grants(sublet_session* session, const sublet_options* options)
 
   CHECK_CODE(SUBLET_ERR_COUNT, sublet_session_request(session, 0, 1, NULL, options, &none));
   CHECK_CODE(SUBLET_ERR_COUNT, sublet_session_request(session, 1, -1, NULL, options, &none));
-  CHECK_CODE(SUBLET_ERR_OVERLOADED, sublet_session_request(session, 1000, 1000, NULL, options, &none));
+  CHECK_CODE(SUBLET_ERR_OVERLOADED,
+             sublet_session_request(session, 1000, 1000, NULL, options, &none));
   CHECK_CODE(SUBLET_ERR_HANDLE, sublet_session_request(NULL, 1, 1, NULL, options, &none));
   CHECK_CODE(SUBLET_ERR_ARGUMENT, sublet_session_request(session, 1, 1, NULL, options, NULL));
   CHECK_CODE(SUBLET_ERR_HANDLE, sublet_session_holder(NULL, holders));

@@ -1,7 +1,6 @@
 // Leases from executor managers without a resource manager, and beside one.
 
 #include "support/managers.hpp"
-
 #include <sublet/session.hpp>
 
 #include <gtest/gtest.h>
@@ -51,11 +50,11 @@ class DirectNodes : public testing::Test {
                                       "--memory",
                                       "1GiB"};
     words.insert(words.end(), more.begin(), more.end());
-    nodes_.emplace_back(
-        words, ChildProcess::Options{{"SUBLET_MANAGER", "XDG_RUNTIME_DIR=" + directory_,
-                                      "SUBLET_LOG=info", "XDG_CONFIG_HOME=" + directory_},
-                                     directory_ + "/" + name + ".log",
-                                     {}});
+    nodes_.emplace_back(words,
+                        ChildProcess::Options{{"SUBLET_MANAGER", "XDG_RUNTIME_DIR=" + directory_,
+                                               "SUBLET_LOG=info", "XDG_CONFIG_HOME=" + directory_},
+                                              directory_ + "/" + name + ".log",
+                                              {}});
     if (!eventually([&] { return std::filesystem::exists(file); }, 30s)) {
       throw std::runtime_error("executor manager " + name + " does not start");
     }
@@ -128,7 +127,9 @@ TEST_F(DirectNodes, LeaseTheirCoresAndTakeThemBack) {
 TEST_F(DirectNodes, AreReadFromAListInTheSeedsForm) {
   const std::string first = start("n1", 2);
   const std::string second = start("n2", 4);
-  const auto port = [](const std::string& address) { return address.substr(address.rfind(':') + 1); };
+  const auto port = [](const std::string& address) {
+    return address.substr(address.rfind(':') + 1);
+  };
   const std::string file = directory_ + "/executors_database.json";
   std::ofstream(file) << R"({"executors":[{"port":)" << port(first)
                       << R"(,"cores":1,"address":"127.0.0.1"},{"port":)" << port(second)
@@ -184,8 +185,9 @@ TEST_F(DirectNodes, AreTakenOverWhenOneDies) {
 }
 
 TEST_F(DirectNodes, SayWhatIsWrongWithTheList) {
-  expect_no_session(options("tcp:127.0.0.1:1"), ErrorKind::kDisconnected,
-                    "none of the 1 executor managers that SUBLET_EXECUTORS names can be leased from");
+  expect_no_session(
+      options("tcp:127.0.0.1:1"), ErrorKind::kDisconnected,
+      "none of the 1 executor managers that SUBLET_EXECUTORS names can be leased from");
   expect_no_session(options("tcp:nowhere"), ErrorKind::kInvalid, "names 'tcp:nowhere'");
   expect_no_session(options(directory_ + "/missing.json"), ErrorKind::kInvalid,
                     "No such file or directory");

@@ -55,8 +55,8 @@ class ManagerClient {
   /// What a claim is made with, to be altered.
   struct Presented {
     std::vector<std::byte> sealed;
-    wire::SigningKey* holder = nullptr;        ///< Null: this client's.
-    wire::ChannelBinding* binding = nullptr;   ///< Null: that of the connection.
+    wire::SigningKey* holder = nullptr;           ///< Null: this client's.
+    wire::ChannelBinding* binding = nullptr;      ///< Null: that of the connection.
     std::size_t flip_of_proof = ~std::size_t{0};  ///< This bit of it.
   };
   Result<ClaimOfTest> claim(const Grant& grant, const Presented& presented);

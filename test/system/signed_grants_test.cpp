@@ -1,9 +1,8 @@
-// Grants that prove themselves, presented to real executor managers: by whom they were given to, and
-// by others.
-
-#include "support/managers.hpp"
+// Grants that prove themselves, presented to real executor managers: by whom they were given to,
+// and by others.
 
 #include "manager_client.hpp"
+#include "support/managers.hpp"
 #include <common/manager_query.hpp>
 
 #include <gtest/gtest.h>
@@ -157,8 +156,9 @@ TEST(SignedGrants, AreOnNoNodeWhoseClockIsTwoHoursOff) {
   managers.start_node(shifted_node("far", 7200));
   EXPECT_TRUE(eventually(
       [&] {
-        return managers.output().find("the clock of node far is 2 h 0 min ahead of the resource "
-                                      "manager's; allowed are 30 s") != std::string::npos;
+        return managers.output().find(
+                   "the clock of node far is 2 h 0 min ahead of the resource "
+                   "manager's; allowed are 30 s") != std::string::npos;
       },
       30s));
   EXPECT_EQ(managers.nodes().size(), 1u);

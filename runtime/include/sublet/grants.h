@@ -47,8 +47,8 @@ SUBLET_C_API int sublet_session_open_detached(const sublet_options* options,
  * each part; null: this one claims all. Blocks. SUBLET_ERR_COUNT: a number is not positive.
  * SUBLET_ERR_OVERLOADED: so many cores are not free. */
 SUBLET_C_API int sublet_session_request(sublet_session* session, int cores, int parts,
-                                        const sublet_holder* holders,
-                                        const sublet_options* options, sublet_grants** grants);
+                                        const sublet_holder* holders, const sublet_options* options,
+                                        sublet_grants** grants);
 
 /* How many parts there are grants for: 1 of what was unpacked. */
 SUBLET_C_API int sublet_grants_parts(const sublet_grants* grants, size_t* parts);

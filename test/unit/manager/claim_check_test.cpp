@@ -39,8 +39,7 @@ class ClaimCheck : public testing::Test {
                                     const wire::SigningKey& holder,
                                     const wire::ChannelBinding& binding) const {
     const auto proof = wire::prove_holder(grant, kBinding, holder);
-    const auto checked =
-        check_claim({grant, proof, binding, {}}, node_.public_key(), issuer, now);
+    const auto checked = check_claim({grant, proof, binding, {}}, node_.public_key(), issuer, now);
     if (!checked) EXPECT_EQ(checked.error().kind(), ErrorKind::kDenied);
     return checked ? "" : checked.error().what();
   }

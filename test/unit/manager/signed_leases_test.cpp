@@ -81,9 +81,11 @@ TEST_F(SignedLeases, TellHowFarClocksAreApart) {
   EXPECT_EQ(clock(-90s).ahead, -90s);
   // Half of the time that the answer took, and a millisecond.
   int asked = 0;
-  const auto slow = wire::ask_clock(manager_, [&] {
-                      return now_.time_since_epoch() + (asked++ == 0 ? 0ms : 100ms);
-                    }).wait(scope_).value_or_throw();
+  const auto slow =
+      wire::ask_clock(manager_,
+                      [&] { return now_.time_since_epoch() + (asked++ == 0 ? 0ms : 100ms); })
+          .wait(scope_)
+          .value_or_throw();
   EXPECT_EQ(slow.ahead, 50ms);
   EXPECT_EQ(slow.error, 51ms);
 }
