@@ -8,6 +8,8 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
+#include <stdexcept>
 
 namespace sublet::test {
 namespace {

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <string>
 
@@ -118,9 +119,15 @@ TEST_F(ClaimCheck, SaysNothingOfTheToken) {
 
 TEST_F(ClaimCheck, ComparesUsersThatWereProvedInTheSameWay) {
   GrantTerms terms = some_terms();
-  const Caller owner{.uid = 1000, .proof = Proof::kMunge};
-  const Caller another{.uid = 1001, .proof = Proof::kPeerCredentials};
-  const Caller with_key{.uid = 1001, .proof = Proof::kKey};
+  const auto caller = [](std::uint32_t uid, Proof proof) {
+    Caller made;
+    made.uid = uid;
+    made.proof = proof;
+    return made;
+  };
+  const Caller owner = caller(1000, Proof::kMunge);
+  const Caller another = caller(1001, Proof::kPeerCredentials);
+  const Caller with_key = caller(1001, Proof::kKey);
   EXPECT_TRUE(check_owner(owner, terms));
   EXPECT_FALSE(check_owner(another, terms));
   EXPECT_TRUE(check_owner(with_key, terms));

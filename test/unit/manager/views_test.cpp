@@ -21,6 +21,8 @@ TEST(Views, NodesAsJson) {
   info.addresses = {"unix:@c1", "tcp:c1:7"};
   info.state = "draining";
   info.heartbeat_age = std::chrono::milliseconds(250);
+  info.clock_ahead = std::chrono::milliseconds(-3);
+  info.clock_error = std::chrono::milliseconds(1);
   const auto parsed = json::parse(to_json(std::span(&info, 1)));
   EXPECT_EQ(parsed, (json{{"nodes",
                            {{{"name", "c1"},
@@ -33,7 +35,9 @@ TEST(Views, NodesAsJson) {
                              {"free_memory_bytes", 512},
                              {"cpuset", "0-7"},
                              {"addresses", {"unix:@c1", "tcp:c1:7"}},
-                             {"heartbeat_age_ms", 250}}}}}));
+                             {"heartbeat_age_ms", 250},
+                             {"clock_ahead_ms", -3},
+                             {"clock_error_ms", 1}}}}}));
 }
 
 TEST(Views, LeasesAsJson) {
