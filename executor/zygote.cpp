@@ -118,6 +118,7 @@ Result<std::unique_ptr<Zygote>> Zygote::start(base::Fd manager) {
 
 Result<std::unique_ptr<Zygote>> Zygote::prepare(base::Fd& manager) {
   if (auto confined = confine_zygote(); !confined) return tl::unexpected<Error>(confined.error());
+  ::prctl(PR_SET_NAME, "sublet-zygote", 0, 0, 0);
   // Processes that the functions of a dead executor have left become the zygote's, which ends them.
   ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   install_fatal_handlers();
@@ -141,9 +142,17 @@ Result<void> Zygote::run() {
   for (;;) {
     std::array<pollfd, 2> fds{{{manager_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}}};
     // Waits as long as the manager lives.
-    if (::poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) return system_error("waiting");
+    if (::poll(fds.data(), fds.size(), spares_.timeout_ms()) < 0 && errno != EINTR) {
+      return system_error("waiting");
+    }
     if (fds[1].revents != 0) reap();
-    if (fds[0].revents != 0 && !read_manager()) break;
+    if (fds[0].revents != 0) {
+      if (!read_manager()) break;
+      spares_.postpone();
+    } else {
+      spares_.look();
+    }
+    tell_spares();
   }
   end_all();
   return {};
@@ -158,7 +167,19 @@ bool Zygote::read_manager() {
   }
   if (message->type == wire::MessageType::kSpawn) spawn(std::move(*message));
   if (message->type == wire::MessageType::kKill) kill_executor(*message);
+  if (message->type == wire::MessageType::kSpares) allow_spares(*message);
   return true;
+}
+
+void Zygote::allow_spares(const wire::ReceivedMessage& message) {
+  if (const auto spares = message.as<wire::Spares>()) spares_.allow(spares->count);
+}
+
+void Zygote::tell_spares() {
+  if (spares_.count() == told_spares_) return;
+  told_spares_ = spares_.count();
+  (void)wire::send_message(manager_.get(), wire::MessageType::kSpares,
+                           wire::Spares{static_cast<std::uint32_t>(told_spares_)});
 }
 
 void Zygote::spawn(wire::ReceivedMessage message) {
@@ -172,16 +193,14 @@ void Zygote::spawn(wire::ReceivedMessage message) {
   base::Fd pidfd;
   if (auto cores = check_order(message, *order, topology_); !cores) {
     complain(cores.error().what());
-  } else if (auto pid = fork_executor(*order, *cores, std::move(message.fds)); !pid) {
-    complain(pid.error().what());
-    spawned.error = pid.error().system_errno();
+  } else if (auto taken = get_executor(*order, *cores, std::move(message)); !taken) {
+    complain(taken.error().what());
+    spawned.error = taken.error().system_errno();
   } else {
-    // Only this thread reaps, so the number is still this child's. Old kernels and system call
-    // filters refuse; then the manager asks this process to kill it.
-    pidfd.reset(static_cast<int>(::syscall(SYS_pidfd_open, *pid, 0)));
-    spawned.pid = *pid;
+    pidfd = std::move(taken->pidfd);
+    spawned.pid = taken->pid;
     spawned.error = 0;
-    executors_.push_back(*pid);
+    executors_.push_back(taken->pid);
   }
   const int fd = pidfd.get();
   // Fails only when the manager has gone; the next poll sees that.
@@ -197,16 +216,22 @@ void Zygote::kill_executor(const wire::ReceivedMessage& message) {
   }
 }
 
-Result<pid_t> Zygote::fork_executor(const wire::Spawn& order,
-                                    const std::vector<topology::Cpuset>& cores,
-                                    std::vector<base::Fd> fds) {
-  const pid_t zygote = ::getpid();
+Result<SpareExecutors::Taken> Zygote::get_executor(const wire::Spawn& order,
+                                                   const std::vector<topology::Cpuset>& cores,
+                                                   wire::ReceivedMessage message) {
+  if (auto spare = spares_.take(message)) return std::move(*spare);
   const pid_t pid = ::fork();
   if (pid < 0) return system_error("forking an executor");
-  if (pid == 0) become_executor(order, cores, std::move(fds), zygote);
+  if (pid == 0) {
+    const std::array<int, 3> kept{message.fds[0].get(), message.fds[1].get(), message.fds[2].get()};
+    leave_zygote(kept);
+    become_executor(order, cores, std::move(message.fds));
+  }
   // Both do it, so that it is done whoever comes first.
   ::setpgid(pid, pid);
-  return pid;
+  // Only this thread reaps, so the number is still this child's. Old kernels and system call
+  // filters refuse; then the manager asks this process to kill it.
+  return SpareExecutors::Taken{pid, base::Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)))};
 }
 
 /// Where functions run, before there is any thread but this one.
@@ -225,18 +250,38 @@ void Zygote::settle(const wire::Spawn& order, const std::vector<topology::Cpuset
   }
 }
 
-void Zygote::become_executor(const wire::Spawn& order, const std::vector<topology::Cpuset>& cores,
-                             std::vector<base::Fd> fds, pid_t zygote) {
-  if (!die_with_parent(zygote)) ::_exit(0);
+void Zygote::leave_zygote(std::span<const int> kept) {
   ::setpgid(0, 0);
-  const std::array<int, 3> kept{fds[0].get(), fds[1].get(), fds[2].get()};
   base::close_all_but(kept);
-  const int control = fds[0].get();
-  arm_fatal_reports(control);
   register_exit_handlers();
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+void Zygote::become_spare(base::Fd order_socket) {
+  if (!die_with_parent(pid_)) ::_exit(0);
+  const std::array<int, 1> kept{order_socket.get()};
+  leave_zygote(kept);
+  base::register_asymmetric_fence();
+  touch_own_pages();
+  auto message = wire::receive_message(order_socket.get());
+  order_socket.reset();
+  const auto order = message ? message->as<wire::Spawn>() : std::nullopt;
+  if (!order) ::_exit(0);  // it is not needed
+  const auto cores = check_order(*message, *order, topology_);
+  if (!cores) ::_exit(0);  // the zygote has checked it too
+  if (order->uid != home_of_) use_home_of(order->uid);
+  become_executor(*order, *cores, std::move(message->fds));
+}
+
+void Zygote::become_executor(const wire::Spawn& order, const std::vector<topology::Cpuset>& cores,
+                             std::vector<base::Fd> fds) {
+  if (!die_with_parent(pid_)) ::_exit(0);
+  const int control = fds[0].get();
+  arm_fatal_reports(control);
+  const std::string name = "sublet-" + std::to_string(order.lease_id);
+  ::prctl(PR_SET_NAME, name.c_str(), 0, 0, 0);
 
   allow_locked_memory(locked_bytes(order));
   OutOfMemoryChoice choice;
@@ -244,7 +289,7 @@ void Zygote::become_executor(const wire::Spawn& order, const std::vector<topolog
     die_before_start(changed.error().what());
   }
   hide_from_others(order.hidden != 0);
-  if (!die_with_parent(zygote)) ::_exit(0);
+  if (!die_with_parent(pid_)) ::_exit(0);
   choose_core_directory(wire::text_of(order.core_directory));
   settle(order, cores);
   // While there is one thread: later, registering takes the kernel milliseconds.
@@ -261,8 +306,6 @@ void Zygote::become_executor(const wire::Spawn& order, const std::vector<topolog
   const auto limit = MemoryLimit::above_now(order.memory_bytes);
   if (!limit) die_before_start(limit.error().what());
   choice.prefer();
-  const std::string name = "sublet-" + std::to_string(order.lease_id);
-  ::prctl(PR_SET_NAME, name.c_str(), 0, 0, 0);
   (*process)->run(*limit);
 }
 
@@ -281,7 +324,10 @@ void Zygote::reap() {
     int status = 0;
     ::waitpid(pid, &status, 0);
     any = true;
-    if (known == executors_.end()) continue;
+    if (known == executors_.end()) {
+      (void)spares_.ended(pid);
+      continue;
+    }
     executors_.erase(known);
     (void)wire::send_message(manager_.get(), wire::MessageType::kExited, wire::Exited{pid, status});
   }
@@ -293,13 +339,13 @@ void Zygote::reap() {
 /// follow it the same way.
 void Zygote::kill_adopted() {
   for (const pid_t child : base::children()) {
-    if (std::find(executors_.begin(), executors_.end(), child) == executors_.end()) {
-      ::kill(child, SIGKILL);
-    }
+    const bool known = std::find(executors_.begin(), executors_.end(), child) != executors_.end();
+    if (!known && !spares_.has(child)) ::kill(child, SIGKILL);
   }
 }
 
 void Zygote::end_all() {
+  spares_.end_all();
   for (const pid_t pid : executors_) ::kill(-pid, SIGKILL);
   const auto deadline = std::chrono::steady_clock::now() + kLastReap;
   while (std::chrono::steady_clock::now() < deadline) {

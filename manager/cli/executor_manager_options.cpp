@@ -34,6 +34,9 @@ void add_node_options(CommandLine& line) {
       "name of this node (default: $SLURMD_NODENAME, else the host name)")(
       "stack-size", po::value<std::string>()->default_value("0"),
       "stack of each worker, for instance 64MiB (0: as `ulimit -s` says, at most 1GiB)")(
+      "warm-executors", po::value<std::uint32_t>()->default_value(4),
+      "keep up to this many processes ready to become executors, as many as leases came lately; 0: "
+      "none")(
       "core-directory", po::value<std::string>()->default_value(""),
       "leave a core file of each executor that crashes in this directory, which the executors' "
       "user "
@@ -124,6 +127,7 @@ Result<std::string> core_directory(const std::string& text) {
 
 Result<manager::ExecutorManagerOptions> node_options(const po::variables_map& values) {
   constexpr std::uint32_t kMaxOversubscribe = 1024;
+  constexpr std::uint32_t kMaxWarmExecutors = 256;
   manager::ExecutorManagerOptions options;
   options.cores = values["cores"].as<std::uint32_t>();
   options.cpuset = values["cpuset"].as<std::string>();
@@ -134,6 +138,12 @@ Result<manager::ExecutorManagerOptions> node_options(const po::variables_map& va
   const auto stack = stack_size(values);
   if (!stack) return tl::unexpected<Error>(stack.error());
   options.stack_bytes = *stack;
+  options.warm_executors = values["warm-executors"].as<std::uint32_t>();
+  if (options.warm_executors > kMaxWarmExecutors) {
+    return fail(ErrorKind::kInvalid, "--warm-executors is " +
+                                         std::to_string(options.warm_executors) +
+                                         "; allowed are 0 to " + std::to_string(kMaxWarmExecutors));
+  }
   auto cores = core_directory(values["core-directory"].as<std::string>());
   if (!cores) return tl::unexpected<Error>(cores.error());
   options.core_directory = std::move(*cores);

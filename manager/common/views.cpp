@@ -16,6 +16,7 @@ json to_value(const NodeInfo& info) {
           {"widest_worker", info.widest_worker},
           {"memory_bytes", info.memory_bytes},
           {"free_memory_bytes", info.free_memory_bytes},
+          {"warm_executors", info.warm_executors},
           {"cpuset", info.cpuset},
           {"addresses", info.addresses},
           {"heartbeat_age_ms", info.heartbeat_age.count()},

@@ -61,6 +61,10 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
   manager->services_.uid = user->uid;
   manager->services_.gid = user->gid;
   manager->services_.stack_bytes = options.stack_bytes;
+  manager->zygote_.on_spares([&link = manager->link_](std::uint32_t count) {
+    if (link) link->warm(count);
+  });
+  manager->zygote_.allow_spares(options.warm_executors);
   manager->services_.core_directory = options.core_directory;
   manager->services_.data_host = options.data_host;
   manager->advertise_ = options.advertise;

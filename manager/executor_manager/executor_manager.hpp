@@ -34,6 +34,8 @@ struct ExecutorManagerOptions {
   std::uint32_t oversubscribe = 1;  ///< How often each is offered.
   std::uint64_t memory_bytes = 0;   ///< To offer. 0: 80 % of the node's.
   std::uint64_t stack_bytes = 0;    ///< Of each worker. 0: 8 MiB.
+  /// Processes that are kept ready to become executors, at most.
+  std::uint32_t warm_executors = 4;
   /// Hosts by which others reach this node, in place of "every interface". Empty: as found.
   std::vector<std::string> advertise;
   std::string data_host;       ///< For network connections. Empty: all addresses.

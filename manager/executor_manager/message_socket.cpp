@@ -3,6 +3,7 @@
 #include <executor_manager/message_socket.hpp>
 
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include <cerrno>
 #include <cstring>
@@ -97,6 +98,10 @@ kj::Promise<void> MessageSocket::send_unsent() {
     }
     return kj::READY_NOW;
   });
+}
+
+void MessageSocket::shut() noexcept {
+  ::shutdown(socket_.get(), SHUT_RDWR);
 }
 
 }  // namespace sublet::manager

@@ -38,6 +38,9 @@ class MessageSocket {
     return send_packet(std::as_bytes(std::span(&header, 1)), {});
   }
 
+  /// The peer reads what has been sent, then the end; nothing is said or heard any more.
+  void shut() noexcept;
+
  private:
   struct Packet {
     std::vector<std::byte> bytes;

@@ -16,6 +16,9 @@ constexpr auto kRegisterLimit = std::chrono::milliseconds(5000);
 constexpr auto kHeartbeatLimit = std::chrono::milliseconds(5000);
 constexpr auto kGoodbyeLimit = std::chrono::milliseconds(1000);
 
+/// Not while a lease begins or ends, which is when that number changes.
+constexpr kj::Duration kWarmToldAfter = 10 * kj::MILLISECONDS;
+
 /// What the resource manager tells this node.
 class NodeControlServer final : public wire::NodeControl::Server {
  public:
@@ -198,6 +201,7 @@ kj::Promise<void> ResourceManagerLink::enlist(kj::Own<RpcConnection> connection,
         said_ = false;
         first_time_fulfiller_->fulfill();
         if (node_.leaving()) draining();
+        tell_warm();
         const auto period = std::max<std::uint32_t>(results.getHeartbeatMs(), 10);
         return heartbeat(period * kj::MILLISECONDS).exclusiveJoin(kj::mv(gone));
       })
@@ -258,6 +262,24 @@ kj::Promise<void> ResourceManagerLink::heartbeat(kj::Duration period) {
 void ResourceManagerLink::draining() {
   KJ_IF_MAYBE (registration, registration_) {
     tasks_.add(registration->drainingRequest().send().ignoreResult());
+  }
+}
+
+void ResourceManagerLink::warm(std::uint32_t executors) {
+  warm_ = executors;
+  if (telling_warm_) return;
+  telling_warm_ = true;
+  tasks_.add(timer_.afterDelay(kWarmToldAfter).then([this] {
+    telling_warm_ = false;
+    tell_warm();
+  }));
+}
+
+void ResourceManagerLink::tell_warm() {
+  KJ_IF_MAYBE (registration, registration_) {
+    auto request = registration->warmRequest();
+    request.setExecutors(warm_);
+    tasks_.add(request.send().ignoreResult());
   }
 }
 

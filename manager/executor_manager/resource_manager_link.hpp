@@ -43,6 +43,10 @@ class ResourceManagerLink final : private kj::TaskSet::ErrorHandler {
   /// The node takes no new grants; said again after each registration.
   void draining();
 
+  /// So many processes are ready to become executors. Told when it has not changed for a moment,
+  /// and again after each registration.
+  void warm(std::uint32_t executors);
+
   // Told when it can be; a resource manager that is away learns it from the next registration. Ends
   // are told on each until it has said that they are kept.
   void claimed(const HeldGrant& grant);
@@ -74,6 +78,7 @@ class ResourceManagerLink final : private kj::TaskSet::ErrorHandler {
   /// The grants that are not over, without those of this node's own.
   [[nodiscard]] std::vector<HeldGrant*> held() const;
   void tell(const Ended& ended);
+  void tell_warm();
   void taskFailed(kj::Exception&& exception) override;
 
   ExecutorManager& node_;
@@ -81,7 +86,9 @@ class ResourceManagerLink final : private kj::TaskSet::ErrorHandler {
   kj::Timer& timer_;
   Locate locate_;
   bool was_registered_ = false;
-  bool said_ = false;  ///< That the resource manager is away, since it last was not.
+  std::uint32_t warm_ = 0;
+  bool telling_warm_ = false;  ///< Soon.
+  bool said_ = false;          ///< That the resource manager is away, since it last was not.
   kj::Maybe<wire::NodeRegistration::Client> registration_;  ///< While registered.
   std::deque<Ended> unkept_;      ///< Oldest first; at most wire::kMaxUnheardEnds.
   std::uint64_t ends_heard_ = 0;  ///< To be kept, of those told to this registration.

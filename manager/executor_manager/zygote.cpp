@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 
 namespace sublet::manager {
@@ -18,6 +19,14 @@ constexpr std::size_t kMaxEnded = 1024;
 
 /// For the end of executors whose zygote has died, and of what their functions have started.
 constexpr auto kOrphansEnd = std::chrono::seconds(2);
+
+/// For the end of a zygote: after its own last wait for its executors.
+constexpr auto kZygoteEnd = std::chrono::seconds(5);
+
+void pause_a_millisecond() {
+  const timespec pause{0, 1'000'000};
+  ::nanosleep(&pause, nullptr);
+}
 
 std::string describe(int wait_status) {
   if (WIFSIGNALED(wait_status)) {
@@ -39,9 +48,25 @@ Zygote::Zygote(kj::UnixEventPort& port, ZygoteProcess process)
 }
 
 Zygote::~Zygote() {
-  // Its executors die with it (PR_SET_PDEATHSIG).
-  ::kill(process_.pid, SIGKILL);
-  ::waitpid(process_.pid, nullptr, 0);
+  end_process();
+}
+
+/// Its executors die with it (PR_SET_PDEATHSIG). Where a filter refuses kill(2) it ends because its
+/// socket is closed.
+void Zygote::end_process() {
+  socket_->shut();
+  if (::kill(process_.pid, SIGKILL) != 0) {
+    base::log().warn("ending the zygote: {}; waiting until it ends by itself",
+                     base::call_text("kill", errno));
+  }
+  const auto deadline = std::chrono::steady_clock::now() + kZygoteEnd;
+  while (::waitpid(process_.pid, nullptr, WNOHANG) == 0) {
+    if (std::chrono::steady_clock::now() > deadline) {
+      base::log().error("the zygote (pid {}) does not end; end it by hand", process_.pid);
+      return;
+    }
+    pause_a_millisecond();
+  }
 }
 
 void Zygote::serve() {
@@ -54,8 +79,7 @@ void Zygote::serve() {
 }
 
 void Zygote::restart() {
-  ::kill(process_.pid, SIGKILL);
-  ::waitpid(process_.pid, nullptr, 0);
+  end_process();
   base::log().error("the zygote (pid {}) died; starting another", process_.pid);
   end_orphans();
   auto process = start_zygote(process_.whom, process_.descriptors);
@@ -66,6 +90,7 @@ void Zygote::restart() {
   }
   process_ = std::move(*process);
   serve();
+  allow_spares(most_spares_);
   fail_all("died with its zygote");
 }
 
@@ -82,8 +107,7 @@ void Zygote::end_orphans() const {
     }
     if (!any) return;
     if (std::chrono::steady_clock::now() > deadline) break;
-    const timespec pause{0, 1'000'000};
-    ::nanosleep(&pause, nullptr);
+    pause_a_millisecond();
   }
   base::log().error("some processes of dead executors do not end although they were killed");
 }
@@ -109,6 +133,12 @@ kj::Promise<Result<Zygote::Child>> Zygote::spawn(wire::Spawn order, std::span<co
   auto paf = kj::newPromiseAndFulfiller<Result<Child>>();
   spawning_[order.request] = kj::mv(paf.fulfiller);
   return kj::mv(paf.promise);
+}
+
+void Zygote::allow_spares(std::uint32_t most) {
+  most_spares_ = most;
+  // Fails only when the zygote has died, and the next one is told.
+  (void)socket_->send(wire::MessageType::kSpares, wire::Spares{most});
 }
 
 void Zygote::kill(pid_t pid) {
@@ -144,6 +174,8 @@ void Zygote::receive(wire::ReceivedMessage message) {
     Child child{spawned->pid, {}};
     if (!message.fds.empty()) child.pidfd = std::move(message.fds.front());
     fulfiller->fulfill(std::move(child));
+  } else if (message.type == wire::MessageType::kSpares) {
+    if (const auto spares = message.as<wire::Spares>()) spares_told_(spares->count);
   } else if (message.type == wire::MessageType::kExited) {
     const auto exited = message.as<wire::Exited>();
     if (!exited) return;

@@ -29,6 +29,11 @@ class Zygote : private kj::TaskSet::ErrorHandler {
   /// Forks an executor. The descriptors are only used during this call.
   kj::Promise<Result<Child>> spawn(wire::Spawn order, std::span<const int> fds);
 
+  /// How many processes it may keep ready for executors; 0 unless said.
+  void allow_spares(std::uint32_t most);
+  /// `told` hears how many it has, whenever that changes.
+  void on_spares(std::function<void(std::uint32_t)> told) { spares_told_ = std::move(told); }
+
   /// Kills the executor `pid` if it has not ended yet.
   void kill(pid_t pid);
 
@@ -42,6 +47,7 @@ class Zygote : private kj::TaskSet::ErrorHandler {
   void serve();
   void receive(wire::ReceivedMessage message);
   void restart();
+  void end_process();
   void end_orphans() const;
   void fail_all(const std::string& reason);
   void taskFailed(kj::Exception&& exception) override;
@@ -52,6 +58,8 @@ class Zygote : private kj::TaskSet::ErrorHandler {
   std::unique_ptr<MessageSocket> socket_;
   std::unique_ptr<ExecutorOutput> output_;  ///< Null where executors print as this process does.
   std::uint64_t next_request_ = 1;
+  std::function<void(std::uint32_t)> spares_told_ = [](std::uint32_t) {};
+  std::uint32_t most_spares_ = 0;
   std::map<std::uint64_t, kj::Own<kj::PromiseFulfiller<Result<Child>>>> spawning_;
   std::map<pid_t, kj::Own<kj::PromiseFulfiller<std::string>>> waiting_;
   std::map<pid_t, std::string> ended_;  ///< Ends that nobody has asked about yet.

@@ -79,6 +79,7 @@ class LeaseBook {
   std::optional<std::size_t> forget_lost(NodeNumber node);
   /// A draining node gets no new grants. It is over when the node leaves or registers again.
   void set_draining(NodeNumber node, bool draining) { nodes_.set_draining(node, draining); }
+  void set_warm(NodeNumber node, std::uint32_t executors) { nodes_.set_warm(node, executors); }
 
   /// Reserves all parts or nothing, on nodes that are up and not in `excluded`. `request` has been
   /// checked against wire/limits.hpp. kOverloaded says what was asked and what is free.

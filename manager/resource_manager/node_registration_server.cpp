@@ -55,6 +55,11 @@ class NodeRegistrationServer final : public wire::NodeRegistration::Server {
     return kj::READY_NOW;
   }
 
+  kj::Promise<void> warm(WarmContext context) override {
+    service_->warm(id_, context.getParams().getExecutors());
+    return kj::READY_NOW;
+  }
+
   kj::Promise<void> leave(LeaveContext context) override {
     const auto params = context.getParams();
     std::optional<wire::DrainCounts> counts;

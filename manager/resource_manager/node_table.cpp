@@ -67,6 +67,12 @@ void NodeTable::set_draining(NodeNumber number, bool draining) {
   index(number, node->second);
 }
 
+void NodeTable::set_warm(NodeNumber number, std::uint32_t executors) {
+  if (const auto node = nodes_.find(number); node != nodes_.end()) {
+    node->second.warm_executors = executors;
+  }
+}
+
 void NodeTable::index(NodeNumber number, Node& node) {
   const std::uint32_t now = node.connected && !node.draining ? node.free_cores() : 0;
   if (now == node.indexed) return;
@@ -156,6 +162,7 @@ NodeInfo NodeTable::view(const Node& node, Time now) {
   if (node.connected) {
     info.free_cores = node.free_cores();
     info.free_memory_bytes = node.free_memory();
+    info.warm_executors = node.warm_executors;
   }
   info.state = !node.connected ? "lost" : node.draining ? "draining" : "up";
   info.clock_ahead = node.offer.clock_ahead;

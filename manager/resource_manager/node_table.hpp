@@ -46,6 +46,8 @@ class NodeTable {
   void disconnect(NodeNumber node, Time now);
   /// It is over when the node leaves or registers again.
   void set_draining(NodeNumber node, bool draining);
+  /// How many processes are ready there to become executors: for people only.
+  void set_warm(NodeNumber node, std::uint32_t executors);
   /// The node holds no grant any more, and is no more.
   void forget(NodeNumber node);
 
@@ -95,6 +97,7 @@ class NodeTable {
     DirectUse direct;
     std::set<GrantKey> grants;
     Time heard{};
+    std::uint32_t warm_executors = 0;
     bool connected = false;
     bool draining = false;
     bool written_off = false;

@@ -413,6 +413,10 @@ void ResourceManagerService::draining(const RegistrationId& registration) {
   book_.set_draining(registration.node, true);
 }
 
+void ResourceManagerService::warm(const RegistrationId& registration, std::uint32_t executors) {
+  if (is_current(registration)) book_.set_warm(registration.node, executors);
+}
+
 kj::Promise<void> ResourceManagerService::left(const RegistrationId& registration,
                                                std::optional<wire::DrainCounts> counts) {
   if (!is_current(registration)) return kj::READY_NOW;

@@ -121,6 +121,7 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   void usage(const RegistrationId& registration, LeaseId lease, std::uint32_t part,
              const Usage& usage);
   void draining(const RegistrationId& registration);
+  void warm(const RegistrationId& registration, std::uint32_t executors);
   /// The node says goodbye, and what became of its leases when it has drained. Resolves once that
   /// is kept, or cannot be: then it is when there is room again.
   kj::Promise<void> left(const RegistrationId& registration,

@@ -43,13 +43,13 @@ ColdOptions as_cold(const LatencyOptions& latency) {
 
 Result<LatencyReport> measure(const LatencyOptions& options, Progress& progress) {
   if (options.mode != Mode::kCold) return measure_latency(options, progress);
-  auto cold = measure_cold(as_cold(options), options.sizes, progress);
+  auto cold = measure_cold(as_cold(options), {Start::kBare}, options.sizes, progress);
   if (!cold) return tl::unexpected<Error>(std::move(cold.error()));
   return as_latency(*cold);
 }
 
 Result<ColdReport> measure(const ColdOptions& options, Progress& progress) {
-  return measure_cold(options, {8}, progress);
+  return measure_cold(options, {Start::kBare, Start::kWarm}, {8}, progress);
 }
 
 Result<RateReport> measure(const RateOptions& options, Progress& progress) {

@@ -6,6 +6,8 @@
 #include <base/clock.hpp>
 
 #include <algorithm>
+#include <cstdlib>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -19,15 +21,19 @@ constexpr unsigned kStartsPerBatch = 5;
 /// The cores of a lease that was released are free again after a few milliseconds.
 constexpr auto kFreeLimit = 5s;
 constexpr auto kFreeCheck = 200us;
+/// A node that keeps processes ready has said so after some tens of milliseconds.
+constexpr auto kWarmLimit = 1s;
 
-/// Waits until the executor of the last cold start is gone and its core can be leased again.
-Result<void> wait_for_free_core(Session& session) {
+/// Waits until the executor of the last cold start is gone, its core can be leased again, and all
+/// is there that this start begins with.
+Result<void> wait_for_free_core(Session& session, Start start) {
   const base::Deadline deadline = base::Deadline::after(kFreeLimit);
   for (;;) {
     auto nodes = session.nodes();
     if (!nodes) return tl::unexpected<Error>(std::move(nodes.error()));
     for (const NodeInfo& node : *nodes) {
-      if (node.state == "up" && node.free_cores > 0) return {};
+      const bool ready = start == Start::kBare || node.warm_executors > 0;
+      if (node.state == "up" && node.free_cores > 0 && ready) return {};
     }
     if (deadline.passed()) {
       return fail(ErrorKind::kOverloaded, "no core became free for the next cold start within " +
@@ -39,8 +45,9 @@ Result<void> wait_for_free_core(Session& session) {
 }
 
 /// One cold start, in ns.
-Result<double> start_once(Session& session, const std::string& library, PrivatePayload& payload) {
-  if (auto free = wait_for_free_core(session); !free) {
+Result<double> start_once(Session& session, Start start_with, const std::string& library,
+                          PrivatePayload& payload) {
+  if (auto free = wait_for_free_core(session, start_with); !free) {
     return tl::unexpected<Error>(std::move(free.error()));
   }
   const base::Ticks start = base::ticks();
@@ -62,11 +69,12 @@ Result<double> start_once(Session& session, const std::string& library, PrivateP
   return static_cast<double>(base::TickRate::get().to_ns(end - start));
 }
 
-Result<std::vector<double>> start_batch(Session& session, const std::string& library,
-                                        PrivatePayload& payload, std::uint64_t count) {
+Result<std::vector<double>> start_batch(Session& session, Start start_with,
+                                        const std::string& library, PrivatePayload& payload,
+                                        std::uint64_t count) {
   std::vector<double> samples;
   for (std::uint64_t i = 0; i < count; ++i) {
-    auto sample = start_once(session, library, payload);
+    auto sample = start_once(session, start_with, library, payload);
     if (!sample) return tl::unexpected<Error>(std::move(sample.error()));
     samples.push_back(*sample);
   }
@@ -77,13 +85,15 @@ void append(std::vector<double>& all, const std::vector<double>& batch) {
   all.insert(all.end(), batch.begin(), batch.end());
 }
 
-Result<ColdRow> measure_size(Session& session, const std::string& library, ForkExecTimer& timer,
-                             const ColdOptions& options, std::size_t size, Progress& progress) {
+Result<ColdRow> measure_size(Session& session, Start start_with, const std::string& library,
+                             ForkExecTimer& timer, const ColdOptions& options, std::size_t size,
+                             Progress& progress) {
   PrivatePayload payload(size);
-  if (auto warm = start_batch(session, library, payload, options.warmup); !warm) {
+  if (auto warm = start_batch(session, start_with, library, payload, options.warmup); !warm) {
     return tl::unexpected<Error>(std::move(warm.error()));
   }
   ColdRow row;
+  row.start = start_with;
   row.size_bytes = size;
   std::vector<double> ours;
   std::vector<double> fork_exec;
@@ -91,7 +101,7 @@ Result<ColdRow> measure_size(Session& session, const std::string& library, ForkE
   while (row.starts < options.iterations) {
     const auto count = static_cast<unsigned>(
         std::min<std::uint64_t>(kStartsPerBatch, options.iterations - row.starts));
-    auto batch = start_batch(session, library, payload, count);
+    auto batch = start_batch(session, start_with, library, payload, count);
     if (!batch) return tl::unexpected<Error>(std::move(batch.error()));
     auto baseline = timer.run(count);
     if (!baseline) return tl::unexpected<Error>(std::move(baseline.error()));
@@ -102,7 +112,8 @@ Result<ColdRow> measure_size(Session& session, const std::string& library, ForkE
     append(ours, *batch);
     append(fork_exec, *baseline);
     row.starts += count;
-    progress.show("cold " + std::to_string(size) + " B", row.starts, options.iterations);
+    progress.show(std::string(to_string(start_with)) + " " + std::to_string(size) + " B",
+                  row.starts, options.iterations);
   }
   row.ours_us = to_us(spread_of(std::move(ours)));
   row.fork_exec_us = to_us(spread_of(std::move(fork_exec)));
@@ -110,23 +121,50 @@ Result<ColdRow> measure_size(Session& session, const std::string& library, ForkE
   return row;
 }
 
-}  // namespace
+/// Sets a variable of this process's environment, and takes it back.
+class Variable {
+ public:
+  Variable(const char* name, const char* value) : name_(name) { ::setenv(name, value, 1); }
+  ~Variable() { ::unsetenv(name_); }
+  Variable(const Variable&) = delete;
+  Variable& operator=(const Variable&) = delete;
 
-Result<ColdReport> measure_cold(const ColdOptions& options, const std::vector<std::size_t>& sizes,
-                                Progress& progress) {
-  auto library = bench_library();
-  if (!library) return tl::unexpected<Error>(std::move(library.error()));
-  auto timer = ForkExecTimer::start();
-  if (!timer) return tl::unexpected<Error>(std::move(timer.error()));
-  auto session = open_session(options);
-  if (!session) return tl::unexpected<Error>(std::move(session.error()));
+ private:
+  const char* name_;
+};
 
-  ColdReport report;
-  report.transport = options.transport;
-  report.manager = session->manager_address();
+/// A private manager for this start alone, or the manager that is given.
+Result<Session> open_session_for(Start start, const ColdOptions& options) {
+  const Variable variable("SUBLET_PRIVATE_MANAGER_WARM_EXECUTORS",
+                          start == Start::kWarm ? "1" : "0");
+  return open_session(options);
+}
+
+/// Which of the starts the node of a manager that is given has; nothing for a private one, which
+/// has what it is told to have.
+Result<std::optional<Start>> start_of(Session& session) {
+  if (session.manager_is_private()) return std::optional<Start>();
+  const base::Deadline deadline = base::Deadline::after(kWarmLimit);
+  while (!deadline.passed()) {
+    auto nodes = session.nodes();
+    if (!nodes) return tl::unexpected<Error>(std::move(nodes.error()));
+    for (const NodeInfo& node : *nodes) {
+      if (node.warm_executors > 0) return std::optional(Start::kWarm);
+    }
+    std::this_thread::sleep_for(kFreeCheck);
+  }
+  return std::optional(Start::kBare);
+}
+
+/// Rows of one start. Once before anything is timed a worker says where it is, and fills the node's
+/// library cache.
+Result<void> measure_start(Session& session, Start start, const std::string& library,
+                           ForkExecTimer& timer, const ColdOptions& options,
+                           const std::vector<std::size_t>& sizes, Progress& progress,
+                           ColdReport& report) {
+  report.manager = session.manager_address();
   {
-    // Once before anything is timed: says where the worker is, and fills the node's library cache.
-    auto worker = lease_worker(*session, options, {});
+    auto worker = lease_worker(session, options, {});
     if (!worker) return tl::unexpected<Error>(std::move(worker.error()));
     report.cpus = worker->cpus;
   }
@@ -135,9 +173,38 @@ Result<ColdReport> measure_cold(const ColdOptions& options, const std::vector<st
   auto pinned = PinnedThread::on(report.cpus.client);
   if (!pinned) return tl::unexpected<Error>(std::move(pinned.error()));
   for (const std::size_t size : sizes) {
-    auto row = measure_size(*session, *library, *timer, options, size, progress);
+    auto row = measure_size(session, start, library, timer, options, size, progress);
     if (!row) return tl::unexpected<Error>(std::move(row.error()));
     report.rows.push_back(*row);
+  }
+  return {};
+}
+
+}  // namespace
+
+const char* to_string(Start start) {
+  return start == Start::kWarm ? "warm" : "bare";
+}
+
+Result<ColdReport> measure_cold(const ColdOptions& options, const std::vector<Start>& starts,
+                                const std::vector<std::size_t>& sizes, Progress& progress) {
+  auto library = bench_library();
+  if (!library) return tl::unexpected<Error>(std::move(library.error()));
+  auto timer = ForkExecTimer::start();
+  if (!timer) return tl::unexpected<Error>(std::move(timer.error()));
+  ColdReport report;
+  report.transport = options.transport;
+  for (const Start start : starts) {
+    auto session = open_session_for(start, options);
+    if (!session) return tl::unexpected<Error>(std::move(session.error()));
+    auto only = start_of(*session);
+    if (!only) return tl::unexpected<Error>(std::move(only.error()));
+    if (*only && **only != start) continue;
+    if (auto measured =
+            measure_start(*session, start, *library, *timer, options, sizes, progress, report);
+        !measured) {
+      return tl::unexpected<Error>(std::move(measured.error()));
+    }
   }
   return report;
 }

@@ -62,7 +62,7 @@ std::string to_json(const ColdReport& report) {
   add_place(json, report);
   json["rows"] = Json::array();
   for (const ColdRow& row : report.rows) {
-    json["rows"].push_back({{"start", "bare"},
+    json["rows"].push_back({{"start", to_string(row.start)},
                             {"size_bytes", row.size_bytes},
                             {"p50_us", rounded(row.ours_us.p50)},
                             {"p95_us", rounded(row.ours_us.p95)},

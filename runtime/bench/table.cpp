@@ -83,8 +83,9 @@ std::string to_table(const ColdReport& report) {
   add(text, "%-8s %10s %10s %10s %16s %7s %7s\n", "# Start", "p50 (us)", "p95 (us)", "p99 (us)",
       "fork+exec (us)", "ratio", "pairs");
   for (const ColdRow& row : report.rows) {
-    add(text, "%-8s %10.1f %10.1f %10.1f %16.1f %7.2f %7zu\n", "bare", row.ours_us.p50,
-        row.ours_us.p95, row.ours_us.p99, row.fork_exec_us.p50, row.pairs.ratio, row.pairs.pairs);
+    add(text, "%-8s %10.1f %10.1f %10.1f %16.1f %7.2f %7zu\n", to_string(row.start),
+        row.ours_us.p50, row.ours_us.p95, row.ours_us.p99, row.fork_exec_us.p50, row.pairs.ratio,
+        row.pairs.pairs);
   }
   return text;
 }

@@ -106,6 +106,7 @@ struct NodeStatus {
   freeMemoryBytes @2 :UInt64;
   state @3 :Text;          # up, draining, lost
   heartbeatAgeMs @4 :UInt64;
+  warmExecutors @5 :UInt32; # processes that are ready to become executors
 }
 
 struct LeaseStatus {
@@ -249,6 +250,8 @@ interface NodeRegistration {
   # The node leaves for good, and its grants have ended. Answers after all that was said before.
   # `tally` when it has drained.
   leave @5 (tally :DrainTally);
+  # So many processes are ready on the node to become executors.
+  warm @6 (executors :UInt32);
 }
 
 # What the resource manager tells an executor manager.

@@ -271,6 +271,7 @@ void write(NodeStatus::Builder to, const NodeInfo& info) {
   node.setClockErrorMs(static_cast<std::uint32_t>(info.clock_error.count()));
   to.setFreeCores(info.free_cores);
   to.setFreeMemoryBytes(info.free_memory_bytes);
+  to.setWarmExecutors(info.warm_executors);
   to.setState(info.state);
   to.setHeartbeatAgeMs(static_cast<std::uint64_t>(info.heartbeat_age.count()));
 }
@@ -285,6 +286,7 @@ NodeInfo read(NodeStatus::Reader from) {
   info.widest_worker = node.getWidestWorker();
   info.memory_bytes = node.getMemoryBytes();
   info.free_memory_bytes = from.getFreeMemoryBytes();
+  info.warm_executors = from.getWarmExecutors();
   info.cpuset = to_string(node.getCpuset());
   for (const auto address : node.getAddresses()) info.addresses.push_back(to_string(address));
   info.state = to_string(from.getState());

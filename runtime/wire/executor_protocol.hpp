@@ -6,7 +6,7 @@
 //           them (SCM_RIGHTS). One packet is one message: a MessageHeader, then the struct of its
 //           type. The zygote and the manager trust each other; what an executor sends is hostile
 //           until checked (it runs user code).
-// STATES    zygote: starts -> kZygoteReady -> any number of kSpawn / kSpawned / kKill / kExited. When the
+// STATES    zygote: starts -> kZygoteReady -> any number of kSpawn / kSpawned / kKill / kExited / kSpares. When the
 //           manager's end of the socket closes it kills its executors and exits.
 //           executor: forked -> kReady -> any number of kOpen / kOpened and kListen / kListening
 //           -> kStop, idle for a while after kDrain, or the socket closes -> exits 0. kResume
@@ -44,6 +44,9 @@ enum class MessageType : std::uint32_t {
   kBecome,           ///< manager -> executor: Become; fds: sealed memfds with the program and with
                      ///< what it expects around it (application_text.hpp)
   kBecame,           ///< executor -> manager: Ready; it runs that program now
+  kSpares,  ///< manager -> zygote: Spares, how many processes it may keep ready for orders;
+            ///< zygote -> manager: Spares, how many it has. A zygote passes its kSpawn on
+            ///< to one that it has
 };
 
 struct MessageHeader {
@@ -87,6 +90,10 @@ struct Spawned {
 
 struct Kill {
   std::int32_t pid;
+};
+
+struct Spares {
+  std::uint32_t count;
 };
 
 struct Exited {

@@ -1,10 +1,12 @@
-// Clients that lease and call without end, while every process of theirs is killed or stopped and
-// continued, at random. No call may end with other data than its own or not at all, and when the
-// clients have ended all cores are free and no process is left.
+// Clients that lease and call without end beside hostile connections to each socket, while every
+// process of theirs is killed or stopped and continued, at random. No call may end with other data
+// than its own or not at all, and when the clients have ended all cores are free and no process is
+// left.
 //
-// SUBLET_SOAK_SECONDS: how long; 15 unless set. SUBLET_SOAK_SEED.
+// SUBLET_SOAK_SECONDS: how long; 120 unless set. SUBLET_SOAK_SEED.
 
 #include "report.hpp"
+#include "support/crowd.hpp"
 #include "support/managers.hpp"
 #include <base/shared_memory.hpp>
 
@@ -27,6 +29,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::ChildProcess;
+using test::Crowd;
 using test::eventually;
 using test::SoakReport;
 using test::TestManagers;
@@ -62,6 +65,23 @@ class Soak : public ::testing::Test {
     clients_[i] = std::make_unique<ChildProcess>(
         std::vector<std::string>{test::built_program("soak_client"), std::to_string(random_())},
         options);
+  }
+
+  /// Hostile neighbours of the clients, at each socket.
+  std::vector<std::unique_ptr<Crowd>> crowds() const {
+    std::vector<std::unique_ptr<Crowd>> all;
+    const auto add = [&all](const std::string& address, std::vector<std::byte> recording) {
+      constexpr Crowd::Size kSize{20, 10};
+      all.push_back(std::make_unique<Crowd>(wire::Address::parse(address).value_or_throw(), kSize,
+                                            std::move(recording)));
+    };
+    add(managers_.address(), test::record_calls_to_resource_manager());
+    for (const NodeInfo& node : managers_.nodes()) {
+      for (const std::string& address : node.addresses) {
+        add(address, test::record_calls_to_executor_manager());
+      }
+    }
+    return all;
   }
 
   /// Kills a process, and starts another in its place, or lets it stand still for a while.
@@ -128,14 +148,16 @@ class Soak : public ::testing::Test {
 
 TEST_F(Soak, NothingIsWrongEndlessOrLeftBehindWhateverDies) {
   const auto end = std::chrono::steady_clock::now() +
-                   std::chrono::seconds(from_environment("SUBLET_SOAK_SECONDS", 15));
+                   std::chrono::seconds(from_environment("SUBLET_SOAK_SECONDS", 120));
   ASSERT_TRUE(eventually([&] { return report_.calls > 100; }));
+  auto hostile = crowds();
   while (std::chrono::steady_clock::now() < end) {
     disturb();
     pause(random_() % 100);
   }
   EXPECT_TRUE(eventually([&, before = report_.calls.load()] { return report_.calls > before; }))
       << "no call ends well any more";
+  hostile.clear();
   report_.stop = true;
   for (const auto& client : clients_) {
     const auto status = client->wait(90s);

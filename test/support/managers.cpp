@@ -210,6 +210,21 @@ void TestManagers::wait_for_free_cores(std::uint32_t count, std::chrono::millise
   }
 }
 
+namespace {
+
+bool is_executor_program(pid_t pid) {
+  return command_line(pid).find("sublet-executor") != std::string::npos;
+}
+
+bool is_spare(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
+  std::string name;
+  return file >> name && name == "sublet-spare" &&
+         is_executor_program(state_and_parent(pid).second);
+}
+
+}  // namespace
+
 std::vector<pid_t> TestManagers::processes() const {
   std::vector<pid_t> found;
   std::error_code ignored;
@@ -217,18 +232,12 @@ std::vector<pid_t> TestManagers::processes() const {
     const std::string name = entry.path().filename().string();
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
     const auto pid = static_cast<pid_t>(std::strtol(name.c_str(), nullptr, 10));
-    if (is_marked(pid, mark_) && state_and_parent(pid).first != 'Z') found.push_back(pid);
+    if (is_marked(pid, mark_) && state_and_parent(pid).first != 'Z' && !is_spare(pid)) {
+      found.push_back(pid);
+    }
   }
   return found;
 }
-
-namespace {
-
-bool is_executor_program(pid_t pid) {
-  return command_line(pid).find("sublet-executor") != std::string::npos;
-}
-
-}  // namespace
 
 std::vector<pid_t> TestManagers::executors() const {
   std::vector<pid_t> found;

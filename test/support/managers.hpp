@@ -70,7 +70,8 @@ class TestManagers {
                            std::chrono::milliseconds limit = std::chrono::seconds(30)) const;
 
   /// Processes that were started for this object, whoever started them, by command name: managers,
-  /// "sublet-executor" (zygotes and executors). Found by a mark in their environment.
+  /// "sublet-executor" (zygotes and executors; processes that a zygote keeps ready are left out as
+  /// long as it lives). Found by a mark in their environment.
   [[nodiscard]] std::vector<pid_t> processes() const;
   /// Of these, the executors: children of a zygote.
   [[nodiscard]] std::vector<pid_t> executors() const;

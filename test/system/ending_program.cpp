@@ -2,6 +2,8 @@
 
 #include <sublet/sublet.hpp>
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -69,17 +71,35 @@ int drop_in_callback() {
   return kExitCode;
 }
 
-int exit_in_thread_during_call() {
-  hold();
-  std::thread([] {
-    std::this_thread::sleep_for(100ms);  // tidy-allow: the main thread is in a call then
-    std::exit(kExitCode);
-  }).detach();
-  const std::uint32_t ms = kVeryLongMs;
-  for (;;) {
-    std::uint32_t out = 0;
-    (void)g_function.call(&ms, sizeof(ms), &out, sizeof(out));
+/// Calls `stay`, which never ends, with the name of a FIFO; a thread ends the program once the
+/// function has begun.
+class EndOnceItHasBegun {
+ public:
+  EndOnceItHasBegun() {
+    hold();
+    stay_ = g_lease.function(CLIENT_FUNCTIONS, "stay").value_or_throw();
+    path_ = "/tmp/sublet-ending-" + std::to_string(::getpid());
+    if (::mkfifo(path_.c_str(), 0666) != 0) throw std::runtime_error("no FIFO at " + path_);
+    ::chmod(path_.c_str(), 0666);  // whatever the umask: executors may have a user of their own
+    std::thread([path = path_] {
+      ::close(::open(path.c_str(), O_RDONLY));  // waits for the function to open it
+      ::unlink(path.c_str());
+      std::exit(kExitCode);
+    }).detach();
   }
+  void call() { (void)stay_.call(path_.data(), path_.size(), nullptr, 0); }
+  void call_and_wait() {
+    g_call = stay_.async(path_.data(), path_.size(), nullptr, 0);
+    (void)g_call.wait();
+  }
+
+ private:
+  sublet::Function stay_;
+  std::string path_;
+};
+
+int exit_in_thread_during_call() {
+  for (EndOnceItHasBegun program;;) program.call();
 }
 
 int exit_with_call_under_way() {
@@ -91,12 +111,7 @@ int exit_with_call_under_way() {
 }
 
 int exit_in_thread_during_wait() {
-  (void)exit_with_call_under_way();
-  std::thread([] {
-    std::this_thread::sleep_for(100ms);  // tidy-allow: the main thread waits then
-    std::exit(kExitCode);
-  }).detach();
-  (void)g_call.wait();
+  EndOnceItHasBegun().call_and_wait();
   return 1;
 }
 

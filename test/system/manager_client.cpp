@@ -121,6 +121,8 @@ Result<ClaimOfTest> ManagerClient::claim(const Grant& grant, const Presented& pr
   request.setGrant(wire::to_data(presented.sealed));
   request.setProof(wire::to_data(proof));
   request.setNotices(kj::heap<Notices>(claim.heard));
+  auto names = request.initTransports(static_cast<unsigned>(presented.transports.size()));
+  for (unsigned i = 0; i < names.size(); ++i) names.set(i, presented.transports[i]);
   auto response = wait<capnp::Response<wire::ExecutorManager::ClaimResults>>(
       request.send().then([](auto&& r) { return kj::mv(r); }), "the claim");
   if (auto failure = wire::failure_of(response)) return tl::unexpected<Error>(*failure);

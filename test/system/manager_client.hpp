@@ -58,6 +58,7 @@ class ManagerClient {
     wire::SigningKey* holder = nullptr;           ///< Null: this client's.
     wire::ChannelBinding* binding = nullptr;      ///< Null: that of the connection.
     std::size_t flip_of_proof = ~std::size_t{0};  ///< This bit of it.
+    std::vector<std::string> transports{};
   };
   Result<ClaimOfTest> claim(const Grant& grant, const Presented& presented);
 

@@ -213,6 +213,25 @@ TEST_F(ManagersFaults, AMalformedClaimTakesNothing) {
   expect_nothing_left();
 }
 
+TEST_F(ManagersFaults, AClaimOfTooManyOrTooLongTransportsTakesNothing) {
+  ManagerClient client(managers_.address());
+  const auto lease = client.lease(2).value_or_throw();
+  const Grant& grant = lease.grants[0];
+  const std::vector<std::string> too_many(9, "tcp");
+  const std::vector<std::string> too_long = {"tcp", std::string(16, 't')};
+  for (const auto& transports : {too_many, too_long}) {
+    const auto refused = client.claim(grant, {.sealed = grant.sealed, .transports = transports});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().kind(), ErrorKind::kInvalid) << refused.error().what();
+  }
+  EXPECT_EQ(managers_.leases().at(0).state, "granted");
+  {
+    const auto claim = client.claim(grant);
+    EXPECT_TRUE(claim) << claim.error().what();
+  }
+  expect_nothing_left();
+}
+
 TEST_F(ManagersFaults, ATerminatedResourceManagerRemovesItsSocket) {
   const std::string path = managers_.address().substr(5);
   ASSERT_TRUE(std::filesystem::exists(path));

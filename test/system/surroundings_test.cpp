@@ -240,6 +240,15 @@ TEST_F(Surroundings, CallsWithoutWhichNothingWorksAreNamed) {
   }
 }
 
+TEST_F(Surroundings, ManagerThatMayNotKillEndsAllTheSame) {
+  TestManagers managers(
+      {TestNode{.cores = 1, .oversubscribe = 1, .before = refusing(EPERM, {SYS_kill})}});
+  expect_ok(run_with(managers, {}));
+  managers.wait_for_free_cores(1);
+  managers.node(0).signal(SIGTERM);
+  EXPECT_TRUE(managers.node(0).wait(30s)) << "it has not ended";
+}
+
 TEST_F(Surroundings, RootOfAUserNamespaceIsAnOrdinaryUser) {
   if (run_program({"/usr/bin/unshare", "-r", "/bin/true"}, {}).code != 0) {
     GTEST_SKIP() << "there are no user namespaces here";

@@ -78,6 +78,7 @@ struct NodeInfo {
   std::uint32_t widest_worker = 0;  ///< The most cores that one worker can have: each counts once.
   std::uint64_t memory_bytes = 0;
   std::uint64_t free_memory_bytes = 0;
+  std::uint32_t warm_executors = 0;  ///< Processes that are ready to become executors.
   std::string cpuset;
   std::vector<std::string> addresses;
   std::string state;                           ///< "up", "draining" or "lost".

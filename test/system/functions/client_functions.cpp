@@ -2,6 +2,7 @@
 
 #include <sublet/function.hpp>
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -80,4 +81,11 @@ SUBLET_FUNCTION(allocate_shared, const std::uint64_t& bytes, std::uint64_t& writ
   std::memset(memory, 1, bytes);
   written = bytes;
   for (;;) ::pause();  // until somebody looks
+}
+
+// Opens the FIFO of that name, for who waits at its other end, and never returns.
+SUBLET_CALL_FUNCTION(stay, sublet::FunctionCall& call) {
+  const auto name = call.input<char>();
+  ::close(::open(std::string(name.begin(), name.end()).c_str(), O_WRONLY));
+  for (;;) ::pause();
 }

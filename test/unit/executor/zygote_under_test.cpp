@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -179,11 +180,41 @@ ExecutorUnderTest ZygoteUnderTest::order(const SpawnOptions& options, std::uint6
 wire::ReceivedMessage ZygoteUnderTest::receive_spawned() {
   for (;;) {
     auto message = wire::receive_message(socket_.get(), kPatience).value_or_throw();
-    if (message.type != wire::MessageType::kExited) return message;
-    // Of an executor that this test has let go before.
-    const auto exited = expect<wire::Exited>(message, wire::MessageType::kExited);
-    exits_[exited.pid] = exited.wait_status;
+    if (!keep(message)) return message;
   }
+}
+
+bool ZygoteUnderTest::keep(const wire::ReceivedMessage& message) {
+  if (message.type == wire::MessageType::kSpares) {
+    spares_ = expect<wire::Spares>(message, wire::MessageType::kSpares).count;
+    return true;
+  }
+  if (message.type != wire::MessageType::kExited) return false;
+  const auto exited = expect<wire::Exited>(message, wire::MessageType::kExited);
+  exits_[exited.pid] = exited.wait_status;
+  return true;
+}
+
+void ZygoteUnderTest::allow_spares(std::uint32_t most) {
+  send_or_throw(socket_.get(), wire::MessageType::kSpares, wire::Spares{most});
+}
+
+void ZygoteUnderTest::wait_for_spares(std::uint32_t count) {
+  while (spares_ != count) {
+    if (!keep(wire::receive_message(socket_.get(), kPatience).value_or_throw())) {
+      throw std::runtime_error("something else came than the number of spares");
+    }
+  }
+}
+
+std::vector<pid_t> ZygoteUnderTest::spares(const std::vector<pid_t>& executors) const {
+  std::ifstream children("/proc/" + std::to_string(pid_) + "/task/" + std::to_string(pid_) +
+                         "/children");
+  std::vector<pid_t> found;
+  for (pid_t pid = 0; children >> pid;) {
+    if (std::find(executors.begin(), executors.end(), pid) == executors.end()) found.push_back(pid);
+  }
+  return found;
 }
 
 ExecutorUnderTest ZygoteUnderTest::spawn(const SpawnOptions& options) {
@@ -207,8 +238,9 @@ ExecutorUnderTest ZygoteUnderTest::spawn(const SpawnOptions& options) {
 
 int ZygoteUnderTest::exit_of(pid_t pid) {
   while (exits_.count(pid) == 0) {
-    const auto exited = receive_as<wire::Exited>(socket_.get(), wire::MessageType::kExited);
-    exits_[exited.pid] = exited.wait_status;
+    if (!keep(wire::receive_message(socket_.get(), kPatience).value_or_throw())) {
+      throw std::runtime_error("something else came than the end of an executor");
+    }
   }
   return exits_.extract(pid).mapped();
 }

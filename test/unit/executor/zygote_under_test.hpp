@@ -90,6 +90,12 @@ class ZygoteUnderTest {
   /// Sends kSpawn only; the answers are to be fetched by the caller.
   ExecutorUnderTest order(const SpawnOptions& options, std::uint64_t request);
   wire::ReceivedMessage receive_spawned();
+  /// Sends kSpares: it may keep so many processes ready.
+  void allow_spares(std::uint32_t most);
+  /// Waits until it has said that it has so many.
+  void wait_for_spares(std::uint32_t count);
+  /// Its children that are no executors of this test's.
+  [[nodiscard]] std::vector<pid_t> spares(const std::vector<pid_t>& executors = {}) const;
   /// The wait status with which `pid` ended, as the zygote reports it.
   int exit_of(pid_t pid);
 
@@ -106,6 +112,10 @@ class ZygoteUnderTest {
   double ticks_per_ns_ = 0;
   std::uint64_t next_request_ = 1;
   std::map<pid_t, int> exits_;  ///< Reported and not asked for yet.
+  std::uint32_t spares_ = 0;    ///< Reported last.
+
+  /// True when it was something that is kept for who asks for it.
+  bool keep(const wire::ReceivedMessage& message);
 };
 
 /// True once the process behind a pidfd has ended.

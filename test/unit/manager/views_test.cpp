@@ -17,6 +17,7 @@ TEST(Views, NodesAsJson) {
   info.widest_worker = 4;
   info.memory_bytes = 1024;
   info.free_memory_bytes = 512;
+  info.warm_executors = 3;
   info.cpuset = "0-7";
   info.addresses = {"unix:@c1", "tcp:c1:7"};
   info.state = "draining";
@@ -33,6 +34,7 @@ TEST(Views, NodesAsJson) {
                              {"widest_worker", 4},
                              {"memory_bytes", 1024},
                              {"free_memory_bytes", 512},
+                             {"warm_executors", 3},
                              {"cpuset", "0-7"},
                              {"addresses", {"unix:@c1", "tcp:c1:7"}},
                              {"heartbeat_age_ms", 250},
