@@ -9,8 +9,10 @@ namespace sublet::manager {
 /// The managers' clock; see Time. A value.
 class ManagerClock {
  public:
-  ManagerClock()
-      : wall_(std::chrono::system_clock::now()), steady_(std::chrono::steady_clock::now()) {}
+  /// `ahead` of the wall clock: for tests.
+  explicit ManagerClock(milliseconds ahead = {})
+      : wall_(std::chrono::system_clock::now() + ahead),
+        steady_(std::chrono::steady_clock::now()) {}
 
   [[nodiscard]] Time now() const {
     return std::chrono::time_point_cast<milliseconds>(wall_) +
