@@ -127,7 +127,9 @@ Result<std::shared_ptr<SessionImpl>> open_session(const SessionOptions& given) {
     if (auto nodes = session.control->nodes(); !nodes) {
       return tl::unexpected<Error>(std::move(nodes.error()));
     }
-  } else if (!session.options.lease.empty()) {
+    return made;
+  }
+  if (!session.options.lease.empty()) {
     // A resource manager is asked only for more time, or to look at.
     auto kept = KeptLeaseFile::read(session.options.lease);
     if (!kept) return tl::unexpected<Error>(std::move(kept.error()));

@@ -6,7 +6,8 @@ module sublet_grants_f08
   use sublet_text_f08
   implicit none
   private
-  public :: sublet_grants, sublet_holder, sublet_session_holder, sublet_node_info, sublet_lease_info, sublet_session_open_detached, &
+  public :: sublet_grants, sublet_holder, sublet_session_holder, sublet_node_info, &
+    sublet_lease_info, sublet_session_open_detached, &
     sublet_session_manager_is_private, sublet_session_request, sublet_grants_parts, &
     sublet_grants_pack, sublet_grants_unpack, sublet_grants_give_back, sublet_grants_free, &
     sublet_lease_claim, sublet_session_nodes, sublet_session_leases

@@ -12,6 +12,8 @@ namespace sublet::manager {
 namespace {
 
 using wire::Capacity;
+using wire::NodeNumber;
+using wire::place;
 using wire::Share;
 
 constexpr std::uint64_t kMiB = 1u << 20;
