@@ -41,7 +41,9 @@ class Creation {
     attachment_.forget_ended();
     // Grants lapse when nobody claims them for some seconds: ask once all ranks are here.
     outcome_.note_mpi(MPI_Barrier(comm_), "waiting for all ranks to ask for workers");
-    job_cores_ = gather_job_cores(comm_, outcome_);
+    // Rank 0's session is opened when it is known which cores the ranks have.
+    if (rank_ != 0) outcome_.attempt("preparing to claim", [this] { return open_detached(); });
+    job_cores_ = gather_job_cores(comm_, created.session.holder_key(), outcome_);
     for (int attempt = 1;; ++attempt) {
       if (rank_ == 0) outcome_.attempt("asking for workers", [this] { return request_for_all(); });
       scatter();
@@ -130,7 +132,12 @@ class Creation {
     }
     if (created.session.manager_is_private() && job_cores_.nodes > 1) return no_manager_for_nodes();
 
-    auto grants = created.session.request(lease_request());
+    LeaseRequest request = lease_request();
+    job_cores_.holders.at(0) = created.session.holder_key();
+    for (std::uint32_t part = 0; part < request.parts; ++part) {
+      request.holders.push_back(job_cores_.holders.at(part / threads()));
+    }
+    auto grants = created.session.request(request);
     if (!grants) return tl::unexpected<Error>(refused(grants.error()));
     granted_ = *grants;
     return pack(*grants);
@@ -236,18 +243,24 @@ class Creation {
     return {};
   }
 
+  /// The session of a rank that only claims.
+  Result<void> open_detached() {
+    auto opened = Session::open_detached(options_.session);
+    if (!opened) return tl::unexpected<Error>(with_context(cannot_claim(), opened.error()));
+    created.session = std::move(*opened);
+    is_open_ = true;
+    return {};
+  }
+
+  [[nodiscard]] std::string cannot_claim() const {
+    return "rank " + std::to_string(rank_) + " could not claim its workers";
+  }
+
   Result<void> claim(const std::vector<Grant>& grants) {
-    const std::string context = "rank " + std::to_string(rank_) + " could not claim its workers";
-    if (!is_open_) {
-      auto opened = Session::open_detached(options_.session);
-      if (!opened) return tl::unexpected<Error>(with_context(context, opened.error()));
-      created.session = std::move(*opened);
-      is_open_ = true;
-    }
     LeaseRequest request = lease_request();
     request.parts = 1;
     auto claimed = created.session.claim(grants, request);
-    if (!claimed) return tl::unexpected<Error>(with_context(context, claimed.error()));
+    if (!claimed) return tl::unexpected<Error>(with_context(cannot_claim(), claimed.error()));
     created.leases.push_back(std::move(*claimed));
     return {};
   }

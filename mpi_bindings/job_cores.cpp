@@ -15,10 +15,12 @@ namespace {
 struct RankCores {
   std::array<char, 128> node;
   cpu_set_t processors;
+  HolderKey holder;
 };
 
-RankCores this_rank() {
+RankCores this_rank(const HolderKey& holder) {
   RankCores mine{};
+  mine.holder = holder;
   std::array<char, MPI_MAX_PROCESSOR_NAME> name{};
   int length = 0;
   if (MPI_Get_processor_name(name.data(), &length) != MPI_SUCCESS) length = 0;
@@ -41,14 +43,14 @@ std::string to_list(const cpu_set_t& set) {
 
 }  // namespace
 
-JobCores gather_job_cores(MPI_Comm comm, Outcome& outcome) {
+JobCores gather_job_cores(MPI_Comm comm, const HolderKey& holder, Outcome& outcome) {
   JobCores job;
   int rank = 0;
   int size = 0;
   MPI_Comm_rank(comm, &rank);
   MPI_Comm_size(comm, &size);
 
-  const RankCores mine = this_rank();
+  const RankCores mine = this_rank(holder);
   // Needed whatever has failed before: the other ranks send theirs.
   std::vector<RankCores> all(rank == 0 ? static_cast<std::size_t>(size) : 0);
   outcome.note_mpi(
@@ -60,6 +62,7 @@ JobCores gather_job_cores(MPI_Comm comm, Outcome& outcome) {
   CPU_ZERO(&ranks);
   for (const RankCores& other : all) {
     nodes.emplace(other.node.data());
+    job.holders.push_back(other.holder);
     if (other.node == mine.node) CPU_OR(&ranks, &ranks, &other.processors);
   }
   job.nodes = nodes.size();

@@ -2,14 +2,19 @@
 #include <cli/command.hpp>
 #include <cli/manager_options.hpp>
 #include <cli/mpi_paths.hpp>
+#include <cli/output.hpp>
 #include <cli/run_command.hpp>
 #include <common/manager_query.hpp>
+#include <resource_manager/refusal_text.hpp>
 #include <transport/any/choice.hpp>
 #include <transport/any/states.hpp>
 
 #include <boost/program_options.hpp>
 #include <nlohmann/json.hpp>
 #include <sys/resource.h>
+
+#include <algorithm>
+#include <utility>
 
 namespace sublet::cli {
 namespace {
@@ -55,15 +60,37 @@ Finding choice(bool same_node, const std::string& wanted) {
   return {true, what, kinds + " (" + preference->reasons + ")"};
 }
 
-Finding resource_manager(const Result<ManagerTarget>& target) {
+/// What it says, or why there are no nodes.
+Finding resource_manager(const Result<ManagerTarget>& target, std::vector<NodeInfo>& nodes) {
   if (!target) return {false, "resource manager", target.error().what()};
-  const auto nodes = manager::query_nodes(target->location, target->timeout);
-  if (!nodes) return {false, "resource manager", nodes.error().what()};
+  auto known = manager::query_nodes(target->location, target->timeout);
+  if (!known) return {false, "resource manager", known.error().what()};
+  nodes = std::move(*known);
   std::size_t up = 0;
-  for (const NodeInfo& info : *nodes) up += info.state == "up" ? 1 : 0;
+  for (const NodeInfo& info : nodes) up += info.state == "up" ? 1 : 0;
   return {true, "resource manager",
           "answers at " + target->location.address + ", " + std::to_string(up) + " of " +
-              std::to_string(nodes->size()) + " nodes are up"};
+              std::to_string(nodes.size()) + " nodes are up"};
+}
+
+/// How far the clocks of this node and of the others are from the resource manager's.
+Finding clocks(const ManagerTarget& target, const std::vector<NodeInfo>& nodes) {
+  const auto clock = manager::query_clock(target.location, target.timeout);
+  if (!clock) return {false, "its clock", clock.error().what()};
+  const auto off = [](std::chrono::milliseconds ahead) { return std::max(ahead, -ahead); };
+  std::string text = "this node's is " + clock_text(clock->ahead, clock->error) + " of it";
+  const auto farthest =
+      std::max_element(nodes.begin(), nodes.end(), [&](const NodeInfo& a, const NodeInfo& b) {
+        return off(a.clock_ahead) < off(b.clock_ahead);
+      });
+  if (farthest != nodes.end()) {
+    text += ", of the nodes' that of " + farthest->name + " is farthest off with " +
+            clock_text(farthest->clock_ahead, farthest->clock_error);
+  }
+  const bool good = off(clock->ahead) - clock->error <= clock->tolerance;
+  text += "; nodes may be " + manager::duration_text(clock->tolerance) + " off";
+  if (!good) text += ": set this node's clock by NTP, or its executor manager is refused";
+  return {good, "its clock", text};
 }
 
 Finding connections(const ManagerTarget& target) {
@@ -102,8 +129,12 @@ std::vector<Finding> examine(const Result<ManagerTarget>& target) {
   }
   if (locks_memory) findings.push_back(locked_memory());
   for (const MpiPathAnswer& answer : mpi_paths()) findings.push_back(mpi_path(answer));
-  findings.push_back(resource_manager(target));
-  if (target && findings.back().good) findings.push_back(connections(*target));
+  std::vector<NodeInfo> nodes;
+  findings.push_back(resource_manager(target, nodes));
+  if (target && findings.back().good) {
+    findings.push_back(connections(*target));
+    findings.push_back(clocks(*target, nodes));
+  }
   return findings;
 }
 

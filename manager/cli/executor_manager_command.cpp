@@ -36,6 +36,10 @@ CommandLine executor_manager_command_line() {
       "host name or address by which other nodes reach this one, where it listens at every "
       "interface; may be repeated, the best first (default: the address on the way to the resource "
       "manager, or those of all interfaces when that is on this node)")(
+      "direct", po::bool_switch(),
+      "lease to clients that ask this node itself too (SUBLET_EXECUTORS): what they use is in no "
+      "ledger")("skip-resource-manager", po::bool_switch(),
+                "lease to such clients alone, and register with no resource manager")(
       "drain-time", po::value<std::string>()->default_value("5s"),
       "on SIGTERM, SIGINT or SIGHUP leases end at the latest after this "
       "time, for instance 500ms or "
@@ -50,7 +54,12 @@ Result<manager::ExecutorManagerOptions> executor_manager_options(const po::varia
   // A directory is looked into again and again: the manager may start later, and move.
   options->manager = values["manager"].as<std::string>();
   options->manager_directory = values["manager-dir"].as<std::string>();
-  if (options->manager.address.empty() && options->manager_directory.empty()) {
+  options->direct = values["direct"].as<bool>();
+  options->skip_resource_manager = values["skip-resource-manager"].as<bool>();
+  if (options->skip_resource_manager) {
+    options->manager = wire::ManagerLocation();
+    options->manager_directory.clear();
+  } else if (options->manager.address.empty() && options->manager_directory.empty()) {
     auto local = wire::local_manager_address();
     if (!local) return tl::unexpected<Error>(std::move(local.error()));
     options->manager = std::move(*local);
@@ -60,7 +69,11 @@ Result<manager::ExecutorManagerOptions> executor_manager_options(const po::varia
   }
   std::vector<std::string> networks = options->listen;
   networks.push_back(options->manager.address);
-  if (options->manager.address.empty()) networks.emplace_back("tcp:");  // as its file will say
+  // As its file will say, or the socket for clients of other nodes.
+  if (options->manager.address.empty() &&
+      !(options->skip_resource_manager && !options->listen.empty())) {
+    networks.emplace_back("tcp:");
+  }
   auto trust = daemon_trust(values, networks);
   if (!trust) return tl::unexpected<Error>(std::move(trust.error()));
   options->trust = std::move(*trust);

@@ -49,6 +49,7 @@ CommandLine manager_bench_command_line() {
       "Measures how fast a resource manager grants leases and takes them back, on simulated nodes "
       "of\n"
       "64 cores: each pair is a lease of 1 to 16 cores that is asked for, told to its node, "
+      "signed, "
       "claimed, "
       "and\n"
       "another one that ends there; nodes say once a second that they are there. All by the calls "
@@ -121,7 +122,8 @@ class Simulation {
                                                           std::uint64_t{256} << 30,
                                                           "0-63",
                                                           {"tcp:10.0.0.1:7700"},
-                                                          kCoresOfNode});
+                                                          kCoresOfNode,
+                                                          key_.public_key()});
     request.setControl(kj::heap<SimulatedNode>());
     auto response = request.send().wait(scope_);
     if (auto failure = wire::failure_of(response)) {
@@ -145,6 +147,7 @@ class Simulation {
     sublet::LeaseRequest wanted;
     wanted.cores = std::uniform_int_distribution<std::uint32_t>(1, 16)(random_);
     wanted.memory_bytes = std::uint64_t{wanted.cores} << 30;
+    wanted.holders = {holder_.public_key()};
     auto request = manager_.leaseRequest();
     wire::write(request.initRequest(), wanted, "boot/client", "bench@client");
     auto response = request.send().wait(scope_);
@@ -184,6 +187,8 @@ class Simulation {
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   std::deque<Held> leases_;
   std::mt19937 random_{20261201};
+  const wire::SigningKey holder_ = wire::SigningKey::make();
+  const wire::SigningKey key_ = wire::SigningKey::make();  ///< Of each node.
 };
 
 ManagerRow measure_manager(std::uint32_t nodes, const manager::Operators& operators,

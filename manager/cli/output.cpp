@@ -35,6 +35,11 @@ Result<OutputFormat> output_format(const po::variables_map& values) {
   return fail(ErrorKind::kInvalid, "--output is '" + text + "'; it must be table or json");
 }
 
+std::string clock_text(std::chrono::milliseconds ahead, std::chrono::milliseconds error) {
+  return (ahead.count() < 0 ? "" : "+") + std::to_string(ahead.count()) + " ms \u00b1" +
+         std::to_string(error.count());
+}
+
 std::string format_table(std::vector<std::vector<std::string>> rows) {
   if (rows.empty()) return {};
   for (auto& row : rows) {

@@ -7,9 +7,11 @@
 #include <common/rpc_listener.hpp>
 #include <resource_manager/resource_manager_server.hpp>
 #include <wire/side_thread.hpp>
+#include <wire/signing_key.hpp>
 
 #include <boost/program_options.hpp>
 #include <ledger/ledger.hpp>
+#include <sodium.h>
 
 #include <cmath>
 #include <functional>
@@ -63,10 +65,12 @@ CommandLine resource_manager_command_line() {
       "the same for the core-seconds that he may use in a day (UTC)")(
       "wait-aging", po::value<std::string>()->default_value("2min"),
       "a request that waits, and has been the first of its user's for so long, rises by one in "
-      "priority, and what comes free is kept for it");
-  line.options.add_options()("operators", po::value<std::string>()->default_value(""),
-                             "group whose members may do what root and this manager's user may: "
-                             "register and drain nodes, see and end everybody's leases");
+      "priority, and what comes free is kept for it")(
+      "clock-tolerance", po::value<std::string>()->default_value("30s"),
+      "refuse nodes whose clock is further than this from this one's, for instance 500ms or 5min")(
+      "operators", po::value<std::string>()->default_value(""),
+      "group whose members may do what root and this manager's user may: "
+      "register and drain nodes, see and end everybody's leases");
   line.lists.emplace_back("advertise");
   return line;
 }
@@ -163,6 +167,14 @@ Result<kj::Own<manager::Ledger>> open_ledger(const po::variables_map& values, kj
   return ledger;
 }
 
+/// What grants are signed with: kept with the other state, so that those of before a restart are
+/// good after it; else new.
+Result<wire::SigningKey> grant_key(const po::variables_map& values) {
+  if (::sodium_init() < 0) return fail(ErrorKind::kInternal, "libsodium does not initialise");
+  if (values.count("state-dir") == 0) return wire::SigningKey::make();
+  return wire::SigningKey::keep(values["state-dir"].as<std::string>() + "/grant.key");
+}
+
 Result<void> serve_resource_manager(const po::variables_map& values) {
   const auto addresses = listen_addresses(values);
   if (!addresses) return tl::unexpected<Error>(addresses.error());
@@ -183,12 +195,20 @@ Result<void> serve_resource_manager(const po::variables_map& values) {
   // Before the sockets: who finds those may lease.
   auto ledger = open_ledger(values, daemon.timer(), clock);
   if (!ledger) return tl::unexpected<Error>(ledger.error());
+  auto key = grant_key(values);
+  if (!key) return tl::unexpected<Error>(key.error());
+  const auto tolerance = parse_duration(values["clock-tolerance"].as<std::string>());
+  if (!tolerance) {
+    return fail(ErrorKind::kInvalid, std::string("--clock-tolerance: ") + tolerance.error().what());
+  }
   auto sockets = open_sockets(*addresses);
   if (!sockets) return tl::unexpected<Error>(sockets.error());
 
   const auto connections = std::make_shared<manager::ServedConnections>(75, *trust);
   auto service = kj::refcounted<ResourceManagerService>(daemon.timer(), *operators, clock,
                                                         ledger->get(), *limits);
+  service->sign_with(std::move(*key));
+  service->set_clock_tolerance(*tolerance);
   KJ_DEFER(service->forget_records());  // calls under way outlive this
   std::vector<kj::Own<RpcListener>> listeners;
   std::vector<std::string> real;

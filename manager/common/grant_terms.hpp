@@ -2,6 +2,7 @@
 
 #include <common/auth/caller.hpp>
 #include <common/types.hpp>
+#include <wire/signing_key.hpp>
 
 #include <cstdint>
 #include <string>
@@ -19,6 +20,18 @@ struct NodeOffer {
   std::vector<std::string> addresses;
   /// The most cores that one worker can have: each counts once. 0: not said, then as `cores`.
   std::uint32_t widest_worker = 0;
+  wire::PublicKey key{};  ///< The audience of grants for it, as long as its executor manager runs.
+  // Its clock against the resource manager's, measured before it registers:
+  milliseconds clock_ahead{0};
+  milliseconds clock_error{0};
+};
+
+/// What a node has leased by itself, to clients that ask no resource manager.
+struct DirectUse {
+  std::uint32_t cores = 0;
+  std::uint64_t memory_bytes = 0;
+
+  bool operator==(const DirectUse&) const = default;
 };
 
 /// Who asks for a lease.

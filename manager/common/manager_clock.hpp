@@ -11,8 +11,10 @@ namespace sublet::manager {
 /// The managers' clock; see Time. A value. A simulation tells it what time it is.
 class ManagerClock {
  public:
-  ManagerClock()
-      : wall_(std::chrono::system_clock::now()), steady_(std::chrono::steady_clock::now()) {}
+  /// `ahead` of the wall clock: for tests.
+  explicit ManagerClock(milliseconds ahead = {})
+      : wall_(std::chrono::system_clock::now() + ahead),
+        steady_(std::chrono::steady_clock::now()) {}
   explicit ManagerClock(std::function<Time()> now) : now_(std::move(now)) {}
 
   [[nodiscard]] Time now() const {

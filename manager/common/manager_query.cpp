@@ -1,4 +1,5 @@
 #include <common/async.hpp>
+#include <common/manager_clock.hpp>
 #include <common/manager_query.hpp>
 #include <common/rpc_connection.hpp>
 #include <wire/limits.hpp>
@@ -143,6 +144,14 @@ Result<wire::LedgerCheck> verify_ledger(const wire::ManagerLocation& location,
 Result<wire::ConnectionCounts> query_connections(const wire::ManagerLocation& location,
                                                  std::chrono::milliseconds limit) {
   return query<wire::ConnectionCounts>(location, limit, wire::ask_connections);
+}
+
+Result<wire::ManagersClock> query_clock(const wire::ManagerLocation& location,
+                                        std::chrono::milliseconds limit) {
+  return query<wire::ManagersClock>(location, limit, [](wire::ResourceManager::Client manager) {
+    return wire::ask_clock(kj::mv(manager),
+                           [clock = ManagerClock()] { return clock.now().time_since_epoch(); });
+  });
 }
 
 Result<std::string> query_version(const wire::ManagerLocation& location,

@@ -53,6 +53,9 @@ Result<wire::LedgerCheck> verify_ledger(const wire::ManagerLocation& location,
                                         std::chrono::milliseconds limit);
 Result<wire::ConnectionCounts> query_connections(const wire::ManagerLocation& location,
                                                  std::chrono::milliseconds limit);
+/// Its clock beside this process's.
+Result<wire::ManagersClock> query_clock(const wire::ManagerLocation& location,
+                                        std::chrono::milliseconds limit);
 Result<std::string> query_version(const wire::ManagerLocation& location,
                                   std::chrono::milliseconds limit);
 

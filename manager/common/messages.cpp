@@ -38,14 +38,13 @@ Grant to_grant(const GrantTerms& terms, const NodeOffer& node) {
   grant.node_name = node.name;
   grant.node_id = node.node_id;
   grant.addresses = node.addresses;
-  const auto token = std::as_bytes(std::span(terms.token));
-  grant.token.assign(token.begin(), token.end());
   grant.expires_unix_ms = to_unix_ms(terms.expires);
   return grant;
 }
 
 void write(wire::Grant::Builder to, const GrantTerms& terms) {
   wire::write(to, to_grant(terms, {}));
+  to.setToken(wire::to_data(std::as_bytes(std::span(terms.token))));
   to.setMemoryBytes(terms.memory_bytes);
   to.setHotTimeoutMs(terms.hot_timeout_ms);
   to.setOwner(terms.owner);
@@ -61,6 +60,7 @@ void write(wire::Grant::Builder to, const GrantTerms& terms) {
 Result<GrantTerms> read_terms(wire::Grant::Reader from) {
   const auto grant = wire::read(from);
   if (!grant) return tl::unexpected<Error>(grant.error());
+  if (grant->token.empty()) return fail(ErrorKind::kInvalid, "a grant has no token");
   GrantTerms terms;
   terms.key.lease = LeaseId{grant->lease_id};
   terms.key.part = grant->part;
@@ -115,6 +115,9 @@ void write(wire::NodeDescription::Builder to, const NodeOffer& offer) {
   to.setWidestWorker(offer.widest_worker);
   to.setMemoryBytes(offer.memory_bytes);
   to.setCpuset(offer.cpuset);
+  to.setKey(wire::to_data(std::as_bytes(std::span(offer.key))));
+  to.setClockAheadMs(offer.clock_ahead.count());
+  to.setClockErrorMs(static_cast<std::uint32_t>(offer.clock_error.count()));
   auto addresses = to.initAddresses(static_cast<unsigned>(offer.addresses.size()));
   for (unsigned i = 0; i < addresses.size(); ++i) addresses.set(i, offer.addresses[i]);
 }
@@ -133,6 +136,14 @@ Result<NodeOffer> read(wire::NodeDescription::Reader from) {
   offer.widest_worker = from.getWidestWorker();
   offer.memory_bytes = from.getMemoryBytes();
   offer.cpuset = wire::cut_text(wire::to_string(from.getCpuset()), kMaxCpusetText);
+  if (from.getKey().size() != offer.key.size()) {
+    return fail(ErrorKind::kInvalid, "node " + offer.name + " has a key of " +
+                                         std::to_string(from.getKey().size()) + " bytes");
+  }
+  std::memcpy(offer.key.data(), from.getKey().begin(), offer.key.size());
+  constexpr std::int64_t kFar = std::int64_t{1} << 52;
+  offer.clock_ahead = milliseconds(std::clamp<std::int64_t>(from.getClockAheadMs(), -kFar, kFar));
+  offer.clock_error = milliseconds(from.getClockErrorMs());
   if (from.getAddresses().size() > wire::kMaxAddresses) {
     return fail(ErrorKind::kInvalid,
                 "node " + offer.name + " has " + std::to_string(from.getAddresses().size()) +

@@ -2,6 +2,7 @@
 #include <base/unix_socket.hpp>
 #include <common/host_addresses.hpp>
 #include <common/peer.hpp>
+#include <wire/secure_stream.hpp>
 
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -25,12 +26,14 @@ sa_family_t family_of(int fd) {
 
 Peer::Peer(kj::Own<kj::AsyncIoStream> stream) : stream_(kj::mv(stream)) {
   KJ_IF_MAYBE (fd, stream_->getFd()) fd_ = *fd;
+  binding_ = wire::channel_binding(*stream_);
   caller_ = find_caller(fd_);
   if (family_of(fd_) != AF_UNIX) base::set_tcp_options(fd_, kSilence);
 }
 
 void Peer::secured(kj::Own<kj::AsyncIoStream> stream, const wire::PeerProof& proof) {
   stream_ = kj::mv(stream);
+  binding_ = wire::channel_binding(*stream_);
   if (proof.kind == wire::ProofKind::kNone) return;
   caller_.uid = proof.uid;
   caller_.gid = proof.gid;

@@ -3,6 +3,7 @@
 #include <common/auth/caller.hpp>
 #include <common/connection_table.hpp>
 #include <wire/handshake.hpp>
+#include <wire/signed_grant.hpp>
 
 #include <kj/async-io.h>
 
@@ -19,6 +20,8 @@ class Peer {
   explicit Peer(kj::Own<kj::AsyncIoStream> stream);
 
   [[nodiscard]] const Caller& caller() const { return caller_; }
+  /// Names the connection to both of its ends.
+  [[nodiscard]] const wire::ChannelBinding& binding() const { return binding_; }
   /// True when the other end has closed or died.
   [[nodiscard]] bool has_closed() const;
   [[nodiscard]] kj::AsyncIoStream& stream() { return *stream_; }
@@ -43,6 +46,7 @@ class Peer {
   std::shared_ptr<void> table_;  ///< Outlives the place.
   std::unique_ptr<ConnectionTable::Place> place_;
   int fd_ = -1;
+  wire::ChannelBinding binding_{};
   Caller caller_;
 };
 

@@ -4,6 +4,7 @@
 
 #include <base/token.hpp>
 #include <sublet/lease.hpp>
+#include <wire/placement.hpp>
 
 #include <chrono>
 #include <compare>
@@ -21,7 +22,7 @@ using base::same_token;
 using base::Token;
 
 enum class LeaseId : std::uint64_t {};
-enum class NodeNumber : std::uint32_t {};
+using wire::NodeNumber;
 
 /// As people read it and the wire carries it.
 [[nodiscard]] constexpr std::uint64_t number(LeaseId lease) noexcept {

@@ -20,7 +20,9 @@ json to_value(const NodeInfo& info) {
           {"warm_executors", info.warm_executors},
           {"cpuset", info.cpuset},
           {"addresses", info.addresses},
-          {"heartbeat_age_ms", info.heartbeat_age.count()}};
+          {"heartbeat_age_ms", info.heartbeat_age.count()},
+          {"clock_ahead_ms", info.clock_ahead.count()},
+          {"clock_error_ms", info.clock_error.count()}};
 }
 
 json to_value(const Usage& usage) {

@@ -1,18 +1,22 @@
 #include <base/log.hpp>
 #include <base/shared_memory.hpp>
+#include <common/messages.hpp>
 #include <common/peer.hpp>
 #include <executor_manager/claim_server.hpp>
 #include <executor_manager/executor_manager.hpp>
 #include <sublet/version.hpp>
 #include <wire/convert.hpp>
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 namespace sublet::manager {
 namespace {
 
 /// More than there are.
 constexpr std::size_t kMaxTransports = 8;
+constexpr std::size_t kMaxOwner = 255;
 
 Result<std::vector<std::string>> read_transports(capnp::List<capnp::Text>::Reader from) {
   if (from.size() > kMaxTransports) {
@@ -30,6 +34,39 @@ Result<std::vector<std::string>> read_transports(capnp::List<capnp::Text>::Reade
     transports.push_back(wire::to_string(name));
   }
   return transports;
+}
+
+milliseconds read_duration(std::uint64_t ms) {
+  const milliseconds most = wire::kMaxLeaseDuration;
+  return milliseconds(
+      static_cast<std::int64_t>(std::min(ms, static_cast<std::uint64_t>(most.count()))));
+}
+
+/// All of it is checked against the limits of a request to a resource manager.
+Result<DirectRequest> read_direct_request(wire::ExecutorManager::LeaseParams::Reader params) {
+  auto request = wire::read(params.getRequest());
+  if (!request) return tl::unexpected<Error>(std::move(request.error()));
+  DirectRequest asked;
+  asked.lease = LeaseId{params.getLeaseId()};
+  asked.request = std::move(*request);
+  asked.owner = wire::cut_text(wire::to_string(params.getRequest().getOwner()), kMaxOwner);
+  asked.slurm_job = params.getRequest().getSlurmJob();
+  if (!wire::is_direct(params.getLeaseId()) ||
+      params.getShares().size() != asked.request.holders.size()) {
+    return fail(ErrorKind::kInvalid, "an executor manager's own lease has a number from " +
+                                         std::to_string(wire::kDirectLeases) +
+                                         " on, and a holder for each share");
+  }
+  for (const auto share : params.getShares()) {
+    if (share.getPart() >= wire::kMaxParts || share.getWorkers() == 0 ||
+        share.getWorkers() > wire::kMaxWorkersPerExecutor) {
+      return fail(ErrorKind::kInvalid,
+                  "a share of a lease has 1 to " + std::to_string(wire::kMaxWorkersPerExecutor) +
+                      " workers, and a part below " + std::to_string(wire::kMaxParts));
+    }
+    asked.shares.push_back({share.getPart(), share.getWorkers(), share.getMemoryBytes()});
+  }
+  return asked;
 }
 
 /// Holds one claimed grant for a client: the grant ends when the client drops it or dies, or goes
@@ -107,6 +144,17 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
         .then([this, context]() mutable {
           grant_->executors().write_endpoint(context.getResults().initEndpoint());
         });
+  }
+
+  kj::Promise<void> extend(ExtendContext context) override {
+    const auto expires =
+        node_.direct().extend(*grant_, read_duration(context.getParams().getDurationMs()));
+    if (expires) {
+      context.getResults().setExpiresUnixMs(to_unix_ms(*expires));
+    } else {
+      wire::write(context.getResults().initFailure(), expires.error());
+    }
+    return kj::READY_NOW;
   }
 
   kj::Promise<void> usage(UsageContext context) override {
@@ -199,6 +247,26 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
   std::shared_ptr<void> place_;
 };
 
+/// Holding it keeps the right to grants that this node has given by itself and nobody has claimed.
+class HandleServer final : public wire::LeaseHandle::Server {
+ public:
+  using Key = std::pair<LeaseId, std::uint32_t>;
+
+  HandleServer(ExecutorManager& node, std::vector<Key> grants, const std::shared_ptr<Peer>& peer)
+      : node_(node), grants_(std::move(grants)), place_(hold_place(peer)) {}
+  ~HandleServer() noexcept(false) {
+    for (const auto& [lease, part] : grants_) {
+      node_.end_unclaimed(lease, part, "the client gave the lease back");
+    }
+  }
+  KJ_DISALLOW_COPY(HandleServer);
+
+ private:
+  ExecutorManager& node_;
+  std::vector<Key> grants_;
+  std::shared_ptr<void> place_;
+};
+
 class ClaimServer final : public wire::ExecutorManager::Server {
  public:
   ClaimServer(ExecutorManager& node, std::shared_ptr<Peer> peer)
@@ -213,9 +281,11 @@ class ClaimServer final : public wire::ExecutorManager::Server {
       return kj::READY_NOW;
     }
     auto notices = params.getNotices();
-    const Caller caller = peer_ == nullptr ? this_process() : peer_->caller();
-    auto claimed =
-        node_.claim(wire::to_bytes(params.getToken()), caller, kj::mv(notices), params.getKeep());
+    const Caller caller = this->caller();
+    const ClaimAttempt attempt{wire::to_bytes(params.getGrant()), wire::to_bytes(params.getProof()),
+                               peer_ == nullptr ? wire::ChannelBinding{} : peer_->binding(),
+                               caller};
+    auto claimed = node_.claim(attempt, kj::mv(notices), params.getKeep());
     if (!claimed) {
       wire::write(context.getResults().initFailure(), claimed.error());
       return kj::READY_NOW;
@@ -234,6 +304,7 @@ class ClaimServer final : public wire::ExecutorManager::Server {
           auto workers = results.initWorkers(static_cast<unsigned>(cpusets.size()));
           for (unsigned i = 0; i < workers.size(); ++i) workers[i].setCpuset(cpusets[i]);
           results.setExpiresUnixMs(to_unix_ms(grant->terms().expires));
+          results.setToken(wire::to_data(std::as_bytes(std::span(grant->terms().token))));
           results.setLease(kj::mv(lease));
         });
   }
@@ -243,7 +314,43 @@ class ClaimServer final : public wire::ExecutorManager::Server {
     return kj::READY_NOW;
   }
 
+  kj::Promise<void> look(LookContext context) override {
+    const auto node = node_.direct().look(caller());
+    if (node) {
+      wire::write(context.getResults().initNode(), *node);
+    } else {
+      wire::write(context.getResults().initFailure(), node.error());
+    }
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> lease(LeaseContext context) override {
+    const auto params = context.getParams();
+    auto asked = read_direct_request(params);
+    auto granted = asked ? node_.direct().lease(*asked, caller())
+                         : Result<std::vector<SealedTerms>>(tl::unexpected<Error>(asked.error()));
+    auto results = context.getResults();
+    if (!granted) {
+      wire::write(results.initFailure(), granted.error());
+      return kj::READY_NOW;
+    }
+    std::vector<HandleServer::Key> keys;
+    auto list = results.initGrants(static_cast<unsigned>(granted->size()));
+    for (unsigned i = 0; i < list.size(); ++i) {
+      const SealedTerms& grant = (*granted)[i];
+      wire::write(list[i], to_grant(grant.terms, node_.offer()));
+      list[i].setSealed(wire::to_data(grant.sealed));
+      keys.emplace_back(grant.terms.key.lease, grant.terms.key.part);
+    }
+    results.setHandle(kj::heap<HandleServer>(node_, std::move(keys), peer_));
+    return kj::READY_NOW;
+  }
+
  private:
+  [[nodiscard]] Caller caller() const {
+    return peer_ == nullptr ? this_process() : peer_->caller();
+  }
+
   ExecutorManager& node_;
   std::shared_ptr<Peer> peer_;  ///< Null for a client in this process.
 };

@@ -1,6 +1,7 @@
 #include <base/log.hpp>
 #include <base/node_identity.hpp>
 #include <common/async.hpp>
+#include <common/sealing.hpp>
 #include <executor_manager/claim_server.hpp>
 #include <executor_manager/executor_manager.hpp>
 #include <executor_manager/forked_executor.hpp>
@@ -9,13 +10,14 @@
 
 #include <sodium.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace sublet::manager {
 namespace {
 
-/// Tokens that are remembered after their grants have ended, to say so to who comes late.
-constexpr std::size_t kMaxEndedTokens = 256;
+/// Grants that are remembered after they have ended, to say so to who comes late.
+constexpr std::size_t kMaxEnded = 256;
 
 std::unique_ptr<CoreLocks> make_locks(const ExecutorManagerOptions& options) {
   if (!options.shares_cores) return nullptr;
@@ -53,7 +55,7 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
                                                         const ExecutorManagerOptions& options) {
   if (::sodium_init() < 0) return fail(ErrorKind::kInternal, "libsodium does not initialise");
   // An address file may name a manager on another node by the time it is there.
-  bool remote = options.manager.address.empty();
+  bool remote = options.manager.address.empty() || options.skip_resource_manager;
   if (!remote) {
     auto address = wire::Address::parse(options.manager.address);
     if (!address) return tl::unexpected<Error>(address.error());
@@ -75,7 +77,7 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
                                                      make_limiter(options));
   Zygote& processes = executors->zygote();
   auto manager =
-      kj::heap<ExecutorManager>(NodeWorld{io.provider->getNetwork(), timer, std::move(executors)},
+      kj::heap<ExecutorManager>(NodeWorld{io.provider->getNetwork(), timer, std::move(executors), options.clock},
                                 std::move(node), std::move(*offer), options);
   manager->services_.uid = user->uid;
   manager->services_.gid = user->gid;
@@ -92,6 +94,7 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
   if (auto listening = manager->listen(io, listen); !listening) {
     return tl::unexpected<Error>(listening.error());
   }
+  if (options.skip_resource_manager) return kj::mv(manager);
   manager->join(
       [location = options.manager, directory = options.manager_directory,
        reader = wire::SideThread()]() mutable -> kj::Promise<Result<wire::ManagerLocation>> {
@@ -112,12 +115,14 @@ ExecutorManager::ExecutorManager(NodeWorld world, NodeOffer node, CoreInventory:
       services_{{world_.timer, *world_.executors}, libraries_, world_.clock},
       offer_(std::move(node)),
       advertise_(options.advertise),
+      direct_(*this, options),
       takes_orders_to_leave_(options.takes_orders_to_leave),
       refused_limit_(options.refused_limit),
       tasks_(*this) {
   offer_.cores = inventory_.cores();
   offer_.widest_worker = inventory_.widest_worker();
   offer_.memory_bytes = inventory_.memory_bytes();
+  offer_.key = key_.public_key();
   services_.stack_bytes = options.stack_bytes;
   services_.core_directory = options.core_directory;
   services_.data_host = options.data_host;
@@ -158,7 +163,7 @@ Result<void> ExecutorManager::listen(kj::AsyncIoContext& io,
   return {};
 }
 
-Result<void> ExecutorManager::grant(GrantTerms terms) {
+Result<void> ExecutorManager::grant(GrantTerms terms, const Issuer& issuer) {
   if (leaving()) {
     return fail(ErrorKind::kOverloaded, "the node is leaving: " + drain_.reason());
   }
@@ -179,40 +184,38 @@ Result<void> ExecutorManager::grant(GrantTerms terms) {
   }
   auto held = kj::refcounted<HeldGrant>(
       services_, std::move(terms), std::move(*reservation), std::move(cpusets),
-      [this](HeldGrant& grant, const std::string& reason) { grant_ended(grant, reason); });
+      [this](HeldGrant& grant, const std::string& reason) { grant_ended(grant, reason); }, issuer);
   if (auto started = held->start(); !started) return started;
   grants_.emplace(key, kj::mv(held));
   return {};
 }
 
-Result<ExecutorManager::Claimed> ExecutorManager::claim(std::span<const std::byte> token,
-                                                        const Caller& caller,
+Result<ExecutorManager::Claimed> ExecutorManager::claim(const ClaimAttempt& attempt,
                                                         wire::LeaseNotices::Client notices,
                                                         bool keep) {
-  HeldGrant* match = nullptr;
-  for (auto& [key, grant] : grants_) {
-    // All are compared, each in constant time: how long it takes says nothing of any token.
-    if (same_token(std::as_bytes(std::span(grant->terms().token)), token)) match = grant.get();
-  }
-  std::string why_ended = match != nullptr && match->over() ? match->end_reason() : "";
-  for (const auto& [ended, reason] : ended_) {
-    if (same_token(std::as_bytes(std::span(ended)), token)) why_ended = reason;
-  }
-  if (!why_ended.empty()) {
-    return fail(ErrorKind::kDenied, "the grant with this token has ended: " + why_ended);
-  }
-  if (match == nullptr) {
+  const auto said = wire::read_claims(attempt.sealed);
+  if (!said) return tl::unexpected<Error>(said.error());
+  HeldGrant* match = find(LeaseId{said->lease}, said->part);
+  if (match != nullptr && nonce_of(match->terms().token) != said->nonce) match = nullptr;
+  const auto ended = std::find_if(ended_.begin(), ended_.end(),
+                                  [&](const Ended& past) { return past.nonce == said->nonce; });
+  const bool past = match == nullptr && ended != ended_.end();
+  auto checked = check_claim(attempt, offer_.key,
+                             match != nullptr ? match->issuer()
+                             : past           ? ended->issuer
+                                              : issuer_,
+                             now());
+  if (!checked) return tl::unexpected<Error>(std::move(checked.error()));
+  if (past || (match != nullptr && match->over())) {
     return fail(ErrorKind::kDenied,
-                "no grant on this node has this token: it is wrong, or the grant ended long ago");
+                "the grant has ended: " + (past ? ended->reason : match->end_reason()));
   }
-  const std::uint32_t owner = match->terms().owner_uid;
-  // Who asked with a key over a network may claim as himself on his own node, and the other way
-  // round: these users say nothing of one another, and the token does.
-  const bool comparable = caller.proved() && owner != kUnknownUid &&
-                          (caller.proof == Proof::kKey) == match->terms().owner_by_key;
-  if (comparable && caller.uid != owner) {
-    return fail(ErrorKind::kDenied, "the grant with this token is uid " + std::to_string(owner) +
-                                        "'s; asked has " + to_string(caller));
+  if (match == nullptr || !are_of(*checked, match->terms())) {
+    return fail(ErrorKind::kDenied,
+                "this node holds no such grant: it has other terms, or ended long ago");
+  }
+  if (auto owner = check_owner(attempt.caller, match->terms()); !owner) {
+    return tl::unexpected<Error>(std::move(owner.error()));
   }
   if (match->kept() && !keep) {
     if (auto borrowed = match->borrow(kj::mv(notices)); !borrowed) {
@@ -222,12 +225,28 @@ Result<ExecutorManager::Claimed> ExecutorManager::claim(std::span<const std::byt
   }
   if (match->state() == HeldGrant::State::kClaimed) {
     return fail(ErrorKind::kDenied,
-                "the grant with this token has been claimed already; each "
-                "grant is claimed once");
+                "the grant has been claimed already; each grant is claimed once");
   }
   match->claim(kj::mv(notices), keep);
-  link_->claimed(*match);
+  if (link_ && !wire::is_direct(said->lease)) link_->claimed(*match);
   return Claimed{kj::addRef(*match), false};
+}
+
+bool ExecutorManager::end_unclaimed(LeaseId lease, std::uint32_t part, const std::string& reason) {
+  HeldGrant* const grant = find(lease, part);
+  if (grant == nullptr || grant->state() != HeldGrant::State::kGranted) return false;
+  grant->end(reason, false);
+  return true;
+}
+
+DirectUse ExecutorManager::direct_use() const {
+  DirectUse use;
+  for (const auto& [key, grant] : grants_) {
+    if (!wire::is_direct(number(key.first))) continue;
+    use.cores += grant->terms().cores();
+    use.memory_bytes += grant->terms().memory_bytes;
+  }
+  return use;
 }
 
 HeldGrant* ExecutorManager::find(LeaseId lease, std::uint32_t part) {
@@ -266,14 +285,15 @@ std::vector<HeldGrant*> ExecutorManager::held() {
 
 void ExecutorManager::grant_ended(HeldGrant& grant, const std::string& reason) {
   const GrantTerms& terms = grant.terms();
+  const bool direct = wire::is_direct(number(terms.key.lease));
   const Usage usage = grant.usage();
   base::log().info("{} has ended: {} core-ms, {} calls", name_of(terms.key),
                    std::llround(usage.core_seconds * 1000), usage.invocations);
-  if (link_) link_->ended(grant, reason);
+  if (link_ && !direct) link_->ended(grant, reason);
   drain_.note(grant);
   const Key key{grant.terms().key.lease, grant.terms().key.part};
-  ended_.emplace_back(grant.terms().token, reason);
-  if (ended_.size() > kMaxEndedTokens) ended_.pop_front();
+  ended_.push_back({nonce_of(terms.token), grant.issuer(), reason});
+  if (ended_.size() > kMaxEnded) ended_.pop_front();
   // Not now: the grant is still on the stack.
   tasks_.add(kj::evalLater([this, key] {
     grants_.erase(key);
@@ -294,7 +314,7 @@ kj::Promise<void> ExecutorManager::until_empty() {
 void ExecutorManager::drain(const std::string& reason, milliseconds limit, NodeDrain::Origin origin,
                             bool own_notice) {
   if (!drain_.begin(reason, origin)) return;
-  link_->draining();
+  if (link_) link_->draining();
   for (auto& [key, grant] : grants_) grant->drain(reason, limit, own_notice);
   if (grants_.empty()) drain_.note_empty();
 }
@@ -321,7 +341,7 @@ Result<bool> ExecutorManager::cancel_drain() {
 kj::Promise<void> ExecutorManager::stop(const std::string& reason) {
   drain_.leave(reason);
   for (auto& [key, grant] : grants_) grant->cut_off(drain_.reason());
-  return until_empty().then([this] { return link_->leave(); });
+  return until_empty().then([this] { return link_ ? link_->leave() : kj::READY_NOW; });
 }
 
 void ExecutorManager::taskFailed(kj::Exception&& exception) {

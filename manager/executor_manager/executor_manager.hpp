@@ -2,7 +2,9 @@
 
 #include <common/manager_clock.hpp>
 #include <common/rpc_listener.hpp>
+#include <executor_manager/claim_check.hpp>
 #include <executor_manager/core_locks.hpp>
+#include <executor_manager/direct_leases.hpp>
 #include <executor_manager/held_grant.hpp>
 #include <executor_manager/node_drain.hpp>
 #include <executor_manager/resource_manager_link.hpp>
@@ -53,6 +55,12 @@ struct ExecutorManagerOptions {
   milliseconds refused_limit = 2 * wire::kNodeLostAfter;
   bool cgroup = true;                 ///< Memory cgroups for executors where they are delegated.
   bool takes_orders_to_leave = true;  ///< From the resource manager; else it ends with its owner.
+  /// Leases to clients that ask it and no resource manager, beside those of the resource manager
+  /// or, with the second, without any.
+  bool direct = false;
+  bool skip_resource_manager = false;
+  /// Of the node; other than its own in tests.
+  ManagerClock clock{};
 };
 
 /// What an executor manager has around it: processes, time and network. A simulation has its own.
@@ -85,10 +93,14 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
   void join(ResourceManagerLink::Locate locate);
 
   /// Resolves when the resource manager knows this node for the first time.
-  kj::Promise<void> registered() { return link_->registered(); }
+  kj::Promise<void> registered() {
+    return link_ ? link_->registered() : kj::Promise<void>(kj::READY_NOW);
+  }
 
   /// Resolves when the resource manager does not want this node: with what it said.
-  kj::Promise<std::string> refused() { return link_->refused(); }
+  kj::Promise<std::string> refused() {
+    return link_ ? link_->refused() : kj::Promise<std::string>(kj::NEVER_DONE);
+  }
 
   /// Gives the node back: takes no new lease, lets calls under way end and ends the leases, at the
   /// latest after `limit`. Nothing when it drains already.
@@ -107,16 +119,25 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
 
   // ---- For the servers of this folder ----
 
-  /// Reserves, and orders an executor.
-  Result<void> grant(GrantTerms terms);
+  /// Reserves, and orders an executor. `issuer` has signed it, or will.
+  Result<void> grant(GrantTerms terms, const Issuer& issuer);
   struct Claimed {
     kj::Own<HeldGrant> grant;
     bool borrowed = false;  ///< From its keeper: to be given back.
   };
-  /// The grant that `token` opens, claimed for the caller, with `keep` for others, or borrowed.
-  /// kDenied when it is another user's.
-  Result<Claimed> claim(std::span<const std::byte> token, const Caller& caller,
-                        wire::LeaseNotices::Client notices, bool keep = false);
+  /// The grant that is presented, claimed for its holder, with `keep` for others who have his key, or
+  /// borrowed. kDenied says what is wrong with it.
+  Result<Claimed> claim(const ClaimAttempt& attempt, wire::LeaseNotices::Client notices,
+                        bool keep = false);
+  /// Ends a grant that nobody has claimed; false when there is none.
+  bool end_unclaimed(LeaseId lease, std::uint32_t part, const std::string& reason);
+  /// Of grants that are told from now on, unless they say otherwise.
+  void set_issuer(const Issuer& issuer) { issuer_ = issuer; }
+  [[nodiscard]] const Issuer& issuer() const noexcept { return issuer_; }
+  [[nodiscard]] DirectLeases& direct() noexcept { return direct_; }
+  [[nodiscard]] DirectUse direct_use() const;
+  [[nodiscard]] const wire::SigningKey& key() const noexcept { return key_; }
+  [[nodiscard]] const CoreInventory& inventory() const noexcept { return inventory_; }
   /// Resolves with false once the grant is gone and its cores are free, at once with true when
   /// `unclaimed_only` and a client has it.
   kj::Promise<bool> revoke(LeaseId lease, std::uint32_t part, const std::string& reason,
@@ -159,12 +180,20 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
   NodeOffer offer_;
   std::vector<std::string> advertise_;
   std::map<Key, kj::Own<HeldGrant>> grants_;
-  std::deque<std::pair<Token, std::string>> ended_;  ///< Tokens of late, and why they ended.
+  struct Ended {
+    wire::Nonce nonce{};
+    Issuer issuer;
+    std::string reason;
+  };
+  std::deque<Ended> ended_;                          ///< Of late.
+  wire::SigningKey key_ = wire::SigningKey::make();  ///< New with each start: signed_grant.hpp.
+  Issuer issuer_;                                    ///< The resource manager registered with last.
+  DirectLeases direct_;
   const bool takes_orders_to_leave_;
   const milliseconds refused_limit_;
   NodeDrain drain_;
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> all_gone_;
-  std::unique_ptr<ResourceManagerLink> link_;
+  std::unique_ptr<ResourceManagerLink> link_;  ///< Null when it has no resource manager.
   kj::TaskSet tasks_;
   std::vector<kj::Own<RpcListener>> listeners_;
 };

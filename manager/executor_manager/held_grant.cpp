@@ -15,9 +15,10 @@ constexpr milliseconds kLongestTimer = std::chrono::hours(20 * 365 * 24);
 
 HeldGrant::HeldGrant(NodeServices& services, GrantTerms terms,
                      CoreInventory::Reservation reservation, std::vector<std::string> cpusets,
-                     OnEnded on_ended)
+                     OnEnded on_ended, Issuer issuer)
     : services_(services),
       terms_(std::move(terms)),
+      issuer_(issuer),
       reservation_(std::move(reservation)),
       on_ended_(std::move(on_ended)),
       held_since_(services.clock.now()),

@@ -2,7 +2,7 @@
 
 // clang-format off
 // STATES  A grant on its node:
-//   granted -> claimed   the first client that presents its token takes it
+//   granted -> claimed   its holder presents it, see claim_check.hpp
 //   granted -> ending    unclaimed for wire::kClaimTimeout, revoked, or the node ends
 //   claimed -> ending    the client dropped its capability (released it or died), the lease
 //                        expired, was revoked, its executor could not be kept alive, or the node
@@ -18,6 +18,7 @@
 // clang-format on
 
 #include <common/grant_terms.hpp>
+#include <executor_manager/claim_check.hpp>
 #include <executor_manager/core_inventory.hpp>
 #include <executor_manager/executor_supervisor.hpp>
 #include <executor_manager/node_services.hpp>
@@ -47,7 +48,7 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   using OnEnded = std::function<void(HeldGrant&, const std::string& reason)>;
 
   HeldGrant(NodeServices& services, GrantTerms terms, CoreInventory::Reservation reservation,
-            std::vector<std::string> cpusets, OnEnded on_ended);
+            std::vector<std::string> cpusets, OnEnded on_ended, Issuer issuer = {});
   KJ_DISALLOW_COPY(HeldGrant);
 
   /// Orders the first executor and starts the clock of the claim.
@@ -55,6 +56,7 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
 
   [[nodiscard]] State state() const noexcept { return state_; }
   [[nodiscard]] const GrantTerms& terms() const noexcept { return terms_; }
+  [[nodiscard]] const Issuer& issuer() const noexcept { return issuer_; }
   [[nodiscard]] bool over() const noexcept { return state_ >= State::kEnding; }
   [[nodiscard]] const std::string& end_reason() const noexcept { return end_reason_; }
   [[nodiscard]] Usage usage() const;
@@ -112,6 +114,7 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
 
   NodeServices& services_;
   GrantTerms terms_;
+  const Issuer issuer_;
   CoreInventory::Reservation reservation_;
   OnEnded on_ended_;
   State state_ = State::kGranted;

@@ -31,7 +31,8 @@ class NodeControlServer final : public wire::NodeControl::Server {
     auto terms = read_terms(context.getParams().getGrant());
     Result<void> result;
     if (terms) {
-      result = node_.grant(std::move(*terms));
+      terms->expires += node_.issuer().ahead;
+      result = node_.grant(std::move(*terms), node_.issuer());
     } else {
       result = tl::unexpected<Error>(terms.error());
     }
@@ -51,7 +52,7 @@ class NodeControlServer final : public wire::NodeControl::Server {
   kj::Promise<void> extend(ExtendContext context) override {
     const auto params = context.getParams();
     auto result = node_.extend(LeaseId{params.getLeaseId()}, params.getPart(),
-                               from_unix_ms(params.getExpiresUnixMs()));
+                               from_unix_ms(params.getExpiresUnixMs()) + node_.issuer().ahead);
     if (!result) wire::write(context.getResults().initFailure(), result.error());
     return kj::READY_NOW;
   }
@@ -158,24 +159,39 @@ kj::Promise<void> ResourceManagerLink::run(kj::Duration back_off) {
 kj::Promise<void> ResourceManagerLink::serve(kj::Own<RpcConnection> connection,
                                              const std::string& address) {
   auto manager = connection->bootstrap().castAs<wire::ResourceManager>();
+  auto time = wire::ask_clock(manager, [this] { return node_.now().time_since_epoch(); });
+  return within(timer_, kRegisterLimit, kj::mv(time), "asking it for the time")
+      .then([this, address, connection = kj::mv(connection)](
+                Result<wire::ManagersClock>&& clock) mutable -> kj::Promise<void> {
+        if (!clock) return KJ_EXCEPTION(FAILED, kj::str(clock.error().what()));
+        node_.set_issuer({clock->grant_key, clock->ahead, clock->tolerance});
+        return enlist(kj::mv(connection), address, *clock);
+      });
+}
+
+kj::Promise<void> ResourceManagerLink::enlist(kj::Own<RpcConnection> connection,
+                                              const std::string& address,
+                                              const wire::ManagersClock& clock) {
+  auto manager = connection->bootstrap().castAs<wire::ResourceManager>();
   auto request = manager.registerRequest();
-  write(request.initNode(), offer_to(*connection));
-  const auto held = node_.held();
+  NodeOffer offer = offer_to(*connection);
+  offer.clock_ahead = clock.ahead;
+  offer.clock_error = clock.error;
+  write(request.initNode(), offer);
+  const auto held = this->held();
   auto list = request.initHeld(static_cast<unsigned>(held.size()));
   for (unsigned i = 0; i < list.size(); ++i) {
-    GrantTerms terms = held[i]->terms();
-    terms.held_for = node_.now() - held[i]->held_since();
-    write(list[i], terms);
+    write(list[i], told(held[i]->terms(), held[i]->held_since()));
   }
   // Those that end from here on are told by the registration, after these.
   auto ended = request.initEnded(static_cast<unsigned>(unkept_.size()));
   for (unsigned i = 0; i < ended.size(); ++i) {
-    Ended& one = unkept_[i];
-    one.grant.terms.held_for = node_.now() - one.held_since;
-    one.grant.ago = node_.now() - one.at;
-    write(ended[i], one.grant);
+    EndedGrant one = unkept_[i].grant;
+    one.terms = told(std::move(one.terms), unkept_[i].held_since);
+    one.ago = node_.now() - unkept_[i].at;
+    write(ended[i], one);
   }
-  const std::size_t told = unkept_.size();
+  const std::size_t ends = unkept_.size();
   ends_heard_ = 0;
   ends_dropped_ = 0;
   request.setControl(kj::heap<NodeControlServer>(node_));
@@ -183,7 +199,7 @@ kj::Promise<void> ResourceManagerLink::serve(kj::Own<RpcConnection> connection,
   return within(timer_, kRegisterLimit,
                 request.send().then([](auto&& response) { return kj::mv(response); }),
                 "registering")
-      .then([this, gone = kj::mv(gone), told,
+      .then([this, gone = kj::mv(gone), ends,
              address](capnp::Response<wire::ResourceManager::RegisterResults>&& results) mutable
             -> kj::Promise<void> {
         if (auto failure = wire::failure_of(results)) {
@@ -193,7 +209,7 @@ kj::Promise<void> ResourceManagerLink::serve(kj::Own<RpcConnection> connection,
         base::log().info("registered with the resource manager at {}", address);
         registration_ = results.getRegistration();
         // What has ended since it was asked.
-        for (std::size_t i = told - ends_dropped_; i < unkept_.size(); ++i) tell(unkept_[i]);
+        for (std::size_t i = ends - ends_dropped_; i < unkept_.size(); ++i) tell(unkept_[i]);
         was_registered_ = true;
         refused_since_ = nullptr;
         said_ = false;
@@ -210,6 +226,20 @@ kj::Promise<void> ResourceManagerLink::serve(kj::Own<RpcConnection> connection,
       .attach(kj::mv(connection));
 }
 
+GrantTerms ResourceManagerLink::told(GrantTerms terms, Time held_since) const {
+  terms.held_for = node_.now() - held_since;
+  terms.expires -= node_.issuer().ahead;
+  return terms;
+}
+
+std::vector<HeldGrant*> ResourceManagerLink::held() const {
+  std::vector<HeldGrant*> held = node_.held();
+  std::erase_if(held, [](const HeldGrant* grant) {
+    return wire::is_direct(number(grant->terms().key.lease));
+  });
+  return held;
+}
+
 void ResourceManagerLink::note_refusal(const std::string& why) {
   KJ_IF_MAYBE (since, refused_since_) {
     if (timer_.now() - *since > to_kj(refused_limit_) && node_.held().empty()) {
@@ -223,7 +253,7 @@ void ResourceManagerLink::note_refusal(const std::string& why) {
 kj::Promise<void> ResourceManagerLink::heartbeat(kj::Duration period) {
   return timer_.afterDelay(period).then([this, period]() -> kj::Promise<void> {
     KJ_IF_MAYBE (registration, registration_) {
-      for (HeldGrant* grant : node_.held()) {
+      for (HeldGrant* grant : held()) {
         if (grant->state() != HeldGrant::State::kClaimed) continue;
         auto usage = registration->usageRequest();
         usage.setLeaseId(number(grant->terms().key.lease));
@@ -231,8 +261,12 @@ kj::Promise<void> ResourceManagerLink::heartbeat(kj::Duration period) {
         wire::write(usage.initUsage(), grant->usage());
         tasks_.add(usage.send().ignoreResult());
       }
-      auto heard = registration->heartbeatRequest().send().then(
-          [](auto&& response) -> std::uint64_t { return response.getEndsKept(); });
+      auto beat = registration->heartbeatRequest();
+      const DirectUse direct = node_.direct_use();
+      beat.setDirectCores(direct.cores);
+      beat.setDirectMemoryBytes(direct.memory_bytes);
+      auto heard =
+          beat.send().then([](auto&& response) -> std::uint64_t { return response.getEndsKept(); });
       return within(timer_, kHeartbeatLimit, kj::mv(heard), "a heartbeat")
           .then([this, period](std::uint64_t ends_kept) {
             note_kept(ends_kept);
@@ -290,8 +324,7 @@ void ResourceManagerLink::ended(const HeldGrant& grant, const std::string& reaso
 void ResourceManagerLink::tell(const Ended& ended) {
   KJ_IF_MAYBE (registration, registration_) {
     auto request = registration->endedRequest();
-    GrantTerms terms = ended.grant.terms;
-    terms.held_for = node_.now() - ended.held_since;
+    const GrantTerms terms = told(ended.grant.terms, ended.held_since);
     request.setLeaseId(number(terms.key.lease));
     request.setPart(terms.key.part);
     request.setReason(ended.grant.reason);

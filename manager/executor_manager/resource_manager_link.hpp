@@ -4,10 +4,12 @@
 #include <common/rpc_connection.hpp>
 #include <wire/control.capnp.h>
 #include <wire/manager_address.hpp>
+#include <wire/manager_calls.hpp>
 
 #include <deque>
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace sublet::manager {
 
@@ -60,6 +62,8 @@ class ResourceManagerLink final : private kj::TaskSet::ErrorHandler {
   kj::Promise<void> connect();
   kj::Promise<void> connect(const Result<wire::ManagerLocation>& location);
   kj::Promise<void> serve(kj::Own<RpcConnection> connection, const std::string& address);
+  kj::Promise<void> enlist(kj::Own<RpcConnection> connection, const std::string& address,
+                           const wire::ManagersClock& clock);
   kj::Promise<void> heartbeat(kj::Duration period);
   kj::Promise<void> say_goodbye();
   [[nodiscard]] NodeOffer offer_to(const RpcConnection& connection) const;
@@ -71,6 +75,10 @@ class ResourceManagerLink final : private kj::TaskSet::ErrorHandler {
     Time held_since{};
     Time at{};
   };
+  /// A grant as the resource manager is told of it: by its clock.
+  [[nodiscard]] GrantTerms told(GrantTerms terms, Time held_since) const;
+  /// The grants that are not over, without those of this node's own.
+  [[nodiscard]] std::vector<HeldGrant*> held() const;
   void tell(const Ended& ended);
   void tell_warm();
   void taskFailed(kj::Exception&& exception) override;

@@ -212,11 +212,11 @@ Result<std::vector<GrantTerms>> LeaseBook::reserve(const LeaseRequest& request,
                                                    std::optional<LeaseId> wanted_number) {
   note_time(now);
   const auto own_node = nodes_.find(requester.node_id);
-  auto shares = place(request, own_node, nodes_.likely(request, own_node, excluded));
+  auto shares = wire::place(request, own_node, nodes_.likely(request, own_node, excluded));
   if (!shares && look == Look::kLikely) {
     return fail(ErrorKind::kOverloaded, "no likely node has room");
   }
-  if (!shares) shares = place(request, own_node, nodes_.available(excluded));
+  if (!shares) shares = wire::place(request, own_node, nodes_.available(excluded));
   if (!shares) {
     return fail(ErrorKind::kOverloaded, refusal_text(request, nodes_.views(now)));
   }
@@ -225,7 +225,7 @@ Result<std::vector<GrantTerms>> LeaseBook::reserve(const LeaseRequest& request,
   }
   const LeaseId id = wanted_number ? *wanted_number : grants_.new_lease();
   std::vector<GrantTerms> grants;
-  for (const Share& share : *shares) {
+  for (const wire::Share& share : *shares) {
     GrantTerms terms;
     terms.key = {id, share.part, share.node};
     terms.workers = share.workers;

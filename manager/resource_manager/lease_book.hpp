@@ -69,7 +69,9 @@ class LeaseBook {
   Result<Registration> register_node(const NodeOffer& offer, std::vector<GrantTerms> held, Time now,
                                      std::vector<EndedGrant> ended = {});
   /// False: the node has been silent for too long and must register again.
-  [[nodiscard]] bool heartbeat(NodeNumber node, Time now) { return nodes_.heartbeat(node, now); }
+  [[nodiscard]] bool heartbeat(NodeNumber node, Time now, const DirectUse& direct = {}) {
+    return nodes_.heartbeat(node, now, direct);
+  }
   /// The connection broke; the node may return with its grants.
   void node_disconnected(NodeNumber node, Time now) { nodes_.disconnect(node, now); }
   /// The node said goodbye: its grants are gone.

@@ -1,6 +1,6 @@
 #include <resource_manager/lease_desk.hpp>
-#include <resource_manager/placement.hpp>
 #include <resource_manager/refusal_text.hpp>
+#include <wire/placement.hpp>
 
 #include <algorithm>
 #include <utility>

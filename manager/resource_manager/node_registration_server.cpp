@@ -21,7 +21,8 @@ class NodeRegistrationServer final : public wire::NodeRegistration::Server {
 
  protected:
   kj::Promise<void> heartbeat(HeartbeatContext context) override {
-    if (!service_->heartbeat(id_)) {
+    const auto params = context.getParams();
+    if (!service_->heartbeat(id_, {params.getDirectCores(), params.getDirectMemoryBytes()})) {
       return KJ_EXCEPTION(DISCONNECTED, "this registration is void; register again");
     }
     context.getResults().setEndsKept(service_->ends_kept(id_));

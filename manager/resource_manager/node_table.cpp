@@ -42,10 +42,13 @@ Result<NodeNumber> NodeTable::join(const NodeOffer& offer, Time now) {
   return id->second;
 }
 
-bool NodeTable::heartbeat(NodeNumber number, Time now) {
+bool NodeTable::heartbeat(NodeNumber number, Time now, const DirectUse& direct) {
   const auto node = nodes_.find(number);
   if (node == nodes_.end() || !node->second.connected) return false;
   node->second.heard = now;
+  if (node->second.direct == direct) return true;
+  node->second.direct = direct;
+  index(number, node->second);
   return true;
 }
 
@@ -164,6 +167,8 @@ NodeInfo NodeTable::view(const Node& node, Time now) {
     info.warm_executors = node.warm_executors;
   }
   info.state = !node.connected ? "lost" : node.draining ? "draining" : "up";
+  info.clock_ahead = node.offer.clock_ahead;
+  info.clock_error = node.offer.clock_error;
   info.heartbeat_age = std::max(milliseconds(0), milliseconds(now - node.heard));
   return info;
 }

@@ -9,10 +9,10 @@
 // clang-format on
 
 #include <common/grant_terms.hpp>
-#include <resource_manager/placement.hpp>
 #include <sublet/result.hpp>
 #include <sublet/session.hpp>
 #include <wire/limits.hpp>
+#include <wire/placement.hpp>
 
 #include <algorithm>
 #include <map>
@@ -22,6 +22,8 @@
 #include <vector>
 
 namespace sublet::manager {
+
+using wire::Capacity;
 
 /// The nodes that have registered, and what is free on each. No clock, no I/O.
 ///
@@ -39,7 +41,7 @@ class NodeTable {
   /// A node joins or returns. The same id is the same node. kInvalid when the offer breaks a limit.
   Result<NodeNumber> join(const NodeOffer& offer, Time now);
   /// False: the node has been silent for too long and must register again.
-  [[nodiscard]] bool heartbeat(NodeNumber node, Time now);
+  [[nodiscard]] bool heartbeat(NodeNumber node, Time now, const DirectUse& direct = {});
   /// The connection broke; the node may return with its grants.
   void disconnect(NodeNumber node, Time now);
   /// It is over when the node leaves or registers again.
@@ -96,6 +98,7 @@ class NodeTable {
     NodeOffer offer;
     std::uint32_t used_cores = 0;
     std::uint64_t used_memory = 0;
+    DirectUse direct;
     std::set<GrantKey> grants;
     Time heard{};
     std::uint32_t warm_executors = 0;
@@ -106,10 +109,12 @@ class NodeTable {
 
     /// What an executor manager offers can shrink below what it still holds.
     [[nodiscard]] std::uint32_t free_cores() const {
-      return offer.cores - std::min(offer.cores, used_cores);
+      const std::uint32_t rest = offer.cores - std::min(offer.cores, used_cores);
+      return rest - std::min(rest, direct.cores);
     }
     [[nodiscard]] std::uint64_t free_memory() const {
-      return offer.memory_bytes - std::min(offer.memory_bytes, used_memory);
+      const std::uint64_t rest = offer.memory_bytes - std::min(offer.memory_bytes, used_memory);
+      return rest - std::min(rest, direct.memory_bytes);
     }
   };
 

@@ -61,6 +61,17 @@ std::string state_text(std::span<const NodeInfo> nodes, const char* state, bool 
 
 }  // namespace
 
+std::string duration_text(std::chrono::milliseconds duration) {
+  constexpr std::int64_t kSecond = 1000;
+  constexpr std::int64_t kMinute = 60 * kSecond;
+  constexpr std::int64_t kHour = 60 * kMinute;
+  const std::int64_t ms = duration.count();
+  if (ms < 10 * kSecond && ms % kSecond != 0) return std::to_string(ms) + " ms";
+  if (ms < 2 * kMinute) return std::to_string(ms / kSecond) + " s";
+  const std::string minutes = std::to_string(ms % kHour / kMinute) + " min";
+  return ms < kHour ? minutes : std::to_string(ms / kHour) + " h " + minutes;
+}
+
 std::string bytes_text(std::uint64_t bytes) {
   constexpr std::array<const char*, 5> kUnits = {" bytes", " KiB", " MiB", " GiB", " TiB"};
   std::size_t unit = 0;

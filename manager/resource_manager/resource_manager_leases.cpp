@@ -34,27 +34,32 @@ struct ResourceManagerService::Attempt {
   unsigned placements = 0;
   // Of the current placement:
   bool failed = false;
-  std::vector<GrantTerms> grants;
+  std::vector<SealedTerms> grants;
   std::size_t next = 0;  ///< To be announced.
   // Of one that may wait:
   Time asked{};
   std::optional<Time> first_since{};  ///< See WaitingRequest.
   std::optional<LeaseId> waiting{};   ///< Its number, while it waits.
   bool abandoned = false;             ///< Nobody waits for it any more.
+
+  void take(std::vector<GrantTerms> reserved) {
+    grants.clear();
+    for (GrantTerms& terms : reserved) grants.push_back({std::move(terms), {}});
+  }
 };
 
-kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::lease(LeaseRequest request,
+kj::Promise<ResourceManagerService::Granted> ResourceManagerService::lease(LeaseRequest request,
                                                                            Requester requester) {
   if (records_ != nullptr) {
     if (auto ready = records_->ready(); !ready) {
-      return Result<std::vector<GrantTerms>>(tl::unexpected<Error>(std::move(ready.error())));
+      return Granted(tl::unexpected<Error>(std::move(ready.error())));
     }
   }
   auto state = std::make_shared<Attempt>();
-  state->request = request;
+  state->request = std::move(request);
   state->requester = std::move(requester);
   state->asked = now();
-  if (request.wait.count() == 0) return attempt(state);
+  if (state->request.wait.count() == 0) return attempt(state);
   // What goes on between the book and its nodes goes on to its end, whether somebody waits for it
   // or not; only the wait itself can be given up.
   auto answer = kj::newPromiseAndFulfiller<Granted>();
@@ -63,7 +68,7 @@ kj::Promise<Result<std::vector<GrantTerms>>> ResourceManagerService::lease(Lease
   tasks_.add(attempt(state).then(
       [this, state, fulfiller](Granted&& granted) {
         if (granted && !(*fulfiller)->isWaiting()) {
-          send(book_.withdraw(granted->front().key.lease, now()));
+          send(book_.withdraw(granted->front().terms.key.lease, now()));
           return;
         }
         (*fulfiller)->fulfill(std::move(granted));
@@ -87,7 +92,7 @@ kj::Promise<ResourceManagerService::Granted> ResourceManagerService::attempt(
     const bool waits = grants.error().kind() == ErrorKind::kOverloaded && may_wait(*state);
     return waits ? wait(state, grants.error()) : refuse(*state, grants.error());
   }
-  state->grants = std::move(*grants);
+  state->take(std::move(*grants));
   return announce_all(state);
 }
 
@@ -109,14 +114,14 @@ kj::Promise<ResourceManagerService::Granted> ResourceManagerService::announce_al
     const std::shared_ptr<Attempt>& state) {
   ++state->placements;
   state->failed = false;
-  if (records_ != nullptr) records_->numbered(state->grants.front().key.lease);
+  if (records_ != nullptr) records_->numbered(state->grants.front().terms.key.lease);
   const std::size_t lines = std::min(kMaxAnnouncements, state->grants.size());
   state->next = 0;
   auto told = kj::heapArrayBuilder<kj::Promise<void>>(lines);
   for (std::size_t i = 0; i < lines; ++i) told.add(announce_next(state));
   return kj::joinPromises(told.finish()).then([this, state]() mutable -> kj::Promise<Granted> {
     if (!state->failed) return keep(state);
-    send(book_.withdraw(state->grants.front().key.lease, now()));
+    send(book_.withdraw(state->grants.front().terms.key.lease, now()));
     if (state->placements < kMaxPlacements) return attempt(state);
     const Error none(ErrorKind::kOverloaded, "no placement of the lease was accepted by its nodes");
     return may_wait(*state) ? wait(state, none) : refuse(*state, none);
@@ -179,7 +184,7 @@ void ResourceManagerService::serve() {
   for (LeaseDesk::Served& served : desk_.serve(now())) {
     const auto waiter = waiters_.find(served.request.number);
     Attempt& attempt = *waiter->second.attempt;
-    attempt.grants = std::move(served.grants);
+    attempt.take(std::move(served.grants));
     attempt.first_since = served.request.first_since;
     attempt.waiting.reset();
     waiter->second.turn->fulfill(Result<void>());
@@ -191,8 +196,8 @@ void ResourceManagerService::serve() {
 kj::Promise<ResourceManagerService::Granted> ResourceManagerService::keep(
     const std::shared_ptr<Attempt>& state) {
   auto kept = records_ == nullptr ? kj::Promise<Result<void>>(Result<void>{}) : records_->keep();
-  return kept.then([this, state](Result<void>&& done) -> Result<std::vector<GrantTerms>> {
-    const LeaseId id = state->grants.front().key.lease;
+  return kept.then([this, state](Result<void>&& done) -> Granted {
+    const LeaseId id = state->grants.front().terms.key.lease;
     if (!done) {
       send(book_.withdraw(id, now()));
       base::log().warn("lease {} is taken back: {}", number(id), done.error().what());
@@ -212,15 +217,15 @@ kj::Promise<ResourceManagerService::Granted> ResourceManagerService::keep(
 kj::Promise<void> ResourceManagerService::announce_next(const std::shared_ptr<Attempt>& state) {
   // What no node has been told of is nowhere, and what was told is withdrawn when one has failed.
   while (state->failed && state->next < state->grants.size()) {
-    book_.refused(state->grants[state->next++].key);
+    book_.refused(state->grants[state->next++].terms.key);
   }
   if (state->next == state->grants.size()) return kj::READY_NOW;
-  const std::size_t at = state->next++;
-  return announce(state, state->grants[at]).then([this, state] { return announce_next(state); });
+  return announce(state, state->next++).then([this, state] { return announce_next(state); });
 }
 
 kj::Promise<void> ResourceManagerService::announce(const std::shared_ptr<Attempt>& state,
-                                                   const GrantTerms& terms) {
+                                                   std::size_t at) {
+  const GrantTerms& terms = state->grants[at].terms;
   const GrantKey key = terms.key;
   const auto link = links_.find(key.node);
   if (link == links_.end()) {
@@ -233,13 +238,22 @@ kj::Promise<void> ResourceManagerService::announce(const std::shared_ptr<Attempt
       [](auto&& response) -> std::optional<Error> { return wire::failure_of(response); });
   return within(timer_, wire::kManagerCall, kj::mv(sent), "the grant")
       .then(
-          [this, state, key](std::optional<Error>&& refusal) {
+          [this, state, key, at](std::optional<Error>&& refusal) {
             note(*state, key, refusal ? Answer::kRefused : Answer::kConfirmed,
                  refusal ? refusal->what() : "");
+            if (!state->failed) seal(*state, state->grants[at]);
           },
           [this, state, key](kj::Exception&& exception) {
             note(*state, key, Answer::kUnknown, text_of(exception));
           });
+}
+
+/// One at a time, as the nodes answer: signatures of a large lease do not hold up the loop.
+void ResourceManagerService::seal(Attempt& attempt, SealedTerms& grant) const {
+  const GrantKey& key = grant.terms.key;
+  grant.sealed = manager::seal(
+      grant.terms, {book_.nodes().offer(key.node)->key, attempt.request.holders[key.part]}, now(),
+      key_);
 }
 
 /// What a node said to a grant. After kUnknown the node may hold it: its cores stay taken until the

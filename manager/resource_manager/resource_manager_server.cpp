@@ -59,14 +59,16 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
     Requester requester;
     requester.caller = caller_;
     requester.node_id = wire::cut_text(wire::to_string(request.getClientNodeId()), 2 * kMaxName);
-    requester.owner = owner_text(wire::cut_text(wire::to_string(request.getOwner()), kMaxName));
+    requester.owner =
+        owner_text(caller_, wire::cut_text(wire::to_string(request.getOwner()), kMaxName));
     requester.slurm_job = request.getSlurmJob();
-    auto leased = service_->lease(*checked, std::move(requester))
-                      .then([this, context](Result<std::vector<GrantTerms>>&& grants) mutable {
+    const bool waits = checked->wait.count() > 0;
+    auto leased = service_->lease(std::move(*checked), std::move(requester))
+                      .then([this, context](Result<std::vector<SealedTerms>>&& grants) mutable {
                         answer(context, std::move(grants));
                       });
     // Its connection is not closed for others.
-    if (checked->wait.count() > 0) return leased.attach(hold_place(peer_));
+    if (waits) return leased.attach(hold_place(peer_));
     return leased;
   }
 
@@ -307,6 +309,14 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
     return kj::READY_NOW;
   }
 
+  kj::Promise<void> clock(ClockContext context) override {
+    auto results = context.getResults();
+    results.setUnixMs(to_unix_ms(service_->now()));
+    results.setGrantKey(wire::to_data(std::as_bytes(std::span(service_->grant_key()))));
+    results.setToleranceMs(static_cast<std::uint64_t>(service_->clock_tolerance().count()));
+    return kj::READY_NOW;
+  }
+
   kj::Promise<void> version(VersionContext context) override {
     context.getResults().setVersion(SUBLET_VERSION);
     context.getResults().setInstance(service_->instance());
@@ -314,13 +324,6 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
   }
 
  private:
-  /// "user@node", where only the node is what the caller says of itself, if it is known who it is.
-  [[nodiscard]] std::string owner_text(const std::string& said) const {
-    if (!caller_.proved()) return said;
-    const std::size_t at = said.rfind('@');
-    return user_name(caller_.uid) + (at == std::string::npos ? "" : said.substr(at));
-  }
-
   template <class Params>
   static std::string read_node(const Params& params) {
     return wire::cut_text(wire::to_string(params.getNode()), kMaxName);
@@ -346,19 +349,20 @@ class ResourceManagerServer final : public wire::ResourceManager::Server {
     return !allowed;
   }
 
-  void answer(LeaseContext& context, Result<std::vector<GrantTerms>>&& grants) {
+  void answer(LeaseContext& context, Result<std::vector<SealedTerms>>&& grants) {
     auto results = context.getResults();
     if (!grants) {
       wire::write(results.initFailure(), grants.error());
       return;
     }
     results.setHandle(
-        kj::heap<LeaseHandleServer>(kj::addRef(*service_), grants->front().key.lease, peer_));
+        kj::heap<LeaseHandleServer>(kj::addRef(*service_), grants->front().terms.key.lease, peer_));
     auto list = results.initGrants(static_cast<unsigned>(grants->size()));
     for (unsigned i = 0; i < list.size(); ++i) {
-      const GrantTerms& terms = (*grants)[i];
-      const NodeOffer* const offer = service_->book().nodes().offer(terms.key.node);
-      wire::write(list[i], to_grant(terms, offer == nullptr ? NodeOffer{} : *offer));
+      const SealedTerms& grant = (*grants)[i];
+      const NodeOffer* const offer = service_->book().nodes().offer(grant.terms.key.node);
+      wire::write(list[i], to_grant(grant.terms, offer == nullptr ? NodeOffer{} : *offer));
+      list[i].setSealed(wire::to_data(grant.sealed));
     }
   }
 

@@ -1,6 +1,7 @@
 #include <base/log.hpp>
 #include <common/async.hpp>
 #include <common/messages.hpp>
+#include <resource_manager/refusal_text.hpp>
 #include <resource_manager/resource_manager_service.hpp>
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
@@ -133,6 +134,7 @@ Result<RegistrationId> ResourceManagerService::register_node(const NodeOffer& of
                                                              std::vector<EndedGrant> ended,
                                                              wire::NodeControl::Client control,
                                                              std::shared_ptr<Peer> peer) {
+  if (auto good = check_clock(offer); !good) return tl::unexpected<Error>(std::move(good.error()));
   if (const auto known = book_.nodes().find(offer.node_id); known && book_.nodes().is_up(*known)) {
     const auto link = links_.find(*known);
     const bool alive =
@@ -160,13 +162,29 @@ Result<RegistrationId> ResourceManagerService::register_node(const NodeOffer& of
   return id;
 }
 
+/// Refused is what is too far off even with the error of its measurement.
+Result<void> ResourceManagerService::check_clock(const NodeOffer& offer) const {
+  const auto [off, whose] = offer.clock_ahead.count() < 0
+                                ? std::pair(-offer.clock_ahead, " behind")
+                                : std::pair(offer.clock_ahead, " ahead of");
+  if (off - offer.clock_error <= clock_tolerance_) return {};
+  return fail(ErrorKind::kInvalid,
+              "the clock of node " + offer.name + " is " + duration_text(off) + whose +
+                  " the resource manager's; allowed are " + duration_text(clock_tolerance_) +
+                  " (--clock-tolerance): set both by NTP, with chrony for instance, and start its "
+                  "executor manager again");
+}
+
 bool ResourceManagerService::is_current(const RegistrationId& registration) const {
   const auto link = links_.find(registration.node);
   return link != links_.end() && link->second.serial == registration.serial;
 }
 
-bool ResourceManagerService::heartbeat(const RegistrationId& registration) {
-  if (!is_current(registration) || !book_.heartbeat(registration.node, now())) return false;
+bool ResourceManagerService::heartbeat(const RegistrationId& registration,
+                                       const DirectUse& direct) {
+  if (!is_current(registration) || !book_.heartbeat(registration.node, now(), direct)) {
+    return false;
+  }
   // One that drains says so right after it has registered.
   if (drain_waits_.any(registration.node) && !book_.nodes().is_draining(registration.node)) {
     settle(registration.node, wire::DrainEnd::RETURNED);

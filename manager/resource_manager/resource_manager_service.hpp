@@ -3,6 +3,7 @@
 #include <common/auth/authorize.hpp>
 #include <common/manager_clock.hpp>
 #include <common/peer.hpp>
+#include <common/sealing.hpp>
 #include <resource_manager/drain_waits.hpp>
 #include <resource_manager/lease_book.hpp>
 #include <resource_manager/lease_desk.hpp>
@@ -50,7 +51,8 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   /// Tells all nodes in parallel, and has the grants on disk, before it answers; on a refusal or a
   /// time-out of some, takes the lease back from the others and tries without them. A request with
   /// a wait waits when nothing is free, unless the promise is dropped.
-  kj::Promise<Result<std::vector<GrantTerms>>> lease(LeaseRequest request, Requester requester);
+  /// `request` names a holder for each part: the grants are signed for them.
+  kj::Promise<Result<std::vector<SealedTerms>>> lease(LeaseRequest request, Requester requester);
   kj::Promise<Result<Time>> extend(LeaseId lease, Token token, milliseconds duration);
   void handle_dropped(LeaseId lease);
 
@@ -90,6 +92,15 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   /// The records end before this does.
   void forget_records();
 
+  // ---- grants that prove themselves ----
+
+  /// In place of a key that was made for this run.
+  void sign_with(wire::SigningKey key) { key_ = std::move(key); }
+  [[nodiscard]] const wire::PublicKey& grant_key() const { return key_.public_key(); }
+  /// How far a node's clock may be from this one's.
+  void set_clock_tolerance(milliseconds tolerance) { clock_tolerance_ = tolerance; }
+  [[nodiscard]] milliseconds clock_tolerance() const { return clock_tolerance_; }
+
   // ---- for looking at ----
 
   [[nodiscard]] const LeaseBook& book() const { return book_; }
@@ -111,7 +122,7 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
                                        wire::NodeControl::Client control,
                                        std::shared_ptr<Peer> peer);
   /// False when the registration is void: the node must register again.
-  [[nodiscard]] bool heartbeat(const RegistrationId& registration);
+  [[nodiscard]] bool heartbeat(const RegistrationId& registration, const DirectUse& direct = {});
   void claimed(const RegistrationId& registration, LeaseId lease, std::uint32_t part);
   /// Of `grant` the node's older versions tell the key alone.
   void ended(const RegistrationId& registration, EndedGrant grant, bool has_terms);
@@ -138,7 +149,7 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
     std::deque<std::uint64_t> ends_told{};
   };
   struct Attempt;
-  using Granted = Result<std::vector<GrantTerms>>;
+  using Granted = Result<std::vector<SealedTerms>>;
   /// One that waits; fulfilled when its grants have been reserved, or with why they will not be.
   struct Waiter {
     std::shared_ptr<Attempt> attempt;
@@ -154,10 +165,12 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   bool give_up_waiting(LeaseId number, const Error& error);
   void serve_soon();
   void serve();
-  kj::Promise<Result<std::vector<GrantTerms>>> keep(const std::shared_ptr<Attempt>& attempt);
+  kj::Promise<Granted> keep(const std::shared_ptr<Attempt>& attempt);
   void note_end(NodeNumber node);
   kj::Promise<void> announce_next(const std::shared_ptr<Attempt>& attempt);
-  kj::Promise<void> announce(const std::shared_ptr<Attempt>& attempt, const GrantTerms& terms);
+  kj::Promise<void> announce(const std::shared_ptr<Attempt>& attempt, std::size_t at);
+  void seal(Attempt& attempt, SealedTerms& grant) const;
+  [[nodiscard]] Result<void> check_clock(const NodeOffer& offer) const;
   void note(Attempt& attempt, const GrantKey& key, Answer answer, const std::string& text);
   kj::Promise<void> tick_loop();
   void tick();
@@ -188,6 +201,8 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   std::map<LeaseId, Waiter> waiters_;
   std::vector<LeaseId> abandoned_;  ///< Of those: nobody waits for them any more.
   bool serves_soon_ = false;
+  wire::SigningKey key_ = wire::SigningKey::make();
+  milliseconds clock_tolerance_ = wire::kClockTolerance;
   std::map<NodeNumber, Link> links_;
   DrainWaits drain_waits_;
   std::uint64_t next_serial_ = 1;

@@ -9,8 +9,7 @@ namespace sublet::base {
 
 inline constexpr std::size_t kTokenBytes = 16;
 
-/// Proves the right to one grant: whoever presents it may claim the grant and connect to its
-/// executor. Random, and a secret.
+/// Of one grant: whoever presents it may connect to its executor. Random, and a secret.
 using Token = std::array<std::uint8_t, kTokenBytes>;
 
 /// The only way to compare tokens: takes the same time wherever they differ. (A wrong length is no

@@ -149,8 +149,18 @@ int sublet_session_open_detached(const sublet_options* options, sublet_session**
   });
 }
 
+int sublet_session_holder(sublet_session* session, sublet_holder* holder) {
+  if (session == nullptr) return null_handle("session");
+  if (holder == nullptr) return null_pointer("holder");
+  const sublet::HolderKey key = session->session.holder_key();
+  static_assert(sizeof(key) == sizeof(holder->key));
+  std::memcpy(holder->key, key.data(), key.size());
+  return SUBLET_SUCCESS;
+}
+
 int sublet_session_request(sublet_session* session, int cores, int parts,
-                           const sublet_options* options, sublet_grants** grants) {
+                           const sublet_holder* holders, const sublet_options* options,
+                           sublet_grants** grants) {
   if (session == nullptr) return null_handle("session");
   if (grants == nullptr) return null_pointer("grants");
   if (cores <= 0) return bad_count("cores", cores);
@@ -159,6 +169,10 @@ int sublet_session_request(sublet_session* session, int cores, int parts,
     sublet::LeaseRequest request = lease_request(options);
     request.cores = static_cast<std::uint32_t>(cores);
     request.parts = static_cast<std::uint32_t>(parts);
+    if (holders != nullptr) {
+      request.holders.resize(request.parts);
+      std::memcpy(request.holders.data(), holders, request.parts * sizeof(sublet_holder));
+    }
     auto granted = session->session.request(request);
     if (!granted) return tl::unexpected<sublet::Error>(std::move(granted.error()));
     std::stable_sort(granted->begin(), granted->end(),

@@ -1,6 +1,8 @@
 #include <client/claim.hpp>
 #include <wire/address.hpp>
 #include <wire/convert.hpp>
+#include <wire/limits.hpp>
+#include <wire/signed_grant.hpp>
 
 #include <algorithm>
 #include <iterator>
@@ -157,27 +159,38 @@ kj::Promise<Result<transport::Endpoint>> become(wire::ClaimedLease::Client lease
 }
 
 kj::Promise<Result<Claimed>> claim_at(const Grant& grant, transport::Preference preference,
-                                      const Application* application, bool keep,
-                                      std::shared_ptr<LeaseEvents> events, Reached reached) {
+                                      const ClientNode& client, std::shared_ptr<LeaseEvents> events,
+                                      Reached reached) {
+  const Application* const application = client.application;
   auto state = std::make_shared<NodeState>(std::move(events));
   auto request = reached.connection->bootstrap().castAs<wire::ExecutorManager>().claimRequest();
-  request.setToken(wire::to_data(grant.token));
+  request.setGrant(wire::to_data(grant.sealed));
+  request.setProof(
+      wire::to_data(wire::prove_holder(grant.sealed, reached.connection->binding(), *client.key)));
   request.setNotices(kj::heap<NoticeServer>(state));
-  request.setKeep(keep);
+  request.setKeep(client.keep);
   Networks networks;
   // Who borrows it says how it wants to reach it.
-  if (!keep)
+  if (!client.keep) {
     std::copy_if(preference.kinds.begin(), preference.kinds.end(), std::back_inserter(networks),
                  transport::reaches_other_nodes);
+  }
   // A listener of the executor's would not outlive it.
   ask_for(request, application == nullptr ? networks : Networks());
-  return request.send().then([grant, state, networks, application,
+  return request.send().then([grant = Grant(grant), state, networks, application,
                               preference = std::move(preference), reached = kj::mv(reached)](
                                  capnp::Response<wire::ExecutorManager::ClaimResults>&&
                                      results) mutable -> kj::Promise<Result<Claimed>> {
     if (auto failure = wire::failure_of(results)) {
       return Result<Claimed>(tl::unexpected<Error>(*failure));
     }
+    const auto token = wire::to_bytes(results.getToken());
+    if (token.size() != wire::kTokenBytes) {
+      return Result<Claimed>(
+          fail(ErrorKind::kInternal,
+               "the executor manager of " + grant.node_name + " gave no token for its executors"));
+    }
+    grant.token.assign(token.begin(), token.end());
     if (results.getWorkers().size() != grant.cores) {
       return Result<Claimed>(
           fail(ErrorKind::kInternal, "the executor manager of " + grant.node_name + " has " +
@@ -271,16 +284,14 @@ kj::Promise<Result<Claimed>> claim_grant(ControlLoop& loop, const Grant& grant,
                  is_unix);
   }
   return connect_first(loop, std::move(reachable), 0, {})
-      .then([grant, preference = std::move(*preference), events = std::move(events),
-             application = client.application,
-             keep = client.keep](Result<Reached> reached) mutable -> kj::Promise<Result<Claimed>> {
+      .then([grant, client, preference = std::move(*preference), events = std::move(events)](
+                Result<Reached> reached) mutable -> kj::Promise<Result<Claimed>> {
         if (!reached) {
           return Result<Claimed>(
               fail(reached.error().kind(), "connecting to the executor manager of node " +
                                                grant.node_name + ": " + reached.error().what()));
         }
-        return claim_at(grant, std::move(preference), application, keep, std::move(events),
-                        kj::mv(*reached));
+        return claim_at(grant, std::move(preference), client, std::move(events), kj::mv(*reached));
       });
 }
 

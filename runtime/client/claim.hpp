@@ -5,6 +5,7 @@
 #include <client/control_thread.hpp>
 #include <client/node_state.hpp>
 #include <wire/control.capnp.h>
+#include <wire/signing_key.hpp>
 
 #include <memory>
 #include <string>
@@ -34,6 +35,8 @@ struct ClientNode {
   /// What executors are to run; null: only libraries.
   const Application* application = nullptr;
   bool keep = false;  ///< For others.
+  /// The holder's, for whom the grants are. Outlives the claim.
+  const wire::SigningKey* key = nullptr;
 };
 
 /// Claims `grant` at the first of its addresses that answers.

@@ -1,23 +1,33 @@
 #include <client/claim.hpp>
 #include <client/control_plane.hpp>
+#include <client/direct_leases.hpp>
 #include <wire/limits.hpp>
 #include <wire/manager_calls.hpp>
 #include <wire/running_time.hpp>
 
+#include <algorithm>
 #include <algorithm>
 #include <map>
 
 namespace sublet::client {
 
 struct ControlPlane::Manager {
-  kj::Own<Connection> connection;
+  kj::Own<Connection> connection;  ///< Null when executor managers are asked.
   wire::ResourceManager::Client remote;
   /// Of leases asked for by request(): other processes claim their grants. Dropping a handle ends
   /// what is unclaimed; claimed grants do not need it.
-  std::map<std::uint64_t, wire::LeaseHandle::Client> handles;  ///< By the lease's number.
-  std::string address{};
+  std::map<std::uint64_t, std::vector<wire::LeaseHandle::Client>> handles{};  ///< By their lease.
+  std::string name{};                      ///< "the resource manager at ADDRESS"
+  std::unique_ptr<DirectLeases> direct{};  ///< In place of a resource manager.
   std::atomic<bool> gone{false};
   kj::Promise<void> watch = nullptr;
+
+  kj::Promise<Result<wire::Granted>> ask(ControlLoop& loop, const LeaseRequest& wanted,
+                                         const base::NodeIdentity& client) {
+    if (direct) return direct->ask(loop, wanted, client);
+    return wire::ask_lease(remote, wanted, client.id, base::user_at_node(client),
+                           base::slurm_job());
+  }
 };
 
 namespace {
@@ -78,6 +88,7 @@ Result<ControlPlane::Manager*> ControlPlane::manager() {
   if (base::fork_generation() != generation_) return fail(ErrorKind::kInvalid, base::kForkedText);
   const std::lock_guard lock(mutex_);
   if (manager_ != nullptr && !manager_->gone.load(std::memory_order_acquire)) return manager_;
+  if (!executors_.empty()) return list_executors();
   // What an address file said may be old; an address that somebody named stays.
   wire::ManagerLocation location = location_;
   if (location.address.empty() || !location.file.empty()) {
@@ -96,6 +107,20 @@ Result<ControlPlane::Manager*> ControlPlane::manager() {
   manager_ = *connected;
   location_ = std::move(location);
   return manager_;
+}
+
+Result<ControlPlane::Manager*> ControlPlane::list_executors() {
+  auto executors = read_executors(executors_);
+  if (!executors) return tl::unexpected<Error>(std::move(executors.error()));
+  auto listed = thread_->run<Manager*>(
+      "reading SUBLET_EXECUTORS", [&](ControlLoop&) -> kj::Promise<Result<Manager*>> {
+        auto* manager = new Manager{kj::Own<Connection>(), nullptr};
+        manager->name = "the executor managers of SUBLET_EXECUTORS";
+        manager->direct = std::make_unique<DirectLeases>(std::move(*executors));
+        return Result<Manager*>(manager);
+      });
+  if (listed) manager_ = *listed;
+  return listed;
 }
 
 Result<void> ControlPlane::connect_manager(const wire::ManagerLocation& location) {
@@ -120,8 +145,8 @@ Result<ControlPlane::Manager*> ControlPlane::connect(const wire::ManagerLocation
               return checked.then([remote, location,
                                    connection = kj::mv(*connection)]() mutable -> Result<Manager*> {
                 auto gone = connection->gone();
-                auto* manager = new Manager{kj::mv(connection), remote, {}};
-                manager->address = location.address;
+                auto* manager = new Manager{kj::mv(connection), remote};
+                manager->name = "the resource manager at " + location.address;
                 const auto ended = [manager] {
                   manager->gone.store(true, std::memory_order_release);
                 };
@@ -139,19 +164,30 @@ Result<std::vector<Grant>> ControlPlane::request(const LeaseRequest& wanted) {
   auto manager_here = manager();
   if (!manager_here) return tl::unexpected<Error>(manager_here.error());
   Manager& manager = **manager_here;
+  const std::size_t holders = wanted.holders.size();
+  if (holders != 0 && holders != wanted.parts) {
+    return fail(ErrorKind::kInvalid, "asking for " + std::to_string(wanted.parts) +
+                                         " parts with the keys of " + std::to_string(holders) +
+                                         " holders; there is one for each part");
+  }
   return thread_->run<std::vector<Grant>>(
-      "asking the resource manager at " + manager.address + " for a lease", answer_limit(wanted),
-      [&](ControlLoop&) -> kj::Promise<Result<std::vector<Grant>>> {
-        return wire::ask_lease(manager.remote, wanted, node_.id, base::user_at_node(node_),
-                               base::slurm_job())
+      "asking " + manager.name + " for a lease", answer_limit(wanted),
+      [&](ControlLoop& loop) -> kj::Promise<Result<std::vector<Grant>>> {
+        return manager.ask(loop, holders == 0 ? held_here(wanted) : wanted, node_)
             .then([&manager](Result<wire::Granted> granted) -> Result<std::vector<Grant>> {
               if (!granted) return tl::unexpected<Error>(granted.error());
               if (granted->grants.empty()) return std::vector<Grant>();
               manager.handles.insert_or_assign(granted->grants.front().lease_id,
-                                               kj::mv(granted->handle));
+                                               kj::mv(granted->handles));
               return std::move(granted->grants);
             });
       });
+}
+
+LeaseRequest ControlPlane::held_here(LeaseRequest wanted) const {
+  // More are refused.
+  wanted.holders.assign(std::min(wanted.parts, wire::kMaxParts), holder_key());
+  return wanted;
 }
 
 void ControlPlane::give_back(std::uint64_t lease_id) noexcept {
@@ -175,7 +211,7 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::claim(
   auto claims = thread_->run<Claims>(
       "claiming a lease", claim_limit(*application),
       [&](ControlLoop& loop) -> kj::Promise<Result<Claims>> {
-        return claim_all(loop, grants, {node_, transport_, *application}, events);
+        return claim_all(loop, grants, {node_, transport_, *application, false, &key_}, events);
       });
   if (!claims) return tl::unexpected<Error>(claims.error());
   return make_links(thread_, std::move(*claims));
@@ -221,26 +257,27 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease_once(
   const auto limit = answer_limit(wanted);
   std::vector<Grant> grants;
   auto claims = thread_->run<Claims>(
-      "asking the resource manager at " + manager.address + " for a lease",
+      "asking " + manager.name + " for a lease",
       claim_limit(application) + (limit - timeouts().exchange),
       [&](ControlLoop& loop) -> kj::Promise<Result<Claims>> {
         kj::Promise<Result<wire::Granted>> late = kj::NEVER_DONE;
         if (application != nullptr) {  // the limit of all of it is longer, for that to travel
-          late = wire::after_running(loop.timer(), limit).then([limit]() -> Result<wire::Granted> {
-            return fail(ErrorKind::kDisconnected, "the resource manager gave no answer within " +
-                                                      std::to_string(limit.count()) + " ms");
-          });
+          late = wire::after_running(loop.timer(), limit)
+                     .then([limit, &manager]() -> Result<wire::Granted> {
+                       return fail(ErrorKind::kDisconnected,
+                                   manager.name + " gave no answer within " +
+                                       std::to_string(limit.count()) + " ms");
+                     });
         }
-        return wire::ask_lease(manager.remote, wanted, node_.id, base::user_at_node(node_),
-                               base::slurm_job())
+        return manager.ask(loop, held_here(wanted), node_)
             .exclusiveJoin(kj::mv(late))
             .then([&](Result<wire::Granted> granted) -> kj::Promise<Result<Claims>> {
               if (!granted) return Result<Claims>(tl::unexpected<Error>(granted.error()));
               grants = std::move(granted->grants);
               was_granted = true;
               auto claimed =
-                  claim_all(loop, grants, {node_, transport_, application, keep}, events);
-              return claimed.attach(kj::mv(granted->handle));
+                  claim_all(loop, grants, {node_, transport_, application, keep, &key_}, events);
+              return claimed.attach(kj::heap(kj::mv(granted->handles)));
             });
       });
   if (!claims) return tl::unexpected<Error>(claims.error());
@@ -251,9 +288,9 @@ Result<std::int64_t> ControlPlane::extend(const Grant& grant, std::chrono::secon
   auto manager_here = manager();
   if (!manager_here) return tl::unexpected<Error>(manager_here.error());
   Manager& manager = **manager_here;
-  return thread_->run<std::int64_t>(
-      "asking the resource manager at " + manager.address + " for more time",
-      [&](ControlLoop&) { return wire::ask_extension(manager.remote, grant, duration); });
+  return thread_->run<std::int64_t>("asking " + manager.name + " for more time", [&](ControlLoop&) {
+    return wire::ask_extension(manager.remote, grant, duration);
+  });
 }
 
 Result<std::vector<NodeInfo>> ControlPlane::nodes() {
@@ -261,16 +298,21 @@ Result<std::vector<NodeInfo>> ControlPlane::nodes() {
   if (!manager_here) return tl::unexpected<Error>(manager_here.error());
   Manager& manager = **manager_here;
   return thread_->run<std::vector<NodeInfo>>(
-      "asking the resource manager at " + manager.address + " for its nodes",
-      [&](ControlLoop&) { return wire::ask_nodes(manager.remote); });
+      "asking " + manager.name + " for its nodes", [&](ControlLoop& loop) {
+        return manager.direct ? manager.direct->nodes(loop) : wire::ask_nodes(manager.remote);
+      });
 }
 
 Result<std::vector<LeaseInfo>> ControlPlane::leases() {
   auto manager_here = manager();
   if (!manager_here) return tl::unexpected<Error>(manager_here.error());
   Manager& manager = **manager_here;
+  if (manager.direct) {
+    return fail(ErrorKind::kUnsupported,
+                "executor managers do not list leases; there is no resource manager to ask");
+  }
   return thread_->run<std::vector<LeaseInfo>>(
-      "asking the resource manager at " + manager.address + " for its leases",
+      "asking " + manager.name + " for its leases",
       [&](ControlLoop&) { return wire::ask_leases(manager.remote, false); });
 }
 

@@ -6,6 +6,7 @@
 #include <client/node_link.hpp>
 #include <sublet/session.hpp>
 #include <wire/manager_address.hpp>
+#include <wire/signing_key.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -50,6 +51,8 @@ class ControlPlane {
   /// Where to find a resource manager when one is needed and none has been connected to: an
   /// address, or a directory with an address file.
   void set_manager(std::string named, std::string directory);
+  /// Executor managers to lease from in its place, as SessionOptions::executors names them.
+  void set_executors(std::string named) { executors_ = std::move(named); }
 
   Result<std::vector<Grant>> request(const LeaseRequest& request);
   /// Ends what nobody has claimed of a lease that request() was granted.
@@ -67,6 +70,12 @@ class ControlPlane {
   Result<std::vector<LeaseInfo>> leases();
 
   [[nodiscard]] const Timeouts& timeouts() const noexcept;
+  /// Of who may claim what is asked for here.
+  [[nodiscard]] const HolderKey& holder_key() const noexcept { return key_.public_key(); }
+  /// The secret that makes it, for who is to claim in place of this.
+  [[nodiscard]] wire::SigningKey::Seed holder_seed() const noexcept { return key_.seed(); }
+  /// Before anything else: claims what is for the holder of that key.
+  void hold_with(wire::SigningKey key) { key_ = std::move(key); }
   [[nodiscard]] const base::NodeIdentity& node() const noexcept { return node_; }
 
  private:
@@ -88,16 +97,21 @@ class ControlPlane {
   [[nodiscard]] std::chrono::milliseconds answer_limit(const LeaseRequest& wanted) const;
   [[nodiscard]] bool cores_may_return(std::uint64_t cores);
 
+  /// For who asks here.
+  [[nodiscard]] LeaseRequest held_here(LeaseRequest wanted) const;
+
   struct Manager;  ///< Lives on the helper thread's loop.
   /// Connects when there is no connection, or no longer one: a manager may have been started again,
   /// and on another node.
   Result<Manager*> manager();
   Result<Manager*> connect(const wire::ManagerLocation& location);
+  Result<Manager*> list_executors();
 
   std::uint64_t generation_ = base::fork_generation();
   const base::Ticks opened_at_ = base::ticks();
   base::NodeIdentity node_;
   std::string transport_;
+  wire::SigningKey key_ = wire::SigningKey::make();
   std::shared_ptr<ControlThread> thread_;
   std::mutex mutex_;  ///< Guards what follows; not held by who uses a Manager.
   Manager* manager_ = nullptr;
@@ -105,6 +119,7 @@ class ControlPlane {
   wire::ManagerLocation location_;
   std::string named_;
   std::string directory_;
+  std::string executors_;
   std::atomic<base::Ticks> released_at_{0};  ///< 0: never.
 };
 

@@ -6,6 +6,7 @@
 #include <client/last_handle.hpp>
 #include <wire/address.hpp>
 #include <wire/connect.hpp>
+#include <wire/secure_stream.hpp>
 
 #include <pthread.h>
 #include <signal.h>
@@ -78,7 +79,8 @@ void ControlThread::serve() {
 }
 
 Connection::Connection(kj::Own<kj::AsyncIoStream> stream)
-    : stream_(kj::mv(stream)),
+    : binding_(wire::channel_binding(*stream)),
+      stream_(kj::mv(stream)),
       network_(stream_, capnp::rpc::twoparty::Side::CLIENT, wire::message_limits()),
       rpc_(capnp::makeRpcClient(network_)),
       gone_(network_.onDisconnect().fork()) {

@@ -6,6 +6,7 @@
 #include <client/heard_out_stream.hpp>
 #include <sublet/result.hpp>
 #include <wire/running_time.hpp>
+#include <wire/signed_grant.hpp>
 #include <wire/trust.hpp>
 
 #include <capnp/rpc-twoparty.h>
@@ -77,10 +78,13 @@ class Connection : public kj::Refcounted {
   Connection(kj::Own<kj::AsyncIoStream> stream);
 
   capnp::Capability::Client bootstrap();
+  /// Names it to both of its ends.
+  [[nodiscard]] const wire::ChannelBinding& binding() const noexcept { return binding_; }
   /// Resolves when the other side has gone.
   kj::Promise<void> gone() { return gone_.addBranch(); }
 
  private:
+  wire::ChannelBinding binding_;
   HeardOutStream stream_;
   std::unique_ptr<base::ForkGuard> guard_;  ///< A child's copy would keep our leases.
   capnp::TwoPartyVatNetwork network_;

@@ -11,8 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <map>
+#include <span>
 #include <utility>
 
 namespace sublet::client {
@@ -46,6 +48,7 @@ Result<void> KeptLeaseFile::write(const std::string& path) const {
   auto root = message.initRoot<wire::KeptLease>();
   root.setLeaseId(lease_id);
   root.setManager(manager);
+  root.setHolderSeed(wire::to_data(std::as_bytes(std::span(holder_seed))));
   auto list = root.initGrants(static_cast<unsigned>(grants.size()));
   for (unsigned i = 0; i < list.size(); ++i) wire::write(list[i], grants[i]);
   const base::Fd fd(
@@ -84,6 +87,11 @@ Result<KeptLeaseFile> KeptLeaseFile::read(const std::string& path) {
     const auto root = message.getRoot<wire::KeptLease>();
     file.lease_id = root.getLeaseId();
     file.manager = wire::to_string(root.getManager());
+    const auto seed = root.getHolderSeed();
+    if (seed.size() != file.holder_seed.size()) {
+      return fail(ErrorKind::kInvalid, path + " has no key that its lease could be claimed with");
+    }
+    std::copy(seed.begin(), seed.end(), file.holder_seed.begin());
     for (const auto grant : root.getGrants()) {
       auto checked = wire::read(grant);
       if (!checked) return tl::unexpected<Error>(std::move(checked.error()));

@@ -3,6 +3,7 @@
 #include <sublet/lease.hpp>
 #include <sublet/result.hpp>
 #include <sublet/session.hpp>
+#include <wire/signing_key.hpp>
 
 #include <cstdint>
 #include <functional>
@@ -19,6 +20,7 @@ class NodeLink;
 struct KeptLeaseFile {
   std::uint64_t lease_id = 0;
   std::string manager;  ///< Its address.
+  wire::SigningKey::Seed holder_seed{};  ///< Of the key that the grants are for.
   std::vector<Grant> grants;
 
   /// A new file that this user alone may read.

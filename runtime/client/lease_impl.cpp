@@ -3,6 +3,7 @@
 #include <client/application.hpp>
 #include <client/control_thread.hpp>
 #include <client/lease_impl.hpp>
+#include <wire/signed_grant.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -303,8 +304,10 @@ Result<void> LeaseImpl::extend(std::chrono::seconds duration) {
   std::int64_t earliest = std::numeric_limits<std::int64_t>::max();
   for (const auto& node : nodes_) {
     if (node->state().lost() || node->state().leaving()) continue;
-    if (!extended.insert(node->grant().lease_id).second) continue;
-    auto expires = control_->extend(node->grant(), duration);
+    const std::uint64_t lease = node->grant().lease_id;
+    const bool direct = wire::is_direct(lease);
+    if (!extended.insert(lease).second && !direct) continue;
+    auto expires = direct ? node->extend(duration) : control_->extend(node->grant(), duration);
     if (!expires) return tl::unexpected<Error>(expires.error());
     earliest = std::min(earliest, *expires);
   }

@@ -3,6 +3,7 @@
 #include <client/node_link.hpp>
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
+#include <wire/manager_calls.hpp>
 
 #include <algorithm>
 
@@ -100,6 +101,21 @@ Result<Usage> NodeLink::usage() {
             [](capnp::Response<wire::ClaimedLease::UsageResults>&& results) -> Result<Usage> {
               return wire::read(results.getUsage());
             });
+      });
+}
+
+Result<std::int64_t> NodeLink::extend(std::chrono::seconds duration) {
+  if (remote_ == nullptr) return released();
+  return thread_->run<std::int64_t>(
+      "asking node " + grant().node_name + " for more time",
+      [&](ControlLoop&) -> kj::Promise<Result<std::int64_t>> {
+        auto request = remote_->lease.extendRequest();
+        request.setDurationMs(wire::to_wire_ms(duration));
+        return request.send().then([](capnp::Response<wire::ClaimedLease::ExtendResults>&& results)
+                                       -> Result<std::int64_t> {
+          if (auto failure = wire::failure_of(results)) return tl::unexpected<Error>(*failure);
+          return results.getExpiresUnixMs();
+        });
       });
 }
 

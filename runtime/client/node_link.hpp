@@ -45,6 +45,8 @@ class NodeLink {
   Result<void> install(std::span<const std::byte> content,
                        const std::array<std::uint8_t, 32>& sha256);
   Result<Usage> usage();
+  /// More time for what the node has leased by itself; see ControlPlane::extend for others.
+  Result<std::int64_t> extend(std::chrono::seconds duration);
   void release() noexcept;
 
  private:

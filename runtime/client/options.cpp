@@ -26,6 +26,7 @@ struct Named {
 constexpr Named kNames[] = {
     {"manager", "address of the resource manager, unix:PATH or tcp:HOST:PORT"},
     {"manager-dir", "directory in which the resource manager keeps its address"},
+    {"executors", "executor managers to lease from without a resource manager, or their file"},
     {"allow-private", "start a private manager when none runs (true or false)"},
     {"node-name", "name of this node, when it is not the host name"},
     {"key-file", "file with a key that managers on a network share"},
@@ -87,6 +88,8 @@ Result<void> set(SessionOptions& options, const std::string& source, const std::
     options.manager = value;
   } else if (name == "manager-dir") {
     options.manager_directory = value;
+  } else if (name == "executors") {
+    options.executors = value;
   } else if (name == "node-name") {
     options.node_name = value;
   } else if (name == "key-file") {
@@ -229,6 +232,7 @@ Result<SessionOptions> SessionOptions::completed() const {
   };
   keep(&SessionOptions::manager);
   keep(&SessionOptions::manager_directory);
+  keep(&SessionOptions::executors);
   keep(&SessionOptions::allow_private);
   keep(&SessionOptions::node_name);
   keep(&SessionOptions::transport);

@@ -66,6 +66,13 @@ Result<std::shared_ptr<SessionImpl>> make_session(const SessionOptions& given) {
   if (!complete) return tl::unexpected<Error>(complete.error());
   const SessionOptions& options = *complete;
   if (::sodium_init() < 0) return fail(ErrorKind::kInternal, "libsodium does not initialise");
+  if (!options.executors.empty() &&
+      !(options.manager.empty() && options.manager_directory.empty())) {
+    return fail(
+        ErrorKind::kInvalid,
+        "both executor managers (SUBLET_EXECUTORS, executors) and a resource manager "
+        "(SUBLET_MANAGER, SUBLET_MANAGER_DIR, manager, manager-dir) are named; leave one out");
+  }
   if (options.timeout.count() <= 0) {
     return fail(ErrorKind::kInvalid, "a session's timeout is " +
                                          std::to_string(options.timeout.count()) +
@@ -82,6 +89,7 @@ Result<std::shared_ptr<SessionImpl>> make_session(const SessionOptions& given) {
                          .manager_user = options.manager_user,
                          .insecure = options.insecure}));
   session->control->set_manager(options.manager, options.manager_directory);
+  session->control->set_executors(options.executors);
   (void)base::TickRate::get();  // measured now, not in the first call
   return session;
 }
@@ -114,6 +122,13 @@ Result<std::shared_ptr<SessionImpl>> open_session(const SessionOptions& given) {
   auto made = make_session(given);
   if (!made) return tl::unexpected<Error>(made.error());
   SessionImpl& session = **made;
+  if (!session.options.executors.empty()) {
+    // Somebody must answer.
+    if (auto nodes = session.control->nodes(); !nodes) {
+      return tl::unexpected<Error>(std::move(nodes.error()));
+    }
+    return made;
+  }
   if (!session.options.lease.empty()) {
     // A resource manager is asked only for more time, or to look at.
     auto kept = KeptLeaseFile::read(session.options.lease);
@@ -121,6 +136,7 @@ Result<std::shared_ptr<SessionImpl>> open_session(const SessionOptions& given) {
     if (session.options.manager.empty() && session.options.manager_directory.empty()) {
       session.control->set_manager(kept->manager, {});
     }
+    session.control->hold_with(wire::SigningKey::from_seed(kept->holder_seed));
     session.manager_address = kept->manager;
     return made;
   }
@@ -244,6 +260,7 @@ Result<KeptLease> KeptLease::open(const SessionOptions& options, const LeaseRequ
   if (!nodes) return tl::unexpected<Error>(std::move(nodes.error()));
   KeptLease kept;
   kept.file_.manager = (*session)->manager_address;
+  kept.file_.holder_seed = (*session)->control->holder_seed();
   kept.file_.lease_id = nodes->front()->grant().lease_id;
   for (const auto& node : *nodes) kept.file_.grants.push_back(node->grant());
   kept.session_ = std::move(*session);
@@ -340,6 +357,10 @@ Result<std::vector<Grant>> Session::request(const LeaseRequest& request) {
   return grants;
 }
 
+HolderKey Session::holder_key() const noexcept {
+  return impl_ ? impl_->control->holder_key() : HolderKey{};
+}
+
 void Session::give_back(const std::vector<Grant>& grants) noexcept {
   if (impl_ && !grants.empty()) impl_->control->give_back(grants.front().lease_id);
 }
@@ -369,6 +390,7 @@ Result<std::vector<LeaseInfo>> Session::leases() {
 std::string Session::manager_address() const {
   if (!impl_) return "none";
   if (impl_->private_manager) return impl_->manager_address + " (private)";
+  if (!impl_->options.executors.empty()) return "none, but executors: " + impl_->options.executors;
   return impl_->manager_address.empty() ? "none" : impl_->manager_address;
 }
 

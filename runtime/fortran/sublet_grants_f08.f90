@@ -6,13 +6,19 @@ module sublet_grants_f08
   use sublet_text_f08
   implicit none
   private
-  public :: sublet_grants, sublet_node_info, sublet_lease_info, sublet_session_open_detached, &
+  public :: sublet_grants, sublet_holder, sublet_session_holder, sublet_node_info, &
+    sublet_lease_info, sublet_session_open_detached, &
     sublet_session_manager_is_private, sublet_session_request, sublet_grants_parts, &
     sublet_grants_pack, sublet_grants_unpack, sublet_grants_give_back, sublet_grants_free, &
     sublet_lease_claim, sublet_session_nodes, sublet_session_leases
 
   type :: sublet_grants
     type(c_ptr) :: handle = c_null_ptr
+  end type
+
+  ! A session that claims: the public half of its key, no secret.
+  type, bind(c) :: sublet_holder
+    integer(c_int8_t) :: key(32) = 0
   end type
 
   ! Texts are ended by c_null_char.
@@ -50,11 +56,18 @@ module sublet_grants_f08
       integer(c_int), intent(inout) :: is_private
       integer(c_int) :: c_is_private
     end function
-    function c_request(session, cores, parts, options, grants) &
+    function c_holder(session, holder) bind(c, name='sublet_session_holder')
+      import
+      type(c_ptr), value :: session
+      type(sublet_holder), intent(inout) :: holder
+      integer(c_int) :: c_holder
+    end function
+    function c_request(session, cores, parts, holders, options, grants) &
         bind(c, name='sublet_session_request')
       import
       type(c_ptr), value :: session
       integer(c_int), value :: cores, parts
+      type(sublet_holder), intent(in), optional :: holders(*)
       type(c_ptr), value :: options
       type(c_ptr), intent(inout) :: grants
       integer(c_int) :: c_request
@@ -134,13 +147,29 @@ contains
     if (code == sublet_success) is_private = flag /= 0
   end function
 
-  function sublet_session_request(session, cores, parts, grants, options) result(code)
+  ! Who the session is when it claims.
+  function sublet_session_holder(session, holder) result(code)
+    type(sublet_session), intent(in) :: session
+    type(sublet_holder), intent(inout) :: holder
+    integer(c_int) :: code
+    code = c_holder(session%handle, holder)
+  end function
+
+  ! `holders` are the sessions that will claim, one for each part; without them this one claims all.
+  function sublet_session_request(session, cores, parts, grants, options, holders) result(code)
     type(sublet_session), intent(in) :: session
     integer(c_int), intent(in) :: cores, parts
     type(sublet_grants), intent(inout) :: grants
     type(sublet_options), intent(in), optional :: options
+    type(sublet_holder), intent(in), contiguous, optional :: holders(:)
     integer(c_int) :: code
-    code = c_request(session%handle, cores, parts, handle_of(options), grants%handle)
+    if (present(holders)) then
+      if (size(holders) /= parts) then
+        code = sublet_err_count
+        return
+      end if
+    end if
+    code = c_request(session%handle, cores, parts, holders, handle_of(options), grants%handle)
   end function
 
   function sublet_grants_parts(grants, parts) result(code)

@@ -47,6 +47,8 @@ struct LeaseRequest {
   priority @12 :Int32;     # where requests wait, the higher is served first; above 0: operators'
   noticeMs @13 :UInt64 = 5000;  # how long before it is taken away its client is told
   waitMs @14 :UInt64;      # for cores to come free; 0: it is refused when there are none
+  # Who may claim: for each part the public key of its holder, 32 bytes, one after the other.
+  holders @15 :Data;
 }
 
 # One node's share of one part of a lease.
@@ -58,7 +60,8 @@ struct Grant {
   nodeName @3 :Text;
   nodeId @4 :Text;
   addresses @5 :List(Text);
-  token @6 :Data;          # 16 bytes
+  # Of the data connections: 16 bytes. Between the managers only; a client is told when it claims.
+  token @6 :Data;
   expiresUnixMs @7 :Int64;
   slots @8 :UInt32;
   arenaBytes @9 :UInt64;
@@ -75,6 +78,8 @@ struct Grant {
   ownerByKey @18 :Bool;    # ownerUid is a key file's owner, who need not be the process's user
   priority @19 :Int32;
   noticeMs @20 :UInt64 = 5000;
+  # For clients: what the grant is claimed with, see signed_grant.hpp.
+  sealed @21 :Data;
 }
 
 # What `sublet lease` writes for the programs that use its lease: secrets.
@@ -82,6 +87,7 @@ struct KeptLease {
   leaseId @0 :UInt64;
   manager @1 :Text;        # address of the resource manager
   grants @2 :List(Grant);
+  holderSeed @3 :Data;     # of the key that the grants are claimed with
 }
 
 # A grant that has ended on its node. The node tells it again on each registration until it has heard
@@ -101,6 +107,12 @@ struct NodeDescription {
   cpuset @4 :Text;         # hwloc list syntax
   addresses @5 :List(Text);
   widestWorker @6 :UInt32; # the most cores that one worker can have; 0: as `cores`
+  # Of its executor manager, for as long as that runs: the audience of grants for this node. 32 bytes.
+  key @7 :Data;
+  # How far the node's clock is ahead of the resource manager's, and how wrong that may be: measured
+  # before it registers.
+  clockAheadMs @8 :Int64;
+  clockErrorMs @9 :UInt32;
 }
 
 struct NodeStatus {
@@ -268,6 +280,9 @@ interface ResourceManager {
   # Everybody's, and of each user who has something or a quota of his own; for who is no operator,
   # everybody's and his own.
   quotas @14 () -> (failure :Failure, quotas :List(QuotaStatus));
+  # What an executor manager must know before it registers: the time here, the key that grants are
+  # signed with (32 bytes), and how far apart clocks may be.
+  clock @15 () -> (unixMs :Int64, grantKey :Data, toleranceMs :UInt64);
 }
 
 interface LeaseHandle {}
@@ -277,7 +292,8 @@ interface NodeRegistration {
   # An exception of type DISCONNECTED: the registration is void, register again.
   # `endsKept`: so many of this registration's ended grants, in the order in which they were told, those
   # of `register` first, need not be told again.
-  heartbeat @0 () -> (endsKept :UInt64);
+  # `direct...`: what the node has leased by itself, to clients that ask no resource manager.
+  heartbeat @0 (directCores :UInt32, directMemoryBytes :UInt64) -> (endsKept :UInt64);
   claimed @1 (leaseId :UInt64, part :UInt32);
   # The cores are free again. `grant`: for a resource manager that does not know it.
   ended @2 (leaseId :UInt64, part :UInt32, reason :Text, usage :Usage, grant :Grant);
@@ -330,15 +346,31 @@ struct Endpoint {
                            # without the leading zero byte
 }
 
+# What one part of a lease gets of a node.
+struct DirectShare {
+  part @0 :UInt32;
+  workers @1 :UInt32;
+  memoryBytes @2 :UInt64;
+}
+
 interface ExecutorManager {
-  # kDenied: no such token, or it has expired or been claimed. `transports`: those to other
-  # nodes that the client wants to connect by; the executor opens them before this answers.
-  # `keep`: the grant is held for others, who claim it with the same token, one at a time, each with a
-  # new executor. kOverloaded: one of them has it.
-  claim @0 (token :Data, notices :LeaseNotices, transports :List(Text), keep :Bool)
+  # `grant` is Grant.sealed, `proof` the holder's (signed_grant.hpp). kDenied: they are not good here,
+  # or the grant has ended or been claimed. `transports`: those to other nodes that the client wants
+  # to connect by; the executor opens them before this answers. `token`: of the data connections.
+  # `keep`: the grant is held for others who have the holder's key: they claim it in the same way, one
+  # at a time, each with a new executor. kOverloaded: one of them has it.
+  claim @0 (grant :Data, notices :LeaseNotices, transports :List(Text), proof :Data, keep :Bool)
       -> (failure :Failure, lease :ClaimedLease, endpoint :Endpoint,
-          workers :List(WorkerDescription), expiresUnixMs :Int64);
+          workers :List(WorkerDescription), expiresUnixMs :Int64, token :Data);
   version @1 () -> (version :Text);
+  # For clients that know this node and no resource manager: what it has. kDenied: it leases through
+  # a resource manager alone.
+  look @2 () -> (failure :Failure, node :NodeStatus);
+  # Reserves `shares` of the lease, all or nothing. `leaseId` is the client's choice, see
+  # signed_grant.hpp; `request.holders` has one key for each share. `handle` as in
+  # ResourceManager.lease.
+  lease @3 (request :LeaseRequest, leaseId :UInt64, shares :List(DirectShare))
+      -> (failure :Failure, handle :LeaseHandle, grants :List(Grant));
 }
 
 # Holding it keeps the lease's share of this node; dropping it gives it back.
@@ -366,6 +398,9 @@ interface ClaimedLease {
   # `transports` as in claim, which asked for none.
   become @5 (sha256 :Data, name :Text, surroundings :Text, transports :List(Text))
       -> (failure :Failure, missing :Bool, endpoint :Endpoint);
+  # More time for what the node leased by itself, counted from now. kUnsupported: a resource manager
+  # granted it, and is to be asked.
+  extend @6 (durationMs :UInt64) -> (failure :Failure, expiresUnixMs :Int64);
 }
 
 # What an executor manager tells the client of a claimed lease.

@@ -1,11 +1,13 @@
 #include <base/printable_text.hpp>
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
+#include <wire/signed_grant.hpp>
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 
 namespace sublet::wire {
@@ -64,6 +66,19 @@ Result<void> check_cores(const char* what, std::uint32_t workers, std::uint32_t 
                                        " cores; allowed are " + std::to_string(kMaxCoresPerPart));
 }
 
+/// Bytes of a grant that may be left out.
+Result<void> read_fixed(capnp::Data::Reader from, std::size_t size, const char* what,
+                        std::vector<std::byte>& to) {
+  if (from.size() != 0 && from.size() != size) {
+    return fail(ErrorKind::kInvalid, "a grant's " + std::string(what) + " has " +
+                                         std::to_string(from.size()) +
+                                         " bytes where it must have " + std::to_string(size));
+  }
+  const auto bytes = to_bytes(from);
+  to.assign(bytes.begin(), bytes.end());
+  return {};
+}
+
 }  // namespace
 
 std::string cut_text(const std::string& text, std::size_t limit) {
@@ -107,6 +122,7 @@ void write(Grant::Builder to, const sublet::Grant& grant) {
   auto addresses = to.initAddresses(static_cast<unsigned>(grant.addresses.size()));
   for (unsigned i = 0; i < addresses.size(); ++i) addresses.set(i, grant.addresses[i]);
   to.setToken(to_data(grant.token));
+  to.setSealed(to_data(grant.sealed));
   to.setExpiresUnixMs(grant.expires_unix_ms);
   to.setSlots(grant.slots);
   to.setArenaBytes(grant.arena_bytes);
@@ -136,13 +152,12 @@ Result<sublet::Grant> read(Grant::Reader from) {
   if (grant.node_name.size() > kMaxName || grant.node_id.size() > 2 * kMaxName) {
     return fail(ErrorKind::kInvalid, "a grant's node has a name that is too long");
   }
-  if (from.getToken().size() != kTokenBytes) {
-    return fail(ErrorKind::kInvalid, "a grant's token has " +
-                                         std::to_string(from.getToken().size()) +
-                                         " bytes where it must have 16");
+  if (auto ok = read_fixed(from.getToken(), kTokenBytes, "token", grant.token); !ok) {
+    return tl::unexpected<Error>(ok.error());
   }
-  const auto token = to_bytes(from.getToken());
-  grant.token.assign(token.begin(), token.end());
+  if (auto ok = read_fixed(from.getSealed(), kSealedGrantBytes, "seal", grant.sealed); !ok) {
+    return tl::unexpected<Error>(ok.error());
+  }
   if (from.getAddresses().size() > kMaxAddresses) {
     return out_of_range("the number of addresses in a grant", from.getAddresses().size(), 0,
                         kMaxAddresses);
@@ -195,6 +210,7 @@ void write(LeaseRequest::Builder to, const sublet::LeaseRequest& request,
   to.setPriority(request.priority);
   to.setNoticeMs(count_or_most(request.notice));
   to.setWaitMs(count_or_most(request.wait));
+  to.setHolders(to_data(std::as_bytes(std::span(request.holders))));
 }
 
 static_assert(static_cast<int>(Placement::PACK) == static_cast<int>(sublet::Placement::kPack));
@@ -251,6 +267,15 @@ Result<sublet::LeaseRequest> read(LeaseRequest::Reader from) {
   const auto wait = read_ms("the wait in milliseconds", from.getWaitMs(), kMaxWait);
   if (!wait) return tl::unexpected<Error>(wait.error());
   request.wait = *wait;
+  const auto holders = from.getHolders();
+  if (holders.size() != request.parts * sizeof(HolderKey)) {
+    return fail(ErrorKind::kInvalid, "the keys of those who may claim have " +
+                                         std::to_string(holders.size()) + " bytes; for " +
+                                         std::to_string(request.parts) + " parts they have " +
+                                         std::to_string(request.parts * sizeof(HolderKey)));
+  }
+  request.holders.resize(request.parts);
+  std::memcpy(request.holders.data(), holders.begin(), holders.size());
   return request;
 }
 
@@ -280,6 +305,8 @@ void write(NodeStatus::Builder to, const NodeInfo& info) {
   node.setCpuset(info.cpuset);
   node.setWidestWorker(info.widest_worker);
   write_texts(node.initAddresses(static_cast<unsigned>(info.addresses.size())), info.addresses);
+  node.setClockAheadMs(info.clock_ahead.count());
+  node.setClockErrorMs(static_cast<std::uint32_t>(info.clock_error.count()));
   to.setFreeCores(info.free_cores);
   to.setFreeMemoryBytes(info.free_memory_bytes);
   to.setWarmExecutors(info.warm_executors);
@@ -301,6 +328,8 @@ NodeInfo read(NodeStatus::Reader from) {
   info.cpuset = to_string(node.getCpuset());
   for (const auto address : node.getAddresses()) info.addresses.push_back(to_string(address));
   info.state = to_string(from.getState());
+  info.clock_ahead = std::chrono::milliseconds(node.getClockAheadMs());
+  info.clock_error = std::chrono::milliseconds(node.getClockErrorMs());
   info.heartbeat_age = some_ms(from.getHeartbeatAgeMs());
   return info;
 }

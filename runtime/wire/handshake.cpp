@@ -62,7 +62,7 @@ struct FreshKey {
   FreshKey& operator=(const FreshKey&) = delete;
 };
 
-using Hash = std::array<unsigned char, 32>;
+using Hash = ChannelBinding;
 
 enum class Side : unsigned char { kClient, kServer };
 
@@ -201,9 +201,9 @@ kj::Promise<bool> read_message(Opening& opening, Message& message) {
 void start_secure(Opening& opening, Side side) {
   const bool client = side == Side::kClient;
   const Agreement& agreement = opening.agreement;
-  opening.secure = kj::heap<SecureStream>(kj::mv(opening.stream),
-                                          client ? agreement.client_sends : agreement.server_sends,
-                                          client ? agreement.server_sends : agreement.client_sends);
+  opening.secure = kj::heap<SecureStream>(
+      kj::mv(opening.stream), client ? agreement.client_sends : agreement.server_sends,
+      client ? agreement.server_sends : agreement.client_sends, agreement.transcript);
 }
 
 /// Sends this side's proof and checks the other's.

@@ -52,8 +52,10 @@ inline constexpr std::size_t kMaxWaitingOfUser = 256;
 inline constexpr std::size_t kMaxQuotas = 65536;  ///< Users with one of their own.
 inline constexpr auto kClaimTimeout = 5s;         ///< An unclaimed grant lapses.
 inline constexpr auto kHeartbeat = 1s;            ///< Executor manager to resource manager.
-inline constexpr auto kNodeLostAfter = 5s;        ///< Without a heartbeat.
-inline constexpr auto kDrainTold = 500ms;  ///< For clients to hear of it before executors may end.
+/// Between the clocks of a node and of the resource manager, unless an operator says otherwise.
+inline constexpr auto kClockTolerance = 30s;
+inline constexpr auto kNodeLostAfter = 5s;  ///< Without a heartbeat.
+inline constexpr auto kDrainTold = 500ms;   ///< For clients to hear of it before executors may end.
 inline constexpr auto kDrainMax = 24h;
 /// After a drain's time is over: executors are stopped, and a node that says nothing more is lost.
 inline constexpr auto kDrainMargin = 10s;

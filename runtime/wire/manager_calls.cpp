@@ -5,6 +5,7 @@
 #include <kj/debug.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 namespace sublet::wire {
@@ -19,11 +20,23 @@ kj::Promise<Result<T>> answer(Request&& request, Read read) {
   });
 }
 
-std::uint64_t count_of(std::chrono::milliseconds duration) {
-  return duration.count() < 0 ? 0 : static_cast<std::uint64_t>(duration.count());
+template <class Results>
+Result<Granted> read_granted(Results& results) {
+  Granted granted;
+  granted.handles.push_back(results.getHandle());
+  for (const auto grant : results.getGrants()) {
+    auto checked = read(grant);
+    if (!checked) return tl::unexpected<Error>(std::move(checked.error()));
+    granted.grants.push_back(std::move(*checked));
+  }
+  return granted;
 }
 
 }  // namespace
+
+std::uint64_t to_wire_ms(std::chrono::milliseconds duration) {
+  return duration.count() < 0 ? 0 : static_cast<std::uint64_t>(duration.count());
+}
 
 kj::Promise<void> check_instance(ResourceManager::Client manager, const ManagerLocation& location) {
   return manager.versionRequest().send().then(
@@ -49,16 +62,32 @@ kj::Promise<Result<Granted>> ask_lease(ResourceManager::Client manager,
                                        std::uint32_t slurm_job) {
   auto request = manager.leaseRequest();
   write(request.initRequest(), wanted, client_node_id, owner, slurm_job);
-  return answer<Granted>(request, [](auto& results) -> Result<Granted> {
-    Granted granted;
-    granted.handle = results.getHandle();
-    for (const auto grant : results.getGrants()) {
-      auto checked = read(grant);
-      if (!checked) return tl::unexpected<Error>(std::move(checked.error()));
-      granted.grants.push_back(std::move(*checked));
-    }
-    return granted;
-  });
+  return answer<Granted>(request, [](auto& results) { return read_granted(results); });
+}
+
+kj::Promise<Result<NodeInfo>> ask_look(ExecutorManager::Client manager) {
+  return answer<NodeInfo>(manager.lookRequest(),
+                          [](auto& results) -> NodeInfo { return read(results.getNode()); });
+}
+
+kj::Promise<Result<Granted>> ask_shares(ExecutorManager::Client manager,
+                                        const sublet::LeaseRequest& whole,
+                                        const std::string& client_node_id, const std::string& owner,
+                                        std::uint32_t slurm_job, const DirectLease& lease) {
+  sublet::LeaseRequest theirs = whole;
+  theirs.parts = static_cast<std::uint32_t>(lease.shares.size());
+  theirs.holders.clear();
+  for (const Share& share : lease.shares) theirs.holders.push_back(whole.holders.at(share.part));
+  auto request = manager.leaseRequest();
+  write(request.initRequest(), theirs, client_node_id, owner, slurm_job);
+  request.setLeaseId(lease.number);
+  auto list = request.initShares(static_cast<unsigned>(lease.shares.size()));
+  for (unsigned i = 0; i < list.size(); ++i) {
+    list[i].setPart(lease.shares[i].part);
+    list[i].setWorkers(lease.shares[i].workers);
+    list[i].setMemoryBytes(lease.shares[i].memory_bytes);
+  }
+  return answer<Granted>(request, [](auto& results) { return read_granted(results); });
 }
 
 kj::Promise<Result<std::int64_t>> ask_extension(ResourceManager::Client manager,
@@ -67,7 +96,7 @@ kj::Promise<Result<std::int64_t>> ask_extension(ResourceManager::Client manager,
   auto request = manager.extendRequest();
   request.setLeaseId(grant.lease_id);
   request.setToken(to_data(grant.token));
-  request.setDurationMs(count_of(duration));
+  request.setDurationMs(to_wire_ms(duration));
   return answer<std::int64_t>(
       request, [](auto& results) -> std::int64_t { return results.getExpiresUnixMs(); });
 }
@@ -98,7 +127,7 @@ kj::Promise<Result<std::vector<DrainReport>>> ask_drain(ResourceManager::Client 
                                                         bool own_notice) {
   auto request = manager.drainRequest();
   request.setNode(node);
-  request.setLimitMs(count_of(limit));
+  request.setLimitMs(to_wire_ms(limit));
   request.setReason(reason);
   request.setWait(wait);
   request.setOwnNotice(own_notice);
@@ -187,6 +216,30 @@ kj::Promise<Result<ConnectionCounts>> ask_connections(ResourceManager::Client ma
     return ConnectionCounts{response.getNow(), response.getLimit(), response.getClosed(),
                             response.getRefused()};
   });
+}
+
+kj::Promise<Result<ManagersClock>> ask_clock(ResourceManager::Client manager,
+                                             std::function<std::chrono::milliseconds()> now) {
+  const auto asked = now();
+  return manager.clockRequest().send().then(
+      [asked, now = std::move(now)](auto&& response) -> Result<ManagersClock> {
+        const auto answered = now();
+        const auto key = to_bytes(response.getGrantKey());
+        ManagersClock clock;
+        if (key.size() != clock.grant_key.size()) {
+          return fail(ErrorKind::kInvalid,
+                      "the resource manager's key has " + std::to_string(key.size()) + " bytes");
+        }
+        std::memcpy(clock.grant_key.data(), key.data(), key.size());
+        constexpr std::int64_t kFar = std::int64_t{1} << 52;
+        using Milliseconds = std::chrono::milliseconds;
+        clock.since_1970 = Milliseconds(std::clamp<std::int64_t>(response.getUnixMs(), 0, kFar));
+        clock.tolerance = Milliseconds(static_cast<std::int64_t>(
+            std::min(response.getToleranceMs(), static_cast<std::uint64_t>(kFar))));
+        clock.error = (answered - asked) / 2 + Milliseconds(1);  // it counts whole milliseconds
+        clock.ahead = asked + (answered - asked) / 2 - clock.since_1970;
+        return clock;
+      });
 }
 
 kj::Promise<Result<std::string>> ask_version(ResourceManager::Client manager) {

@@ -11,11 +11,14 @@
 #include <wire/drain_report.hpp>
 #include <wire/ledger_page.hpp>
 #include <wire/manager_address.hpp>
+#include <wire/placement.hpp>
 #include <wire/quota_info.hpp>
+#include <wire/signing_key.hpp>
 
 #include <kj/async.h>
 
 #include <chrono>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -25,9 +28,13 @@ namespace sublet::wire {
 /// than wrote `location`'s file.
 kj::Promise<void> check_instance(ResourceManager::Client manager, const ManagerLocation& location);
 
+/// As the wire has it: what is negative is nothing.
+std::uint64_t to_wire_ms(std::chrono::milliseconds duration);
+
 struct Granted {
   std::vector<sublet::Grant> grants;
-  LeaseHandle::Client handle = nullptr;  ///< Dropping it ends the grants that nobody has claimed.
+  /// Dropping them ends the grants that nobody has claimed.
+  std::vector<LeaseHandle::Client> handles{};
 };
 /// `client_node_id` is who asks, for placement near; `owner` is for people to read, `slurm_job` for
 /// the ledger.
@@ -35,6 +42,18 @@ kj::Promise<Result<Granted>> ask_lease(ResourceManager::Client manager,
                                        const sublet::LeaseRequest& request,
                                        const std::string& client_node_id, const std::string& owner,
                                        std::uint32_t slurm_job = 0);
+/// What an executor manager has that leases by itself.
+kj::Promise<Result<NodeInfo>> ask_look(ExecutorManager::Client manager);
+/// Of a lease that its client places by itself.
+struct DirectLease {
+  std::uint64_t number = 0;   ///< As signed_grant.hpp has it.
+  std::vector<Share> shares;  ///< All of one executor manager.
+};
+/// `request.holders` has one for each part of the whole lease.
+kj::Promise<Result<Granted>> ask_shares(ExecutorManager::Client manager,
+                                        const sublet::LeaseRequest& request,
+                                        const std::string& client_node_id, const std::string& owner,
+                                        std::uint32_t slurm_job, const DirectLease& lease);
 /// The new end, in Unix milliseconds.
 kj::Promise<Result<std::int64_t>> ask_extension(ResourceManager::Client manager,
                                                 const sublet::Grant& grant,
@@ -76,6 +95,18 @@ kj::Promise<Result<LedgerPage>> ask_ledger(ResourceManager::Client manager,
                                            const LedgerFilter& filter);
 kj::Promise<Result<LedgerCheck>> ask_verify_ledger(ResourceManager::Client manager);
 kj::Promise<Result<ConnectionCounts>> ask_connections(ResourceManager::Client manager);
+struct ManagersClock {
+  std::chrono::milliseconds since_1970{0};
+  PublicKey grant_key{};
+  std::chrono::milliseconds tolerance{0};  ///< How far apart the clocks of nodes may be.
+  /// How far this process's clock, which says `now`, is ahead of it, and how wrong that may be:
+  /// half the time that the answer took.
+  std::chrono::milliseconds ahead{0};
+  std::chrono::milliseconds error{0};
+};
+/// `now`: this process's clock, since 1970.
+kj::Promise<Result<ManagersClock>> ask_clock(ResourceManager::Client manager,
+                                             std::function<std::chrono::milliseconds()> now);
 kj::Promise<Result<std::string>> ask_version(ResourceManager::Client manager);
 
 }  // namespace sublet::wire

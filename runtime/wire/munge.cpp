@@ -33,7 +33,7 @@ struct MungeLibrary {
     const auto find = [&](auto& function, const char* name) {
       function =
           reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(library, name));
-      if (function == nullptr) missing = std::string("libmunge.so.2 has no ") + name;
+      if (function == nullptr) (missing = "libmunge.so.2 has no ") += name;
     };
     find(encode, "munge_encode");
     find(decode, "munge_decode");

@@ -14,8 +14,8 @@ constexpr std::size_t kBatch = 256u << 10;
 }  // namespace
 
 SecureStream::SecureStream(kj::Own<kj::AsyncIoStream> stream, const StreamKey& send,
-                           const StreamKey& receive)
-    : stream_(kj::mv(stream)), receive_key_(receive) {
+                           const StreamKey& receive, const ChannelBinding& binding)
+    : stream_(kj::mv(stream)), binding_(binding), receive_key_(receive) {
   crypto_secretstream_xchacha20poly1305_init_push(&out_, out_header_.data(), send.data());
 }
 
@@ -152,6 +152,11 @@ kj::Promise<void> SecureStream::write_on(Pieces pieces, At at) {
     if (at.piece >= pieces.size()) return kj::READY_NOW;
     return write_on(pieces, at);
   });
+}
+
+ChannelBinding channel_binding(const kj::AsyncIoStream& stream) {
+  const auto* const secure = dynamic_cast<const SecureStream*>(&stream);
+  return secure == nullptr ? ChannelBinding{} : secure->binding();
 }
 
 }  // namespace sublet::wire

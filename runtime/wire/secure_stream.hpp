@@ -1,5 +1,7 @@
 #pragma once
 
+#include <wire/signed_grant.hpp>
+
 #include <kj/async-io.h>
 #include <sodium.h>
 
@@ -21,7 +23,9 @@ class SecureStream final : public kj::AsyncIoStream {
   static constexpr std::size_t kMostPlain = 64u << 10;
   using StreamKey = std::array<unsigned char, crypto_secretstream_xchacha20poly1305_KEYBYTES>;
 
-  SecureStream(kj::Own<kj::AsyncIoStream> stream, const StreamKey& send, const StreamKey& receive);
+  /// `binding` names this connection to both ends.
+  SecureStream(kj::Own<kj::AsyncIoStream> stream, const StreamKey& send, const StreamKey& receive,
+               const ChannelBinding& binding);
   ~SecureStream() noexcept(false);
   KJ_DISALLOW_COPY(SecureStream);
 
@@ -33,6 +37,8 @@ class SecureStream final : public kj::AsyncIoStream {
   void abortRead() override { stream_->abortRead(); }
   /// For options of the socket and to see its end; what is read from it directly is cipher text.
   kj::Maybe<int> getFd() const override { return stream_->getFd(); }
+
+  [[nodiscard]] const ChannelBinding& binding() const noexcept { return binding_; }
 
   /// The next record alone; empty at the end. For the handshake, before anything else is read.
   kj::Promise<kj::Array<kj::byte>> read_record(std::size_t most);
@@ -55,6 +61,7 @@ class SecureStream final : public kj::AsyncIoStream {
   std::size_t put_record(kj::byte* to, kj::ArrayPtr<const kj::byte> plain);
 
   kj::Own<kj::AsyncIoStream> stream_;
+  ChannelBinding binding_;
   crypto_secretstream_xchacha20poly1305_state out_{};
   crypto_secretstream_xchacha20poly1305_state in_{};
   StreamKey receive_key_;
@@ -65,5 +72,8 @@ class SecureStream final : public kj::AsyncIoStream {
   kj::Array<kj::byte> plain_;  ///< Of the record being taken.
   std::size_t taken_ = 0;
 };
+
+/// Of a connection that wire::connect or a listener has opened; zeros for a Unix socket.
+[[nodiscard]] ChannelBinding channel_binding(const kj::AsyncIoStream& stream);
 
 }  // namespace sublet::wire

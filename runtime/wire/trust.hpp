@@ -12,6 +12,7 @@
 // How a proof is bound to the connection: handshake.hpp.
 
 #include <sublet/result.hpp>
+#include <wire/secret_file.hpp>
 
 #include <array>
 #include <cstddef>
@@ -19,6 +20,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace sublet::wire {
@@ -46,7 +48,7 @@ struct TrustOptions {
 /// A shared key. The bytes are wiped when it goes.
 class Key {
  public:
-  static constexpr std::size_t kBytes = 32;
+  static constexpr std::size_t kBytes = kSecretBytes;
   using Id = std::array<unsigned char, 8>;  ///< Tells keys apart, and nothing about them.
 
   /// kDenied when others may read the file or it is neither this user's nor root's (for root: it
@@ -55,26 +57,20 @@ class Key {
   /// Makes a new file, mode 0600, with its directory. kInvalid when there is one already.
   static Result<void> make(const std::string& path);
 
-  Key(const Key&) = delete;
-  Key& operator=(const Key&) = delete;
-  Key(Key&& other) noexcept;
-  Key& operator=(Key&& other) = delete;
-  ~Key();
-
-  [[nodiscard]] const std::array<unsigned char, kBytes>& bytes() const noexcept { return bytes_; }
+  [[nodiscard]] const std::array<unsigned char, kBytes>& bytes() const noexcept {
+    return secret_.bytes;
+  }
   [[nodiscard]] const Id& id() const noexcept { return id_; }
   [[nodiscard]] std::string id_text() const;
-  [[nodiscard]] std::uint32_t owner_uid() const noexcept { return owner_uid_; }
-  [[nodiscard]] std::uint32_t owner_gid() const noexcept { return owner_gid_; }
+  [[nodiscard]] std::uint32_t owner_uid() const noexcept { return secret_.uid; }
+  [[nodiscard]] std::uint32_t owner_gid() const noexcept { return secret_.gid; }
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
  private:
-  Key() = default;
+  explicit Key(SecretFile secret) : secret_(std::move(secret)) {}
 
-  std::array<unsigned char, kBytes> bytes_{};
+  SecretFile secret_;
   Id id_{};
-  std::uint32_t owner_uid_ = kNobodyKnown;
-  std::uint32_t owner_gid_ = kNobodyKnown;
   std::string path_;
 };
 

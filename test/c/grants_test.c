@@ -50,11 +50,15 @@ static void check_grants(sublet_session* session, const sublet_options* options)
   sublet_session* detached = NULL;
   size_t parts = 0;
   size_t size = 0;
-  CHECK_OK(sublet_session_request(session, 2, PARTS, options, &all));
+  sublet_holder holders[PARTS];
+  CHECK_OK(sublet_session_open_detached(options, &detached));
+  for (size_t part = 0; part < PARTS; ++part) {
+    CHECK_OK(sublet_session_holder(detached, &holders[part]));
+  }
+  CHECK_OK(sublet_session_request(session, 2, PARTS, holders, options, &all));
   CHECK_OK(sublet_grants_parts(all, &parts));
   CHECK(parts == PARTS);
   CHECK_CODE(SUBLET_ERR_COUNT, sublet_lease_claim(session, all, options, &lease));
-  CHECK_OK(sublet_session_open_detached(options, &detached));
   for (size_t part = 0; part + 1 < PARTS; ++part) {
     size_t again = 0;
     CHECK_OK(sublet_grants_pack(all, part, NULL, 0, &size));
@@ -63,6 +67,10 @@ static void check_grants(sublet_session* session, const sublet_options* options)
     CHECK_OK(sublet_grants_pack(all, part, bytes, size - 1, &again));
     CHECK(again == size && bytes[0] == 'x');
     CHECK_OK(sublet_grants_pack(all, part, bytes, sizeof bytes, &again));
+    /* Whoever else has the bytes has nothing. */
+    CHECK_OK(sublet_grants_unpack(bytes, size, &none));
+    CHECK_CODE(SUBLET_ERR_DENIED, sublet_lease_claim(session, none, options, &lease));
+    CHECK_OK(sublet_grants_free(&none));
     claim(detached, options, bytes, size);
   }
   /* Bytes that are none, or not all. */
@@ -77,11 +85,14 @@ static void check_grants(sublet_session* session, const sublet_options* options)
   CHECK_OK(sublet_grants_free(&all));
   CHECK_OK(sublet_session_free(&detached));
 
-  CHECK_CODE(SUBLET_ERR_COUNT, sublet_session_request(session, 0, 1, options, &none));
-  CHECK_CODE(SUBLET_ERR_COUNT, sublet_session_request(session, 1, -1, options, &none));
-  CHECK_CODE(SUBLET_ERR_OVERLOADED, sublet_session_request(session, 1000, 1000, options, &none));
-  CHECK_CODE(SUBLET_ERR_HANDLE, sublet_session_request(NULL, 1, 1, options, &none));
-  CHECK_CODE(SUBLET_ERR_ARGUMENT, sublet_session_request(session, 1, 1, options, NULL));
+  CHECK_CODE(SUBLET_ERR_COUNT, sublet_session_request(session, 0, 1, NULL, options, &none));
+  CHECK_CODE(SUBLET_ERR_COUNT, sublet_session_request(session, 1, -1, NULL, options, &none));
+  CHECK_CODE(SUBLET_ERR_OVERLOADED,
+             sublet_session_request(session, 1000, 1000, NULL, options, &none));
+  CHECK_CODE(SUBLET_ERR_HANDLE, sublet_session_request(NULL, 1, 1, NULL, options, &none));
+  CHECK_CODE(SUBLET_ERR_ARGUMENT, sublet_session_request(session, 1, 1, NULL, options, NULL));
+  CHECK_CODE(SUBLET_ERR_HANDLE, sublet_session_holder(NULL, holders));
+  CHECK_CODE(SUBLET_ERR_ARGUMENT, sublet_session_holder(session, NULL));
   CHECK_CODE(SUBLET_ERR_HANDLE, sublet_grants_parts(NULL, &parts));
   CHECK_CODE(SUBLET_ERR_HANDLE, sublet_lease_claim(session, NULL, options, &lease));
   CHECK_CODE(SUBLET_ERR_HANDLE, sublet_grants_give_back(session, NULL));

@@ -143,6 +143,7 @@ contains
     type(sublet_lease) :: claimed
     type(sublet_function) :: add
     type(sublet_session) :: detached
+    type(sublet_holder) :: holders(2)
     type(sublet_node_info), allocatable :: nodes(:)
     type(sublet_lease_info), allocatable :: leases(:)
     integer(c_int8_t), allocatable :: bytes(:)
@@ -152,7 +153,12 @@ contains
     is_private = .false.
     call check_ok(sublet_session_manager_is_private(session, is_private), 'whose the manager is')
     call check(is_private, 'the manager is private')
-    call check_ok(sublet_session_request(session, 1, 2, all, options), 'grants')
+    call check_ok(sublet_session_open_detached(detached, options), 'a session that claims')
+    call check_ok(sublet_session_holder(session, holders(1)), 'who asks')
+    call check_ok(sublet_session_holder(detached, holders(2)), 'who claims')
+    call check_code(sublet_err_count, &
+      sublet_session_request(session, 1, 3, all, options, holders), 'a holder for each part')
+    call check_ok(sublet_session_request(session, 1, 2, all, options, holders), 'grants')
     call check_ok(sublet_grants_parts(all, parts), 'parts')
     call check(parts == 2, 'there are two parts')
     call check_ok(sublet_grants_pack(all, 1_c_size_t, bytes), 'the second part as bytes')
@@ -161,7 +167,8 @@ contains
     call check_ok(sublet_grants_pack(all, 1_c_size_t, bytes), 'the second part as bytes')
     call check_code(sublet_err_invalid, sublet_grants_unpack(bytes(2:), mine), 'other bytes')
     call check_ok(sublet_grants_unpack(bytes, mine), 'grants again')
-    call check_ok(sublet_session_open_detached(detached, options), 'a session that claims')
+    call check_code(sublet_err_denied, sublet_lease_claim(session, mine, claimed, options), &
+      'another session''s grant')
     call check_ok(sublet_lease_claim(detached, mine, claimed, options), 'a claim')
     call check_ok(sublet_function_open(claimed, FORTRAN_FUNCTIONS, 'add_one', add), 'add_one')
     x = 41

@@ -116,6 +116,7 @@ LeaseRequest Client::make_request() {
   request.duration = std::chrono::seconds(world_.dice.one_in(2) ? 1 + world_.dice.pick(15)
                                                                 : 40 + world_.dice.pick(60));
   request.placement = static_cast<Placement>(world_.dice.pick(3));
+  request.holders.assign(request.parts, key_.public_key());
   return request;
 }
 
@@ -167,11 +168,11 @@ kj::Promise<Result<Client::Claims>> Client::claim(wire::Granted granted) {
     return process_->timer()
         .afterDelay(manager::to_kj(world_.dice.between(100ms, 8000ms)))
         .then([]() -> Result<Claims> { return fail(ErrorKind::kInvalid, "it forgot to claim"); })
-        .attach(kj::mv(granted.handle));
+        .attach(kj::heap(kj::mv(granted.handles)));
   }
-  const client::ClientNode who{node_, "tcp", nullptr};
+  const client::ClientNode who{node_, "tcp", nullptr, false, &key_};
   return client::claim_all(**loop_, granted.grants, who, std::make_shared<client::LeaseEvents>())
-      .attach(kj::mv(granted.handle));
+      .attach(kj::heap(kj::mv(granted.handles)));
 }
 
 kj::Promise<void> Client::hold(std::chrono::nanoseconds time) {

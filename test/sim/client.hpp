@@ -3,6 +3,7 @@
 #include "world.hpp"
 #include <client/claim.hpp>
 #include <client/control_thread.hpp>
+#include <wire/signing_key.hpp>
 #include <wire/manager_calls.hpp>
 
 #include <kj/async-unix.h>
@@ -69,6 +70,7 @@ class Client {
   void give_back();
   LeaseRequest make_request();
 
+  const wire::SigningKey key_ = wire::SigningKey::make();
   World& world_;
   std::string name_;
   base::NodeIdentity node_;

@@ -2,6 +2,7 @@
 
 #include <common/rpc_connection.hpp>
 #include <wire/control.capnp.h>
+#include <wire/signed_grant.hpp>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -61,7 +62,7 @@ std::vector<std::byte> record_calls_to_executor_manager() {
     kj::Vector<kj::Promise<void>> calls;
     for (int i = 0; i < kCalls; ++i) {
       auto claim = manager.claimRequest();
-      claim.initToken(16);
+      claim.initGrant(wire::kSealedGrantBytes);
       calls.add(claim.send().ignoreResult());
       calls.add(manager.versionRequest().send().ignoreResult());
     }

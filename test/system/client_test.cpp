@@ -485,12 +485,12 @@ TEST_F(Client, AnswersAtOnceWhenNoManagerIsThere) {
   EXPECT_NE(std::string(session.error().what()).find("SUBLET_MANAGER"), std::string::npos);
 }
 
-TEST_F(Client, RefusesAGrantWithAnAlteredToken) {
+TEST_F(Client, RefusesAGrantThatWasAltered) {
   open();
   auto grants = session_.request({});
   ASSERT_TRUE(grants) << grants.error().what();
   auto forged = *grants;
-  forged[0].token[3] ^= std::byte{1};
+  forged[0].sealed[40] ^= std::byte{1};
   auto denied = session_.claim(forged);
   ASSERT_FALSE(denied);
   EXPECT_EQ(denied.error().kind(), ErrorKind::kDenied);

@@ -271,7 +271,7 @@ TEST_F(LedgerSystem, AFullDiskStopsLeasingUntilThereIsRoom) {
   EXPECT_EQ(first.error().kind(), ErrorKind::kOverloaded);
   expect_contains(first.error().what(), "make room");
   expect_contains(refused().error().what(), "no leases are granted while");
-  EXPECT_TRUE(client.extend(running.grants[0], 1h)) << "what runs goes on";
+  EXPECT_TRUE(client.extend(running.grants[0], claim, 1h)) << "what runs goes on";
   ASSERT_EQ(::prlimit(manager, RLIMIT_FSIZE, &limit, nullptr), 0);
   EXPECT_TRUE(eventually([&client] { return client.lease(1).has_value(); }));
   expect_sound();

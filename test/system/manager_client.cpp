@@ -71,6 +71,7 @@ Result<LeaseOfTest> ManagerClient::lease(std::uint32_t cores, std::uint32_t part
   wanted.arena_bytes = 16u << 20;
   wanted.hot_timeout = 0ms;
   wanted.placement = Placement::kPack;
+  wanted.holders.assign(parts, key_.public_key());
   auto builder = request.initRequest();
   wire::write(builder, wanted, "elsewhere", "test@somewhere");
   builder.setDurationMs(static_cast<std::uint64_t>(duration.count()));
@@ -85,10 +86,11 @@ Result<LeaseOfTest> ManagerClient::lease(std::uint32_t cores, std::uint32_t part
   return lease;
 }
 
-Result<std::int64_t> ManagerClient::extend(const Grant& grant, std::chrono::milliseconds duration) {
+Result<std::int64_t> ManagerClient::extend(const Grant& grant, const ClaimOfTest& claim,
+                                           std::chrono::milliseconds duration) {
   auto request = manager_->bootstrap().castAs<wire::ResourceManager>().extendRequest();
   request.setLeaseId(grant.lease_id);
-  request.setToken(wire::to_data(grant.token));
+  request.setToken(wire::to_data(claim.token));
   request.setDurationMs(static_cast<std::uint64_t>(duration.count()));
   auto response = wait<capnp::Response<wire::ResourceManager::ExtendResults>>(
       request.send().then([](auto&& r) { return kj::mv(r); }), "the extension");
@@ -97,11 +99,10 @@ Result<std::int64_t> ManagerClient::extend(const Grant& grant, std::chrono::mill
 }
 
 Result<ClaimOfTest> ManagerClient::claim(const Grant& grant) {
-  return claim(grant, grant.token);
+  return claim(grant, {.sealed = grant.sealed});
 }
 
-Result<ClaimOfTest> ManagerClient::claim(const Grant& grant, std::span<const std::byte> token,
-                                         const std::vector<std::string>& transports) {
+Result<ClaimOfTest> ManagerClient::claim(const Grant& grant, const Presented& presented) {
   ClaimOfTest claim;
   const auto address = wire::Address::parse(grant.addresses.at(0)).value_or_throw();
   claim.connection =
@@ -110,14 +111,24 @@ Result<ClaimOfTest> ManagerClient::claim(const Grant& grant, std::span<const std
            "connecting to the executor manager");
   claim.heard = std::make_shared<NoticesHeard>();
   auto request = claim.connection->bootstrap().castAs<wire::ExecutorManager>().claimRequest();
-  request.setToken(wire::to_data(token));
+  auto proof = wire::prove_holder(
+      presented.sealed,
+      presented.binding == nullptr ? claim.connection->peer().binding() : *presented.binding,
+      presented.holder == nullptr ? key_ : *presented.holder);
+  if (presented.flip_of_proof < 8 * proof.size()) {
+    proof[presented.flip_of_proof / 8] ^= std::byte{1} << (presented.flip_of_proof % 8);
+  }
+  request.setGrant(wire::to_data(presented.sealed));
+  request.setProof(wire::to_data(proof));
   request.setNotices(kj::heap<Notices>(claim.heard));
-  auto names = request.initTransports(static_cast<unsigned>(transports.size()));
-  for (unsigned i = 0; i < names.size(); ++i) names.set(i, transports[i]);
+  auto names = request.initTransports(static_cast<unsigned>(presented.transports.size()));
+  for (unsigned i = 0; i < names.size(); ++i) names.set(i, presented.transports[i]);
   auto response = wait<capnp::Response<wire::ExecutorManager::ClaimResults>>(
       request.send().then([](auto&& r) { return kj::mv(r); }), "the claim");
   if (auto failure = wire::failure_of(response)) return tl::unexpected<Error>(*failure);
   claim.lease = response.getLease();
+  const auto token = wire::to_bytes(response.getToken());
+  claim.token.assign(token.begin(), token.end());
   claim.generation = response.getEndpoint().getGeneration();
   claim.socket = wire::to_string(response.getEndpoint().getLocal());
   for (const auto worker : response.getWorkers()) {
@@ -134,7 +145,7 @@ Result<ClaimOfTest> ManagerClient::claim_malformed(const Grant& grant) {
                                            address, kLimit, wire::Trust::load({})),
            "connecting to the executor manager");
   auto request = claim.connection->bootstrap().castAs<wire::ExecutorManager>().claimRequest();
-  request.setToken(wire::to_data(grant.token));
+  request.setGrant(wire::to_data(grant.sealed));
   request.setNotices(kj::heap<Notices>(std::make_shared<NoticesHeard>()));
   // A Text ends with a zero byte. Its place in the message holds bytes without one.
   request.initTransports(1);

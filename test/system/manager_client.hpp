@@ -7,6 +7,7 @@
 #include <sublet/result.hpp>
 #include <sublet/session.hpp>
 #include <wire/control.capnp.h>
+#include <wire/signed_grant.hpp>
 
 #include <chrono>
 #include <optional>
@@ -32,6 +33,7 @@ struct ClaimOfTest {
   std::uint32_t generation = 0;
   std::string socket;
   std::vector<std::string> cpusets;
+  std::vector<std::byte> token;
   std::shared_ptr<NoticesHeard> heard;
 };
 
@@ -46,10 +48,19 @@ class ManagerClient {
 
   Result<LeaseOfTest> lease(std::uint32_t cores, std::uint32_t parts = 1,
                             std::chrono::milliseconds duration = std::chrono::minutes(10));
-  Result<std::int64_t> extend(const Grant& grant, std::chrono::milliseconds duration);
+  [[nodiscard]] const HolderKey& holder_key() const { return key_.public_key(); }
+  Result<std::int64_t> extend(const Grant& grant, const ClaimOfTest& claim,
+                              std::chrono::milliseconds duration);
   Result<ClaimOfTest> claim(const Grant& grant);
-  Result<ClaimOfTest> claim(const Grant& grant, std::span<const std::byte> token,
-                            const std::vector<std::string>& transports = {});
+  /// What a claim is made with, to be altered.
+  struct Presented {
+    std::vector<std::byte> sealed;
+    wire::SigningKey* holder = nullptr;           ///< Null: this client's.
+    wire::ChannelBinding* binding = nullptr;      ///< Null: that of the connection.
+    std::size_t flip_of_proof = ~std::size_t{0};  ///< This bit of it.
+    std::vector<std::string> transports{};
+  };
+  Result<ClaimOfTest> claim(const Grant& grant, const Presented& presented);
 
   /// As claim, with a name of a transport that is no text.
   Result<ClaimOfTest> claim_malformed(const Grant& grant);
@@ -81,6 +92,7 @@ class ManagerClient {
   T wait(kj::Promise<T> promise, const char* what);
 
   kj::AsyncIoContext io_;
+  wire::SigningKey key_ = wire::SigningKey::make();
   kj::Own<manager::RpcConnection> manager_;
 };
 

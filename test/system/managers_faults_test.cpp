@@ -147,7 +147,7 @@ TEST_F(ManagersFaults, LeasesDoNotNoticeThatTheResourceManagerIsKilled) {
     EXPECT_TRUE(claim.heard->lost.empty());
 
     client.reconnect(managers_.address());
-    EXPECT_TRUE(client.extend(lease.grants[0], 3600s));
+    EXPECT_TRUE(client.extend(lease.grants[0], claim, 3600s));
     EXPECT_NE(client.lease(1).value_or_throw().grants[0].lease_id, leases[0].id);
   }
   expect_nothing_left();
@@ -220,7 +220,7 @@ TEST_F(ManagersFaults, AClaimOfTooManyOrTooLongTransportsTakesNothing) {
   const std::vector<std::string> too_many(9, "tcp");
   const std::vector<std::string> too_long = {"tcp", std::string(16, 't')};
   for (const auto& transports : {too_many, too_long}) {
-    const auto refused = client.claim(grant, grant.token, transports);
+    const auto refused = client.claim(grant, {.sealed = grant.sealed, .transports = transports});
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().kind(), ErrorKind::kInvalid) << refused.error().what();
   }

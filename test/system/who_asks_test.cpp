@@ -127,11 +127,18 @@ TEST_F(WhoAsks, LetsNobodyButItsOwnerAndOperatorsEndALease) {
 TEST_F(WhoAsks, GivesAGrantThatHasLeakedToNobodyElse) {
   auto operators = session_of("operator").value_or_throw();
   auto users = session_of("user").value_or_throw();
-  const auto grants = operators.request({.cores = 1, .arena_bytes = 1u << 20}).value_or_throw();
+  const LeaseRequest small{.cores = 1, .arena_bytes = 1u << 20};
+  const auto grants = operators.request(small).value_or_throw();
   const auto stolen = users.claim(grants);
   ASSERT_FALSE(stolen);
   EXPECT_EQ(stolen.error().kind(), ErrorKind::kDenied);
-  expect_contains(stolen.error().what(), "is uid 0's; asked has uid 61000");
+  expect_contains(stolen.error().what(), "is for the holder of another key");
+  // Nor to another user whom the owner means to give it to.
+  LeaseRequest for_another = small;
+  for_another.holders = {users.holder_key()};
+  const auto given = users.claim(operators.request(for_another).value_or_throw());
+  ASSERT_FALSE(given);
+  expect_contains(given.error().what(), "is uid 0's; asked has uid 61000");
   const auto claimed = operators.claim(grants);
   EXPECT_TRUE(claimed) << claimed.error().what();
 }

@@ -42,6 +42,12 @@ std::string user_name(std::uint32_t uid) {
   return name;
 }
 
+std::string owner_text(const Caller& caller, const std::string& said) {
+  if (!caller.proved()) return said;
+  const std::size_t at = said.rfind('@');
+  return user_name(caller.uid) + (at == std::string::npos ? "" : said.substr(at));
+}
+
 Caller this_process() {
   return {.uid = ::getuid(),
           .gid = ::getgid(),

@@ -37,6 +37,9 @@ std::string to_string(const Caller& caller);
 /// The name of that user, or "uid N" where it has none. What was found once is remembered.
 std::string user_name(std::uint32_t uid);
 
+/// "user@node", where only the node is what the caller `said` of itself, if it is known who it is.
+std::string owner_text(const Caller& caller, const std::string& said);
+
 Caller this_process();
 
 /// Whoever is at the other end of the connected socket `fd`.

@@ -4,8 +4,11 @@
 /* The part of <sublet.h>, which includes it, for programs that share a lease among processes by
  * their own means, and for those that look at a cluster:
  *
- *   sublet_grants* all = NULL;                            one process asks for all
- *   int code = sublet_session_request(session, 2, processes, NULL, &all);
+ *   sublet_holder mine;                                   each process says who it is
+ *   int code = sublet_session_holder(session, &mine);
+ *   ...                                                   and sends that to one, which asks for all
+ *   sublet_grants* all = NULL;
+ *   code = sublet_session_request(session, 2, processes, holders, NULL, &all);
  *   ...                                                   and sends process p its own:
  *   code = sublet_grants_pack(all, p, bytes, sizeof bytes, &size);
  *
@@ -23,8 +26,16 @@ extern "C" {
 
 /* ---- Grants: one process asks for a lease, others claim its parts ---- */
 
-/* Rights to shares of a lease. Whoever presents one first has it: treat it as a password. */
+/* Rights to shares of a lease. Only the session that one was asked for can claim it. */
 typedef struct sublet_grants sublet_grants;
+
+/* A session that claims: the public half of its key, no secret. */
+typedef struct sublet_holder {
+  uint8_t key[32];
+} sublet_holder;
+
+/* Who `session` is when it claims. */
+SUBLET_C_API int sublet_session_holder(sublet_session* session, sublet_holder* holder);
 
 /* A session for a process that only claims: it connects to a resource manager when it needs one,
  * and never starts one. */
@@ -32,10 +43,12 @@ SUBLET_C_API int sublet_session_open_detached(const sublet_options* options,
                                               sublet_session** session);
 
 /* Asks for a lease with `cores` workers for each of `parts` clients, and claims nothing: what
- * nobody claims in time (5 s by default) ends. Blocks. SUBLET_ERR_COUNT: a number is not positive.
+ * nobody claims in time (5 s by default) ends. `holders` are the sessions that will claim, one for
+ * each part; null: this one claims all. Blocks. SUBLET_ERR_COUNT: a number is not positive.
  * SUBLET_ERR_OVERLOADED: so many cores are not free. */
 SUBLET_C_API int sublet_session_request(sublet_session* session, int cores, int parts,
-                                        const sublet_options* options, sublet_grants** grants);
+                                        const sublet_holder* holders, const sublet_options* options,
+                                        sublet_grants** grants);
 
 /* How many parts there are grants for: 1 of what was unpacked. */
 SUBLET_C_API int sublet_grants_parts(const sublet_grants* grants, size_t* parts);
@@ -56,8 +69,8 @@ SUBLET_C_API int sublet_grants_give_back(sublet_session* session, const sublet_g
 SUBLET_C_API int sublet_grants_free(sublet_grants** grants);
 
 /* Claims grants of one part. With the options that they were asked for with: cores that are leased
- * in place of nodes that leave are like those. Blocks. SUBLET_ERR_DENIED: they have been claimed
- * already, or have ended. */
+ * in place of nodes that leave are like those. Blocks. SUBLET_ERR_DENIED: they are for another
+ * session, have been claimed already, or have ended. */
 SUBLET_C_API int sublet_lease_claim(sublet_session* session, const sublet_grants* grants,
                                     const sublet_options* options, sublet_lease** lease);
 

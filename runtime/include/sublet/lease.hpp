@@ -5,6 +5,7 @@
 #include <sublet/export.hpp>
 #include <sublet/result.hpp>
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -31,6 +32,9 @@ enum class Placement : std::uint8_t {
   kSpread,  ///< As many nodes as possible.
   kNear,    ///< The client's own node first, then as kPack.
 };
+
+/// Who may claim grants: the public half of a session's key, see Session::holder_key().
+using HolderKey = std::array<std::uint8_t, 32>;
 
 /// What a client asks the resource manager for.
 struct LeaseRequest {
@@ -68,13 +72,16 @@ struct LeaseRequest {
   /// How long before the lease ends its client is told (Lease::on_ending), whoever ends it: its
   /// time, an operator with notice, or a node that is given back. At most an hour.
   std::chrono::milliseconds notice{5000};
+  /// For Session::request(): the session that may claim each part. Empty: the one that asks, all.
+  std::vector<HolderKey> holders{};
 };
 
-/// The right to one node's share of a lease: whoever presents it first has it. A secret.
+/// The right to one node's share of a lease. Only the session that it was asked for can claim it,
+/// once: a copy is worth nothing to anybody else.
 class SUBLET_API Grant {
  public:
   Grant() = default;
-  /// For sending it to another rank. The bytes hold the token: treat them as a password.
+  /// For sending it to the process that claims it. Before that there is no secret in the bytes.
   [[nodiscard]] std::vector<std::byte> to_bytes() const;
   /// Checks what it reads; kInvalid when the bytes are no grant.
   static Result<Grant> from_bytes(std::span<const std::byte> bytes);
@@ -88,7 +95,9 @@ class SUBLET_API Grant {
   std::string node_name;
   std::string node_id;                 ///< Boot id and node name: who can map the same memory.
   std::vector<std::string> addresses;  ///< Of the executor manager, best first.
-  std::vector<std::byte> token;        ///< 16 random bytes.
+  std::vector<std::byte> sealed;       ///< What it is claimed with: signed by who granted it.
+  /// Of its data connections: 16 random bytes, and a secret. Empty until it has been claimed.
+  std::vector<std::byte> token;
   std::int64_t expires_unix_ms = 0;
 };
 

@@ -24,6 +24,10 @@ struct SessionOptions {
   /// A directory in which a resource manager keeps its address (`sublet resource-manager
   /// --address-dir`). Empty: $SUBLET_MANAGER_DIR, else none.
   std::string manager_directory;
+  /// Executor managers to lease from where there is no resource manager: their addresses, separated
+  /// by commas, or a file that lists them as rFaaS does (executors_database.json). Then `manager`
+  /// and `manager_directory` must be empty.
+  std::string executors;
   /// False: fail instead of starting a private manager.
   bool allow_private = true;
   /// Tells virtual nodes on one machine apart. Empty: Slurm's name of the node, else the host name.
@@ -82,6 +86,10 @@ struct NodeInfo {
   std::vector<std::string> addresses;
   std::string state;                           ///< "up", "draining" or "lost".
   std::chrono::milliseconds heartbeat_age{0};  ///< Since the resource manager last heard of it.
+  /// How far its clock is ahead of the resource manager's, as measured when it registered, and how
+  /// wrong that may be.
+  std::chrono::milliseconds clock_ahead{0};
+  std::chrono::milliseconds clock_error{0};
 };
 
 struct LeaseInfo {
@@ -124,8 +132,13 @@ class SUBLET_API Session {
   /// Asks for a lease and claims all of it. The refusal says what was asked and what is free.
   Result<Lease> lease(const LeaseRequest& request = {});
 
-  /// Asks for a lease and claims nothing: the grants of part p are for client p, who must claim
-  /// them within the executor managers' claim timeout (5 s by default).
+  /// Of this session: who asks for grants on its behalf names it in LeaseRequest::holders. No
+  /// secret. Zeros of an empty handle.
+  [[nodiscard]] HolderKey holder_key() const noexcept;
+
+  /// Asks for a lease and claims nothing: the grants of part p are for the session that
+  /// `request.holders` names for it, which must claim them within the executor managers' claim
+  /// timeout (5 s by default). kInvalid: there is not one holder for each part.
   Result<std::vector<Grant>> request(const LeaseRequest& request);
 
   /// Ends what nobody has claimed of `grants`, which request() of this session returned, instead of

@@ -1,6 +1,6 @@
 // The few nodes that a request is looked up on first: the same choice as among all of them.
 #include <resource_manager/node_table.hpp>
-#include <resource_manager/placement.hpp>
+#include <wire/placement.hpp>
 
 #include <gtest/gtest.h>
 
@@ -14,6 +14,8 @@
 
 namespace sublet::manager {
 namespace {
+
+using wire::Share;
 
 constexpr std::uint64_t kGibibyte = std::uint64_t{1} << 30;
 

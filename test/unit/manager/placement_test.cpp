@@ -1,5 +1,5 @@
-#include <resource_manager/placement.hpp>
 #include <wire/limits.hpp>
+#include <wire/placement.hpp>
 
 #include <gtest/gtest.h>
 
@@ -10,6 +10,11 @@
 
 namespace sublet::manager {
 namespace {
+
+using wire::Capacity;
+using wire::NodeNumber;
+using wire::place;
+using wire::Share;
 
 constexpr std::uint64_t kMiB = 1u << 20;
 

@@ -41,6 +41,8 @@ struct FakeNode {
   std::vector<bool> own_notice;                     ///< Of drains.
   std::map<std::uint64_t, std::uint64_t> end_soon;  ///< What is left in ms.
   std::optional<Error> refusal;                     ///< Of a drain, and of its cancellation.
+  wire::SigningKey key = wire::SigningKey::make();
+  milliseconds clock_ahead{0};
 };
 
 class FakeControl final : public wire::NodeControl::Server {
@@ -116,7 +118,9 @@ class ResourceManagerTest : public testing::Test {
   wire::NodeRegistration::Client join(FakeNode& node, const std::string& name, std::uint32_t cores,
                                       std::vector<GrantTerms> held = {},
                                       const std::string& boot = "boot") {
-    const NodeOffer offer{name, boot + "/" + name, cores, 1u << 30, "0", {"unix:@" + name}};
+    NodeOffer offer{name, boot + "/" + name, cores, 1u << 30, "0", {"unix:@" + name}};
+    offer.key = node.key.public_key();
+    offer.clock_ahead = node.clock_ahead;
     auto request = manager_.registerRequest();
     write(request.initNode(), offer);
     auto list = request.initHeld(static_cast<unsigned>(held.size()));
@@ -136,6 +140,7 @@ class ResourceManagerTest : public testing::Test {
     wanted.memory_bytes = 0;
     wanted.placement = Placement::kPack;
     wanted.wait = wait;
+    wanted.holders.assign(parts, holder_.public_key());
     wire::write(request.initRequest(), wanted, "boot/me", "someone@here");
     return request.send();
   }
@@ -157,6 +162,7 @@ class ResourceManagerTest : public testing::Test {
     return free;
   }
 
+  const wire::SigningKey holder_ = wire::SigningKey::make();
   Time now_{std::chrono::milliseconds(1'800'000'000'000)};
   milliseconds elapsed_{0};
   kj::TimerImpl timer_;  // outlives what waits for it on the loop

@@ -2,6 +2,7 @@
 
 #include "support/temp_directory.hpp"
 #include <common/async.hpp>
+#include <common/messages.hpp>
 #include <common/rpc_listener.hpp>
 #include <executor_manager/executor_manager.hpp>
 #include <wire/convert.hpp>
@@ -22,6 +23,10 @@ struct Seen {
   unsigned ends = 0;  ///< Told in a registration.
   bool goodbye = false;
   bool answered = false;
+  milliseconds clock_ahead{0};
+  std::size_t key_bytes = 0;
+  kj::Maybe<wire::NodeControl::Client> control;
+  std::int64_t ended_expires_unix_ms = 0;  ///< Of the grant that ended last.
 };
 
 /// Wants a heartbeat every 10 ms, and answers a goodbye only after many of these.
@@ -32,6 +37,10 @@ class Registration final : public wire::NodeRegistration::Server {
  protected:
   kj::Promise<void> heartbeat(HeartbeatContext) override {
     ++seen_.heartbeats;
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> ended(EndedContext context) override {
+    seen_.ended_expires_unix_ms = context.getParams().getGrant().getExpiresUnixMs();
     return kj::READY_NOW;
   }
   kj::Promise<void> leave(LeaveContext) override {
@@ -49,9 +58,20 @@ class Manager final : public wire::ResourceManager::Server {
   Manager(kj::Timer& timer, Seen& seen) : timer_(timer), seen_(seen) {}
 
  protected:
+  kj::Promise<void> clock(ClockContext context) override {
+    auto results = context.getResults();
+    results.setUnixMs(to_unix_ms(ManagerClock().now()));
+    results.initGrantKey(32);
+    results.setToleranceMs(30'000);
+    return kj::READY_NOW;
+  }
   kj::Promise<void> register_(RegisterContext context) override {
     ++seen_.registrations;
     seen_.ends += context.getParams().getEnded().size();
+    const auto node = context.getParams().getNode();
+    seen_.clock_ahead = milliseconds(node.getClockAheadMs());
+    seen_.key_bytes = node.getKey().size();
+    seen_.control = context.getParams().getControl();
     if (seen_.refuse) {
       wire::write(context.getResults().initFailure(), Error(ErrorKind::kInvalid, "another has it"));
       return kj::READY_NOW;
@@ -77,6 +97,7 @@ class ResourceManagerLinkTest : public testing::Test {
     options.node_name = "n1";
     options.cgroup = false;
     options.refused_limit = 100ms;
+    options.clock = ManagerClock(2h);
     node_ =
         ExecutorManager::start(io_, start_zygote(ZygoteFor::kApplication).value_or_throw(), options)
             .value_or_throw();
@@ -138,7 +159,7 @@ TEST_F(ResourceManagerLinkTest, KeepsTheConnectionUntilItsGoodbyeIsAnswered) {
 
 /// A registration tells of it: else a resource manager that was started again gives its cores away.
 TEST_F(ResourceManagerLinkTest, HoldsAGrantThatIsEndingUntilItsCoresAreFree) {
-  node_->grant(terms()).value_or_throw();
+  node_->grant(terms(), {}).value_or_throw();
   auto gone = node_->revoke(LeaseId{17}, 0, "the test wants it", false);
   ASSERT_EQ(node_->held().size(), 1u);
   EXPECT_TRUE(node_->held().front()->over());
@@ -149,7 +170,7 @@ TEST_F(ResourceManagerLinkTest, HoldsAGrantThatIsEndingUntilItsCoresAreFree) {
 TEST_F(ResourceManagerLinkTest, TellsAManagerThatComesBackHowLeasesHaveEndedBeforeItLeaves) {
   wait(node_->registered());
   listener_ = nullptr;
-  node_->grant(terms()).value_or_throw();
+  node_->grant(terms(), {}).value_or_throw();
   wait(node_->revoke(LeaseId{17}, 0, "the test wants it", false).ignoreResult());
   auto stopped = node_->stop("the test ends").eagerlyEvaluate(nullptr);
   listen();
@@ -164,6 +185,38 @@ TEST_F(ResourceManagerLinkTest, GivesUpWhenItsNodeIsRefusedForTooLong) {
   wait(node_->refused().then([&why](const std::string& text) { why = text; }));
   EXPECT_EQ(why, "another has it");
   EXPECT_GT(seen_.registrations, 1) << "it might have been a matter of moments";
+}
+
+TEST_F(ResourceManagerLinkTest, SpeaksOfTimesByTheManagersClock) {
+  wait(node_->registered());
+  EXPECT_EQ(seen_.key_bytes, 32u);
+  // Two hours, and what lies between two looks at a clock.
+  EXPECT_LT(seen_.clock_ahead - 2h, 30s);
+  EXPECT_GT(seen_.clock_ahead - 2h, -30s);
+  GrantTerms terms;
+  terms.key = {LeaseId{17}, 0, NodeNumber{}};
+  terms.workers = 1;
+  terms.memory_bytes = 32u << 20;
+  terms.arena_bytes = 1u << 20;
+  terms.token.fill(7);
+  terms.expires = ManagerClock().now() + 1h;
+  auto& control = KJ_ASSERT_NONNULL(seen_.control);
+  auto told = control.grantRequest();
+  write(told.initGrant(), terms);
+  wait(told.send().ignoreResult());
+  ASSERT_EQ(node_->held().size(), 1u);
+  const HeldGrant& held = *node_->held().front();
+  EXPECT_EQ(held.terms().expires, terms.expires + seen_.clock_ahead) << "by the node's own";
+  auto longer = control.extendRequest();
+  longer.setLeaseId(17);
+  longer.setExpiresUnixMs(to_unix_ms(terms.expires + 1h));
+  wait(longer.send().ignoreResult());
+  EXPECT_EQ(held.terms().expires, terms.expires + 1h + seen_.clock_ahead);
+  auto revoke = control.revokeRequest();
+  revoke.setLeaseId(17);
+  wait(revoke.send().ignoreResult());
+  wait(node_->stop("the test ends"));
+  EXPECT_EQ(seen_.ended_expires_unix_ms, to_unix_ms(terms.expires + 1h));
 }
 
 }  // namespace

@@ -178,7 +178,7 @@ TEST_F(WaitingTest, ReleaseWithNoticeTellsTheNode) {
   EXPECT_EQ(leases().front().state, "ending");
   auto extend = manager_.extendRequest();
   extend.setLeaseId(id);
-  extend.setToken(lease.getGrants()[0].getToken());
+  extend.setToken(wire::to_data(std::as_bytes(std::span(node.granted.back().token))));
   extend.setDurationMs(1000);
   const auto refused = wire::failure_of(extend.send().wait(scope_));
   ASSERT_TRUE(refused);

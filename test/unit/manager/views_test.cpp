@@ -22,6 +22,8 @@ TEST(Views, NodesAsJson) {
   info.addresses = {"unix:@c1", "tcp:c1:7"};
   info.state = "draining";
   info.heartbeat_age = std::chrono::milliseconds(250);
+  info.clock_ahead = std::chrono::milliseconds(-3);
+  info.clock_error = std::chrono::milliseconds(1);
   const auto parsed = json::parse(to_json(std::span(&info, 1)));
   EXPECT_EQ(parsed, (json{{"nodes",
                            {{{"name", "c1"},
@@ -35,7 +37,9 @@ TEST(Views, NodesAsJson) {
                              {"warm_executors", 3},
                              {"cpuset", "0-7"},
                              {"addresses", {"unix:@c1", "tcp:c1:7"}},
-                             {"heartbeat_age_ms", 250}}}}}));
+                             {"heartbeat_age_ms", 250},
+                             {"clock_ahead_ms", -3},
+                             {"clock_error_ms", 1}}}}}));
 }
 
 TEST(Views, LeasesAsJson) {

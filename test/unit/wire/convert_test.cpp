@@ -104,6 +104,7 @@ TEST(Convert, LeaseRequestComesBackAsItWas) {
   request.wait = std::chrono::minutes(10);
   request.priority = -100;
   request.notice = std::chrono::hours(1);
+  for (std::uint8_t part = 0; part < 8; ++part) request.holders.push_back({part, 1, 2});
   write(message.builder(), request, "boot/me", "someone@me");
   const auto back = read(message.reader());
   ASSERT_TRUE(back) << back.error().what();
@@ -118,14 +119,21 @@ TEST(Convert, LeaseRequestComesBackAsItWas) {
   EXPECT_EQ(back->wait, std::chrono::minutes(10));
   EXPECT_EQ(back->priority, -100);
   EXPECT_EQ(back->notice, std::chrono::hours(1));
+  EXPECT_EQ(back->holders, request.holders);
   EXPECT_EQ(to_string(message.reader().getClientNodeId()), "boot/me");
   EXPECT_EQ(to_string(message.reader().getOwner()), "someone@me");
+}
+
+sublet::LeaseRequest with_holder() {
+  sublet::LeaseRequest request;
+  request.holders.resize(1);
+  return request;
 }
 
 TEST(Convert, RefusesALeaseRequestAndNamesTheField) {
   const auto refused = [](auto&& change, const std::string& field) {
     Message<LeaseRequest> message;
-    write(message.builder(), sublet::LeaseRequest{}, "", "");
+    write(message.builder(), with_holder(), "", "");
     change(message.builder());
     const auto request = read(message.reader());
     return !request && std::string(request.error().what()).find(field) != std::string::npos;
@@ -154,6 +162,8 @@ TEST(Convert, RefusesALeaseRequestAndNamesTheField) {
   EXPECT_TRUE(refused(
       [](Builder request) { request.setPriority(std::numeric_limits<std::int32_t>::min()); },
       "priority"));
+  EXPECT_TRUE(refused([](Builder request) { request.setParts(2); }, "for 2 parts they have 64"));
+  EXPECT_TRUE(refused([](Builder request) { request.initHolders(31); }, "have 31 bytes"));
   EXPECT_TRUE(refused([](Builder request) { request.setPlacement(static_cast<Placement>(9)); },
                       "placement"));
 }
@@ -196,7 +206,7 @@ TEST(Convert, QuotasComeBackAsTheyWere) {
 
 TEST(Convert, WhatKnowsNothingOfWideWorkersAsksForCores) {
   Message<LeaseRequest> message;
-  write(message.builder(), sublet::LeaseRequest{}, "", "");
+  write(message.builder(), with_holder(), "", "");
   // A field at its default is no field on the wire.
   message.builder().setCoresPerWorker(1);
   EXPECT_EQ(read(message.reader()).value_or_throw().cores_per_worker, 1u);

@@ -2,6 +2,7 @@
 #include "support/temp_directory.hpp"
 #include <wire/handshake.hpp>
 #include <wire/munge.hpp>
+#include <wire/secure_stream.hpp>
 
 #include <gtest/gtest.h>
 #include <kj/async-io.h>
@@ -162,6 +163,18 @@ TEST_F(Handshake, OpensWithTheSameKeyAndSaysWhoseItIs) {
   ASSERT_TRUE(opened.server) << text_of(opened.server);
   EXPECT_EQ(opened.server->peer.kind, ProofKind::kKey);
   EXPECT_EQ(opened.server->peer.uid, ::geteuid());
+}
+
+TEST_F(Handshake, GivesEachConnectionANameThatBothItsEndsKnow) {
+  std::vector<ChannelBinding> names{ChannelBinding{}};
+  for (const auto& trust : {with_key("a"), with_key("a"), with_nothing(true)}) {
+    const Opened opened = open(trust, trust);
+    ASSERT_TRUE(opened.client && opened.server) << text_of(opened.client);
+    const ChannelBinding name = channel_binding(*opened.client->stream);
+    EXPECT_EQ(name, channel_binding(*opened.server->stream));
+    EXPECT_EQ(std::count(names.begin(), names.end(), name), 0);
+    names.push_back(name);
+  }
 }
 
 TEST_F(Handshake, CarriesBytesOfEverySizeBothWays) {

@@ -1,13 +1,16 @@
 #pragma once
 
-#include <common/types.hpp>
 #include <sublet/lease.hpp>
 
 #include <cstdint>
 #include <optional>
 #include <vector>
 
-namespace sublet::manager {
+namespace sublet::wire {
+
+// Where the cores of a lease come from: for a resource manager, and for clients that do without.
+
+enum class NodeNumber : std::uint32_t {};
 
 /// What one node has free.
 struct Capacity {
@@ -28,9 +31,10 @@ struct Share {
 /// Finds cores and memory for all parts of `request`, or nothing. A part stays on one node where
 /// that costs no further node; where it is split, its memory is divided in proportion to the
 /// workers, none of which is split.
-/// `own_node` is the client's, for Placement::kNear. Pure: the same input gives the same answer.
-std::optional<std::vector<Share>> place(const LeaseRequest& request,
+/// `own_node` is the client's, for sublet::Placement::kNear. Pure: the same input gives the same
+/// answer.
+std::optional<std::vector<Share>> place(const sublet::LeaseRequest& request,
                                         std::optional<NodeNumber> own_node,
                                         const std::vector<Capacity>& free);
 
-}  // namespace sublet::manager
+}  // namespace sublet::wire

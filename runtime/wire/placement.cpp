@@ -1,10 +1,10 @@
-#include <resource_manager/placement.hpp>
 #include <wire/limits.hpp>
+#include <wire/placement.hpp>
 
 #include <algorithm>
 #include <limits>
 
-namespace sublet::manager {
+namespace sublet::wire {
 namespace {
 
 /// A node's room for a request: whole parts first, then pieces of parts that are split over nodes.
@@ -21,7 +21,7 @@ struct Room {
   }
 };
 
-std::uint64_t bytes_per_worker(const LeaseRequest& request) {
+std::uint64_t bytes_per_worker(const sublet::LeaseRequest& request) {
   return request.memory_bytes / request.cores + (request.memory_bytes % request.cores != 0 ? 1 : 0);
 }
 
@@ -32,12 +32,12 @@ std::uint32_t workers_by_memory(std::uint32_t workers, std::uint64_t memory,
 }
 
 /// How many workers the free cores of a node make.
-std::uint32_t workers_by_cores(const LeaseRequest& request, const Capacity& free) {
+std::uint32_t workers_by_cores(const sublet::LeaseRequest& request, const Capacity& free) {
   const bool too_wide = free.widest_worker != 0 && request.cores_per_worker > free.widest_worker;
   return too_wide ? 0 : free.cores / request.cores_per_worker;
 }
 
-Room room_of(const LeaseRequest& request, const Capacity& free) {
+Room room_of(const sublet::LeaseRequest& request, const Capacity& free) {
   Room room;
   room.node = free.node;
   const std::uint64_t per_worker = bytes_per_worker(request);
@@ -64,7 +64,7 @@ Room room_of(const LeaseRequest& request, const Capacity& free) {
 /// Collects shares; divides a part's memory so that its shares sum up to it exactly.
 class Shares {
  public:
-  explicit Shares(const LeaseRequest& request) : request_(request) {}
+  explicit Shares(const sublet::LeaseRequest& request) : request_(request) {}
 
   void add_whole(NodeNumber node) {
     shares_.push_back({next_part_++, node, request_.cores, request_.memory_bytes});
@@ -96,14 +96,14 @@ class Shares {
     return each * workers + rest * workers / request_.cores;
   }
 
-  const LeaseRequest& request_;
+  const sublet::LeaseRequest& request_;
   std::vector<Share> shares_;
   std::uint32_t next_part_ = 0;
   std::uint32_t part_done_ = 0;  ///< Workers of next_part_ placed so far.
 };
 
 /// Fills the nodes in this order: whole parts while they fit, then the rest in pieces.
-std::vector<Share> fill(const LeaseRequest& request, const std::vector<Room>& rooms) {
+std::vector<Share> fill(const sublet::LeaseRequest& request, const std::vector<Room>& rooms) {
   Shares shares(request);
   for (const Room& room : rooms) {
     for (std::uint32_t i = 0; i < room.whole && shares.parts() < request.parts; ++i) {
@@ -140,11 +140,11 @@ std::vector<Room> fewest(const std::vector<Room>& rooms, std::uint64_t wanted,
   return chosen;
 }
 
-std::vector<Share> pack(const LeaseRequest& request, std::optional<NodeNumber> own_node,
+std::vector<Share> pack(const sublet::LeaseRequest& request, std::optional<NodeNumber> own_node,
                         std::vector<Room> rooms) {
   std::vector<Room> chosen;
   std::uint64_t wanted = std::uint64_t{request.cores} * request.parts;
-  if (request.placement == Placement::kNear && own_node) {
+  if (request.placement == sublet::Placement::kNear && own_node) {
     const auto own = std::find_if(rooms.begin(), rooms.end(),
                                   [&](const Room& room) { return room.node == *own_node; });
     if (own != rooms.end()) {
@@ -159,7 +159,7 @@ std::vector<Share> pack(const LeaseRequest& request, std::optional<NodeNumber> o
 }
 
 /// One whole part to each node in turn.
-std::optional<std::vector<Share>> spread_parts(const LeaseRequest& request,
+std::optional<std::vector<Share>> spread_parts(const sublet::LeaseRequest& request,
                                                std::vector<Room> rooms) {
   Shares shares(request);
   bool any = true;
@@ -177,7 +177,7 @@ std::optional<std::vector<Share>> spread_parts(const LeaseRequest& request,
 }
 
 /// One worker on each node in turn, then the parts one after the other over the nodes.
-std::optional<std::vector<Share>> spread_workers(const LeaseRequest& request,
+std::optional<std::vector<Share>> spread_workers(const sublet::LeaseRequest& request,
                                                  const std::vector<Room>& rooms) {
   std::vector<std::uint32_t> taken(rooms.size(), 0);
   std::uint64_t left = std::uint64_t{request.cores} * request.parts;
@@ -198,7 +198,7 @@ std::optional<std::vector<Share>> spread_workers(const LeaseRequest& request,
 
 }  // namespace
 
-std::optional<std::vector<Share>> place(const LeaseRequest& request,
+std::optional<std::vector<Share>> place(const sublet::LeaseRequest& request,
                                         std::optional<NodeNumber> own_node,
                                         const std::vector<Capacity>& free) {
   if (request.cores == 0 || request.parts == 0 || request.cores_per_worker == 0) {
@@ -219,7 +219,7 @@ std::optional<std::vector<Share>> place(const LeaseRequest& request,
     }
     return a.node < b.node;
   });
-  if (request.placement == Placement::kSpread) {
+  if (request.placement == sublet::Placement::kSpread) {
     if (request.parts >= rooms.size()) {
       if (auto shares = spread_parts(request, rooms)) return shares;
     }
@@ -228,4 +228,4 @@ std::optional<std::vector<Share>> place(const LeaseRequest& request,
   return pack(request, own_node, std::move(rooms));
 }
 
-}  // namespace sublet::manager
+}  // namespace sublet::wire
