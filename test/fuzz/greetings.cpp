@@ -1,7 +1,7 @@
 // How every transport opens a channel: what a client, and what an executor, says first.
 
 #include "target.hpp"
-#include <transport/common/greeting.hpp>
+#include <transport/common/doorkeeper.hpp>
 #include <transport/fabric/fabric_wire.hpp>
 #include <transport/shm/shm_wire.hpp>
 #include <transport/tcp/tcp_wire.hpp>
@@ -18,14 +18,20 @@ using namespace transport;
 constexpr std::uint32_t kWorkers = 4;
 constexpr std::uint64_t kMostArena = 1u << 20;
 
-void greet(const Greeting& greeting, std::uint32_t version) {
+/// What it asks for is looked at once it proves that it may ask.
+void greet(Greeting greeting, std::uint32_t version) {
   ListenOptions options;
   options.token = {1, 2, 3};
   options.workers = kWorkers;
   options.max_slots = wire::kMaxSlots;
   options.max_arena_bytes = kMostArena;
-  if (why_refused(greeting, version, options, [](std::uint32_t) { return true; })) return;
-  require(greeting.token == options.token, "somebody without the token is welcome");
+  const MayTake any = [](std::uint32_t) { return true; };
+  const Proof proof = client_proof(options.token, options.generation, greeting);
+  const bool proved = same_proof(greeting.proof, proof);
+  require(Doorkeeper(options).why_refused(greeting, version, any).has_value() || proved,
+          "somebody without the token is welcome");
+  greeting.proof = proof;
+  if (Doorkeeper(options).why_refused(greeting, version, any)) return;
   require(greeting.worker < kWorkers, "a worker that is none is given away");
   require(greeting.slots > 0 && greeting.slots <= wire::kMaxSlots, "slots beyond the limit");
   require(greeting.arena_size <= kMostArena, "an arena beyond the limit");
@@ -35,7 +41,7 @@ template <class Answer>
 void answer(Answer answer) {
   ConnectOptions options;
   options.address = "127.0.0.1:1";
-  (void)error_in(options, answer);
+  (void)error_in(options, Greeting{}, answer);
   require(answer.reason().size() <= answer.text.size(), "a reason longer than its field");
 }
 
@@ -89,7 +95,7 @@ Bytes seed(std::uint8_t which, const T& value) {
 
 std::vector<Bytes> seeds() {
   const auto greeting = [](std::uint32_t magic, std::uint32_t version) {
-    return Greeting{magic, version, {1, 2, 3}, 1, 16, 4096};
+    return Greeting{magic, version, 7, {}, 1, 16, 4096};
   };
   return {seed(0, shm::Hello{greeting(shm::kMagic, shm::kVersion), 1, 0}),
           seed(1, greeting(tcp::kMagic, tcp::kVersion)),

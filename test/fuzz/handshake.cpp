@@ -66,7 +66,7 @@ void run_stream(std::span<const std::byte> input) {
   auto pipe = kj::newTwoWayPipe();
   auto& other = *pipe.ends[0];
   wire::SecureStream::StreamKey key{};
-  wire::SecureStream stream(kj::mv(pipe.ends[1]), key, key);
+  wire::SecureStream stream(kj::mv(pipe.ends[1]), key, key, {});
   std::array<kj::byte, 65536> heard{};
   auto reading = stream.tryRead(heard.data(), heard.size(), heard.size())
                      .ignoreResult()
@@ -123,7 +123,7 @@ std::vector<Bytes> stream_seeds() {
   kj::WaitScope scope(loop);
   auto pipe = kj::newTwoWayPipe();
   wire::SecureStream::StreamKey key{};
-  wire::SecureStream stream(kj::mv(pipe.ends[0]), key, key);
+  wire::SecureStream stream(kj::mv(pipe.ends[0]), key, key, {});
   Bytes said(4096);
   auto reading = pipe.ends[1]->tryRead(said.data(), said.size(), said.size());
   const std::array<kj::byte, 100> words{};

@@ -201,7 +201,7 @@ kj::Promise<void> Client::extend() {
 kj::Promise<void> Client::claim_again() {
   const Grant grant = claims_.front().share.grant;
   auto waiting = world_.wait_for(name_ + " claims once more", kPatience);
-  auto again = client::claim_grant(**loop_, grant, {node_, "tcp", nullptr},
+  auto again = client::claim_grant(**loop_, grant, {node_, "tcp", nullptr, false, &key_},
                                    std::make_shared<client::LeaseEvents>());
   return again
       .then([this, grant](Result<client::Claimed> claimed) {

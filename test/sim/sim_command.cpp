@@ -103,6 +103,7 @@ int run_some(const Wanted& wanted, unsigned job) {
               static_cast<unsigned long long>(done), failed,
               static_cast<unsigned long long>(leases), static_cast<double>(core_ms) / 1000.0,
               static_cast<unsigned long long>(events));
+  std::fflush(stdout);  // a child ends without that
   return failed;
 }
 
