@@ -76,9 +76,9 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
   auto executors = std::make_unique<ForkedExecutors>(io.unixEventPort, timer, std::move(zygote),
                                                      make_limiter(options));
   Zygote& processes = executors->zygote();
-  auto manager =
-      kj::heap<ExecutorManager>(NodeWorld{io.provider->getNetwork(), timer, std::move(executors), options.clock},
-                                std::move(node), std::move(*offer), options);
+  auto manager = kj::heap<ExecutorManager>(
+      NodeWorld{io.provider->getNetwork(), timer, std::move(executors), options.clock},
+      std::move(node), std::move(*offer), options);
   manager->services_.uid = user->uid;
   manager->services_.gid = user->gid;
   processes.on_spares([&link = manager->link_](std::uint32_t count) {

@@ -125,8 +125,8 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
     kj::Own<HeldGrant> grant;
     bool borrowed = false;  ///< From its keeper: to be given back.
   };
-  /// The grant that is presented, claimed for its holder, with `keep` for others who have his key, or
-  /// borrowed. kDenied says what is wrong with it.
+  /// The grant that is presented, claimed for its holder, with `keep` for others who have his key,
+  /// or borrowed. kDenied says what is wrong with it.
   Result<Claimed> claim(const ClaimAttempt& attempt, wire::LeaseNotices::Client notices,
                         bool keep = false);
   /// Ends a grant that nobody has claimed; false when there is none.

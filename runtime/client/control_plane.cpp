@@ -6,7 +6,6 @@
 #include <wire/running_time.hpp>
 
 #include <algorithm>
-#include <algorithm>
 #include <map>
 
 namespace sublet::client {

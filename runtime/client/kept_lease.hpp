@@ -19,7 +19,7 @@ class NodeLink;
 /// user, may use the lease.
 struct KeptLeaseFile {
   std::uint64_t lease_id = 0;
-  std::string manager;  ///< Its address.
+  std::string manager;                   ///< Its address.
   wire::SigningKey::Seed holder_seed{};  ///< Of the key that the grants are for.
   std::vector<Grant> grants;
 

@@ -3,8 +3,8 @@
 #include "world.hpp"
 #include <client/claim.hpp>
 #include <client/control_thread.hpp>
-#include <wire/signing_key.hpp>
 #include <wire/manager_calls.hpp>
+#include <wire/signing_key.hpp>
 
 #include <kj/async-unix.h>
 

@@ -7,7 +7,6 @@
 namespace sublet::manager {
 namespace {
 
-
 class MessageLaneTest : public testing::Test {
  public:
   ~MessageLaneTest() noexcept override {}
