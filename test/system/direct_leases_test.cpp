@@ -33,6 +33,11 @@ class DirectNodes : public testing::Test {
     }
   }
 
+  /// Nodes n1 and n2, in this order; their addresses.
+  std::string start_both() {
+    const std::string first = start("n1", 2);
+    return first + "," + start("n2", 2);
+  }
   /// Its address.
   std::string start(const std::string& name, std::uint32_t workers = 4,
                     const std::vector<std::string>& more = {"--skip-resource-manager"}) {
@@ -148,7 +153,7 @@ TEST_F(DirectNodes, AreReadFromAListInTheSeedsForm) {
 }
 
 TEST_F(DirectNodes, GivePartsToThoseWhoAreNamed) {
-  const std::string both = start("n1", 2) + "," + start("n2", 2);
+  const std::string both = start_both();
   auto asks = Session::open(options(both)).value_or_throw();
   auto claims = Session::open_detached(options(both)).value_or_throw();
   LeaseRequest request = small(1, 4);
@@ -170,7 +175,7 @@ TEST_F(DirectNodes, GivePartsToThoseWhoAreNamed) {
 }
 
 TEST_F(DirectNodes, AreTakenOverWhenOneDies) {
-  const std::string both = start("n1", 2) + "," + start("n2", 2);
+  const std::string both = start_both();
   auto session = Session::open(options(both)).value_or_throw();
   auto lease = session.lease(small(2)).value_or_throw();
   expect_works(lease);

@@ -153,7 +153,7 @@ TEST(SignedGrants, AreOnNoNodeWhoseClockIsTwoHoursOff) {
   GTEST_SKIP() << "nothing can be loaded before the sanitizer";
 #endif
   TestManagers managers;
-  managers.start_node(shifted_node("far", 7200));
+  managers.start_node(shifted_node("far", 7230));
   EXPECT_TRUE(eventually(
       [&] {
         return managers.output().find(
