@@ -27,7 +27,7 @@ using std::chrono::steady_clock;
 constexpr auto kPause = 20ms;
 constexpr auto kLongestPause = 100ms;
 
-/// Between two looks at demand and memory while nothing is missing.
+/// Between two looks at demand and memory while nothing is missing, or nothing can be made.
 constexpr auto kLook = 5s;
 
 /// Spares that end by themselves, one after the other: then something here kills them, and none is
@@ -120,21 +120,24 @@ void SpareExecutors::look() {
   const auto now = steady_clock::now();
   if (now < due_) return;
   const std::size_t wanted = deaths_ >= kMostDeaths || memory_is_short() ? 0 : demand_.wanted(now);
+  bool made = true;
   if (spares_.size() > wanted) {
     end_one();
   } else if (spares_.size() < wanted) {
-    make_one();
+    made = make_one();
   }
-  if (spares_.size() == wanted) {
+  if (spares_.size() == wanted || !made) {
     due_ = now + kLook;
   } else {
     due_ = missing_since_ = now;
   }
 }
 
-void SpareExecutors::make_one() {
+/// False when the system has no process or descriptor left. The next order says so, if it is still
+/// true then.
+bool SpareExecutors::make_one() {
   auto sockets = base::make_socketpair();
-  if (!sockets) return;
+  if (!sockets) return false;
   // It has its name from its first moment on.
   std::array<char, 16> own_name{};
   ::prctl(PR_GET_NAME, own_name.data(), 0, 0, 0);
@@ -142,10 +145,11 @@ void SpareExecutors::make_one() {
   const pid_t pid = ::fork();
   if (pid == 0) body_(std::move(sockets->second));
   ::prctl(PR_SET_NAME, own_name.data(), 0, 0, 0);
-  if (pid < 0) return;  // the next order will say so, if it is still true
+  if (pid < 0) return false;
   ::setpgid(pid, pid);
   base::Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   spares_.push_back({pid, std::move(pidfd), std::move(sockets->first)});
+  return true;
 }
 
 /// It ends because its socket closes; whoever reaps it finds nothing of it here.

@@ -77,7 +77,7 @@ class SpareExecutors {
     base::Fd order;
   };
 
-  void make_one();
+  bool make_one();
   void end_one() noexcept;
 
   Body body_;

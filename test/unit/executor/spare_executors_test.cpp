@@ -1,11 +1,14 @@
 // Processes that are kept ready to become executors.
 
+#include "support/eventually.hpp"
 #include "surroundings.hpp"
 #include "zygote_under_test.hpp"
 #include <executor/spare_executors.hpp>
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <string>
@@ -33,6 +36,21 @@ TEST(SpareDemand, IsNothingWhereNoneIsAllowed) {
   SpareDemand demand(0);
   demand.ordered({});
   EXPECT_EQ(demand.wanted({}), 0u);
+}
+
+/// A system that has no process or descriptor left is not asked again at once, and for ever.
+TEST(Spares, ThatCannotBeMadeAreTriedAgainLater) {
+  SpareExecutors spares([](const base::Fd&) { ::_exit(0); });
+  spares.allow(1);
+  ASSERT_TRUE(test::eventually([&] { return spares.timeout_ms() == 0; }));
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{0, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  spares.look();
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(spares.count(), 0u);
+  EXPECT_GT(spares.timeout_ms(), 0);
 }
 
 TEST(Spares, BecomeExecutorsThatAreAsAnyOther) {
