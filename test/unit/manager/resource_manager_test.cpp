@@ -170,9 +170,11 @@ TEST_F(ResourceManagerTest, ANodeThatRegistersAgainMakesItsOlderRegistrationVoid
 TEST_F(ResourceManagerTest, RefusesASecondExecutorManagerOfALivingNode) {
   FakeNode node;
   auto registration = join(node, "c1", 2);
-  auto request = manager_.registerRequest();
-  write(request.initNode(), NodeOffer{"c1", "boot/c1", 2, 0, "0", {"unix:@another"}});
   FakeNode other;
+  NodeOffer offer{"c1", "boot/c1", 2, 0, "0", {"unix:@c1"}};  // where the first one is reached
+  offer.key = other.key.public_key();
+  auto request = manager_.registerRequest();
+  write(request.initNode(), offer);
   request.setControl(kj::heap<FakeControl>(other));
   auto response = request.send().wait(scope_);
   const auto failure = wire::failure_of(response);
