@@ -33,6 +33,14 @@ namespace {
 
 using Claims = std::vector<Claimed>;
 
+/// What is left of how long `request` may wait.
+std::chrono::milliseconds wait_left(const LeaseRequest& request,
+                                    std::chrono::steady_clock::time_point begin) {
+  const auto passed = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::steady_clock::now() - begin);
+  return std::max(std::chrono::milliseconds(0), request.wait - passed);
+}
+
 std::vector<std::unique_ptr<NodeLink>> make_links(const std::shared_ptr<ControlThread>& thread,
                                                   Claims claims) {
   std::vector<std::unique_ptr<NodeLink>> links;
@@ -159,7 +167,20 @@ Result<ControlPlane::Manager*> ControlPlane::connect(const wire::ManagerLocation
       });
 }
 
-Result<std::vector<Grant>> ControlPlane::request(const LeaseRequest& wanted) {
+Result<std::vector<Grant>> ControlPlane::request(const LeaseRequest& request) {
+  const auto begin = std::chrono::steady_clock::now();
+  LeaseRequest wanted = request;
+  for (auto pause = kAskAgain;; pause = std::min(2 * pause, kAskLater)) {
+    auto granted = request_once(wanted);
+    wanted.wait = wait_left(request, begin);
+    const bool again = !granted && granted.error().kind() == ErrorKind::kDisconnected &&
+                       wanted.wait.count() > 0;
+    if (!again) return granted;
+    std::this_thread::sleep_for(pause);
+  }
+}
+
+Result<std::vector<Grant>> ControlPlane::request_once(const LeaseRequest& wanted) {
   auto manager_here = manager();
   if (!manager_here) return tl::unexpected<Error>(manager_here.error());
   Manager& manager = **manager_here;
@@ -227,20 +248,21 @@ Result<std::vector<std::unique_ptr<NodeLink>>> ControlPlane::lease(
     const LeaseRequest& request, const std::shared_ptr<LeaseEvents>& events, bool keep) {
   const auto begin = std::chrono::steady_clock::now();
   LeaseRequest wanted = request;
-  for (int attempt = 1;; ++attempt) {
+  int attempts = 0;  // that were granted
+  for (auto pause = kAskAgain;; pause = std::min(2 * pause, kAskLater)) {
     bool granted = false;
     auto leased = lease_once(wanted, events, keep, granted);
-    if (leased || !granted || attempt == kMaxLeaseAttempts) return leased;
+    if (leased) return leased;
     const ErrorKind kind = leased.error().kind();
-    if (kind != ErrorKind::kDenied && kind != ErrorKind::kDisconnected) return leased;
-    const auto passed = std::chrono::steady_clock::now() - begin;
-    if (passed > answer_limit(request)) return leased;
-    if (request.wait.count() > 0) {
-      wanted.wait =
-          std::max(std::chrono::milliseconds(0),
-                   request.wait - std::chrono::duration_cast<std::chrono::milliseconds>(passed));
+    wanted.wait = wait_left(request, begin);
+    if (granted) {
+      const bool lost = kind == ErrorKind::kDenied || kind == ErrorKind::kDisconnected;
+      const bool late = std::chrono::steady_clock::now() - begin > answer_limit(request);
+      if (!lost || late || ++attempts == kMaxLeaseAttempts) return leased;
+    } else if (kind != ErrorKind::kDisconnected || wanted.wait.count() == 0) {
+      return leased;
     }
-    std::this_thread::sleep_for(kAskAgain);
+    std::this_thread::sleep_for(pause);
   }
 }
 

@@ -54,13 +54,15 @@ class ControlPlane {
   /// Executor managers to lease from in its place, as SessionOptions::executors names them.
   void set_executors(std::string named) { executors_ = std::move(named); }
 
+  /// Who waits at a resource manager that goes waits at the one that comes, behind those who ask
+  /// there before.
   Result<std::vector<Grant>> request(const LeaseRequest& request);
   /// Ends what nobody has claimed of a lease that request() was granted.
   void give_back(std::uint64_t lease_id) noexcept;
   Result<std::vector<std::unique_ptr<NodeLink>>> claim(std::vector<Grant> grants,
                                                        std::shared_ptr<LeaseEvents> events);
   /// request and claim in one visit to the helper thread. A node that leaves or dies in between
-  /// costs nothing where another one has room: it is done again.
+  /// costs nothing where another one has room: it is done again. Waits as request() does.
   /// With `keep` it is claimed for others.
   Result<std::vector<std::unique_ptr<NodeLink>>> lease(const LeaseRequest& request,
                                                        const std::shared_ptr<LeaseEvents>& events,
@@ -86,6 +88,7 @@ class ControlPlane {
   /// A manager notices the end of a wait so late.
   static constexpr auto kWaitMargin = std::chrono::seconds(2);
 
+  Result<std::vector<Grant>> request_once(const LeaseRequest& wanted);
   /// `was_granted`: it is a node that failed, not the resource manager.
   Result<std::vector<std::unique_ptr<NodeLink>>> lease_once(
       const LeaseRequest& wanted, const std::shared_ptr<LeaseEvents>& events, bool keep,

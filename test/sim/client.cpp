@@ -116,14 +116,17 @@ LeaseRequest Client::make_request() {
   request.duration = std::chrono::seconds(world_.dice.one_in(2) ? 1 + world_.dice.pick(15)
                                                                 : 40 + world_.dice.pick(60));
   request.placement = static_cast<Placement>(world_.dice.pick(3));
+  if (world_.dice.one_in(3)) request.wait = std::chrono::milliseconds(world_.dice.pick(15'000));
+  request.priority = -static_cast<std::int32_t>(world_.dice.pick(3));
   request.holders.assign(request.parts, key_.public_key());
   return request;
 }
 
 kj::Promise<void> Client::lease() {
   const bool patient = world_.dice.one_in(5);
-  auto waiting = world_.wait_for(name_ + " asks for a lease", kPatience);
-  return lease_and_claim(make_request(), patient)
+  const LeaseRequest request = make_request();
+  auto waiting = world_.wait_for(name_ + " asks for a lease", kPatience + request.wait);
+  return lease_and_claim(request, patient)
       .catch_([](kj::Exception&& exception) -> Result<Claims> {
         return fail(ErrorKind::kDisconnected, exception.getDescription().cStr());
       })
@@ -142,8 +145,9 @@ kj::Promise<void> Client::lease() {
 /// One that is patient waits for the resource manager without a deadline of its own.
 kj::Promise<Result<Client::Claims>> Client::lease_and_claim(const LeaseRequest& request,
                                                             bool patient) {
-  const auto in_time = [this](kj::Promise<Result<Claims>> doing) {
-    auto late = wire::after_running(process_->timer(), kExchange).then([]() -> Result<Claims> {
+  const auto in_time = [this](kj::Promise<Result<Claims>> doing,
+                                std::chrono::milliseconds more) {
+    auto late = wire::after_running(process_->timer(), kExchange + more).then([]() -> Result<Claims> {
       return fail(ErrorKind::kDisconnected, "no answer in time");
     });
     return doing.exclusiveJoin(kj::mv(late));
@@ -155,10 +159,10 @@ kj::Promise<Result<Client::Claims>> Client::lease_and_claim(const LeaseRequest& 
           })
           .then([this, in_time](Result<wire::Granted> granted) -> kj::Promise<Result<Claims>> {
             if (!granted) return Result<Claims>(tl::unexpected<Error>(granted.error()));
-            return in_time(claim(kj::mv(*granted)));
+            return in_time(claim(kj::mv(*granted)), 0ms);
           });
   if (patient) return leased;
-  return in_time(kj::mv(leased));
+  return in_time(kj::mv(leased), request.wait);
 }
 
 kj::Promise<Result<Client::Claims>> Client::claim(wire::Granted granted) {

@@ -71,6 +71,7 @@ void Cluster::step(std::chrono::nanoseconds time) {
     machine->remove_ended(undisturbed("manager") && undisturbed(machine->name()));
   }
   check_book();
+  check_quotas();
   world_.check_waits();
 }
 
@@ -243,6 +244,25 @@ void Cluster::check_book() {
   }
 }
 
+void Cluster::check_quotas() {
+  if (manager_.service() == nullptr) return;
+  const manager::LeaseBook& book = manager_.service()->book();
+  std::map<std::uint32_t, std::uint64_t> held;
+  for (const auto& machine : machines_) {
+    const auto node = book.nodes().find(machine->node_id());
+    if (!node) continue;
+    for (const manager::GrantKey& key : book.nodes().grants(*node)) {
+      const manager::GrantTerms& terms = book.grants().find(key)->terms;
+      held[terms.owner_uid] += terms.cores();
+    }
+  }
+  for (const auto& [uid, cores] : held) {
+    if (cores <= ManagerProcess::kQuotaCores) continue;
+    world_.broken("user " + std::to_string(uid) + " holds " + std::to_string(cores) +
+                  " cores, and may hold " + std::to_string(ManagerProcess::kQuotaCores));
+  }
+}
+
 /// Clients, nodes and the book agree on who holds what, but for what is being said just now.
 void Cluster::check_shares() {
   constexpr auto kOnItsWay = 3s;
@@ -301,6 +321,9 @@ void Cluster::check_end() {
   const manager::LeaseBook& book = manager_.service()->book();
   if (book.grants().live() != 0) {
     world_.broken(std::to_string(book.grants().live()) + " grants are left in the book");
+  }
+  if (const std::size_t waiting = manager_.service()->desk().queue().size(); waiting != 0) {
+    world_.broken(std::to_string(waiting) + " requests wait, and nobody for them");
   }
   for (const auto& machine : machines_) {
     if (machine->manager() == nullptr) continue;

@@ -32,6 +32,9 @@ class SimulatedDisk {
 
 namespace {
 
+/// So short that what is free is kept for those who have waited.
+constexpr milliseconds kAging{5000};
+
 /// A ledger's jobs, each after a while, on the loop; none once the process was killed.
 class DiskJobs final : public manager::LedgerJobs {
  public:
@@ -88,8 +91,11 @@ void ManagerProcess::start() {
             }).value_or_throw();
   manager::Operators operators;
   operators.manager_uid = ::getuid();
+  manager::LeaseDesk::Limits limits;
+  limits.everybody.cores = kQuotaCores;
+  limits.queue.aging = kAging;
   service_ = kj::refcounted<manager::ResourceManagerService>(process.timer(), operators, clock,
-                                                             ledger_.get());
+                                                             ledger_.get(), limits);
   server_ = std::make_unique<Server>(
       world_, process, "unix:@manager",
       [this](std::shared_ptr<manager::Peer> peer) -> capnp::Capability::Client {

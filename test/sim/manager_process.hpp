@@ -6,6 +6,7 @@
 
 #include <ledger/ledger.hpp>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,6 +20,9 @@ class SimulatedDisk;
 /// Owner: the cluster. Only from outside the loop's events.
 class ManagerProcess {
  public:
+  /// How many cores each user may hold: less than the cluster has, and all users' together more.
+  static constexpr std::uint64_t kQuotaCores = 40;
+
   /// Keeps its ledger in `directory`.
   ManagerProcess(World& world, std::string directory);
   ~ManagerProcess() noexcept(false);

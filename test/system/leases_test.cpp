@@ -68,6 +68,26 @@ TEST_F(Leases, ASessionWaitsLongerThanItsTimeout) {
   EXPECT_TRUE(later.get());
 }
 
+TEST_F(Leases, AWaitOutlivesTheResourceManager) {
+  auto held = Session::open(managers_.session_options()).value_or_throw().lease({.cores = 4});
+  ASSERT_TRUE(held);
+  auto session = Session::open(managers_.session_options()).value_or_throw();
+  const auto waiting = [&](auto&& ask) { return std::async(std::launch::async, ask); };
+  auto leased = waiting([&] { return session.lease({.cores = 2, .wait = 5min}); });
+  auto requested = waiting([&] { return session.request({.cores = 2, .wait = 5min}); });
+  ASSERT_TRUE(eventually([&] { return managers_.leases().size() == 3; }, 30s));
+  managers_.resource_manager().signal(SIGKILL);
+  ASSERT_TRUE(managers_.resource_manager().wait(30s));
+  managers_.start_resource_manager();
+  managers_.wait_for_nodes(1);
+  EXPECT_TRUE(eventually([&] { return managers_.leases().size() == 3; }, 30s));
+  held->release();
+  auto lease = leased.get();
+  EXPECT_TRUE(lease) << lease.error().what();
+  auto grants = requested.get();
+  EXPECT_TRUE(grants) << grants.error().what();
+}
+
 // ---- ends with notice ----
 
 TEST_F(Leases, AReleaseWithNoticeGivesTheClientItsTime) {
