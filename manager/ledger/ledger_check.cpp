@@ -62,9 +62,10 @@ struct Held {
   bool open = false;
   bool reported = false;
 
-  /// As far as is known: that the node of one did not hold it any more may have been noticed late.
+  /// As far as is known: that the node of one did not hold it any more may have been noticed late,
+  /// and that it held it, too.
   [[nodiscard]] std::int64_t held_until() const {
-    return reported || open || cores <= 0 ? end : begin + core_ms / cores;
+    return reported || open || cores <= 0 ? end : std::min(end, begin + core_ms / cores);
   }
   [[nodiscard]] std::string name() const {
     return "lease " + std::to_string(lease) + " part " + std::to_string(part);
