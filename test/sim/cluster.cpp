@@ -252,8 +252,10 @@ void Cluster::check_quotas() {
     const auto node = book.nodes().find(machine->node_id());
     if (!node) continue;
     for (const manager::GrantKey& key : book.nodes().grants(*node)) {
-      const manager::GrantTerms& terms = book.grants().find(key)->terms;
-      held[terms.owner_uid] += terms.cores();
+      // One that was on its way to the disk as the manager died was never answered, and lapses.
+      const manager::GrantRecord& grant = *book.grants().find(key);
+      if (grant.state != manager::GrantState::kClaimed) continue;
+      held[grant.terms.owner_uid] += grant.terms.cores();
     }
   }
   for (const auto& [uid, cores] : held) {
