@@ -30,6 +30,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <optional>
 #include <set>
@@ -76,7 +77,10 @@ CommandLine lease_command_line() {
       "of requests that wait the higher is served first: -100 to 100, above 0 for operators")(
       "notice", po::value<std::string>()->default_value("5s"),
       "how long before the lease is taken away this and its programs are told; at most 1h")(
-      "placement", po::value<std::string>()->default_value("near"), "pack, spread or near");
+      "placement", po::value<std::string>()->default_value("near"), "pack, spread or near")(
+      "file", po::value<std::string>(),
+      "the file of the lease, new: in a directory that all nodes share, for an MPI job on several "
+      "(default: one in this user's run-time directory)");
   add_manager_options(line);
   add_output_option(line.options);
   return line;
@@ -311,8 +315,14 @@ Result<int> lease_and(const Values& values, const std::vector<std::string>& prog
   options.allow_private = false;
   options.timeout = target->timeout;
   options.lease.clear();  // another one, not a part of one
-  const std::string directory = base::runtime_directory();
-  if (auto made = manager::make_private_directory(directory); !made) {
+  const bool named = values.count("file") != 0;
+  std::string path;
+  if (named) {
+    path = std::filesystem::absolute(values["file"].as<std::string>());
+    if (::access(path.c_str(), F_OK) == 0) {  // not after a long wait
+      return fail(ErrorKind::kInvalid, "--file: " + path + " is there; name a new one");
+    }
+  } else if (auto made = manager::make_private_directory(base::runtime_directory()); !made) {
     return tl::unexpected<Error>(made.error());
   }
   const auto news = std::make_shared<News>();
@@ -323,12 +333,15 @@ Result<int> lease_and(const Values& values, const std::vector<std::string>& prog
   if (!kept) return tl::unexpected<Error>(kept.error());
   // Not before: what interrupts a wait ends this. Sublet's own thread takes no signals.
   Signals signals;
-  const LeaseFile file(directory + "/lease-" + std::to_string(kept->file().lease_id) + "-" +
-                       std::to_string(::getpid()));
-  ::unlink(file.path().c_str());  // of a process of that number that was killed
-  if (auto written = kept->file().write(file.path()); !written) {
+  if (!named) {
+    path = base::runtime_directory() + "/lease-" + std::to_string(kept->file().lease_id) + "-" +
+           std::to_string(::getpid());
+    ::unlink(path.c_str());  // of a process of that number that was killed
+  }
+  if (auto written = kept->file().write(path); !written) {
     return tl::unexpected<Error>(written.error());
   }
+  const LeaseFile file(path);
   if (!program.empty()) return run_program(program, file.path(), signals);
   print_lease(values, kept->file(), file.path());
   return keep_lease(signals, *news);

@@ -71,7 +71,8 @@ Result<KeptLeaseFile> KeptLeaseFile::read(const std::string& path) {
     return fail(error.kind(),
                 std::string(error.what()) +
                     "; SUBLET_LEASE (or the option lease) names it: the lease may have ended, "
-                    "`sublet lease` keeps another",
+                    "`sublet lease` keeps another; processes on other nodes need the file too "
+                    "(--file)",
                 error.system_errno());
   }
   struct stat info {};

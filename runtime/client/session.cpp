@@ -90,6 +90,12 @@ Result<std::shared_ptr<SessionImpl>> make_session(const SessionOptions& given) {
                          .insecure = options.insecure}));
   session->control->set_manager(options.manager, options.manager_directory);
   session->control->set_executors(options.executors);
+  if (!options.lease.empty()) {
+    auto kept = KeptLeaseFile::read(options.lease);
+    if (!kept) return tl::unexpected<Error>(std::move(kept.error()));
+    session->control->hold_with(wire::SigningKey::from_seed(kept->holder_seed));
+    session->manager_address = kept->manager;
+  }
   (void)base::TickRate::get();  // measured now, not in the first call
   return session;
 }
@@ -131,13 +137,9 @@ Result<std::shared_ptr<SessionImpl>> open_session(const SessionOptions& given) {
   }
   if (!session.options.lease.empty()) {
     // A resource manager is asked only for more time, or to look at.
-    auto kept = KeptLeaseFile::read(session.options.lease);
-    if (!kept) return tl::unexpected<Error>(std::move(kept.error()));
     if (session.options.manager.empty() && session.options.manager_directory.empty()) {
-      session.control->set_manager(kept->manager, {});
+      session.control->set_manager(session.manager_address, {});
     }
-    session.control->hold_with(wire::SigningKey::from_seed(kept->holder_seed));
-    session.manager_address = kept->manager;
     return made;
   }
   auto found = wire::find_manager(session.options.manager, session.options.manager_directory);

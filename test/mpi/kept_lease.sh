@@ -26,4 +26,4 @@ export SUBLET_MANAGER
   --cores 1 --oversubscribe "$parts" &
 managers+=("$!")
 bash "$here/../support/await.sh" 30 test -s "$room/n1"
-"$sublet" lease --cores 1 --parts "$parts" --wait 30s -- "$@"
+"$sublet" lease --cores 1 --parts "$parts" --wait 30s --file "$room/lease" -- "$@"

@@ -89,6 +89,22 @@ TEST_F(Leases, TheFileOfALeaseIsItsUsersAlone) {
   expect_contains(ended.output, "is no file of a lease");
 }
 
+TEST_F(Leases, TheFileOfALeaseLiesWhereItIsToAndReplacesNothing) {
+  const std::string file = directory_ + "/shared-lease";
+  const Ended shown =
+      sublet({"lease", "--file", file, "--", "/bin/sh", "-c", "echo $SUBLET_LEASE; " + user(1, 5)});
+  EXPECT_EQ(shown.code, 0) << shown.output;
+  expect_contains(shown.output, file);
+  EXPECT_FALSE(std::filesystem::exists(file));
+  std::ofstream(file) << "mine";
+  const Ended refused = sublet({"lease", "--file", file, "--", "true"});
+  EXPECT_EQ(refused.code, 2) << refused.output;
+  expect_contains(refused.output, "is there; name a new one");
+  std::string text;
+  std::ifstream(file) >> text;
+  EXPECT_EQ(text, "mine");
+}
+
 TEST_F(Leases, EndsWithItsKeeper) {
   auto keeper = start({"--cores", "4", "--output", "json"});
   (void)kept();
