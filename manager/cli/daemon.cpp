@@ -98,6 +98,25 @@ void add_trust_options(CommandLine& line) {
   line.lists.emplace_back("key-file");
 }
 
+namespace {
+
+/// The first manager of a user who has nothing to prove himself with over a network makes the key
+/// that the others, and clients, find where they share the directory.
+void make_first_key() {
+  const std::string path = wire::default_key_files().front();
+  if (const auto made = wire::Key::make(path); !made) {
+    base::log().warn("there is no key to prove who asks, and none can be made: {}",
+                     made.error().what());
+    return;
+  }
+  base::log().warn(
+      "made {}: who can read it is this user for all managers here. Nodes and clients that do not "
+      "share its directory need a copy of it, or munged",
+      path);
+}
+
+}  // namespace
+
 Result<std::shared_ptr<const wire::Trust>> daemon_trust(const Values& values,
                                                         const std::vector<std::string>& addresses) {
   wire::TrustOptions options;
@@ -115,6 +134,11 @@ Result<std::shared_ptr<const wire::Trust>> daemon_trust(const Values& values,
       return tl::unexpected<Error>(std::move(problem.error()));
     }
     return trust;
+  }
+  const bool names_keys = !options.key_files.empty() || ::getenv("SUBLET_KEY_FILE") != nullptr;
+  if (!names_keys && trust->problem() && !trust->can_prove()) {
+    make_first_key();
+    trust = wire::Trust::load(options);
   }
   if (auto able = trust->can_prove(); !able) return tl::unexpected<Error>(std::move(able.error()));
   if (trust->insecure()) {

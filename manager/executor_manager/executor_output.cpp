@@ -4,10 +4,12 @@
 #include <executor_manager/executor_output.hpp>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <string_view>
 #include <utility>
 
 namespace sublet::manager {
@@ -15,6 +17,21 @@ namespace {
 
 /// Read in one turn of the loop.
 constexpr std::size_t kTurn = 16u << 10;
+
+/// A date, as the log's lines begin, or an object of JSON.
+bool looks_like_the_log(std::string_view line) {
+  const auto digit = [](char letter) { return letter >= '0' && letter <= '9'; };
+  return line.starts_with('{') ||
+         (line.size() > 4 && line[4] == '-' && std::all_of(line.begin(), line.begin() + 4, digit));
+}
+
+/// False where that would have to wait, or nobody reads.
+bool print(std::string line) {
+  line += '\n';
+  pollfd out{STDOUT_FILENO, POLLOUT, 0};
+  if (::poll(&out, 1, 0) != 1 || (out.revents & POLLOUT) == 0) return false;
+  return ::write(out.fd, line.data(), line.size()) == static_cast<ssize_t>(line.size());
+}
 
 }  // namespace
 
@@ -54,11 +71,13 @@ void ExecutorOutput::tell() {
     lines_ = 0;
     left_out_ = 0;
   }
-  if (lines_ < kMostLines) {
+  if (lines_ == kMostLines) {
+    ++left_out_;
+  } else if (looks_like_the_log(line_)) {
     ++lines_;
     base::log().info("executor: {}", base::printable(line_));
   } else {
-    ++left_out_;
+    ++(print(base::printable(line_)) ? lines_ : left_out_);
   }
   line_.clear();
 }

@@ -102,14 +102,18 @@ Result<void> SecretFile::make(const std::string& path, const SecretFileKind& kin
   const auto directory = std::filesystem::path(path).parent_path();
   std::filesystem::create_directories(directory.parent_path(), ignored);
   ::mkdir(directory.c_str(), 0700);
-  base::Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd.valid()) {
-    const int error = errno;
+  // Whole from its first moment: another process may be looking for it.
+  const std::string draft = path + "." + std::to_string(randombytes_random());
+  const auto failed = [&](const char* doing, int error) {
     return fail(
         ErrorKind::kInvalid,
-        "making the " + std::string(kind.what) + " " + path + ": " + base::system_text(error),
+        doing + (" the " + std::string(kind.what)) + " " + path + ": " + base::system_text(error),
         error);
-  }
+  };
+  if (::access(path.c_str(), F_OK) == 0) return failed("making", EEXIST);
+  const base::Fd fd(
+      ::open(draft.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd.valid()) return failed("making", errno);
   SecretText bytes(kSecretBytes);
   randombytes_buf(bytes.text().data(), kSecretBytes);
   SecretText encoded(sodium_base64_ENCODED_LEN(kSecretBytes, kBase64));
@@ -122,12 +126,12 @@ Result<void> SecretFile::make(const std::string& path, const SecretFileKind& kin
   content.text() += encoded.text().c_str();
   content.text() += "\n";
   const ssize_t written = ::write(fd.get(), content.text().data(), content.text().size());
-  if (written == static_cast<ssize_t>(content.text().size()) && ::fsync(fd.get()) == 0) return {};
-  const int why = errno;
-  ::unlink(path.c_str());
-  return fail(ErrorKind::kInvalid,
-              "writing the " + std::string(kind.what) + " " + path + ": " + base::system_text(why),
-              why);
+  const bool whole = written == static_cast<ssize_t>(content.text().size());
+  const bool made = whole && ::fsync(fd.get()) == 0 && ::link(draft.c_str(), path.c_str()) == 0;
+  const int why = whole ? errno : ENOSPC;
+  ::unlink(draft.c_str());
+  if (made) return {};
+  return failed("writing", why);
 }
 
 }  // namespace sublet::wire

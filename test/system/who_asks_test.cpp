@@ -54,6 +54,7 @@ class WhoAsks : public CommandTest {
     ChildProcess::Options options;
     options.environment = {"XDG_RUNTIME_DIR=" + directory_, "SUBLET_KEY_FILE", "SUBLET_LOG=info",
                            "SUBLET_MANAGER_CONFIG=/dev/null"};
+    options.environment.insert(options.environment.end(), more_.begin(), more_.end());
     options.output = directory_ + "/" + name + ".log";
     return std::make_unique<ChildProcess>(words, options);
   }
@@ -71,6 +72,7 @@ class WhoAsks : public CommandTest {
     return Session::open(options);
   }
 
+  std::vector<std::string> more_;  ///< Of the daemons' environment.
   std::string address_;
   std::unique_ptr<ChildProcess> resource_manager_;
   std::unique_ptr<ChildProcess> node_;
@@ -174,6 +176,41 @@ TEST_F(WhoAsks, SaysWhatIsWrongToWhoHasAnotherKeyOrNone) {
   const Ended open = as("operator", {"nodes"});
   EXPECT_EQ(open.code, kRefused) << open.output;
   expect_contains(open.output, "may be read or written by others");
+}
+
+/// A user who has set nothing up, and no munged.
+class FirstKey : public WhoAsks {
+ protected:
+  void SetUp() override {
+    more_ = {"XDG_CONFIG_HOME=" + directory_ + "/home/config", "SUBLET_MUNGE_SOCKET=/nonexistent"};
+  }
+};
+
+TEST_F(FirstKey, IsMadeByTheFirstManagerAndFoundByAllOthers) {
+  const auto manager = daemon(
+      "rm", {"resource-manager", "--address-dir", directory_, "--listen", "tcp:127.0.0.1:0"});
+  const auto node = daemon("node", {"executor-manager", "--manager-dir", directory_, "--cores", "1",
+                                    "--node-name", "n1"});
+  ASSERT_TRUE(
+      eventually([&] { return log("node").find("registered with") != std::string::npos; }, 30s))
+      << log("node") << log("rm");
+  const std::string made = directory_ + "/home/config/sublet/key";
+  struct stat info {};
+  ASSERT_EQ(::stat(made.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600u);
+  expect_contains(log("rm") + log("node"), "made " + made);
+  more_.push_back("SUBLET_KEY_FILE");
+  const Ended nodes = run({"nodes", "--manager-dir", directory_}, more_);
+  EXPECT_EQ(nodes.code, 0) << nodes.output;
+  expect_contains(nodes.output, "n1");
+}
+
+TEST_F(FirstKey, IsNotMadeWhereOneIsNamed) {
+  more_.push_back("SUBLET_KEY_FILE=" + directory_ + "/none");
+  const auto manager = daemon("rm", {"resource-manager", "--listen", "tcp:127.0.0.1:0"});
+  ASSERT_TRUE(manager->wait(30s));
+  expect_contains(log("rm"), directory_ + "/none");
+  EXPECT_FALSE(std::filesystem::exists(directory_ + "/home"));
 }
 
 }  // namespace
