@@ -24,10 +24,11 @@ constexpr int kUsageError = 2;
 
 int usage() {
   std::fputs(
-      "usage: sublet-executor --zygote FD [--shared] | --version | --help\n"
+      "usage: sublet-executor --zygote FD [--shared] [--sandbox] | --version | --help\n"
       "Starts and runs the executors of a node. FD is a socket to the executor manager that has\n"
-      "started it; start `sublet executor-manager` instead. --shared: for the users of a "
-      "cluster.\n",
+      "started it; start `sublet executor-manager` instead. --shared: for the users of a cluster.\n"
+      "--sandbox: without system calls and a view of the node that functions have no business "
+      "with.\n",
       stderr);
   return kUsageError;
 }
@@ -60,7 +61,7 @@ void forget_environment() {
   for (const auto& [name, value] : kEnvironment) ::unsetenv(name);
 }
 
-int run_zygote(const char* fd_text, bool shared, char** argv) {
+int run_zygote(const char* fd_text, bool shared, bool sandbox, char** argv) {
   int fd = -1;
   const char* end = fd_text + std::strlen(fd_text);
   const auto [rest, error] = std::from_chars(fd_text, end, fd);
@@ -74,7 +75,9 @@ int run_zygote(const char* fd_text, bool shared, char** argv) {
   sublet::base::close_all_but({&fd, 1});
   sublet::executor::prepare_surroundings();
   ::fcntl(fd, F_SETFD, FD_CLOEXEC);
-  auto zygote = sublet::executor::Zygote::start(sublet::base::Fd(fd));
+  using sublet::executor::Zygote;
+  auto zygote = Zygote::start(sublet::base::Fd(fd),
+                              sandbox ? Zygote::Isolation::kSandbox : Zygote::Isolation::kProcess);
   forget_environment();
   if (shared) sublet::executor::leave_manager();
   const auto ran = zygote ? (*zygote)->run() : tl::unexpected<sublet::Error>(zygote.error());
@@ -93,9 +96,15 @@ int main(int argc, char** argv) {
     std::puts("sublet-executor " SUBLET_VERSION);
     return 0;
   }
-  const bool shared = argc == 4 && std::string_view(argv[3]) == "--shared";
-  if ((argc == 3 || shared) && std::string_view(argv[1]) == "--zygote") {
-    return run_zygote(argv[2], shared, argv);
+  if (argc >= 3 && std::string_view(argv[1]) == "--zygote") {
+    bool shared = false;
+    bool sandbox = false;
+    for (int i = 3; i < argc; ++i) {
+      const std::string_view word = argv[i];
+      if (word != "--shared" && word != "--sandbox") return usage();
+      (word == "--shared" ? shared : sandbox) = true;
+    }
+    return run_zygote(argv[2], shared, sandbox, argv);
   }
   if (argc == 2 && std::string_view(argv[1]) == "--help") {
     usage();

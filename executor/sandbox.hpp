@@ -26,7 +26,8 @@ Result<void> confine_zygote();
 /// changes. Best effort: who may not raise the limit meets it when registering, with an error.
 void allow_locked_memory(std::uint64_t bytes) noexcept;
 
-/// Becomes this user and group, for good. kKeepId leaves an id as it is.
+/// Becomes this user and group, for good. kKeepId leaves an id as it is; wire::kGroupOfAccount is
+/// the group of the user's account. kDenied: there is none, or this process has not the right.
 Result<void> change_identity(std::uint32_t uid, std::uint32_t gid);
 
 /// Whether other processes of this user may look into this one and trace it, and it may leave a

@@ -7,6 +7,7 @@
 #include <executor/core_file.hpp>
 #include <executor/executor_process.hpp>
 #include <executor/fatal.hpp>
+#include <executor/own_view.hpp>
 #include <executor/pinning.hpp>
 #include <executor/processors.hpp>
 #include <executor/sandbox.hpp>
@@ -105,9 +106,9 @@ std::uint64_t locked_bytes(const wire::Spawn& order) noexcept {
 
 }  // namespace
 
-Result<std::unique_ptr<Zygote>> Zygote::start(base::Fd manager) {
+Result<std::unique_ptr<Zygote>> Zygote::start(base::Fd manager, Isolation isolation) {
   const int socket = manager.get();
-  auto zygote = prepare(manager);
+  auto zygote = prepare(manager, isolation);
   if (!zygote && manager.valid()) {
     wire::Dying why{};
     wire::set_text(why.text, zygote.error().what());
@@ -116,7 +117,7 @@ Result<std::unique_ptr<Zygote>> Zygote::start(base::Fd manager) {
   return zygote;
 }
 
-Result<std::unique_ptr<Zygote>> Zygote::prepare(base::Fd& manager) {
+Result<std::unique_ptr<Zygote>> Zygote::prepare(base::Fd& manager, Isolation isolation) {
   if (auto confined = confine_zygote(); !confined) return tl::unexpected<Error>(confined.error());
   ::prctl(PR_SET_NAME, "sublet-zygote", 0, 0, 0);
   // Processes that the functions of a dead executor have left become the zygote's, which ends them.
@@ -129,6 +130,12 @@ Result<std::unique_ptr<Zygote>> Zygote::prepare(base::Fd& manager) {
   if (!topology) return tl::unexpected<Error>(topology.error());
   std::unique_ptr<Zygote> zygote(
       new Zygote(std::move(manager), std::move(*signals), std::move(*topology)));
+  if (isolation == Isolation::kSandbox) {
+    if (auto isolated = zygote->isolate(); !isolated) {
+      manager = std::move(zygote->manager_);  // who is to be told
+      return tl::unexpected<Error>(isolated.error());
+    }
+  }
   const wire::ZygoteReady ready{base::TickRate::get().ticks_per_ns()};
   if (auto sent =
           wire::send_message(zygote->manager_.get(), wire::MessageType::kZygoteReady, ready);
@@ -136,6 +143,20 @@ Result<std::unique_ptr<Zygote>> Zygote::prepare(base::Fd& manager) {
     return tl::unexpected<Error>(sent.error());
   }
   return zygote;
+}
+
+Result<void> Zygote::isolate() {
+  auto filter = SystemCallFilter::make();
+  if (!filter) return tl::unexpected<Error>(filter.error());
+  filter_ = std::move(*filter);
+  if (::geteuid() != 0) return {};  // executors run as this user, who sees what is his
+  const auto can = can_take_own_view();
+  own_view_ = can.has_value();
+  if (!can) {
+    complain(std::string("executors have no /tmp and /proc of their own here: ") +
+             can.error().what());
+  }
+  return {};
 }
 
 Result<void> Zygote::run() {
@@ -257,6 +278,8 @@ void Zygote::leave_zygote(std::span<const int> kept) {
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  if (!own_view_) return;
+  if (const auto taken = take_own_view(); !taken) view_problem_ = taken.error().what();
 }
 
 void Zygote::become_spare(base::Fd order_socket) {
@@ -284,12 +307,18 @@ void Zygote::become_executor(const wire::Spawn& order, const std::vector<topolog
   ::prctl(PR_SET_NAME, name.c_str(), 0, 0, 0);
 
   allow_locked_memory(locked_bytes(order));
+  if (!view_problem_.empty()) die_before_start(view_problem_);
   OutOfMemoryChoice choice;
   if (auto changed = change_identity(order.uid, order.gid); !changed) {
     die_before_start(changed.error().what());
   }
   hide_from_others(order.hidden != 0);
   if (!die_with_parent(pid_)) ::_exit(0);
+  if (filter_) {
+    if (const auto enforced = filter_->enforce(); !enforced) {
+      die_before_start(enforced.error().what());
+    }
+  }
   choose_core_directory(wire::text_of(order.core_directory));
   settle(order, cores);
   // While there is one thread: later, registering takes the kernel milliseconds.

@@ -3,6 +3,7 @@
 #include <base/fd.hpp>
 #include <executor/function_table.hpp>
 #include <executor/spare_executors.hpp>
+#include <executor/system_call_filter.hpp>
 #include <sublet/result.hpp>
 #include <topology/topology.hpp>
 #include <wire/executor_packets.hpp>
@@ -11,7 +12,9 @@
 #include <unistd.h>
 
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace sublet::executor {
@@ -23,7 +26,11 @@ namespace sublet::executor {
 /// Owner: main(). Ends when the manager's end of the socket closes, after its executors.
 class Zygote {
  public:
-  static Result<std::unique_ptr<Zygote>> start(base::Fd manager);
+  enum class Isolation : std::uint8_t {
+    kProcess,  ///< Executors are processes that gain no rights, and share the node's files.
+    kSandbox,  ///< The same with a filter of system calls and, under root, a view of their own.
+  };
+  static Result<std::unique_ptr<Zygote>> start(base::Fd manager, Isolation isolation);
 
   /// Serves until the manager has gone. The error says what of the system failed.
   Result<void> run();
@@ -41,7 +48,8 @@ class Zygote {
   void allow_spares(const wire::ReceivedMessage& message);
   void tell_spares();
   void spawn(wire::ReceivedMessage message);
-  static Result<std::unique_ptr<Zygote>> prepare(base::Fd& manager);
+  static Result<std::unique_ptr<Zygote>> prepare(base::Fd& manager, Isolation isolation);
+  Result<void> isolate();
   void kill_executor(const wire::ReceivedMessage& message);
   /// A spare process, or a new one.
   [[nodiscard]] Result<SpareExecutors::Taken> get_executor(
@@ -49,7 +57,7 @@ class Zygote {
       wire::ReceivedMessage message);
   static void settle(const wire::Spawn& order, const std::vector<topology::Cpuset>& cores);
   /// In the child: all that does not depend on whose executor it will be. `kept`: its descriptors.
-  static void leave_zygote(std::span<const int> kept);
+  void leave_zygote(std::span<const int> kept);
   [[noreturn]] void become_spare(base::Fd order);
   [[noreturn]] void become_executor(const wire::Spawn& order,
                                     const std::vector<topology::Cpuset>& cores,
@@ -64,6 +72,9 @@ class Zygote {
   std::unique_ptr<FunctionTable> functions_;
   std::vector<pid_t> executors_;
   SpareExecutors spares_;
+  std::optional<SystemCallFilter> filter_;
+  bool own_view_ = false;                      ///< Each executor has one.
+  std::string view_problem_;                   ///< In an executor: why it has none after all.
   std::size_t told_spares_ = 0;                ///< The number that the manager has heard last.
   const pid_t pid_ = ::getpid();               ///< The zygote's, in its children too.
   std::uint32_t home_of_ = ~std::uint32_t{0};  ///< Whose HOME the environment names; ~0: ours.

@@ -42,7 +42,8 @@ void add_node_options(CommandLine& line) {
       "user "
       "can write to (default: none)")(
       "executor-user", po::value<std::string>()->default_value(""),
-      "run executors as this user (default: nobody when this is root, else unchanged)")(
+      "run executors as this user (default: as root their lease's owner, or nobody where that is root; "
+      "else unchanged)")(
       "executor-users", po::value<std::string>()->default_value(""),
       "run the executors of each lease as a user of their own, of these numbers, which nobody else "
       "has: "

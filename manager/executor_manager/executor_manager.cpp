@@ -9,6 +9,7 @@
 #include <wire/side_thread.hpp>
 
 #include <sodium.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -81,6 +82,8 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
       std::move(node), std::move(*offer), options);
   manager->services_.uid = user->uid;
   manager->services_.gid = user->gid;
+  manager->services_.as_owner =
+      ::geteuid() == 0 && options.executor_user.empty() && !options.executor_users.any();
   processes.on_spares([&link = manager->link_](std::uint32_t count) {
     if (link) link->warm(count);
   });

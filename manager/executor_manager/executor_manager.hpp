@@ -42,7 +42,8 @@ struct ExecutorManagerOptions {
   std::string rdma_host;       ///< Device or address for RDMA. Empty: all active ports.
   std::string node_name;       ///< Empty: base::node_identity decides.
   std::string core_directory;  ///< Where executors that crash leave core files. Empty: none.
-  /// Whom executors run as. Empty: nobody when this process is root, else whom it runs as.
+  /// Whom executors run as. Empty: when this process is root the lease's owner, or nobody where
+  /// that is root; else whom it runs as.
   std::string executor_user;
   ExecutorUsers executor_users;  ///< In place of that, one for each lease.
   bool hide_executors =

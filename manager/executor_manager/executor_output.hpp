@@ -13,8 +13,9 @@
 namespace sublet::manager {
 
 /// Prints what the executors of a zygote print, on this process's standard output: line by line, as
-/// text that can be shown. What looks like a line of the log is marked as theirs, and goes there, so
-/// that no function writes the log as it likes. It is always read, so that nobody waits who prints.
+/// text that can be shown. What looks like a line of the log is marked as theirs, and goes there,
+/// so that no function writes the log as it likes. It is always read, so that nobody waits who
+/// prints.
 ///
 /// LIMITS  kMostLine bytes of a line; kMostLines of them in a second. The others are counted, and
 ///         those that standard output has no room for.

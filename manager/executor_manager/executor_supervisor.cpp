@@ -80,6 +80,10 @@ Result<ExecutorOrder> ExecutorSupervisor::make_order() const {
   wire::set_text(spawn.core_directory, services_.core_directory);
   spawn.uid = user_ == nullptr ? services_.uid : *user_;
   spawn.gid = user_ == nullptr ? services_.gid : *user_;
+  if (services_.as_owner && terms_.owner_uid != 0 && terms_.owner_uid != kUnknownUid) {
+    spawn.uid = terms_.owner_uid;
+    spawn.gid = wire::kGroupOfAccount;
+  }
   spawn.hidden = services_.hidden ? 1 : 0;
   spawn.token = terms_.token;
   std::string cpusets;
@@ -272,7 +276,11 @@ void ExecutorSupervisor::write_endpoint(wire::Endpoint::Builder to) const {
     addresses[i].setTransport(network_.addresses[i].first);
     addresses[i].setAddress(network_.addresses[i].second);
   }
-  if (!known) return;
+  if (!known) {
+    if (early_deaths_ == 0 || fates_.empty()) return;
+    to.initRefusals(1).set(0, "its executor ended: " + fates_.rbegin()->second.text);
+    return;
+  }
   auto refusals = to.initRefusals(static_cast<unsigned>(network_.refusals.size()));
   for (unsigned i = 0; i < refusals.size(); ++i) refusals.set(i, network_.refusals[i]);
 }

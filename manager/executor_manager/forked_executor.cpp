@@ -254,7 +254,10 @@ kj::Promise<Result<std::string>> ForkedExecutor::listen(const std::string& trans
   wire::set_text(order.host, places.host);
   wire::set_text(order.device, places.device);
   wire::set_text(order.client_network, places.client_network);
-  if (auto sent = control_->send(wire::MessageType::kListen, order); !sent) {
+  auto sent = control_->send(wire::MessageType::kListen, order);
+  // Of one that has ended its end is told, with the reason.
+  const int error = sent ? 0 : sent.error().system_errno();
+  if (!sent && error != EPIPE && error != ECONNRESET) {
     return Result<std::string>(tl::unexpected<Error>(sent.error()));
   }
   auto paf = kj::newPromiseAndFulfiller<Result<std::string>>();

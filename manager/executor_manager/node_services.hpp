@@ -17,6 +17,7 @@ struct NodeServices {
   const ManagerClock& clock;
   std::uint32_t uid = ~std::uint32_t{0};  ///< For executors; ~0: as this process.
   std::uint32_t gid = ~std::uint32_t{0};
+  bool as_owner = false;          ///< Executors run as their lease's owner, where that is not root.
   ExecutorUsers users{};          ///< In place of that one, where there are any.
   bool hidden = false;            ///< Executors, from other processes of their user.
   std::uint64_t stack_bytes = 0;  ///< Of each worker; 0: the executor decides.

@@ -82,7 +82,7 @@ void Zygote::restart() {
   end_process();
   base::log().error("the zygote (pid {}) died; starting another", process_.pid);
   end_orphans();
-  auto process = start_zygote(process_.whom, process_.descriptors);
+  auto process = start_zygote(process_.whom, process_.isolation, process_.descriptors);
   if (!process) {
     fail_all(process.error().what());
     base::log().critical("no executor can be started any more: {}", process.error().what());

@@ -50,13 +50,13 @@ std::vector<char*> environment_for_functions() {
 }
 
 /// `output`: for standard output and error; -1: this process's.
-Result<pid_t> spawn(const std::string& program, int socket, int output) {
-  std::string path = program;
-  std::string flag = "--zygote";
-  std::string fd = std::to_string(kZygoteFd);
-  std::string shared = "--shared";
-  char* argv[] = {path.data(), flag.data(), fd.data(), output < 0 ? nullptr : shared.data(),
-                  nullptr};
+Result<pid_t> spawn(const std::string& program, int socket, int output, Isolation isolation) {
+  std::vector<std::string> words{program, "--zygote", std::to_string(kZygoteFd)};
+  if (output >= 0) words.emplace_back("--shared");
+  if (isolation == Isolation::kSandbox) words.emplace_back("--sandbox");
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_adddup2(&actions, socket, kZygoteFd);
@@ -74,7 +74,7 @@ Result<pid_t> spawn(const std::string& program, int socket, int output) {
   ::posix_spawnattr_setsigmask(&attributes, &none);
   auto variables = environment_for_functions();
   pid_t pid = -1;
-  const int error = ::posix_spawn(&pid, path.c_str(), &actions, &attributes, argv,
+  const int error = ::posix_spawn(&pid, program.c_str(), &actions, &attributes, argv.data(),
                                   output < 0 ? environ : variables.data());
   ::posix_spawn_file_actions_destroy(&actions);
   ::posix_spawnattr_destroy(&attributes);
@@ -105,7 +105,8 @@ Result<std::string> find_executor() {
               "the program sublet-executor is not at " + tried + "; set SUBLET_EXECUTOR");
 }
 
-Result<ZygoteProcess> start_zygote(ZygoteFor whom, std::optional<rlimit> descriptors) {
+Result<ZygoteProcess> start_zygote(ZygoteFor whom, Isolation isolation,
+                                   std::optional<rlimit> descriptors) {
   auto program = find_executor();
   if (!program) return tl::unexpected<Error>(program.error());
   auto sockets = base::make_socketpair();
@@ -118,13 +119,14 @@ Result<ZygoteProcess> start_zygote(ZygoteFor whom, std::optional<rlimit> descrip
   }
   base::Fd output(ends[0]);
   base::Fd into(ends[1]);
-  auto pid = spawn(*program, sockets->second.get(), into.get());
+  auto pid = spawn(*program, sockets->second.get(), into.get(), isolation);
   if (!pid) return tl::unexpected<Error>(pid.error());
   sockets->second.reset();
   into.reset();
 
   ZygoteProcess zygote;
   zygote.whom = whom;
+  zygote.isolation = isolation;
   zygote.output = std::move(output);
   zygote.pid = *pid;
   if (descriptors) {

@@ -60,6 +60,8 @@ struct ZygoteReady {
 
 inline constexpr std::size_t kMaxCpusetText = 1024;
 inline constexpr std::size_t kMaxDirectory = 1023;  ///< Bytes of a path.
+/// Of the account that Spawn::uid has on the node; without one the executor does not start.
+inline constexpr std::uint32_t kGroupOfAccount = ~std::uint32_t{0} - 1;
 
 struct Spawn {
   std::uint64_t request;  ///< Echoed in Spawned.
@@ -74,7 +76,7 @@ struct Spawn {
   std::int64_t hot_timeout_ms;
   std::uint64_t stack_bytes;  ///< Of each worker; 0: the usual.
   std::uint32_t uid;          ///< To run as; ~0: unchanged.
-  std::uint32_t gid;
+  std::uint32_t gid;          ///< ~0: unchanged; or kGroupOfAccount.
   std::uint32_t hidden;  ///< 1: other processes of its user may not look into it, or trace it.
   base::Token token;
   std::array<char, kMaxDirectory + 1> core_directory;  ///< For core files; empty: none.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # fuzz.sh BUILD SECONDS [TARGET...]: so many seconds of each fuzz target (of all), as many side by side as
 # there are cores. A crash leaves its input in BUILD/found/TARGET. Ends with 77 where no fuzzer is built.
+# SUBLET_FUZZ_SEED=N: the same mutations each time, as far as they get.
 set -euo pipefail
 
 build=$1
@@ -28,7 +29,7 @@ run_one() {
   SUBLET_FUZZ_SEEDS=$seeds "$program"
   # Children, leaks and other signals are libFuzzer's business; a second of one input is too long.
   if "$program" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=65536 \
-    -print_final_stats=1 -artifact_prefix="$found/" "$grown" "$folder/corpus/$target" "$seeds" \
+    -print_final_stats=1 -seed="${SUBLET_FUZZ_SEED:-0}" -artifact_prefix="$found/" "$grown" "$folder/corpus/$target" "$seeds" \
     >"$seeds/log" 2>&1; then
     grep -E 'stat::number_of_executed_units' "$seeds/log" | sed "s|^stat::|fuzz: $target |"
   else

@@ -145,11 +145,11 @@ kj::Promise<void> Client::lease() {
 /// One that is patient waits for the resource manager without a deadline of its own.
 kj::Promise<Result<Client::Claims>> Client::lease_and_claim(const LeaseRequest& request,
                                                             bool patient) {
-  const auto in_time = [this](kj::Promise<Result<Claims>> doing,
-                                std::chrono::milliseconds more) {
-    auto late = wire::after_running(process_->timer(), kExchange + more).then([]() -> Result<Claims> {
-      return fail(ErrorKind::kDisconnected, "no answer in time");
-    });
+  const auto in_time = [this](kj::Promise<Result<Claims>> doing, std::chrono::milliseconds more) {
+    auto late =
+        wire::after_running(process_->timer(), kExchange + more).then([]() -> Result<Claims> {
+          return fail(ErrorKind::kDisconnected, "no answer in time");
+        });
     return doing.exclusiveJoin(kj::mv(late));
   };
   auto leased =

@@ -244,24 +244,34 @@ void Cluster::check_book() {
   }
 }
 
+/// A node that comes back with grants that were taken for lost, or that had not reached the disk
+/// when the manager died, may bring more than the quota; nobody is granted more.
 void Cluster::check_quotas() {
   if (manager_.service() == nullptr) return;
+  const bool restarted = std::exchange(checked_, manager_.process()) != manager_.process();
   const manager::LeaseBook& book = manager_.service()->book();
-  std::map<std::uint32_t, std::uint64_t> held;
+  std::map<std::uint32_t, std::uint64_t> held;  // without what came back since the last step
+  std::set<std::uint32_t> granted;              // somebody was, since then
+  std::set<manager::GrantKey> seen;
   for (const auto& machine : machines_) {
     const auto node = book.nodes().find(machine->node_id());
     if (!node) continue;
     for (const manager::GrantKey& key : book.nodes().grants(*node)) {
-      // One that was on its way to the disk as the manager died was never answered, and lapses.
-      const manager::GrantRecord& grant = *book.grants().find(key);
-      if (grant.state != manager::GrantState::kClaimed) continue;
-      held[grant.terms.owner_uid] += grant.terms.cores();
+      const manager::GrantTerms& terms = book.grants().find(key)->terms;
+      const bool is_new = !seen_.contains(key);
+      const bool came_back = terms.held_for > milliseconds(0);
+      if (is_new && !came_back) granted.insert(terms.owner_uid);
+      if (!is_new || !came_back) held[terms.owner_uid] += terms.cores();
+      seen.insert(key);
     }
   }
-  for (const auto& [uid, cores] : held) {
-    if (cores <= ManagerProcess::kQuotaCores) continue;
-    world_.broken("user " + std::to_string(uid) + " holds " + std::to_string(cores) +
-                  " cores, and may hold " + std::to_string(ManagerProcess::kQuotaCores));
+  seen_ = std::move(seen);
+  if (restarted) return;
+  for (const std::uint32_t uid : granted) {
+    if (held[uid] <= ManagerProcess::kQuotaCores) continue;
+    world_.broken("user " + std::to_string(uid) + " was granted more than " +
+                  std::to_string(ManagerProcess::kQuotaCores) + " cores: he has " +
+                  std::to_string(held[uid]));
   }
 }
 

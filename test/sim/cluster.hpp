@@ -11,8 +11,8 @@
 //           end       clients give back, and everything must be free and in the ledger
 // Checked:
 //   always          no core has two executors; no grant has two, or one after its end; a grant is claimed once
-//   at each step    the book's free cores and memory are what its grants leave; no user holds more cores
-//                   than his quota; no request that waits, and no other wait, is overdue
+//   at each step    the book's free cores and memory are what its grants leave; no user is granted more
+//                   cores than his quota; no request that waits, and no other wait, is overdue
 //   in the calm     who holds a share, its node and the book say the same of it, each way
 //   at the end      no grant, executor, open row or wait is left; the ledger has every grant once, with the
 //                   core-milliseconds and calls that were, and finds nothing wrong with itself
@@ -94,6 +94,8 @@ class Cluster {
   ClusterOptions options_;
   std::chrono::nanoseconds calm_since_{0};
   std::map<std::string, std::chrono::nanoseconds> disturbed_until_;
+  const Process* checked_ = nullptr;  ///< The manager, by the last check of quotas.
+  std::set<manager::GrantKey> seen_;  ///< In its book then.
   World world_;
   Account account_;
   ManagerProcess manager_;

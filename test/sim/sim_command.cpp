@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -70,6 +71,16 @@ Wanted read(int argc, char** argv) {
   return wanted;
 }
 
+/// For whoever ends in the middle of it.
+std::uint64_t seed_now = 0;
+
+[[noreturn]] void tell_seed() {
+  std::fprintf(stderr, "seed %llu: ended by what nobody caught\n  again: ./dev sim --seed %llu\n",
+               static_cast<unsigned long long>(seed_now),
+               static_cast<unsigned long long>(seed_now));
+  std::abort();
+}
+
 /// Every `jobs`-th seed from `first` on; how many failed.
 int run_some(const Wanted& wanted, unsigned job) {
   int failed = 0;
@@ -79,7 +90,7 @@ int run_some(const Wanted& wanted, unsigned job) {
   std::uint64_t done = 0;
   for (std::uint64_t i = job; i < wanted.seeds; i += wanted.jobs) {
     ClusterOptions options = wanted.cluster;
-    options.seed = wanted.first + i;
+    options.seed = seed_now = wanted.first + i;
     const Outcome outcome = run_seed(options);
     leases += outcome.leases;
     events += outcome.events;
@@ -132,6 +143,7 @@ int run(const Wanted& wanted) {
 
 int main(int argc, char** argv) {
   const auto wanted = sublet::sim::read(argc, argv);
+  std::set_terminate(sublet::sim::tell_seed);
   sublet::base::init_log("sim", spdlog::level::off);
   return sublet::sim::run(wanted);
 }

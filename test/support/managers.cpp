@@ -166,7 +166,10 @@ std::unique_ptr<ChildProcess> TestManagers::launch(const TestNode& node) const {
                                     "--oversubscribe",
                                     std::to_string(node.oversubscribe),
                                     "--memory",
-                                    node.memory};
+                                    node.memory,
+                                    // Functions of tests write files that the tests look at.
+                                    "--isolation",
+                                    "process"};
   words.insert(words.end(), node.more.begin(), node.more.end());
   words.insert(words.begin(), node.before.begin(), node.before.end());
   if (hosts_ != nullptr) words = hosts_->on_second(words);

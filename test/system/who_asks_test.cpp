@@ -1,8 +1,5 @@
 // Users who share a resource manager over a network, each with a key of his own.
-#include "command_fixture.hpp"
-#include "support/eventually.hpp"
-#include <sublet/session.hpp>
-#include <wire/trust.hpp>
+#include "shared_cluster.hpp"
 
 #include <nlohmann/json.hpp>
 #include <sys/stat.h>
@@ -16,66 +13,23 @@ namespace {
 using namespace std::chrono_literals;
 
 /// root's managers; root, and a user who is none, ask.
-class WhoAsks : public CommandTest {
+class WhoAsks : public SharedCluster {
  protected:
   static constexpr uid_t kUser = 61000;
   static constexpr int kRefused = 4;
 
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "only root makes files of other users";
-    ASSERT_TRUE(wire::Key::make(key("operator")));
-    ASSERT_TRUE(wire::Key::make(key("user")));
-    ASSERT_TRUE(wire::Key::make(key("stranger")));
-    ASSERT_EQ(::chown(key("user").c_str(), kUser, kUser), 0);
-    resource_manager_ = daemon(
-        "rm", {"resource-manager", "--listen", "tcp:127.0.0.1:0", "--address-file",
-               directory_ + "/address", "--key-file", key("operator"), "--key-file", key("user")});
-    ASSERT_TRUE(eventually(
-        [&] { return std::ifstream(directory_ + "/address") >> address_ && !address_.empty(); },
-        30s))
-        << log("rm");
-    node_ = daemon(
-        "node", {"executor-manager", "--manager", address_, "--cores", "1", "--oversubscribe", "4",
-                 "--node-name", "n1", "--key-file", key("operator"), "--key-file", key("user")});
-    ASSERT_TRUE(
-        eventually([&] { return log("node").find("registered with") != std::string::npos; }, 30s))
-        << log("node");
+    make_key("operator", 0);
+    make_key("user", kUser);
+    make_key("stranger", 0);
+    start({"operator", "user"}, {"--executor-user", "nobody"});
   }
 
-  [[nodiscard]] std::string key(const std::string& whose) const {
-    return directory_ + "/" + whose + ".key";
-  }
-  [[nodiscard]] std::string log(const std::string& name) const {
-    std::ifstream file(directory_ + "/" + name + ".log");
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
-  std::unique_ptr<ChildProcess> daemon(const std::string& name, std::vector<std::string> words) {
-    words.insert(words.begin(), built_program("sublet"));
-    ChildProcess::Options options;
-    options.environment = {"XDG_RUNTIME_DIR=" + directory_, "SUBLET_KEY_FILE", "SUBLET_LOG=info",
-                           "SUBLET_MANAGER_CONFIG=/dev/null"};
-    options.environment.insert(options.environment.end(), more_.begin(), more_.end());
-    options.output = directory_ + "/" + name + ".log";
-    return std::make_unique<ChildProcess>(words, options);
-  }
   Ended as(const std::string& whose, std::vector<std::string> words) {
     words.insert(words.end(), {"--manager", address_});
     return run(std::move(words), {"SUBLET_KEY_FILE=" + key(whose)});
   }
-  /// On another node by its name: all connections are over the network.
-  Result<Session> session_of(const std::string& whose,
-                             const std::string& node = "elsewhere") const {
-    SessionOptions options;
-    options.node_name = node;
-    options.manager = address_;
-    options.key_file = key(whose);
-    return Session::open(options);
-  }
-
-  std::vector<std::string> more_;  ///< Of the daemons' environment.
-  std::string address_;
-  std::unique_ptr<ChildProcess> resource_manager_;
-  std::unique_ptr<ChildProcess> node_;
 };
 
 TEST_F(WhoAsks, LetsUsersLeaseAndLookAndOperatorsDrain) {
@@ -182,7 +136,8 @@ TEST_F(WhoAsks, SaysWhatIsWrongToWhoHasAnotherKeyOrNone) {
 class FirstKey : public WhoAsks {
  protected:
   void SetUp() override {
-    more_ = {"XDG_CONFIG_HOME=" + directory_ + "/home/config", "SUBLET_MUNGE_SOCKET=/nonexistent"};
+    environment_ = {"XDG_CONFIG_HOME=" + directory_ + "/home/config",
+                    "SUBLET_MUNGE_SOCKET=/nonexistent"};
   }
 };
 
@@ -199,14 +154,14 @@ TEST_F(FirstKey, IsMadeByTheFirstManagerAndFoundByAllOthers) {
   ASSERT_EQ(::stat(made.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600u);
   expect_contains(log("rm") + log("node"), "made " + made);
-  more_.push_back("SUBLET_KEY_FILE");
-  const Ended nodes = run({"nodes", "--manager-dir", directory_}, more_);
+  environment_.push_back("SUBLET_KEY_FILE");
+  const Ended nodes = run({"nodes", "--manager-dir", directory_}, environment_);
   EXPECT_EQ(nodes.code, 0) << nodes.output;
   expect_contains(nodes.output, "n1");
 }
 
 TEST_F(FirstKey, IsNotMadeWhereOneIsNamed) {
-  more_.push_back("SUBLET_KEY_FILE=" + directory_ + "/none");
+  environment_.push_back("SUBLET_KEY_FILE=" + directory_ + "/none");
   const auto manager = daemon("rm", {"resource-manager", "--listen", "tcp:127.0.0.1:0"});
   ASSERT_TRUE(manager->wait(30s));
   expect_contains(log("rm"), directory_ + "/none");
