@@ -7,11 +7,8 @@ namespace sublet::manager {
 RpcConnection::RpcConnection(kj::Own<kj::AsyncIoStream> stream)
     : peer_(kj::mv(stream)),
       network_(peer_.stream(), capnp::rpc::twoparty::Side::CLIENT, wire::message_limits()),
-      rpc_(capnp::makeRpcClient(network_)) {}
-
-capnp::Capability::Client RpcConnection::bootstrap() {
-  return wire::bootstrap(rpc_);
-}
+      rpc_(capnp::makeRpcClient(network_)),
+      bootstrap_(wire::bootstrap(rpc_)) {}
 
 kj::Promise<kj::Own<RpcConnection>> RpcConnection::connect(
     kj::Network& network, kj::Timer& timer, const wire::Address& address,

@@ -22,7 +22,7 @@ class RpcConnection {
       std::chrono::milliseconds limit, const std::shared_ptr<const wire::Trust>& trust);
   explicit RpcConnection(kj::Own<kj::AsyncIoStream> stream);
 
-  [[nodiscard]] capnp::Capability::Client bootstrap();
+  [[nodiscard]] capnp::Capability::Client bootstrap() { return bootstrap_; }
   kj::Promise<void> on_disconnect() { return network_.onDisconnect(); }
   [[nodiscard]] const Peer& peer() const { return peer_; }
 
@@ -30,6 +30,9 @@ class RpcConnection {
   Peer peer_;
   capnp::TwoPartyVatNetwork network_;
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc_;
+  /// Asked for as it opens: of one that has closed meanwhile Cap'n Proto ends the process that
+  /// asks.
+  capnp::Capability::Client bootstrap_;
 };
 
 }  // namespace sublet::manager

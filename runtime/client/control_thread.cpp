@@ -83,12 +83,9 @@ Connection::Connection(kj::Own<kj::AsyncIoStream> stream)
       stream_(kj::mv(stream)),
       network_(stream_, capnp::rpc::twoparty::Side::CLIENT, wire::message_limits()),
       rpc_(capnp::makeRpcClient(network_)),
+      bootstrap_(wire::bootstrap(rpc_)),
       gone_(network_.onDisconnect().fork()) {
   KJ_IF_MAYBE (fd, stream_.getFd()) guard_ = std::make_unique<base::ForkGuard>(*fd);
-}
-
-capnp::Capability::Client Connection::bootstrap() {
-  return wire::bootstrap(rpc_);
 }
 
 kj::Promise<Result<kj::Own<Connection>>> ControlLoop::connect(const std::string& address) {

@@ -77,7 +77,7 @@ class Connection : public kj::Refcounted {
  public:
   Connection(kj::Own<kj::AsyncIoStream> stream);
 
-  capnp::Capability::Client bootstrap();
+  [[nodiscard]] capnp::Capability::Client bootstrap() { return bootstrap_; }
   /// Names it to both of its ends.
   [[nodiscard]] const wire::ChannelBinding& binding() const noexcept { return binding_; }
   /// Resolves when the other side has gone.
@@ -89,6 +89,9 @@ class Connection : public kj::Refcounted {
   std::unique_ptr<base::ForkGuard> guard_;  ///< A child's copy would keep our leases.
   capnp::TwoPartyVatNetwork network_;
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc_;
+  /// Asked for as it opens: of one that has closed meanwhile Cap'n Proto ends the process that
+  /// asks.
+  capnp::Capability::Client bootstrap_;
   kj::ForkedPromise<void> gone_;
 };
 
