@@ -135,7 +135,9 @@ LedgerWriter::LedgerWriter(const std::string& path)
            "UPDATE ledger SET core_ms = ?, hot_poll_ns = ?, compute_ns = ?, calls = ?, "
            "bytes_in = ?, bytes_out = ? WHERE id = ?"),
       close_(database_,
-             "UPDATE ledger SET begin_ms = ?, end_ms = ?, how = ?, reason = ? WHERE id = ?"),
+             // What was held began no later than it lasted; that a node held it may be heard late.
+             "UPDATE ledger SET begin_ms = min(?1, ?2 - core_ms / cores), end_ms = ?2, how = ?3, "
+             "reason = ?4 WHERE id = ?5"),
       drop_grant_(database_, "DELETE FROM grants WHERE entry = ?"),
       number_(database_, "UPDATE numbers SET unused_lease = max(unused_lease, ?)"),
       put_quota_(database_,
