@@ -102,7 +102,8 @@ class ExecutorSource {
  public:
   virtual ~ExecutorSource() noexcept(false) = default;
   /// Clients may connect to its data socket once this has returned.
-  virtual Result<kj::Own<Executor>> start(ExecutorOrder order) = 0;
+  /// The order is large: it is not copied on the way, for small stacks (ulimit -s).
+  virtual Result<kj::Own<Executor>> start(ExecutorOrder&& order) = 0;
 };
 
 /// What grants need to have executors. Outlives them.

@@ -84,12 +84,12 @@ ForkedExecutors::ForkedExecutors(kj::UnixEventPort& port, kj::Timer& timer, Zygo
                                  std::unique_ptr<MemoryLimiter> limiter)
     : port_(port), timer_(timer), limiter_(std::move(limiter)), zygote_(port, std::move(zygote)) {}
 
-Result<kj::Own<Executor>> ForkedExecutors::start(ExecutorOrder order) {
+Result<kj::Own<Executor>> ForkedExecutors::start(ExecutorOrder&& order) {
   return ForkedExecutor::start(*this, std::move(order));
 }
 
 ForkedExecutor::ForkedExecutor(ForkedExecutors& services, base::SharedMemory accounting,
-                               ExecutorOrder order)
+                               ExecutorOrder&& order)
     : services_(services),
       order_(std::move(order)),
       accounting_(std::move(accounting)),
@@ -114,7 +114,7 @@ void ForkedExecutor::drop() noexcept {
   limit_.reset();
 }
 
-Result<kj::Own<Executor>> ForkedExecutor::start(ForkedExecutors& services, ExecutorOrder order) {
+Result<kj::Own<Executor>> ForkedExecutor::start(ForkedExecutors& services, ExecutorOrder&& order) {
   auto data = base::listen_abstract(order.data_socket, kBacklog);
   if (!data) return tl::unexpected<Error>(data.error());
   auto control = base::make_socketpair();

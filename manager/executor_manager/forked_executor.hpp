@@ -19,7 +19,7 @@ class ForkedExecutors final : public ExecutorSource {
   ForkedExecutors(kj::UnixEventPort& port, kj::Timer& timer, ZygoteProcess zygote,
                   std::unique_ptr<MemoryLimiter> limiter = nullptr);
 
-  Result<kj::Own<Executor>> start(ExecutorOrder order) override;
+  Result<kj::Own<Executor>> start(ExecutorOrder&& order) override;
 
   [[nodiscard]] Zygote& zygote() noexcept { return zygote_; }
 
@@ -37,8 +37,8 @@ class ForkedExecutor final : public Executor, private kj::TaskSet::ErrorHandler 
  public:
   /// Orders it from the zygote. Its data socket exists when this returns, so clients may connect at
   /// once.
-  static Result<kj::Own<Executor>> start(ForkedExecutors& services, ExecutorOrder order);
-  ForkedExecutor(ForkedExecutors& services, base::SharedMemory accounting, ExecutorOrder order);
+  static Result<kj::Own<Executor>> start(ForkedExecutors& services, ExecutorOrder&& order);
+  ForkedExecutor(ForkedExecutors& services, base::SharedMemory accounting, ExecutorOrder&& order);
   ~ForkedExecutor();
   KJ_DISALLOW_COPY(ForkedExecutor);
 

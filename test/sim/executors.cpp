@@ -186,7 +186,7 @@ SimulatedExecutors::SimulatedExecutors(World& world, Process& process, Cores& co
                                        Account& account, const std::string& node, std::uint32_t run)
     : world_(world), process_(process), cores_(cores), account_(account), node_(node), run_(run) {}
 
-Result<kj::Own<manager::Executor>> SimulatedExecutors::start(manager::ExecutorOrder order) {
+Result<kj::Own<manager::Executor>> SimulatedExecutors::start(manager::ExecutorOrder&& order) {
   return kj::Own<manager::Executor>(kj::refcounted<SimulatedExecutor>(*this, order));
 }
 

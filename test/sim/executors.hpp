@@ -31,7 +31,7 @@ class SimulatedExecutors final : public manager::ExecutorSource {
   SimulatedExecutors(World& world, Process& process, Cores& cores, Account& account,
                      const std::string& node, std::uint32_t run);
 
-  Result<kj::Own<manager::Executor>> start(manager::ExecutorOrder order) override;
+  Result<kj::Own<manager::Executor>> start(manager::ExecutorOrder&& order) override;
 
   /// The executor manager dies, and they with it.
   void kill_all();
