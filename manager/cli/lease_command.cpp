@@ -48,6 +48,8 @@ constexpr int kExitSignal = 128;
 
 constexpr const char* kLeaseVariable = "SUBLET_LEASE";
 
+}  // namespace
+
 CommandLine lease_command_line() {
   CommandLine line;
   line.name = "lease";
@@ -78,9 +80,11 @@ CommandLine lease_command_line() {
       "how long before the lease is taken away this and its programs are told; at most 1h")(
       "placement", po::value<std::string>()->default_value("near"), "pack, spread or near");
   add_manager_options(line);
-  add_output_option(line.options);
+  add_output_option(line);
   return line;
 }
+
+namespace {
 
 Result<Placement> read_placement(const std::string& text) {
   if (text == "pack") return Placement::kPack;

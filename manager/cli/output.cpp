@@ -23,8 +23,9 @@ std::size_t width_of(const std::string& cell) {
 
 }  // namespace
 
-void add_output_option(po::options_description& options) {
-  options.add_options()("output", po::value<std::string>()->default_value("table"),
+void add_output_option(CommandLine& line) {
+  line.choices["output"] = {"table", "json"};
+  line.options.add_options()("output", po::value<std::string>()->default_value("table"),
                         "table, or json for programs");
 }
 
