@@ -23,7 +23,8 @@ CommandLine config_command_line() {
   line.about =
       "Reads a configuration file as managers or applications would, and says what is wrong with "
       "it:\nsections and options that are mistyped, with the ones that were probably meant, values "
-      "that are\nrefused, and cores, devices, users and groups that are not on this node. Ends with "
+      "that are\nrefused, and cores, devices, users and groups that are not on this node. Ends "
+      "with "
       "0 when nothing\nis, and with 2 otherwise.";
   line.options.add_options()("words", po::value<std::vector<std::string>>(), "check, and the file")(
       "for", po::value<std::string>()->default_value("auto"),
@@ -70,29 +71,29 @@ Result<bool> is_for_managers(const std::string& whose, const ConfigFile& file) {
 }  // namespace
 
 int config_command(const std::vector<std::string>& words) {
-  return run_command_for_code(config_command_line(), words, [](const Values& values) -> Result<int> {
-    const auto format = output_format(values);
-    if (!format) return tl::unexpected<Error>(format.error());
-    const auto given = values.count("words") == 0 ? std::vector<std::string>()
-                                                  : values["words"].as<std::vector<std::string>>();
-    if (given.size() != 2 || given.front() != "check") {
-      return fail(ErrorKind::kInvalid, "usage: sublet config check FILE");
-    }
-    const auto file = ConfigFile::read(given.back());
-    if (!file) return tl::unexpected<Error>(file.error());
-    const auto managers = is_for_managers(values["for"].as<std::string>(), *file);
-    if (!managers) return tl::unexpected<Error>(managers.error());
-    const auto problems =
-        *managers
-            ? check_managers_file(*file, {{resource_manager_command_line(),
-                                           resource_manager_problems},
-                                          {executor_manager_command_line(),
-                                           executor_manager_problems}})
-            : check_sessions_file(*file);
-    std::cout << (*format == OutputFormat::kJson ? problems_json(*file, *managers, problems)
-                                                 : problems_text(*file, problems));
-    return problems.empty() ? kExitOk : kExitUsage;
-  });
+  return run_command_for_code(
+      config_command_line(), words, [](const Values& values) -> Result<int> {
+        const auto format = output_format(values);
+        if (!format) return tl::unexpected<Error>(format.error());
+        const auto given = values.count("words") == 0
+                               ? std::vector<std::string>()
+                               : values["words"].as<std::vector<std::string>>();
+        if (given.size() != 2 || given.front() != "check") {
+          return fail(ErrorKind::kInvalid, "usage: sublet config check FILE");
+        }
+        const auto file = ConfigFile::read(given.back());
+        if (!file) return tl::unexpected<Error>(file.error());
+        const auto managers = is_for_managers(values["for"].as<std::string>(), *file);
+        if (!managers) return tl::unexpected<Error>(managers.error());
+        const auto problems =
+            *managers ? check_managers_file(
+                            *file, {{resource_manager_command_line(), resource_manager_problems},
+                                    {executor_manager_command_line(), executor_manager_problems}})
+                      : check_sessions_file(*file);
+        std::cout << (*format == OutputFormat::kJson ? problems_json(*file, *managers, problems)
+                                                     : problems_text(*file, problems));
+        return problems.empty() ? kExitOk : kExitUsage;
+      });
 }
 
 }  // namespace sublet::cli

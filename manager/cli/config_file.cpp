@@ -110,9 +110,8 @@ void check_section(const ConfigFile& file, const ConfigSection& section,
 }
 
 void sort_by_line(std::vector<ConfigProblem>& problems) {
-  std::stable_sort(
-      problems.begin(), problems.end(),
-      [](const ConfigProblem& a, const ConfigProblem& b) { return a.line < b.line; });
+  std::stable_sort(problems.begin(), problems.end(),
+                   [](const ConfigProblem& a, const ConfigProblem& b) { return a.line < b.line; });
 }
 
 }  // namespace
@@ -163,7 +162,8 @@ Result<ConfigFile> ConfigFile::read(const std::string& path) {
       file.entries.push_back({number, section, without_space(line.substr(0, equals)),
                               without_space(line.substr(equals + 1))});
     } else {
-      file.problems.push_back({number, "'" + line + "' is no [section], option = value or # comment"});
+      file.problems.push_back(
+          {number, "'" + line + "' is no [section], option = value or # comment"});
     }
   }
   return file;
@@ -181,9 +181,9 @@ std::vector<ConfigProblem> check_managers_file(const ConfigFile& file,
   std::set<std::string> told;
   for (const ConfigFile::Entry& entry : file.entries) {
     if (entry.section.empty()) {
-      problems.push_back({entry.line, "'" + entry.key +
-                                          "' is set before the first section; sections are " +
-                                          listed});
+      problems.push_back(
+          {entry.line,
+           "'" + entry.key + "' is set before the first section; sections are " + listed});
     } else if (!is_one_of(entry.section, names) && told.insert(entry.section).second) {
       problems.push_back({entry.line, "no command reads section [" + entry.section +
                                           "]; sections are " + listed +

@@ -42,8 +42,8 @@ Result<void> check_log_options(const Values& values) {
   }
   const auto& level = values["log-level"].as<std::string>();
   if (std::find(kLogLevels.begin(), kLogLevels.end(), level) != kLogLevels.end()) return {};
-  return fail(ErrorKind::kInvalid, "--log-level is '" + level +
-                                       "'; it must be trace, debug, info, warn, error or off");
+  return fail(ErrorKind::kInvalid,
+              "--log-level is '" + level + "'; it must be trace, debug, info, warn, error or off");
 }
 
 /// The option, else what SUBLET_LOG says, else info.
@@ -111,7 +111,8 @@ void Daemon::reload() {
     if (auto applied = apply_(*values); !applied) wrong = applied.error().what();
   }
   if (!wrong.empty()) {
-    base::log().error("the configuration stays as it was; on SIGHUP something was wrong: {}", wrong);
+    base::log().error("the configuration stays as it was; on SIGHUP something was wrong: {}",
+                      wrong);
     notifier_.ready();
     return;
   }

@@ -17,8 +17,8 @@
 namespace sublet::cli {
 
 /// The event loop of a daemon, and the signals that it obeys: SIGTERM and SIGINT end it. SIGHUP has
-/// it read its configuration again, or ends it too: where it has none, and where the terminal that it
-/// was started from has gone. Raises the limit of open descriptors.
+/// it read its configuration again, or ends it too: where it has none, and where the terminal that
+/// it was started from has gone. Raises the limit of open descriptors.
 ///
 /// Owner: the command's function; made before the process has a second thread, after the zygote has
 /// been forked (which must not inherit the blocked signals). One per process.
@@ -36,9 +36,9 @@ class Daemon final : private kj::TaskSet::ErrorHandler {
   /// Resolves with the name of the first signal that asks the daemon to end.
   kj::Promise<std::string> stop_signal();
 
-  /// It serves: tells the service manager, and on each SIGHUP reads the configuration again. `apply`
-  /// takes what can change while it runs (CommandLine::reloadable) or says what is wrong, and then
-  /// nothing is changed. Once.
+  /// It serves: tells the service manager, and on each SIGHUP reads the configuration again.
+  /// `apply` takes what can change while it runs (CommandLine::reloadable) or says what is wrong,
+  /// and then nothing is changed. Once.
   void serve(std::function<Result<void>(const Values&)> apply);
   /// It ends, and may take so long.
   void stopping(std::chrono::milliseconds most) { notifier_.stopping(most); }
@@ -66,8 +66,8 @@ int daemon_command(const CommandLine& line, const std::vector<std::string>& word
 int daemon_command(const CommandLine& line, const std::vector<std::string>& words,
                    const std::function<Result<void>(Configuration&)>& body);
 
-/// --listen, --address-file, --config, --log-format and --log-level, of daemons that people start. `default_listen`: where it
-/// listens when nothing is said, for --help.
+/// --listen, --address-file, --config, --log-format and --log-level, of daemons that people start.
+/// `default_listen`: where it listens when nothing is said, for --help.
 void add_daemon_options(CommandLine& line, const std::string& default_listen);
 
 /// --key-file, --manager-user and --insecure.

@@ -20,8 +20,9 @@ CommandLine describe_command_line() {
   line.about =
       "Writes manual pages and completions from the options of all commands: one to standard "
       "output, or\nall of them below a directory, as they are installed in share.";
-  line.options.add_options()("words", po::value<std::vector<std::string>>(),
-                             "what to write, and of manual pages which one, for instance sublet-nodes")(
+  line.options.add_options()(
+      "words", po::value<std::vector<std::string>>(),
+      "what to write, and of manual pages which one, for instance sublet-nodes")(
       "directory", po::value<std::string>()->default_value(""), "write all below this directory");
   line.positional = "words";
   line.choices["words"] = {"man", "bash", "zsh", "fish"};
@@ -65,8 +66,9 @@ Result<std::string> described(const std::vector<std::string>& words) {
   if (what == "zsh") return zsh_completion();
   if (what == "fish") return fish_completion();
   if (what != "man" || words.size() > 2) {
-    return fail(ErrorKind::kInvalid, "'" + what + "' is nothing that is described; man, bash, zsh "
-                                                  "and fish are");
+    return fail(ErrorKind::kInvalid, "'" + what +
+                                         "' is nothing that is described; man, bash, zsh "
+                                         "and fish are");
   }
   const std::string name = words.size() == 2 ? words[1] : "sublet";
   std::string names;

@@ -24,10 +24,13 @@ CommandLine doctor_command_line() {
   line.name = "doctor";
   line.arguments = "[OPTIONS]";
   line.about =
-      "Looks at this node: which transports it can use and which one calls would take, how calls that\n"
+      "Looks at this node: which transports it can use and which one calls would take, how calls "
+      "that\n"
       "are MPI requests are completed, limits, memory, cgroups, the run-time directory, MUNGE and\n"
-      "Slurm, and whether a resource manager answers. A line for each, with what was found, what is\n"
-      "wanted and what to do: ok, - (not there, and need not be), note (works, but slower or for less)\n"
+      "Slurm, and whether a resource manager answers. A line for each, with what was found, what "
+      "is\n"
+      "wanted and what to do: ok, - (not there, and need not be), note (works, but slower or for "
+      "less)\n"
       "or fault. The exit code says the worst: 0 for ok, 6 for a note, 7 for a fault.";
   add_manager_options(line);
   add_output_option(line);
@@ -62,16 +65,17 @@ Findings examine(const Values& values, const Result<ManagerTarget>& target) {
 }  // namespace
 
 int doctor_command(const std::vector<std::string>& words) {
-  return run_command_for_code(doctor_command_line(), words, [](const Values& values) -> Result<int> {
-    const auto format = output_format(values);
-    if (!format) return tl::unexpected<Error>(format.error());
-    const auto target = manager_target(values);
-    const Findings findings = examine(values, target);
-    const std::string node = base::node_identity(target ? target->session.node_name : "").name;
-    std::cout << (*format == OutputFormat::kJson ? to_json(node, findings)
-                                                 : to_table(node, findings));
-    return exit_code(findings);
-  });
+  return run_command_for_code(
+      doctor_command_line(), words, [](const Values& values) -> Result<int> {
+        const auto format = output_format(values);
+        if (!format) return tl::unexpected<Error>(format.error());
+        const auto target = manager_target(values);
+        const Findings findings = examine(values, target);
+        const std::string node = base::node_identity(target ? target->session.node_name : "").name;
+        std::cout << (*format == OutputFormat::kJson ? to_json(node, findings)
+                                                     : to_table(node, findings));
+        return exit_code(findings);
+      });
 }
 
 }  // namespace sublet::cli

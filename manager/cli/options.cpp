@@ -287,14 +287,12 @@ Result<po::variables_map> section_values(
   for (const auto& [name, value] : section) {
     const auto choices = line.choices.find(name);
     if (choices != line.choices.end() &&
-        std::find(choices->second.begin(), choices->second.end(), value) ==
-            choices->second.end()) {
+        std::find(choices->second.begin(), choices->second.end(), value) == choices->second.end()) {
       std::string allowed;
       for (const std::string& each : choices->second) {
         allowed += (allowed.empty() ? "" : " or ") + each;
       }
-      return fail(ErrorKind::kInvalid,
-                  "'" + name + "' is '" + value + "'; it must be " + allowed);
+      return fail(ErrorKind::kInvalid, "'" + name + "' is '" + value + "'; it must be " + allowed);
     }
     add_value(parsed, name, value, is_list(line, name));
   }

@@ -26,7 +26,7 @@ std::size_t width_of(const std::string& cell) {
 void add_output_option(CommandLine& line) {
   line.choices["output"] = {"table", "json"};
   line.options.add_options()("output", po::value<std::string>()->default_value("table"),
-                        "table, or json for programs");
+                             "table, or json for programs");
 }
 
 Result<OutputFormat> output_format(const po::variables_map& values) {

@@ -14,8 +14,8 @@ struct ProgramAnswer {
   bool ended_well = false;  ///< With exit code 0.
 };
 
-/// Runs `words`, the first of which is a path or is looked for in PATH, and waits for its end: killed
-/// when that takes longer than `limit`. kUnsupported: there is no such program. Blocks.
+/// Runs `words`, the first of which is a path or is looked for in PATH, and waits for its end:
+/// killed when that takes longer than `limit`. kUnsupported: there is no such program. Blocks.
 Result<ProgramAnswer> ask_program(const std::vector<std::string>& words,
                                   std::chrono::milliseconds limit);
 

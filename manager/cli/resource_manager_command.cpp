@@ -75,8 +75,8 @@ CommandLine resource_manager_command_line() {
       "group whose members may do what root and this manager's user may: "
       "register and drain nodes, see and end everybody's leases");
   line.lists.emplace_back("advertise");
-  line.reloadable.insert(line.reloadable.end(), {"quota-cores", "quota-core-seconds", "wait-aging",
-                                                 "clock-tolerance"});
+  line.reloadable.insert(line.reloadable.end(),
+                         {"quota-cores", "quota-core-seconds", "wait-aging", "clock-tolerance"});
   return line;
 }
 

@@ -14,8 +14,7 @@ namespace sublet::cli {
 // What the options of `resource-manager` say; kInvalid names the one that is wrong.
 
 Result<manager::Prices> prices(const boost::program_options::variables_map& values);
-Result<manager::LeaseDesk::Limits> desk_limits(
-    const boost::program_options::variables_map& values);
+Result<manager::LeaseDesk::Limits> desk_limits(const boost::program_options::variables_map& values);
 Result<std::chrono::milliseconds> clock_tolerance(
     const boost::program_options::variables_map& values);
 

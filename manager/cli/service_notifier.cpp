@@ -78,10 +78,9 @@ void ServiceNotifier::send(const std::string& text) {
     if (socket_.front() == '@') address.sun_path[0] = '\0';
     const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + socket_.size());
     const base::Fd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    const ssize_t sent =
-        fd.valid() ? ::sendto(fd.get(), text.data(), text.size(), MSG_NOSIGNAL,
-                              reinterpret_cast<const sockaddr*>(&address), size)
-                   : -1;
+    const ssize_t sent = fd.valid() ? ::sendto(fd.get(), text.data(), text.size(), MSG_NOSIGNAL,
+                                               reinterpret_cast<const sockaddr*>(&address), size)
+                                    : -1;
     error = sent < 0 ? errno : 0;
   }
   if (error != 0 && !failed_) {

@@ -20,9 +20,11 @@ CommandLine top_command_line() {
   line.name = "top";
   line.arguments = "[OPTIONS]";
   line.about =
-      "Shows nodes with the cores in use, leases with the time that they have left, and users, again "
+      "Shows nodes with the cores in use, leases with the time that they have left, and users, "
+      "again "
       "and\nagain, in a terminal. Keys: q quits, n and l change the order of nodes and leases, r "
-      "reverses it,\n/ asks for a filter (a part of a name, user, state or number), Tab and the arrow "
+      "reverses it,\n/ asks for a filter (a part of a name, user, state or number), Tab and the "
+      "arrow "
       "keys move in a list,\np pauses.";
   line.options.add_options()("interval", po::value<std::string>()->default_value("1s"),
                              "how often it asks, at least 100ms")(

@@ -61,10 +61,10 @@ Alarm descriptors_alarm() {
 
 Alarm size_alarm(const std::string& name, std::uint64_t bytes, std::uint64_t limit,
                  const std::string& advice) {
-  return {name, bytes >= limit,
-          std::to_string(bytes / kMiB) + " MiB of " + std::to_string(limit / kMiB) + " MiB: " +
-              advice,
-          static_cast<double>(bytes), static_cast<double>(limit)};
+  return {
+      name, bytes >= limit,
+      std::to_string(bytes / kMiB) + " MiB of " + std::to_string(limit / kMiB) + " MiB: " + advice,
+      static_cast<double>(bytes), static_cast<double>(limit)};
 }
 
 Alarm disk_alarm(const std::string& path) {

@@ -20,7 +20,8 @@ struct Alarm {
   double limit = 0;  ///< and where it is raised; 0: there is no such number.
 };
 
-/// What a daemon looks at again and again; the log says when an alarm is raised and when it is over.
+/// What a daemon looks at again and again; the log says when an alarm is raised and when it is
+/// over.
 ///
 /// Owner: the daemon's command; the event loop's thread only. What is looked at outlives it.
 class Alarms {

@@ -102,15 +102,18 @@ kj::Promise<void> RpcListener::accept_loop() {
 }
 
 Alarm RpcListener::alarm() const {
-  KJ_IF_MAYBE (again, again_) { return (*again)->alarm(); }
+  KJ_IF_MAYBE (again, again_) {
+    return (*again)->alarm();
+  }
   Alarm alarm{"listener " + address().to_string(), false, {}, 0, 0};
   int listens = 0;
   socklen_t size = sizeof listens;
   if (::getsockopt(socket_.fd(), SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || listens == 0) {
     alarm.text = "its socket does not listen any more: start this manager again";
   } else if (socket_.file_was_removed()) {
-    alarm.text = "its file was removed, and cannot be made again yet: see whether the directory is "
-                 "there";
+    alarm.text =
+        "its file was removed, and cannot be made again yet: see whether the directory is "
+        "there";
   } else if (!failing_.empty()) {
     alarm.text = "connections cannot be accepted: " + failing_;
   }

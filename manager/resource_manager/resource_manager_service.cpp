@@ -170,7 +170,8 @@ Result<void> ResourceManagerService::check_clock(const NodeOffer& offer) const {
   if (off - offer.clock_error <= clock_tolerance_) {
     if (off - offer.clock_error > clock_tolerance_ / 2) {
       base::log().warn(
-          "alarm, clocks: node {} is {}{} the resource manager at its registration; from {} on it is "
+          "alarm, clocks: node {} is {}{} the resource manager at its registration; from {} on it "
+          "is "
           "refused (--clock-tolerance): set both by NTP",
           offer.name, duration_text(off), whose, duration_text(clock_tolerance_));
     }

@@ -25,11 +25,12 @@ class JsonFormatter final : public spdlog::formatter {
     spdlog::memory_buf_t time;
     time_.format(message, time);
     const auto level = spdlog::level::to_string_view(message.level);
-    const std::string text = "{\"time\":" + json_string({time.data(), time.size()}) +
-                             ",\"level\":" + json_string({level.data(), level.size()}) + ",\"who\":" +
-                             json_string({message.logger_name.data(), message.logger_name.size()}) +
-                             ",\"pid\":" + std::to_string(::getpid()) + ",\"message\":" +
-                             json_string({message.payload.data(), message.payload.size()}) + "}\n";
+    const std::string text =
+        "{\"time\":" + json_string({time.data(), time.size()}) +
+        ",\"level\":" + json_string({level.data(), level.size()}) +
+        ",\"who\":" + json_string({message.logger_name.data(), message.logger_name.size()}) +
+        ",\"pid\":" + std::to_string(::getpid()) +
+        ",\"message\":" + json_string({message.payload.data(), message.payload.size()}) + "}\n";
     line.append(text.data(), text.data() + text.size());
   }
   [[nodiscard]] std::unique_ptr<spdlog::formatter> clone() const override {

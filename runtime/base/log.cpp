@@ -38,8 +38,8 @@ class PatientSink final : public spdlog::sinks::base_sink<std::mutex> {
 
   std::string lost_as_json(const spdlog::details::log_msg& message) {
     const std::string text = std::to_string(lost_) + " lines of this log are lost: nobody read";
-    const spdlog::details::log_msg note(message.time, {}, message.logger_name,
-                                        spdlog::level::warn, text);
+    const spdlog::details::log_msg note(message.time, {}, message.logger_name, spdlog::level::warn,
+                                        text);
     spdlog::memory_buf_t line;
     formatter_->format(note, line);
     return {line.data(), line.size()};

@@ -28,8 +28,8 @@ TEST_F(CommandTest, ExplainsItselfAndItsExitCodes) {
   const Ended help = run({"--help"});
   EXPECT_EQ(help.code, 0);
   for (const char* part :
-       {"resource-manager", "executor-manager", "nodes", "leases", "top", "config", "quota", "drain", "release",
-        "forget", "functions", "bench", "exit codes", "no manager answered"}) {
+       {"resource-manager", "executor-manager", "nodes", "leases", "top", "config", "quota",
+        "drain", "release", "forget", "functions", "bench", "exit codes", "no manager answered"}) {
     expect_contains(help.output, part);
   }
   EXPECT_EQ(help.output.find("private-manager"), std::string::npos);

@@ -40,8 +40,9 @@ TEST_F(ConfigCheck, NamesTheLineAndTheNearestRightWord) {
   expect_contains(ended.output, "did you mean 'executor-manager'?");
   expect_contains(ended.output, ":4: 'cpu-set' is no option of [executor-manager]");
   expect_contains(ended.output, "did you mean 'cpuset'?");
-  expect_contains(ended.output, ":5: 'quota-cores' is no option of [executor-manager]; it is one of "
-                                "[resource-manager]");
+  expect_contains(ended.output,
+                  ":5: 'quota-cores' is no option of [executor-manager]; it is one of "
+                  "[resource-manager]");
   expect_contains(ended.output, "did you mean 'warm-executors'?");
 }
 
@@ -51,11 +52,10 @@ TEST_F(ConfigCheck, RefusesWhatDaemonsRefuse) {
       "operators = no-such-group-here\nlisten = somewhere\n[executor-manager]\ncores = -1\n"
       "cpuset = 0-60000\nmemory = much\noversubscribe = 0\nwhat is this\nlog-format = xml\n");
   EXPECT_EQ(ended.code, 2) << ended.output;
-  for (const char* part :
-       {":1: 'cores' is set before the first section", "--quota-cores is 'many'",
-        "--price-core-hour must be a number", "--wait-aging", "no-such-group-here", "somewhere",
-        "--cores is '-1'", "--memory: 'much'", ":13: 'what is this'",
-        ":14: 'log-format' is 'xml'"}) {
+  for (const char* part : {":1: 'cores' is set before the first section", "--quota-cores is 'many'",
+                           "--price-core-hour must be a number", "--wait-aging",
+                           "no-such-group-here", "somewhere", "--cores is '-1'", "--memory: 'much'",
+                           ":13: 'what is this'", ":14: 'log-format' is 'xml'"}) {
     expect_contains(ended.output, part);
   }
   // Of several values that exclude each other the first is told.
@@ -72,7 +72,8 @@ TEST_F(ConfigCheck, WhatItAcceptsADaemonAccepts) {
         {"[executor-manager]\noversubscrib = 2\n", false},
         {"[executor-manager]\ncores = 1\ncores = 1\n", false}}) {
     EXPECT_EQ(check(content).code, good ? 0 : 2) << content;
-    const Ended daemon = run({"executor-manager", "--config", file_, "--executor-users", "nonsense"});
+    const Ended daemon =
+        run({"executor-manager", "--config", file_, "--executor-users", "nonsense"});
     EXPECT_EQ(daemon.code, 2) << daemon.output;
     EXPECT_EQ(daemon.output.find("nonsense") != std::string::npos, good) << daemon.output;
   }

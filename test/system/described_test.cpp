@@ -63,10 +63,10 @@ class Described : public CommandTest {
       line += (line.empty() ? "" : " ") + word;
       array += "'" + word + "' ";
     }
-    const std::string script = "source " + share_ + "/bash-completion/completions/sublet; COMP_WORDS=(" +
-                               array + "); COMP_CWORD=" + std::to_string(words.size() - 1) +
-                               "; COMP_LINE='" + line +
-                               "'; _sublet; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    const std::string script =
+        "source " + share_ + "/bash-completion/completions/sublet; COMP_WORDS=(" + array +
+        "); COMP_CWORD=" + std::to_string(words.size() - 1) + "; COMP_LINE='" + line +
+        "'; _sublet; printf '%s\\n' \"${COMPREPLY[@]}\"";
     const Ended ended = run_program({"/bin/bash", "--norc", "-c", script});
     EXPECT_EQ(ended.code, 0) << ended.output;
     std::set<std::string> offers;
@@ -91,8 +91,8 @@ TEST_F(Described, EachPageRendersWithoutWarnings) {
   for (const auto& entry : fs::recursive_directory_iterator(share_ + "/man")) {
     if (!entry.is_regular_file()) continue;
     ++pages;
-    const Ended ended = run_program({"/bin/sh", "-c",
-                                     "groff -man -ww -z -Tutf8 " + entry.path().string() + " 2>&1"});
+    const Ended ended = run_program(
+        {"/bin/sh", "-c", "groff -man -ww -z -Tutf8 " + entry.path().string() + " 2>&1"});
     EXPECT_EQ(ended.code, 0);
     EXPECT_EQ(ended.output, "") << entry.path();
   }
@@ -148,7 +148,8 @@ TEST_F(Described, BashCompletesCommandsOptionsAndValues) {
   }
   const std::set<std::string> formats{"json", "table"};
   EXPECT_EQ(bash_offers({"sublet", "nodes", "--output", ""}), formats);
-  EXPECT_EQ(bash_offers({"sublet", "nodes", "--output", "=", "j"}), (std::set<std::string>{"json"}));
+  EXPECT_EQ(bash_offers({"sublet", "nodes", "--output", "=", "j"}),
+            (std::set<std::string>{"json"}));
   EXPECT_EQ(bash_offers({"sublet", "nodes", "--output", "="}), formats);
   EXPECT_EQ(bash_offers({"sublet", "quota", "s"}), (std::set<std::string>{"set", "show"}));
   EXPECT_TRUE(bash_offers({"sublet", "bench", "la"}).contains("latency"));
@@ -173,10 +174,11 @@ TEST_F(Described, ZshAndFishReadTheirs) {
     EXPECT_EQ(ended.code, 0) << ended.output;
   }
   if (installed("fish")) {
-    const Ended ended = run_program(
-        {"/bin/sh", "-c", "HOME=" + directory_ + " fish --no-config -c 'source " + share_ +
-                              "/fish/vendor_completions.d/sublet.fish; complete -C \"sublet "
-                              "nodes --output \"'"});
+    const Ended ended =
+        run_program({"/bin/sh", "-c",
+                     "HOME=" + directory_ + " fish --no-config -c 'source " + share_ +
+                         "/fish/vendor_completions.d/sublet.fish; complete -C \"sublet "
+                         "nodes --output \"'"});
     expect_contains(ended.output, "json");
   }
   if (!any) GTEST_SKIP() << "neither zsh nor fish is installed";

@@ -85,8 +85,9 @@ class Doctor : public CommandTest {
 
 TEST_F(Doctor, NamesEachLimitThatIsTooSmall) {
   // Soft limits that this process may set; dash counts file blocks of 512 bytes.
-  const Json found = examine_after("ulimit -S -n 256 -f 200000 2>/dev/null; ulimit -S -n 256; "
-                                   "ulimit -S -f 200000; ulimit -S -v 3000000; ulimit -S -d 1000000");
+  const Json found = examine_after(
+      "ulimit -S -n 256 -f 200000 2>/dev/null; ulimit -S -n 256; "
+      "ulimit -S -f 200000; ulimit -S -v 3000000; ulimit -S -d 1000000");
   expect(found, "open files", "note", "256", "ulimit -n 1024");
   expect(found, "file size", "note", "100000 KiB", "ulimit -f unlimited");
   expect(found, "address space", "note", "", "ulimit -v unlimited");
@@ -117,8 +118,8 @@ TEST_F(Doctor, KnowsWhetherSharedMemoryHasHugePages) {
 TEST_F(Doctor, TriesWhetherMemoryFilesCanBeExecuted) {
   expect(examine(), "executable memory files", "ok");
   const std::string refuse = "echo 2 > /proc/sys/vm/memfd_noexec";
-  const Ended can = run_program(
-      {"/bin/sh", "-c", "unshare -p -f --mount-proc sh -c '" + refuse + "'"});
+  const Ended can =
+      run_program({"/bin/sh", "-c", "unshare -p -f --mount-proc sh -c '" + refuse + "'"});
   if (can.code != 0) GTEST_SKIP() << "vm.memfd_noexec cannot be set here: " << can.output;
   const Json found = examine_apart("-p -f --mount-proc", refuse);
   expect(found, "executable memory files", "fault", "this system forbids executable ones",
@@ -127,8 +128,7 @@ TEST_F(Doctor, TriesWhetherMemoryFilesCanBeExecuted) {
 
 TEST_F(Doctor, SaysWhatAFilterRefuses) {
   const std::string number = std::to_string(SYS_pidfd_open);
-  const Json found =
-      examine({built_program("refuse_calls"), std::to_string(EPERM), number, "--"});
+  const Json found = examine({built_program("refuse_calls"), std::to_string(EPERM), number, "--"});
   expect(found, "pidfd", "note", "pidfd_open", "container's runtime");
   expect(examine(), "pidfd", "ok");
 }
@@ -152,8 +152,7 @@ TEST_F(Doctor, LooksAtTheRunTimeDirectory) {
 
 TEST_F(Doctor, LooksAtTheSpaceInTheRunTimeDirectory) {
   if (::geteuid() != 0 || !can_unshare("-m")) GTEST_SKIP() << "needs root and mount namespaces";
-  const Json found = examine_apart(
-      "-m", "mount -t tmpfs -o size=64k,mode=0700 none " + directory_);
+  const Json found = examine_apart("-m", "mount -t tmpfs -o size=64k,mode=0700 none " + directory_);
   expect(found, "space in it", "fault", "", "remove what fills");
 }
 
@@ -165,13 +164,13 @@ class DoctorWithMunge : public Doctor {
       GTEST_SKIP() << "munged is not installed";
     }
     const std::string& at = directory_;
-    const Ended ended = run_program(
-        {"/bin/sh", "-c",
-         "set -e; chmod 0711 " + at + "; mkdir -m 0700 " + at + "/m; mkdir -m 0755 " + at +
-             "/s; head -c 1024 /dev/urandom >" + at + "/m/key; chmod 400 " + at +
-             "/m/key; exec munged --force --key-file=" + at + "/m/key --socket=" + at +
-             "/s/socket --pid-file=" + at + "/m/pid --log-file=" + at + "/m/log --seed-file=" + at +
-             "/m/seed --num-threads=2"});
+    const Ended ended =
+        run_program({"/bin/sh", "-c",
+                     "set -e; chmod 0711 " + at + "; mkdir -m 0700 " + at + "/m; mkdir -m 0755 " +
+                         at + "/s; head -c 1024 /dev/urandom >" + at + "/m/key; chmod 400 " + at +
+                         "/m/key; exec munged --force --key-file=" + at + "/m/key --socket=" + at +
+                         "/s/socket --pid-file=" + at + "/m/pid --log-file=" + at +
+                         "/m/log --seed-file=" + at + "/m/seed --num-threads=2"});
     if (ended.code != 0) GTEST_SKIP() << "munged does not start here: " << ended.output;
     std::ifstream(at + "/m/pid") >> pid_;
     ASSERT_GT(pid_, 0);
@@ -182,15 +181,12 @@ class DoctorWithMunge : public Doctor {
     if (pid_ > 0) EXPECT_TRUE(eventually([this] { return ::kill(pid_, 0) != 0; }));
     pid_ = 0;
   }
-  std::vector<std::string> socket() {
-    return {"SUBLET_MUNGE_SOCKET=" + directory_ + "/s/socket"};
-  }
+  std::vector<std::string> socket() { return {"SUBLET_MUNGE_SOCKET=" + directory_ + "/s/socket"}; }
   pid_t pid_ = 0;
 };
 
 TEST_F(DoctorWithMunge, MakesAndReadsACredential) {
-  expect(examine({}, socket()), "MUNGE", "ok",
-         "credential of uid " + std::to_string(::geteuid()));
+  expect(examine({}, socket()), "MUNGE", "ok", "credential of uid " + std::to_string(::geteuid()));
   // Killed, it leaves its socket.
   stop(SIGKILL);
   expect(examine({}, socket()), "MUNGE", "fault", "does munged run?", "systemctl status munge");
@@ -206,8 +202,7 @@ TEST_F(Doctor, AsksSlurmWhenItIsThere) {
   if (run_program({"/bin/sh", "-c", "command -v scontrol"}).code != 0) {
     GTEST_SKIP() << "scontrol is not installed";
   }
-  expect(examine({}, {"SLURM_CONF=" + directory_ + "/none"}), "Slurm", "note", "",
-         "scontrol ping");
+  expect(examine({}, {"SLURM_CONF=" + directory_ + "/none"}), "Slurm", "note", "", "scontrol ping");
 }
 
 TEST_F(Doctor, ShowsTheVnisOfASlingshotJob) {

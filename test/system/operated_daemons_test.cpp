@@ -98,10 +98,9 @@ TEST_F(OperatedDaemon, LogsAnObjectALine) {
   start({"resource-manager", "--log-format", "json"});
   // What no terminal should see, in a message: a socket's path in an error.
   stop();
-  const Ended refused = run({"executor-manager", "--log-format", "json", "--manager",
-                             "unix:" + directory_ + "/none", "--listen",
-                             "unix:" + directory_ + "/\xff\"\\\x1b[2J\n/socket\x01" +
-                                 std::string(200, 'x')});
+  const Ended refused = run(
+      {"executor-manager", "--log-format", "json", "--manager", "unix:" + directory_ + "/none",
+       "--listen", "unix:" + directory_ + "/\xff\"\\\x1b[2J\n/socket\x01" + std::string(200, 'x')});
   EXPECT_EQ(refused.code, 2) << refused.output;
   for (const std::string& text : {log(), refused.output}) {
     std::istringstream lines(text);
@@ -134,9 +133,9 @@ TEST_F(OperatedDaemon, ReadsItsConfigurationAgainOnHangup) {
   expect_contains(quota(), "\"cores\": 5");
   EXPECT_TRUE(says(" debug: ")) << log();
   // Something wrong changes nothing.
-  for (const char* content : {"[resource-manager]\nquota-cores = many\n",
-                              "[resource-manager]\nquota-core = 3\n",
-                              "[resource-manager]\nquota-cores = 3\nlog-level = loud\n"}) {
+  for (const char* content :
+       {"[resource-manager]\nquota-cores = many\n", "[resource-manager]\nquota-core = 3\n",
+        "[resource-manager]\nquota-cores = 3\nlog-level = loud\n"}) {
     const std::size_t before = log().size();
     configure(content);
     daemon_->signal(SIGHUP);
@@ -195,8 +194,7 @@ TEST_F(OperatedDaemon, TellsTheServiceManagerHowItDoes) {
 TEST_F(OperatedDaemon, LeavesTheWatchdogOfAnotherProcessAlone) {
   const std::string path = directory_ + "/notify";
   const NotifySocket socket(path);
-  start({"resource-manager"}, {"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=200000",
-                               "WATCHDOG_PID=1"});
+  start({"resource-manager"}, {"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=200000", "WATCHDOG_PID=1"});
   EXPECT_EQ(socket.next(), "READY=1");
   daemon_->signal(SIGTERM);
   // Not one WATCHDOG=1 before: it was another process's.

@@ -2,12 +2,12 @@
 
 #include "command_fixture.hpp"
 #include "support/managers.hpp"
+#include <sublet/lease.hpp>
+#include <sublet/session.hpp>
 
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <pty.h>
-#include <sublet/lease.hpp>
-#include <sublet/session.hpp>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -101,7 +101,8 @@ class InTerminal {
     if (end == std::string::npos) return {};
     const std::size_t begin = all_.rfind("\x1b[H", end);
     std::string text = all_.substr(begin + 3, end - begin - 3);
-    for (std::size_t at = 0; (at = text.find("\x1b[K", at)) != std::string::npos;) text.erase(at, 3);
+    for (std::size_t at = 0; (at = text.find("\x1b[K", at)) != std::string::npos;)
+      text.erase(at, 3);
     return text;
   }
   [[nodiscard]] const std::string& all() const { return all_; }
@@ -126,8 +127,8 @@ class Top : public CommandTest {
  protected:
   [[nodiscard]] static std::vector<std::string> top(const TestManagers& managers,
                                                     const std::vector<std::string>& more = {}) {
-    std::vector<std::string> words = {built_program("sublet"), "top", "--manager",
-                                      managers.address(), "--interval", "100ms"};
+    std::vector<std::string> words = {built_program("sublet"), "top",        "--manager",
+                                      managers.address(),      "--interval", "100ms"};
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }
@@ -231,7 +232,8 @@ TEST_F(Top, LeavesTheTerminalAsItWas) {
       terminal.signal(number);
     }
     EXPECT_EQ(terminal.end(), 0) << number;
-    EXPECT_EQ(terminal.settings().c_lflag & (ICANON | ECHO), static_cast<tcflag_t>(ICANON | ECHO)) << number;
+    EXPECT_EQ(terminal.settings().c_lflag & (ICANON | ECHO), static_cast<tcflag_t>(ICANON | ECHO))
+        << number;
     const std::string& all = terminal.all();
     EXPECT_GT(all.rfind(kLeave), all.rfind(kEnter)) << number;
     EXPECT_GT(all.rfind("\x1b[?25h"), all.rfind("\x1b[?25l")) << number;

@@ -9,7 +9,7 @@ namespace sublet::cli {
 namespace {
 
 struct Completed {
-  std::string name;     ///< "nodes", or "bench latency".
+  std::string name;  ///< "nodes", or "bench latency".
   std::string summary;
   std::vector<std::string> words;
   std::vector<OptionText> options;
@@ -90,7 +90,8 @@ std::string bash_completion() {
          " --help --version' -- \"$current\")\n"
          "    return\n"
          "  fi\n"
-         "  if [[ $command == bench ]] && ((COMP_CWORD > 2)); then command=\"bench ${COMP_WORDS[2]}\"; fi\n"
+         "  if [[ $command == bench ]] && ((COMP_CWORD > 2)); then command=\"bench "
+         "${COMP_WORDS[2]}\"; fi\n"
          "  # --option=value comes as three words.\n"
          "  if [[ $current == = ]]; then current=; before=${COMP_WORDS[COMP_CWORD - 1]}\n"
          "  elif [[ $before == = ]]; then before=${COMP_WORDS[COMP_CWORD - 2]}; fi\n"
@@ -98,14 +99,16 @@ std::string bash_completion() {
          values +
          "  esac\n"
          "  if [[ -n $takes ]]; then\n"
-         "    if [[ -n $values ]]; then mapfile -t COMPREPLY < <(compgen -W \"$values\" -- \"$current\")\n"
+         "    if [[ -n $values ]]; then mapfile -t COMPREPLY < <(compgen -W \"$values\" -- "
+         "\"$current\")\n"
          "    else mapfile -t COMPREPLY < <(compgen -f -- \"$current\"); fi\n"
          "    return\n"
          "  fi\n"
          "  case $command in\n" +
          cases +
          "  esac\n"
-         "  if [[ $current == -* ]]; then mapfile -t COMPREPLY < <(compgen -W \"$flags\" -- \"$current\")\n"
+         "  if [[ $current == -* ]]; then mapfile -t COMPREPLY < <(compgen -W \"$flags\" -- "
+         "\"$current\")\n"
          "  elif ((COMP_CWORD == 2)) && [[ -n $words ]]; then\n"
          "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$current\")\n"
          "  else mapfile -t COMPREPLY < <(compgen -f -- \"$current\"); fi\n"
@@ -133,9 +136,9 @@ std::string zsh_completion() {
       }
       cases += " \\\n        " + text + "'";
     }
-    cases += each.words.empty() ? " \\\n        '*:word:_files'"
-                                : " \\\n        '1:word:(" + spaced(each.words) +
-                                      ")' \\\n        '*:word:_files'";
+    cases += each.words.empty()
+                 ? " \\\n        '*:word:_files'"
+                 : " \\\n        '1:word:(" + spaced(each.words) + ")' \\\n        '*:word:_files'";
     cases += " ;;\n";
   }
   return "#compdef sublet\n# Made from the options of sublet when it is built.\n"

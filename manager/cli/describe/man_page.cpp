@@ -60,8 +60,8 @@ std::string heading(const std::string& name, int section) {
   std::string title = name;
   std::transform(title.begin(), title.end(), title.begin(),
                  [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-  return ".TH " + roff(title) + " " + std::to_string(section) + " \"\" \"Sublet " SUBLET_VERSION
-         "\" \"Sublet\"\n";
+  return ".TH " + roff(title) + " " + std::to_string(section) +
+         " \"\" \"Sublet " SUBLET_VERSION "\" \"Sublet\"\n";
 }
 
 std::string joined(const std::vector<std::string>& words) {
@@ -114,7 +114,8 @@ std::string environment(const CommandLine& line) {
             "\nEach option has such a variable, with underscores instead of dashes. Flags win over "
             "the\nenvironment, the environment over the file.\n";
   }
-  return page + ".TP\n.B SUBLET_LOG\nThe level of messages: trace, debug, info, warn, error or off.\n";
+  return page +
+         ".TP\n.B SUBLET_LOG\nThe level of messages: trace, debug, info, warn, error or off.\n";
 }
 
 std::string exit_status() {
@@ -135,14 +136,13 @@ ManualPage page_of(const Command& command) {
               roff(own.arguments) + "\n.SH DESCRIPTION\n" + paragraphs(own.about);
   page.text += ".SH OPTIONS\n" + option_list(own);
   for (auto line = lines.begin() + 1; line != lines.end(); ++line) {
-    page.text += ".SH \"SUBLET " + roff(line->name) + "\"\n" + paragraphs(line->about) +
-                 option_list(*line);
+    page.text +=
+        ".SH \"SUBLET " + roff(line->name) + "\"\n" + paragraphs(line->about) + option_list(*line);
   }
   page.text += environment(own);
   if (own.configurable) {
-    page.text +=
-        ".SH FILES\n.TP\n.I /etc/sublet/manager.conf\nSection [" + roff(own.name) +
-        "] sets options, see\n.BR sublet\\-manager.conf (5).\n";
+    page.text += ".SH FILES\n.TP\n.I /etc/sublet/manager.conf\nSection [" + roff(own.name) +
+                 "] sets options, see\n.BR sublet\\-manager.conf (5).\n";
   }
   page.text += exit_status() + ".SH \"SEE ALSO\"\n.BR sublet (1)\n";
   return page;
@@ -151,18 +151,19 @@ ManualPage page_of(const Command& command) {
 ManualPage overview() {
   ManualPage page;
   page.name = "sublet";
-  page.text = heading("sublet", 1) +
-              ".SH NAME\nsublet \\- leases idle cores and runs functions on them\n"
-              ".SH SYNOPSIS\n.B sublet\n.I COMMAND\n[OPTIONS]\n.SH DESCRIPTION\n"
-              "Leases idle cores and runs functions on them at the speed of the network. Each command "
-              "has a page\nof its own.\n.SH COMMANDS\n";
+  page.text =
+      heading("sublet", 1) +
+      ".SH NAME\nsublet \\- leases idle cores and runs functions on them\n"
+      ".SH SYNOPSIS\n.B sublet\n.I COMMAND\n[OPTIONS]\n.SH DESCRIPTION\n"
+      "Leases idle cores and runs functions on them at the speed of the network. Each command "
+      "has a page\nof its own.\n.SH COMMANDS\n";
   for (const Command& command : commands()) {
     if (command.summary == nullptr) continue;
-    page.text += ".TP\n.BR sublet\\-" + roff(command.name) + " (1)\n" + roff(command.summary) +
-                 ".\n";
+    page.text +=
+        ".TP\n.BR sublet\\-" + roff(command.name) + " (1)\n" + roff(command.summary) + ".\n";
   }
-  page.text += exit_status() +
-               ".SH \"SEE ALSO\"\n.BR sublet\\-manager.conf (5),\n.BR sublet.conf (5)\n";
+  page.text +=
+      exit_status() + ".SH \"SEE ALSO\"\n.BR sublet\\-manager.conf (5),\n.BR sublet.conf (5)\n";
   return page;
 }
 
@@ -170,15 +171,16 @@ ManualPage managers_file() {
   ManualPage page;
   page.name = "sublet-manager.conf";
   page.section = 5;
-  page.text = heading(page.name, 5) +
-              ".SH NAME\nsublet\\-manager.conf \\- configuration file of Sublet\\(aqs managers\n"
-              ".SH DESCRIPTION\nThe first of these that is there is read: what \\fB\\-\\-config\\fR "
-              "names, what\n$SUBLET_MANAGER_CONFIG names,\n.I "
-              "\\(ti/.config/sublet/manager.conf,\n.I /etc/sublet/manager.conf.\n"
-              "A line is empty, a comment that begins with #, a [section] or\n\\fIoption\\fR = "
-              "\\fIvalue\\fR.\nItems of a list are separated by commas. Environment variables and "
-              "flags win over\nthe file.\n.B sublet config check\n.I FILE\nsays what is wrong with "
-              "one.\n";
+  page.text =
+      heading(page.name, 5) +
+      ".SH NAME\nsublet\\-manager.conf \\- configuration file of Sublet\\(aqs managers\n"
+      ".SH DESCRIPTION\nThe first of these that is there is read: what \\fB\\-\\-config\\fR "
+      "names, what\n$SUBLET_MANAGER_CONFIG names,\n.I "
+      "\\(ti/.config/sublet/manager.conf,\n.I /etc/sublet/manager.conf.\n"
+      "A line is empty, a comment that begins with #, a [section] or\n\\fIoption\\fR = "
+      "\\fIvalue\\fR.\nItems of a list are separated by commas. Environment variables and "
+      "flags win over\nthe file.\n.B sublet config check\n.I FILE\nsays what is wrong with "
+      "one.\n";
   for (const Command& command : commands()) {
     const CommandLine line = command.describe().front();
     if (!line.configurable) continue;
@@ -202,14 +204,15 @@ ManualPage sessions_file() {
   ManualPage page;
   page.name = "sublet.conf";
   page.section = 5;
-  page.text = heading(page.name, 5) +
-              ".SH NAME\nsublet.conf \\- configuration file of applications that use Sublet\n"
-              ".SH DESCRIPTION\nWhat $SUBLET_CONFIG names, else\n.I "
-              "\\(ti/.config/sublet/sublet.conf.\nA line is empty, a comment that begins with #, or "
-              "\\fIoption\\fR = \\fIvalue\\fR.\nThe environment variable SUBLET_\\fIOPTION\\fR, with "
-              "underscores instead of dashes, and the\napplication\\(aqs flag "
-              "\\fB\\-\\-sublet\\-\\fIoption\\fR win over the file.\n.B sublet config check\n.I "
-              "FILE\nsays what is wrong with one.\n.SH OPTIONS\n";
+  page.text =
+      heading(page.name, 5) +
+      ".SH NAME\nsublet.conf \\- configuration file of applications that use Sublet\n"
+      ".SH DESCRIPTION\nWhat $SUBLET_CONFIG names, else\n.I "
+      "\\(ti/.config/sublet/sublet.conf.\nA line is empty, a comment that begins with #, or "
+      "\\fIoption\\fR = \\fIvalue\\fR.\nThe environment variable SUBLET_\\fIOPTION\\fR, with "
+      "underscores instead of dashes, and the\napplication\\(aqs flag "
+      "\\fB\\-\\-sublet\\-\\fIoption\\fR win over the file.\n.B sublet config check\n.I "
+      "FILE\nsays what is wrong with one.\n.SH OPTIONS\n";
   for (const auto& [name, about] : client::session_options()) {
     page.text += ".TP\n\\fB" + roff(name) + "\\fR\n" + roff(about) + ".\n";
   }

@@ -10,11 +10,11 @@ namespace sublet::cli {
 /// An option of a command line, as people read it: one description for help, manual pages and
 /// completion.
 struct OptionText {
-  std::string name;                  ///< "output".
+  std::string name;  ///< "output".
   bool takes_value = false;
-  bool repeats = false;              ///< May be given several times.
-  std::string value;                 ///< "VALUE", "N", "FILE"; empty for a switch.
-  std::string fallback;              ///< Its default, where it has one that says something.
+  bool repeats = false;  ///< May be given several times.
+  std::string value;     ///< "VALUE", "N", "FILE"; empty for a switch.
+  std::string fallback;  ///< Its default, where it has one that says something.
   std::string about;
   std::vector<std::string> choices;  ///< Empty: not few.
 };

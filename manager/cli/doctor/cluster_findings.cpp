@@ -40,10 +40,10 @@ Finding munge() {
     return {Grade::kOk, "MUNGE",
             "munged has made and read a credential of uid " + std::to_string(user->uid)};
   }
-  return {Grade::kFault, "MUNGE",
-          "munged takes uid " + std::to_string(::geteuid()) + " for uid " +
-              std::to_string(user->uid),
-          "a credential of this process's own user", "run in munged's user namespace"};
+  return {
+      Grade::kFault, "MUNGE",
+      "munged takes uid " + std::to_string(::geteuid()) + " for uid " + std::to_string(user->uid),
+      "a credential of this process's own user", "run in munged's user namespace"};
 }
 
 std::string trimmed(std::string_view text) {
@@ -109,10 +109,11 @@ Finding slingshot() {
   if (!std::filesystem::exists("/sys/class/cxi", ignored)) {
     return {Grade::kAbsent, "SLINGSHOT_VNIS", "not set, and no Slingshot device here"};
   }
-  return {Grade::kFault, "SLINGSHOT_VNIS", "not set, and there is a Slingshot device",
-          "the VNIs of a job: without one the network takes no traffic of this process",
-          "start it in a step of a Slurm job (srun), with SwitchType=switch/hpe_slingshot; for calls "
-          "between jobs with --network=job_vni"};
+  return {
+      Grade::kFault, "SLINGSHOT_VNIS", "not set, and there is a Slingshot device",
+      "the VNIs of a job: without one the network takes no traffic of this process",
+      "start it in a step of a Slurm job (srun), with SwitchType=switch/hpe_slingshot; for calls "
+      "between jobs with --network=job_vni"};
 }
 
 }  // namespace
@@ -139,12 +140,13 @@ Findings preemption_findings(const std::map<std::string, std::string>& config,
   Findings findings;
   const std::string type = value("PreemptType");
   const bool on = type == "preempt/partition_prio" && !has_word(value("PreemptMode"), "OFF");
-  findings.push_back({Grade::kOk, kPreemption,
-                      "PreemptType=" + type + " PreemptMode=" + value("PreemptMode")});
+  findings.push_back(
+      {Grade::kOk, kPreemption, "PreemptType=" + type + " PreemptMode=" + value("PreemptMode")});
   if (!on) {
     findings.back().grade = Grade::kNote;
-    findings.back().wanted = "PreemptType=preempt/partition_prio PreemptMode=REQUEUE: jobs then take "
-                             "nodes back from executor managers";
+    findings.back().wanted =
+        "PreemptType=preempt/partition_prio PreemptMode=REQUEUE: jobs then take "
+        "nodes back from executor managers";
     findings.back().advice = kHowTo;
     return findings;
   }
@@ -152,8 +154,9 @@ Findings preemption_findings(const std::map<std::string, std::string>& config,
   findings.push_back({Grade::kOk, "its signal", "SlurmctldParameters=" + parameters});
   if (!has_word(parameters, "preempt_send_user_signal")) {
     findings.back().grade = Grade::kNote;
-    findings.back().wanted = "preempt_send_user_signal: executor managers are told when the grace time "
-                             "begins";
+    findings.back().wanted =
+        "preempt_send_user_signal: executor managers are told when the grace time "
+        "begins";
     findings.back().advice = kHowTo;
   }
   std::istringstream lines{std::string(partitions)};
@@ -166,13 +169,15 @@ Findings preemption_findings(const std::map<std::string, std::string>& config,
     const std::string& mode = partition["PreemptMode"];
     const std::string& grace = partition["GraceTime"];
     if (mode == "CANCEL" && !grace.empty() && grace != "0") ++good;
-    seen += (seen.empty() ? "" : ", ") + name + " (PreemptMode=" + mode + " GraceTime=" + grace + ")";
+    seen +=
+        (seen.empty() ? "" : ", ") + name + " (PreemptMode=" + mode + " GraceTime=" + grace + ")";
   }
   findings.push_back({Grade::kOk, "partitions to harvest from", seen});
   if (good == 0) {
     findings.back().grade = Grade::kNote;
-    findings.back().wanted = "a partition with PreemptMode=CANCEL GraceTime=10: else calls under way "
-                             "are lost when a node is taken back";
+    findings.back().wanted =
+        "a partition with PreemptMode=CANCEL GraceTime=10: else calls under way "
+        "are lost when a node is taken back";
     findings.back().advice = kHowTo;
   }
   return findings;

@@ -54,8 +54,8 @@ Finding place() {
   const char* named = std::getenv("XDG_RUNTIME_DIR");
   if (named != nullptr && *named != '\0' && !path.starts_with(std::string(named) + "/")) {
     finding.grade = Grade::kNote;
-    finding.found += std::string(" (XDG_RUNTIME_DIR is ") + named +
-                     ", which is no directory of this user)";
+    finding.found +=
+        std::string(" (XDG_RUNTIME_DIR is ") + named + ", which is no directory of this user)";
     finding.wanted = "an XDG_RUNTIME_DIR of this user, as a login makes it, or none";
     finding.advice = "log in as this user (not by su), or unset XDG_RUNTIME_DIR";
   }

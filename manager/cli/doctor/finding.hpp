@@ -16,8 +16,8 @@ enum class Grade {
 /// "ok", "absent", "note", "fault".
 [[nodiscard]] const char* to_string(Grade grade);
 
-/// One line of `sublet doctor`: what was looked at, what was found there, what is wanted, and what to
-/// do about it. The last two are empty where all is well, and may be where nothing can be done.
+/// One line of `sublet doctor`: what was looked at, what was found there, what is wanted, and what
+/// to do about it. The last two are empty where all is well, and may be where nothing can be done.
 struct Finding {
   Grade grade = Grade::kOk;
   std::string what;

@@ -83,8 +83,7 @@ Finding look_at(const Wanted& wanted) {
   finding.found += std::string(" (ulimit ") + wanted.flag + ")";
   finding.wanted = amount_text(wanted.least, wanted.bytes) + " at least: " + wanted.why;
   // ulimit takes KiB, and of files blocks of that size in bash.
-  const std::string to =
-      wanted.bytes ? "unlimited" : std::to_string(wanted.least);
+  const std::string to = wanted.bytes ? "unlimited" : std::to_string(wanted.least);
   finding.advice = raise_text(wanted.flag, to, wanted.item);
   return finding;
 }
@@ -96,9 +95,10 @@ Finding descriptors() {
   finding.found += ", at most " + amount_text(limit.hard, false);
   if (finding.grade == Grade::kOk && limit.hard < kManagersDescriptors) {
     finding.grade = Grade::kNote;
-    finding.wanted = std::to_string(kManagersDescriptors) +
-                     " at most, which managers raise it to: they keep a connection to each node and "
-                     "client";
+    finding.wanted =
+        std::to_string(kManagersDescriptors) +
+        " at most, which managers raise it to: they keep a connection to each node and "
+        "client";
     finding.advice = raise_text("-Hn", std::to_string(kManagersDescriptors), "hard nofile");
   }
   return finding;

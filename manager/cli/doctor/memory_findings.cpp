@@ -34,8 +34,9 @@ Finding huge_pages() {
   const std::string chosen = chosen_of(first_line(kHugePages));
   Finding finding{Grade::kOk, "huge pages", "'" + chosen + "' (" + kHugePages + ")"};
   if (chosen.empty()) {
-    return {Grade::kNote, "huge pages", std::string("none for shared memory: ") + kHugePages +
-            " is not there", "a kernel that has them (CONFIG_TRANSPARENT_HUGEPAGE)",
+    return {Grade::kNote, "huge pages",
+            std::string("none for shared memory: ") + kHugePages + " is not there",
+            "a kernel that has them (CONFIG_TRANSPARENT_HUGEPAGE)",
             "none where the kernel is given: large payloads take a few more TLB misses"};
   }
   if (chosen != "never" && chosen != "deny") return finding;
@@ -48,8 +49,8 @@ Finding huge_pages() {
 /// By making one, as an executor manager does for each function library.
 Finding executable_memory_files() {
   const std::string setting = first_line(kNoExec);
-  const std::string where = setting.empty() ? "no vm.memfd_noexec in this kernel"
-                                            : "vm.memfd_noexec is " + setting;
+  const std::string where =
+      setting.empty() ? "no vm.memfd_noexec in this kernel" : "vm.memfd_noexec is " + setting;
   constexpr std::array<std::byte, 1> kContent{};
   const auto made =
       base::SharedMemory::sealed_copy("sublet-doctor", std::span<const std::byte>(kContent));

@@ -39,10 +39,11 @@ Finding memory_cgroup() {
     }
     why = made.error().what();
   }
-  return {Grade::kNote, "memory cgroup", why,
-          "a cgroup of the executor manager's own in which it may make others with a memory limit",
-          "start it by systemd with Delegate=yes, or as root; without it a manager looks ten times a "
-          "second at how much its executors use"};
+  return {
+      Grade::kNote, "memory cgroup", why,
+      "a cgroup of the executor manager's own in which it may make others with a memory limit",
+      "start it by systemd with Delegate=yes, or as root; without it a manager looks ten times a "
+      "second at how much its executors use"};
 }
 
 }  // namespace

@@ -12,8 +12,8 @@
 
 namespace sublet::cli {
 
-/// A terminal that is drawn on as a whole and gives keys one by one. It is as it was before when this
-/// goes; signals that end a program come as events meanwhile, so that it always goes.
+/// A terminal that is drawn on as a whole and gives keys one by one. It is as it was before when
+/// this goes; signals that end a program come as events meanwhile, so that it always goes.
 ///
 /// Owner: the command; one per process, made while the process has one thread.
 class TerminalScreen {

@@ -157,9 +157,8 @@ Rows user_rows(const TopSnapshot& snapshot, const TopView& view) {
     (waits ? sums.waiting : sums.leases) += 1;
   }
   std::vector<std::pair<std::string, Sums>> order(users.begin(), users.end());
-  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
-    return a.second.cores > b.second.cores;
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [](const auto& a, const auto& b) { return a.second.cores > b.second.cores; });
   Rows rows = {{"USER", "CORES", "LEASES", "WAITING"}};
   for (const auto& [name, sums] : order) {
     rows.push_back({name, std::to_string(sums.cores), std::to_string(sums.leases),
@@ -192,17 +191,17 @@ std::string summary(const TopSnapshot& snapshot) {
   text << "nodes " << states["up"] << " up, " << states["draining"] << " draining, "
        << states["lost"] << " lost; cores " << used << " of " << cores << " in use";
   if (cores != 0) text << " (" << 100 * used / cores << " %)";
-  text << "; leases " << static_cast<std::ptrdiff_t>(snapshot.leases.size()) - waiting << ", waiting "
-       << waiting;
+  text << "; leases " << static_cast<std::ptrdiff_t>(snapshot.leases.size()) - waiting
+       << ", waiting " << waiting;
   return text.str();
 }
 
 std::string status_line(const TopSnapshot& snapshot, const TopView& view) {
   if (view.editing) return "filter: " + view.filter + "_  (Enter keeps it, Escape clears it)";
   if (!snapshot.problem.empty()) return base::printable(snapshot.problem);
-  std::string text = std::string("q quit  n nodes by ") + to_string(view.nodes) +
-                     "  l leases by " + to_string(view.leases) + "  r " +
-                     (view.reverse ? "reversed" : "reverse") + "  / filter";
+  std::string text = std::string("q quit  n nodes by ") + to_string(view.nodes) + "  l leases by " +
+                     to_string(view.leases) + "  r " + (view.reverse ? "reversed" : "reverse") +
+                     "  / filter";
   if (!view.filter.empty()) text += " '" + base::printable(view.filter) + "'";
   return text + "  Tab list  p " + (view.paused ? "paused" : "pause");
 }
@@ -325,8 +324,7 @@ std::vector<std::string> top_screen(const TopSnapshot& snapshot, TopView& view,
 
 std::string top_text(const TopSnapshot& snapshot, const TopView& view) {
   return summary(snapshot) + "\n\n" + format_table(node_rows(snapshot, view)) + "\n" +
-         format_table(lease_rows(snapshot, view)) + "\n" +
-         format_table(user_rows(snapshot, view));
+         format_table(lease_rows(snapshot, view)) + "\n" + format_table(user_rows(snapshot, view));
 }
 
 bool take_key(std::string& keys, TopView& view) {
@@ -334,11 +332,11 @@ bool take_key(std::string& keys, TopView& view) {
   if (view.editing) return take_editing(key, view);
   if (key == "q" || key == "\x03" || key == "\x04") return false;
   if (key == "n") {
-    view.nodes = static_cast<NodeOrder>((static_cast<unsigned>(view.nodes) + 1) %
-                                        std::size(kNodeOrders));
+    view.nodes =
+        static_cast<NodeOrder>((static_cast<unsigned>(view.nodes) + 1) % std::size(kNodeOrders));
   } else if (key == "l") {
-    view.leases = static_cast<LeaseOrder>((static_cast<unsigned>(view.leases) + 1) %
-                                          std::size(kLeaseOrders));
+    view.leases =
+        static_cast<LeaseOrder>((static_cast<unsigned>(view.leases) + 1) % std::size(kLeaseOrders));
   } else if (key == "r") {
     view.reverse = !view.reverse;
   } else if (key == "p") {

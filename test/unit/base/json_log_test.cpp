@@ -27,7 +27,10 @@ TEST(JsonString, KeepsWhatIsText) {
                                  "tab\tline\nquote\" back\\ bell\x07 del\x7F"}) {
     EXPECT_EQ(nlohmann::json::parse(json_string(text)).get<std::string>(), text);
   }
-  EXPECT_EQ(json_string("a\xFF" "b"), "\"a\xEF\xBF\xBD" "b\"");
+  EXPECT_EQ(json_string("a\xFF"
+                        "b"),
+            "\"a\xEF\xBF\xBD"
+            "b\"");
   EXPECT_EQ(json_string("\x1b["), "\"\\u001b[\"");
 }
 

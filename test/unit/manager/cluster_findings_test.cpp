@@ -12,18 +12,25 @@ std::string config_text(const std::string& type, const std::string& mode,
                         const std::string& parameters) {
   return "Configuration data as of 2026-12-01T10:00:00\n"
          "AccountingStorageBackupHost = (null)\n"
-         "PreemptMode             = " + mode + "\n"
-         "PreemptType             = " + type + "\n"
+         "PreemptMode             = " +
+         mode +
+         "\n"
+         "PreemptType             = " +
+         type +
+         "\n"
          "PreemptExemptTime       = 00:00:00\n"
          "SLURM_VERSION           = 22.05.8\n"
-         "SlurmctldParameters     = " + parameters + "\n"
+         "SlurmctldParameters     = " +
+         parameters +
+         "\n"
          "\n"
          "Slurmctld(primary) at head is UP\n";
 }
 
 std::string partition(const std::string& name, const std::string& mode, const std::string& grace) {
-  return "PartitionName=" + name + " AllowGroups=ALL AllowAccounts=ALL AllowQos=ALL GraceTime=" +
-         grace + " Hidden=NO MaxTime=UNLIMITED PreemptMode=" + mode + " State=UP\n";
+  return "PartitionName=" + name +
+         " AllowGroups=ALL AllowAccounts=ALL AllowQos=ALL GraceTime=" + grace +
+         " Hidden=NO MaxTime=UNLIMITED PreemptMode=" + mode + " State=UP\n";
 }
 
 Findings findings_of(const std::string& config, const std::string& partitions) {
@@ -41,9 +48,10 @@ TEST(SlurmConfig, IsReadLineByLine) {
 }
 
 TEST(Preemption, IsGoodAsTheDocumentationSetsIt) {
-  const auto findings = findings_of(
-      config_text("preempt/partition_prio", "REQUEUE", "enable_configless,preempt_send_user_signal"),
-      partition("normal", "OFF", "0") + partition("harvest", "CANCEL", "10"));
+  const auto findings =
+      findings_of(config_text("preempt/partition_prio", "REQUEUE",
+                              "enable_configless,preempt_send_user_signal"),
+                  partition("normal", "OFF", "0") + partition("harvest", "CANCEL", "10"));
   for (const Finding& finding : findings) EXPECT_EQ(finding.grade, Grade::kOk) << finding.what;
 }
 
@@ -53,7 +61,8 @@ TEST(Preemption, EachThingThatIsMissingIsNamed) {
   ASSERT_EQ(off.size(), 1U);
   EXPECT_EQ(off.front().grade, Grade::kNote);
   EXPECT_NE(off.front().wanted.find("preempt/partition_prio"), std::string::npos);
-  const auto silent = findings_of(config_text("preempt/partition_prio", "REQUEUE", "(null)"), harvest);
+  const auto silent =
+      findings_of(config_text("preempt/partition_prio", "REQUEUE", "(null)"), harvest);
   ASSERT_EQ(silent.size(), 3U);
   EXPECT_EQ(silent[1].grade, Grade::kNote);
   EXPECT_NE(silent[1].wanted.find("preempt_send_user_signal"), std::string::npos);
