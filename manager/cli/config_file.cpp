@@ -72,12 +72,32 @@ std::string unknown_key(const ConfigFile::Entry& entry, const std::vector<std::s
   return found + meant(nearest_word(entry.key, keys));
 }
 
+/// What a daemon would say of these entries, each alone and then all together.
+void check_values(const ConfigSection& section, const std::vector<ConfigFile::Entry>& entries,
+                  std::vector<ConfigProblem>& problems) {
+  std::set<std::string> told;
+  const auto tell = [&](unsigned line, const std::vector<ConfigFile::Entry>& some) {
+    std::vector<std::pair<std::string, std::string>> pairs;
+    for (const ConfigFile::Entry& entry : some) pairs.emplace_back(entry.key, entry.value);
+    const auto values = section_values(section.line, pairs);
+    const auto texts = values ? section.problems(*values)
+                              : std::vector<std::string>{values.error().what()};
+    const std::string where = line == 0 ? "[" + section.line.name + "]: " : "";
+    for (const std::string& text : texts) {
+      if (told.insert(text).second) problems.push_back({line, where + text});
+    }
+  };
+  tell(0, {});  // the defaults, on this node
+  for (const ConfigFile::Entry& entry : entries) tell(entry.line, {entry});
+  tell(0, entries);
+}
+
 /// One section's entries against its options.
 void check_section(const ConfigFile& file, const ConfigSection& section,
                    const std::vector<ConfigSection>& sections,
                    std::vector<ConfigProblem>& problems) {
   const auto keys = keys_of(section.line);
-  std::vector<std::pair<std::string, std::string>> good;
+  std::vector<ConfigFile::Entry> good;
   std::map<std::string, unsigned> seen;
   for (const ConfigFile::Entry& entry : file.entries) {
     if (entry.section != section.line.name) continue;
@@ -96,17 +116,9 @@ void check_section(const ConfigFile& file, const ConfigSection& section,
       problems.push_back({entry.line, values.error().what()});
       continue;
     }
-    good.emplace_back(entry.key, entry.value);
+    good.push_back(entry);
   }
-  const auto values = section_values(section.line, good);
-  if (!values) {
-    problems.push_back({0, "[" + section.line.name + "]: " + values.error().what()});
-    return;
-  }
-  if (seen.empty()) return;
-  for (const std::string& text : section.problems(*values)) {
-    problems.push_back({0, "[" + section.line.name + "]: " + text});
-  }
+  if (!seen.empty()) check_values(section, good, problems);
 }
 
 void sort_by_line(std::vector<ConfigProblem>& problems) {

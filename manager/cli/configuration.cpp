@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <utility>
 
 namespace sublet::cli {
@@ -49,6 +50,11 @@ std::vector<Configuration::Change> Configuration::changes(const po::variables_ma
     changes.push_back({name, std::find(list.begin(), list.end(), name) != list.end()});
   }
   return changes;
+}
+
+void Configuration::use(const po::variables_map& values) {
+  std::map<std::string, po::variable_value>& mine = values_;
+  for (const std::string& name : line_.reloadable) mine[name] = values[name];
 }
 
 }  // namespace sublet::cli

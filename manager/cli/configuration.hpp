@@ -29,7 +29,8 @@ class Configuration {
   [[nodiscard]] std::vector<Change> changes(
       const boost::program_options::variables_map& values) const;
 
-  void use(boost::program_options::variables_map values) { values_ = std::move(values); }
+  /// From now on values() has those of them that can change while the daemon runs.
+  void use(const boost::program_options::variables_map& values);
 
  private:
   const CommandLine& line_;

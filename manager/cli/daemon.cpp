@@ -128,7 +128,7 @@ void Daemon::reload() {
   if (!kept.empty()) {
     base::log().warn("has changed too, and holds until this is started again: {}", kept);
   }
-  configuration_->use(std::move(*values));
+  configuration_->use(*values);
   notifier_.ready();
 }
 

@@ -58,10 +58,11 @@ TEST_F(ConfigCheck, RefusesWhatDaemonsRefuse) {
                            ":13: 'what is this'", ":14: 'log-format' is 'xml'"}) {
     expect_contains(ended.output, part);
   }
-  // Of several values that exclude each other the first is told.
-  const Ended cores = check("[executor-manager]\ncpuset = 0-60000\n");
-  EXPECT_EQ(cores.code, 2);
-  expect_contains(cores.output, "are not there or may not be used here");
+  expect_contains(ended.output, ":10: of the cores '0-60000' ");
+  // What only two of them together make wrong.
+  const Ended both = check("[executor-manager]\nexecutor-user = nobody\nexecutor-users = 60000-60009\n");
+  EXPECT_EQ(both.code, 2);
+  expect_contains(both.output, "--executor-user and --executor-users are both given");
 }
 
 TEST_F(ConfigCheck, WhatItAcceptsADaemonAccepts) {

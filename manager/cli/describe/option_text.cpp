@@ -16,6 +16,8 @@ bool holds(const po::value_semantic& semantic) {
 }
 
 std::string value_name(const po::value_semantic& semantic, const std::string& name) {
+  const std::string own = semantic.name();
+  if (!own.starts_with("arg")) return own.substr(0, own.find(" (="));
   if (name.ends_with("file") || name == "config" || name == "json") return "FILE";
   if (name.ends_with("dir") || name.ends_with("directory")) return "DIRECTORY";
   if (holds<std::uint32_t>(semantic) || holds<std::uint64_t>(semantic) || holds<int>(semantic) ||
