@@ -80,8 +80,8 @@ void check_values(const ConfigSection& section, const std::vector<ConfigFile::En
     std::vector<std::pair<std::string, std::string>> pairs;
     for (const ConfigFile::Entry& entry : some) pairs.emplace_back(entry.key, entry.value);
     const auto values = section_values(section.line, pairs);
-    const auto texts = values ? section.problems(*values)
-                              : std::vector<std::string>{values.error().what()};
+    const auto texts =
+        values ? section.problems(*values) : std::vector<std::string>{values.error().what()};
     const std::string where = line == 0 ? "[" + section.line.name + "]: " : "";
     for (const std::string& text : texts) {
       if (told.insert(text).second) problems.push_back({line, where + text});

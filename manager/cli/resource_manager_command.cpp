@@ -5,6 +5,7 @@
 #include <cli/manager_address_keeper.hpp>
 #include <cli/resource_manager_options.hpp>
 #include <common/alarms.hpp>
+#include <common/async.hpp>
 #include <common/host_addresses.hpp>
 #include <common/rpc_listener.hpp>
 #include <resource_manager/resource_manager_server.hpp>
@@ -75,8 +76,10 @@ CommandLine resource_manager_command_line() {
       "group whose members may do what root and this manager's user may: "
       "register and drain nodes, see and end everybody's leases");
   line.lists.emplace_back("advertise");
-  line.reloadable.insert(line.reloadable.end(),
-                         {"quota-cores", "quota-core-seconds", "wait-aging", "clock-tolerance"});
+  line.reloadable.insert(
+      line.reloadable.end(),
+      {"price-core-hour", "price-memory-gib-hour", "price-hot-poll-hour", "price-compute-hour",
+       "quota-cores", "quota-core-seconds", "wait-aging", "clock-tolerance"});
   return line;
 }
 
@@ -134,6 +137,19 @@ Result<kj::Own<manager::Ledger>> open_ledger(const po::variables_map& values, kj
   auto ledger = manager::Ledger::open(values["state-dir"].as<std::string>(), *wanted, timer, clock);
   if (ledger) base::log().info("keeping the ledger in {}", (*ledger)->path());
   return ledger;
+}
+
+/// The next leases cost so.
+kj::Promise<void> keep_prices(manager::Ledger& ledger, const manager::Prices& prices) {
+  return ledger.set_prices(prices)
+      .then([](Result<void>&& kept) {
+        if (kept) return;
+        base::log().error("writing the prices into the ledger: {}; send SIGHUP again",
+                          kept.error().what());
+      })
+      .eagerlyEvaluate([](kj::Exception&& exception) {
+        base::log().error("writing the prices into the ledger: {}", manager::text_of(exception));
+      });
 }
 
 /// What grants are signed with: kept with the other state, so that those of before a restart are
@@ -216,11 +232,13 @@ Result<void> serve_resource_manager(Configuration& configuration) {
                  return std::string("the loss of its directory");
                });
   }
-  daemon.serve([&service](const Values& again) -> Result<void> {
-    const auto reloaded = reloaded_limits(again);
+  kj::Promise<void> priced = kj::READY_NOW;
+  daemon.serve([&](const Values& again) -> Result<void> {
+    const auto reloaded = reloaded_options(again);
     if (!reloaded) return tl::unexpected<Error>(reloaded.error());
     service->set_limits(reloaded->desk);
     service->set_clock_tolerance(reloaded->clock_tolerance);
+    if (ledger->get() != nullptr) priced = keep_prices(**ledger, reloaded->prices);
     return {};
   });
   const std::string why =

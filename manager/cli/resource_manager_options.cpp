@@ -59,11 +59,14 @@ Result<std::chrono::milliseconds> clock_tolerance(const po::variables_map& value
   return fail(ErrorKind::kInvalid, std::string("--clock-tolerance: ") + tolerance.error().what());
 }
 
-Result<ReloadedLimits> reloaded_limits(const po::variables_map& values) {
-  ReloadedLimits reloaded;
+Result<Reloaded> reloaded_options(const po::variables_map& values) {
+  Reloaded reloaded;
   auto limits = desk_limits(values);
   if (!limits) return tl::unexpected<Error>(std::move(limits.error()));
   reloaded.desk = *limits;
+  auto costs = prices(values);
+  if (!costs) return tl::unexpected<Error>(std::move(costs.error()));
+  reloaded.prices = *costs;
   auto tolerance = clock_tolerance(values);
   if (!tolerance) return tl::unexpected<Error>(std::move(tolerance.error()));
   reloaded.clock_tolerance = *tolerance;

@@ -19,11 +19,12 @@ Result<std::chrono::milliseconds> clock_tolerance(
     const boost::program_options::variables_map& values);
 
 /// What SIGHUP changes of a resource manager that runs.
-struct ReloadedLimits {
+struct Reloaded {
   manager::LeaseDesk::Limits desk;
+  manager::Prices prices;
   std::chrono::milliseconds clock_tolerance{0};
 };
-Result<ReloadedLimits> reloaded_limits(const boost::program_options::variables_map& values);
+Result<Reloaded> reloaded_options(const boost::program_options::variables_map& values);
 
 /// All that it would refuse to start with, as far as that can be seen without starting it.
 std::vector<std::string> resource_manager_problems(

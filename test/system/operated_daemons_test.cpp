@@ -126,10 +126,14 @@ TEST_F(OperatedDaemon, ReadsItsConfigurationAgainOnHangup) {
     return run({"quota", "--manager", address(), "--output", "json"}).output;
   };
   expect_contains(quota(), "\"cores\": 8");
-  configure("[resource-manager]\nquota-cores = 5\nlog-level = debug\nprice-core-hour = 3\n");
+  configure(
+      "[resource-manager]\nquota-cores = 5\nlog-level = debug\nprice-core-hour = 3\n"
+      "operators = root\n");
   daemon_->signal(SIGHUP);
-  ASSERT_TRUE(says("read the configuration again on SIGHUP: --log-level, --quota-cores")) << log();
-  ASSERT_TRUE(says("holds until this is started again: --price-core-hour")) << log();
+  ASSERT_TRUE(
+      says("read the configuration again on SIGHUP: --log-level, --price-core-hour, --quota-cores"))
+      << log();
+  ASSERT_TRUE(says("holds until this is started again: --operators")) << log();
   expect_contains(quota(), "\"cores\": 5");
   EXPECT_TRUE(says(" debug: ")) << log();
   // Something wrong changes nothing.
