@@ -140,7 +140,7 @@ TEST_F(Described, BashCompletesCommandsOptionsAndValues) {
   for (const std::string& command : commands()) EXPECT_TRUE(all.contains(command)) << command;
   EXPECT_FALSE(all.contains("private-manager") || all.contains("describe"));
   EXPECT_EQ(bash_offers({"sublet", "nod"}), (std::set<std::string>{"nodes"}));
-  for (const std::string& command : {"nodes", "executor-manager", "doctor"}) {
+  for (const std::string command : {"nodes", "executor-manager", "doctor"}) {
     const auto offered = bash_offers({"sublet", command, "--"});
     for (const std::string& option : options({command})) {
       EXPECT_TRUE(offered.contains("--" + option)) << command << " --" << option;

@@ -72,7 +72,7 @@ class InTerminal {
 
   /// Reads what it draws until there is a whole screen for which `good` is true.
   template <class Good>
-  bool shows(Good&& good) {
+  bool shows_when(Good&& good) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
     for (;;) {
       if (good(screen())) return true;
@@ -82,7 +82,7 @@ class InTerminal {
     }
   }
   bool shows(const std::string& text) {
-    return shows([&](const std::string& now) { return now.find(text) != std::string::npos; });
+    return shows_when([&](const std::string& now) { return now.find(text) != std::string::npos; });
   }
 
   /// Everything until its end, and the exit code; -1: it was killed.
@@ -182,21 +182,21 @@ TEST_F(Top, KeysSortAndFilter) {
       return a != std::string::npos && b != std::string::npos && a < b;
     };
   };
-  ASSERT_TRUE(terminal.shows(order("n1", "other"))) << terminal.all();
+  ASSERT_TRUE(terminal.shows_when(order("n1", "other"))) << terminal.all();
   terminal.type("r");
-  EXPECT_TRUE(terminal.shows(order("other", "n1"))) << terminal.screen();
+  EXPECT_TRUE(terminal.shows_when(order("other", "n1"))) << terminal.screen();
   terminal.type("n");
   EXPECT_TRUE(terminal.shows("nodes by used")) << terminal.screen();
   terminal.type("/oth");
   EXPECT_TRUE(terminal.shows("filter: oth_")) << terminal.screen();
-  EXPECT_TRUE(terminal.shows([](const std::string& screen) {
+  EXPECT_TRUE(terminal.shows_when([](const std::string& screen) {
     return screen.find("\nother ") != std::string::npos &&
            screen.find("\nn1 ") == std::string::npos;
   })) << terminal.screen();
   terminal.type("\r");
   EXPECT_TRUE(terminal.shows("/ filter 'oth'")) << terminal.screen();
   terminal.type("\x1b");
-  EXPECT_TRUE(terminal.shows(order("other", "n1"))) << terminal.screen();
+  EXPECT_TRUE(terminal.shows_when(order("other", "n1"))) << terminal.screen();
   terminal.type("q");
   EXPECT_EQ(terminal.end(), 0);
 }
@@ -210,7 +210,7 @@ TEST_F(Top, FitsTheTerminalWhateverItsSize) {
     terminal.resize(rows, columns);
     // The first line is cut to the width, or has all of the address again.
     const std::string whole = "sublet top: " + managers.address();
-    EXPECT_TRUE(terminal.shows([&, r = rows, c = columns](const std::string& screen) {
+    EXPECT_TRUE(terminal.shows_when([&, r = rows, c = columns](const std::string& screen) {
       return screen.starts_with(whole.substr(0, c)) && lines(screen) <= r && widest(screen) <= c &&
              (c >= whole.size() || widest(screen) == c);
     })) << rows
@@ -246,7 +246,7 @@ TEST_F(Top, SaysWhenTheManagerIsGone) {
   ASSERT_TRUE(terminal.shows("nodes 1 up")) << terminal.all();
   managers.resource_manager().signal(SIGKILL);
   // Why stands in place of the keys; what was known stays.
-  ASSERT_TRUE(terminal.shows([&managers](const std::string& screen) {
+  ASSERT_TRUE(terminal.shows_when([&managers](const std::string& screen) {
     return screen.find("q quit") == std::string::npos &&
            screen.find(managers.directory()) != std::string::npos &&
            screen.find("nodes 1 up") != std::string::npos;
