@@ -5,6 +5,7 @@
 #include <sublet/version.hpp>
 
 #include <algorithm>
+#include <cctype>
 #include <sstream>
 
 namespace sublet::cli {
