@@ -141,3 +141,20 @@ endforeach()
 
 install(DIRECTORY slurm/templates/ DESTINATION "${CMAKE_INSTALL_DATADIR}/sublet/slurm"
   FILES_MATCHING PATTERN "*.sbatch")
+
+if(TARGET sublet_described)
+  install(DIRECTORY "${SUBLET_DESCRIBED}/man/" DESTINATION "${CMAKE_INSTALL_MANDIR}")
+  foreach(_place bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+    install(DIRECTORY "${SUBLET_DESCRIBED}/${_place}/" DESTINATION "${CMAKE_INSTALL_DATADIR}/${_place}")
+  endforeach()
+  install(FILES manager/systemd/sublet.sysusers DESTINATION lib/sysusers.d RENAME sublet.conf)
+  # With the path that it is installed at, which is chosen as late as that.
+  foreach(_daemon resource-manager executor-manager)
+    install(CODE "
+      set(SUBLET_BIN \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}\")
+      set(_unit \"\${CMAKE_INSTALL_PREFIX}/lib/systemd/system/sublet-${_daemon}.service\")
+      configure_file(\"${PROJECT_SOURCE_DIR}/manager/systemd/sublet-${_daemon}.service.in\"
+        \"\$ENV{DESTDIR}\${_unit}\" @ONLY)
+      list(APPEND CMAKE_INSTALL_MANIFEST_FILES \"\${_unit}\")")
+  endforeach()
+endif()

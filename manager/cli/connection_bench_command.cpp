@@ -33,6 +33,8 @@ namespace {
 namespace po = boost::program_options;
 using TrustPtr = std::shared_ptr<const wire::Trust>;
 
+}  // namespace
+
 CommandLine connection_bench_command_line() {
   CommandLine line;
   line.name = "bench connection";
@@ -51,6 +53,8 @@ CommandLine connection_bench_command_line() {
       "write the figures to this file; - for standard output in place of the table");
   return line;
 }
+
+namespace {
 
 /// How a connection is opened, and how long each took, in us.
 struct Samples {

@@ -1,4 +1,5 @@
 #include <base/descriptor_limit.hpp>
+#include <base/json_log.hpp>
 #include <base/log.hpp>
 #include <base/replace_file.hpp>
 #include <base/system_text.hpp>
@@ -13,7 +14,10 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <cstdlib>
+#include <string_view>
 #include <system_error>
+#include <utility>
 
 namespace sublet::cli {
 namespace {
@@ -24,14 +28,38 @@ struct StopSignal {
   int number;
   const char* name;
 };
-constexpr std::array kStopSignals = {StopSignal{SIGTERM, "SIGTERM"}, StopSignal{SIGINT, "SIGINT"},
-                                     StopSignal{SIGHUP, "SIGHUP"}};
+constexpr std::array kStopSignals = {StopSignal{SIGTERM, "SIGTERM"}, StopSignal{SIGINT, "SIGINT"}};
 
 constexpr unsigned kEventsBetweenLooks = 64;
+
+constexpr std::array<std::string_view, 7> kLogLevels = {"",     "trace", "debug", "info",
+                                                        "warn", "error", "off"};
+
+Result<void> check_log_options(const Values& values) {
+  const auto& format = values["log-format"].as<std::string>();
+  if (format != "text" && format != "json") {
+    return fail(ErrorKind::kInvalid, "--log-format is '" + format + "'; it must be text or json");
+  }
+  const auto& level = values["log-level"].as<std::string>();
+  if (std::find(kLogLevels.begin(), kLogLevels.end(), level) != kLogLevels.end()) return {};
+  return fail(ErrorKind::kInvalid,
+              "--log-level is '" + level + "'; it must be trace, debug, info, warn, error or off");
+}
+
+/// The option, else what SUBLET_LOG says, else info.
+void use_log_level(const Values& values) {
+  std::string level = values["log-level"].as<std::string>();
+  if (level.empty()) {
+    const char* const named = std::getenv("SUBLET_LOG");
+    level = named == nullptr ? "" : named;
+  }
+  if (!base::set_log_level(level)) (void)base::set_log_level("info");
+}
 
 kj::AsyncIoContext make_io() {
   base::raise_descriptor_limit();
   for (const StopSignal& signal : kStopSignals) kj::UnixEventPort::captureSignal(signal.number);
+  kj::UnixEventPort::captureSignal(SIGHUP);
   // A log that has grown to the file size limit (ulimit -f) is no reason to end.
   ::signal(SIGXFSZ, SIG_IGN);
   return kj::setupAsyncIo();
@@ -39,13 +67,77 @@ kj::AsyncIoContext make_io() {
 
 }  // namespace
 
-Daemon::Daemon() : io_(make_io()) {
+Daemon::Daemon() : io_(make_io()), tasks_(*this) {
   // Else one busy peer could keep the loop from looking at any other, and at the time.
   io_.waitScope.setBusyPollInterval(kEventsBetweenLooks);
 }
 
+Daemon::Daemon(Configuration& configuration) : Daemon() {
+  configuration_ = &configuration;
+  had_terminal_ = ::isatty(STDIN_FILENO) != 0;
+}
+
+/// Resolves when a SIGHUP ends the daemon.
+kj::Promise<std::string> Daemon::hangup() {
+  return io_.unixEventPort.onSignal(SIGHUP).then([this](siginfo_t) -> kj::Promise<std::string> {
+    const bool terminal_gone = had_terminal_ && ::isatty(STDIN_FILENO) == 0;
+    if (configuration_ == nullptr || terminal_gone) return std::string("SIGHUP");
+    return hangup();
+  });
+}
+
+void Daemon::serve(std::function<Result<void>(const Values&)> apply) {
+  apply_ = std::move(apply);
+  tasks_.add(notifier_.keep_watchdog(timer()));
+  if (configuration_ != nullptr) tasks_.add(reload_loop());
+  notifier_.ready();
+}
+
+kj::Promise<void> Daemon::reload_loop() {
+  return io_.unixEventPort.onSignal(SIGHUP).then([this](siginfo_t) {
+    reload();
+    return reload_loop();
+  });
+}
+
+void Daemon::reload() {
+  notifier_.reloading();
+  auto values = configuration_->read_again();
+  std::string wrong = values ? "" : values.error().what();
+  if (values) {
+    if (auto ok = check_log_options(*values); !ok) wrong = ok.error().what();
+  }
+  if (wrong.empty()) {
+    if (auto applied = apply_(*values); !applied) wrong = applied.error().what();
+  }
+  if (!wrong.empty()) {
+    base::log().error("the configuration stays as it was; on SIGHUP something was wrong: {}",
+                      wrong);
+    notifier_.ready();
+    return;
+  }
+  use_log_level(*values);
+  std::string used;
+  std::string kept;
+  for (const Configuration::Change& change : configuration_->changes(*values)) {
+    std::string& list = change.reloadable ? used : kept;
+    list += (list.empty() ? "--" : ", --") + change.option;
+  }
+  base::log().info("read the configuration again on SIGHUP: {}",
+                   used.empty() ? "nothing that can change while this runs is another" : used);
+  if (!kept.empty()) {
+    base::log().warn("has changed too, and holds until this is started again: {}", kept);
+  }
+  configuration_->use(*values);
+  notifier_.ready();
+}
+
+void Daemon::taskFailed(kj::Exception&& exception) {
+  base::log().error("waiting for signals: {}", manager::text_of(exception));
+}
+
 kj::Promise<std::string> Daemon::stop_signal() {
-  kj::Promise<std::string> first = kj::NEVER_DONE;
+  kj::Promise<std::string> first = hangup();
   for (const StopSignal& signal : kStopSignals) {
     first = first.exclusiveJoin(
         io_.unixEventPort.onSignal(signal.number).then([name = signal.name](siginfo_t) {
@@ -53,6 +145,19 @@ kj::Promise<std::string> Daemon::stop_signal() {
         }));
   }
   return first;
+}
+
+int daemon_command(const CommandLine& line, const std::vector<std::string>& words,
+                   const std::function<Result<void>(Configuration&)>& body) {
+  const std::function<Result<void>(const Values&)> configured =
+      [&](const Values& values) -> Result<void> {
+    if (auto ok = check_log_options(values); !ok) return ok;
+    if (values["log-format"].as<std::string>() == "json") base::log_as_json();
+    use_log_level(values);
+    Configuration configuration(line, words, values);
+    return body(configuration);
+  };
+  return daemon_command(line, words, configured);
 }
 
 int daemon_command(const CommandLine& line, const std::vector<std::string>& words,
@@ -79,8 +184,15 @@ void add_daemon_options(CommandLine& line, const std::string& default_listen) {
        default_listen)
           .c_str())("address-file", po::value<std::string>(),
                     "write the addresses to this file once the manager listens, one per line")(
-      "config", po::value<std::string>(), "read this configuration file");
+      "config", po::value<std::string>(), "read this configuration file")(
+      "log-format", po::value<std::string>()->default_value("text"),
+      "text, or json for programs: an object a line")(
+      "log-level", po::value<std::string>()->default_value(""),
+      "trace, debug, info, warn, error or off (default: $SUBLET_LOG, else info)");
   line.lists = {"listen"};
+  line.choices["log-format"] = {"text", "json"};
+  line.choices["log-level"] = {"trace", "debug", "info", "warn", "error", "off"};
+  line.reloadable = {"log-level"};
   line.configurable = true;
   line.logs_info = true;
 }

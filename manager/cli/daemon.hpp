@@ -1,11 +1,14 @@
 #pragma once
 
+#include <cli/configuration.hpp>
 #include <cli/run_command.hpp>
+#include <cli/service_notifier.hpp>
 #include <sublet/result.hpp>
 #include <wire/trust.hpp>
 
 #include <kj/async-io.h>
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -13,14 +16,18 @@
 
 namespace sublet::cli {
 
-/// The event loop of a daemon and the signals that end it: SIGTERM, SIGINT and SIGHUP. Raises the
-/// limit of open descriptors.
+/// The event loop of a daemon, and the signals that it obeys: SIGTERM and SIGINT end it. SIGHUP has
+/// it read its configuration again, or ends it too: where it has none, and where the terminal that
+/// it was started from has gone. Raises the limit of open descriptors.
 ///
 /// Owner: the command's function; made before the process has a second thread, after the zygote has
 /// been forked (which must not inherit the blocked signals). One per process.
-class Daemon {
+class Daemon final : private kj::TaskSet::ErrorHandler {
  public:
   Daemon();
+  /// For a daemon that people start, with a configuration that outlives it.
+  explicit Daemon(Configuration& configuration);
+  KJ_DISALLOW_COPY(Daemon);
 
   [[nodiscard]] kj::AsyncIoContext& io() { return io_; }
   [[nodiscard]] kj::Timer& timer() { return io_.provider->getTimer(); }
@@ -29,17 +36,38 @@ class Daemon {
   /// Resolves with the name of the first signal that asks the daemon to end.
   kj::Promise<std::string> stop_signal();
 
+  /// It serves: tells the service manager, and on each SIGHUP reads the configuration again.
+  /// `apply` takes what can change while it runs (CommandLine::reloadable) or says what is wrong,
+  /// and then nothing is changed. Once.
+  void serve(std::function<Result<void>(const Values&)> apply);
+  /// It ends, and may take so long.
+  void stopping(std::chrono::milliseconds most) { notifier_.stopping(most); }
+
  private:
+  kj::Promise<std::string> hangup();
+  kj::Promise<void> reload_loop();
+  void reload();
+  void taskFailed(kj::Exception&& exception) override;
+
   kj::AsyncIoContext io_;
+  Configuration* configuration_ = nullptr;
+  bool had_terminal_ = false;
+  ServiceNotifier notifier_;
+  std::function<Result<void>(const Values&)> apply_;
+  kj::TaskSet tasks_;
 };
 
 /// The skeleton of a command that serves until it is told to end: run_command, with what KJ throws
 /// told as an error too. Nothing has been started when `body` is called: no thread, no event loop.
 int daemon_command(const CommandLine& line, const std::vector<std::string>& words,
                    const std::function<Result<void>(const Values&)>& body);
+/// The same, of a daemon that people start: with --log-format and --log-level, and what it needs to
+/// read its options again.
+int daemon_command(const CommandLine& line, const std::vector<std::string>& words,
+                   const std::function<Result<void>(Configuration&)>& body);
 
-/// --listen, --address-file and --config, of daemons that people start. `default_listen`: where it
-/// listens when nothing is said, for --help.
+/// --listen, --address-file, --config, --log-format and --log-level, of daemons that people start.
+/// `default_listen`: where it listens when nothing is said, for --help.
 void add_daemon_options(CommandLine& line, const std::string& default_listen);
 
 /// --key-file, --manager-user and --insecure.

@@ -11,10 +11,8 @@
 #include <algorithm>
 
 namespace sublet::cli {
-namespace {
 
 namespace po = boost::program_options;
-using transport::verbs::Device;
 
 CommandLine devices_command_line() {
   CommandLine line;
@@ -29,8 +27,13 @@ CommandLine devices_command_line() {
   line.options.add_options()("device", po::value<std::string>(), "only this device")(
       "device-database", po::value<std::string>(),
       "only the devices of this file, with the addresses that it names");
+  add_output_option(line);
   return line;
 }
+
+namespace {
+
+using transport::verbs::Device;
 
 /// The cores that are nearest to a device: those its NUMA node or the machine names, as hwloc knows
 /// them.

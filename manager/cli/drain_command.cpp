@@ -12,7 +12,6 @@
 #include <iostream>
 
 namespace sublet::cli {
-namespace {
 
 namespace po = boost::program_options;
 
@@ -38,9 +37,11 @@ CommandLine drain_command_line() {
       "that it still has go on");
   line.positional = "node";
   add_manager_options(line);
-  add_output_option(line.options);
+  add_output_option(line);
   return line;
 }
+
+namespace {
 
 /// With --cancel nothing else says how to drain.
 Result<void> check_cancel(const Values& values) {

@@ -3,6 +3,7 @@
 #include <cli/daemon.hpp>
 #include <cli/executor_manager_options.hpp>
 #include <cli/manager_options.hpp>
+#include <common/alarms.hpp>
 #include <common/host_addresses.hpp>
 #include <executor_manager/zygote_process.hpp>
 
@@ -10,7 +11,6 @@
 #include <unistd.h>
 
 namespace sublet::cli {
-namespace {
 
 namespace po = boost::program_options;
 
@@ -22,7 +22,7 @@ CommandLine executor_manager_command_line() {
       "Offers cores and memory of this node to a resource manager, and starts, limits and watches\n"
       "the executors of the leases that it grants on them. Waits for a resource manager that is "
       "not\n"
-      "there yet. On SIGTERM, SIGINT or SIGHUP it drains: it takes no new leases, tells the "
+      "there yet. On SIGTERM or SIGINT it drains: it takes no new leases, tells the "
       "clients,\n"
       "lets calls under way end, ends the leases and then itself. A second one ends them at once.";
   add_daemon_options(
@@ -46,12 +46,18 @@ CommandLine executor_manager_command_line() {
       "own "
       "and no view of others' processes; process: they share the node's files")(
       "drain-time", po::value<std::string>()->default_value("5s"),
-      "on SIGTERM, SIGINT or SIGHUP leases end at the latest after this "
+      "on SIGTERM or SIGINT leases end at the latest after this "
       "time, for instance 500ms or "
       "30s; 0: at once");
   line.lists.emplace_back("advertise");
+  line.reloadable.emplace_back("drain-time");
   return line;
 }
+
+namespace {
+
+/// For executors to end, once leases have.
+constexpr std::chrono::seconds kAfterDrain{30};
 
 Result<manager::Isolation> isolation(const Values& values) {
   const auto& text = values["isolation"].as<std::string>();
@@ -107,22 +113,26 @@ Result<manager::ExecutorManagerOptions> executor_manager_options(const po::varia
   return options;
 }
 
-Result<void> serve_executor_manager(const Values& values) {
+Result<void> serve_executor_manager(Configuration& configuration) {
+  const Values& values = configuration.values();
   const auto options = executor_manager_options(values);
   if (!options) return tl::unexpected<Error>(options.error());
-  const auto drain_time = parse_duration(values["drain-time"].as<std::string>());
+  auto drain_time = parse_duration(values["drain-time"].as<std::string>());
   if (!drain_time) return tl::unexpected<Error>(drain_time.error());
   const auto isolated = isolation(values);
   if (!isolated) return tl::unexpected<Error>(isolated.error());
   // Before any thread or event loop: what it forks inherits the process as it is now.
   auto zygote = manager::start_zygote(manager::ZygoteFor::kCluster, *isolated);
   if (!zygote) return tl::unexpected<Error>(zygote.error());
-  Daemon daemon;
+  Daemon daemon(configuration);
   auto started = manager::ExecutorManager::start(daemon.io(), std::move(*zygote), *options);
   if (!started) return tl::unexpected<Error>(started.error());
   const auto file = AddressFile::write(values, (*started)->offer().addresses);
   if (!file) return tl::unexpected<Error>(file.error());
   manager::ExecutorManager& node = **started;
+  manager::Alarms alarms;
+  node.add_alarms(alarms);
+  auto watched = alarms.watch(daemon.timer()).eagerlyEvaluate(nullptr);
   using Origin = manager::NodeDrain::Origin;
   auto by_signal = daemon.stop_signal().then([&](const std::string& signal) -> kj::Promise<void> {
     if (node.leaving()) {
@@ -130,10 +140,17 @@ Result<void> serve_executor_manager(const Values& values) {
       return kj::READY_NOW;
     }
     base::log().info("draining on {}", signal);
+    daemon.stopping(*drain_time + kAfterDrain);
     node.drain("node " + node.offer().name + " is being given back", *drain_time, Origin::kHere);
     return daemon.stop_signal().then([](const std::string& second) {
       base::log().info("ending at once on a second signal, {}", second);
     });
+  });
+  daemon.serve([&drain_time](const Values& again) -> Result<void> {
+    auto time = parse_duration(again["drain-time"].as<std::string>());
+    if (!time) return tl::unexpected<Error>(std::move(time.error()));
+    drain_time = std::move(time);
+    return {};
   });
   std::string refusal;
   auto unwanted = node.refused().then([&refusal](const std::string& why) { refusal = why; });

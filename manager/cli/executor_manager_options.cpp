@@ -1,5 +1,7 @@
 #include <cli/device_database.hpp>
 #include <cli/executor_manager_options.hpp>
+#include <executor_manager/node_setup.hpp>
+#include <wire/address.hpp>
 #include <wire/executor_protocol.hpp>
 
 #include <boost/program_options.hpp>
@@ -50,6 +52,7 @@ void add_node_options(CommandLine& line) {
       "for instance 60000-60999; root's managers only")(
       "cgroup", po::value<std::string>()->default_value("auto"),
       "auto: one memory cgroup for each executor where this process may make them; off: none");
+  line.choices["cgroup"] = {"auto", "off"};
   line.aliases.emplace_back("SUBLET_NODE_NAME", "node-name");
 }
 
@@ -176,6 +179,29 @@ Result<manager::ExecutorManagerOptions> node_options(const po::variables_map& va
   }
   options.cgroup = cgroup == "auto";
   return options;
+}
+
+std::vector<std::string> executor_manager_problems(const po::variables_map& values) {
+  std::vector<std::string> problems;
+  const auto note = [&problems](const auto& result) {
+    if (!result) problems.emplace_back(result.error().what());
+  };
+  const auto options = node_options(values);
+  note(options);
+  if (options) {
+    std::string cpuset;
+    note(manager::make_offer(*options, cpuset));
+    if (!options->executor_users.any()) note(manager::find_user(options->executor_user));
+  }
+  note(parse_duration(values["drain-time"].as<std::string>()));
+  if (values.count("listen") != 0) {
+    for (const std::string& text : values["listen"].as<std::vector<std::string>>()) {
+      note(wire::Address::parse(text));
+    }
+  }
+  const auto& manager = values["manager"].as<std::string>();
+  if (!manager.empty()) note(wire::Address::parse(manager));
+  return problems;
 }
 
 }  // namespace sublet::cli

@@ -3,12 +3,20 @@
 #include <cli/options.hpp>
 #include <executor_manager/executor_manager.hpp>
 
+#include <string>
+#include <vector>
+
 namespace sublet::cli {
 
 /// The options that describe what a node offers: of `executor-manager` and `private-manager`.
 void add_node_options(CommandLine& line);
 
 Result<manager::ExecutorManagerOptions> node_options(
+    const boost::program_options::variables_map& values);
+
+/// All that an executor manager would refuse to start with on this node, as far as that can be seen
+/// without starting it: values, cores that are not here, devices, users.
+std::vector<std::string> executor_manager_problems(
     const boost::program_options::variables_map& values);
 
 }  // namespace sublet::cli

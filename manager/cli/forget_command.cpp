@@ -8,7 +8,6 @@
 #include <iostream>
 
 namespace sublet::cli {
-namespace {
 
 namespace po = boost::program_options;
 
@@ -28,8 +27,6 @@ CommandLine forget_command_line() {
   add_manager_options(line);
   return line;
 }
-
-}  // namespace
 
 int forget_command(const std::vector<std::string>& words) {
   return run_command(forget_command_line(), words, [](const Values& values) -> Result<void> {

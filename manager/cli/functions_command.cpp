@@ -15,10 +15,8 @@
 #include <sstream>
 
 namespace sublet::cli {
-namespace {
 
 namespace po = boost::program_options;
-using executor::ExportedFunction;
 
 CommandLine functions_command_line() {
   CommandLine line;
@@ -30,8 +28,13 @@ CommandLine functions_command_line() {
       "the form uint32_t f(void* args, uint32_t size, void* res).";
   line.options.add_options()("library", po::value<std::string>()->required(), "the shared object");
   line.positional = "library";
+  add_output_option(line);
   return line;
 }
+
+namespace {
+
+using executor::ExportedFunction;
 
 Result<std::vector<std::byte>> read_library(const std::string& path) {
   std::error_code error;

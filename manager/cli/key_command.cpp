@@ -8,7 +8,6 @@
 #include <iostream>
 
 namespace sublet::cli {
-namespace {
 
 namespace po = boost::program_options;
 
@@ -29,8 +28,11 @@ CommandLine key_command_line() {
   line.options.add_options()("words", po::value<std::vector<std::string>>(),
                              "what to do, and the file");
   line.positional = "words";
+  line.choices["words"] = {"new", "show"};
   return line;
 }
+
+namespace {
 
 Result<void> show_key(const std::string& path) {
   const auto key = wire::Key::read(path);

@@ -49,6 +49,8 @@ constexpr int kExitSignal = 128;
 
 constexpr const char* kLeaseVariable = "SUBLET_LEASE";
 
+}  // namespace
+
 CommandLine lease_command_line() {
   CommandLine line;
   line.name = "lease";
@@ -82,9 +84,11 @@ CommandLine lease_command_line() {
       "the file of the lease, new: in a directory that all nodes share, for an MPI job on several "
       "(default: one in this user's run-time directory)");
   add_manager_options(line);
-  add_output_option(line.options);
+  add_output_option(line);
   return line;
 }
+
+namespace {
 
 Result<Placement> read_placement(const std::string& text) {
   if (text == "pack") return Placement::kPack;

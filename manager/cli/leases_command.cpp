@@ -13,7 +13,6 @@
 #include <cstdio>
 
 namespace sublet::cli {
-namespace {
 
 CommandLine leases_command_line() {
   CommandLine line;
@@ -26,8 +25,11 @@ CommandLine leases_command_line() {
       "with what each has used so far, and why it ended.";
   line.options.add_options()("all", "ended leases too, as many as the manager remembers");
   add_manager_options(line);
+  add_output_option(line);
   return line;
 }
+
+namespace {
 
 std::string fixed(double value, int digits) {
   std::array<char, 64> text{};

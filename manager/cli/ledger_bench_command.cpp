@@ -34,6 +34,8 @@ constexpr std::uint32_t kMostClients = 10'000;
 /// Bare commits and grants take turns, so that both meet the same disk.
 constexpr unsigned kTurns = 20;
 
+}  // namespace
+
 CommandLine ledger_bench_command_line() {
   CommandLine line;
   line.name = "bench ledger";
@@ -53,6 +55,8 @@ CommandLine ledger_bench_command_line() {
       "write the figures to this file; - for standard output in place of the table");
   return line;
 }
+
+namespace {
 
 /// Removed with all that is in it.
 class Scratch {

@@ -18,6 +18,8 @@ using wire::LedgerGrouping;
 /// What is kept here at one time.
 constexpr std::size_t kMaxRows = 200'000;
 
+}  // namespace
+
 CommandLine ledger_command_line() {
   CommandLine line;
   line.name = "ledger";
@@ -41,9 +43,14 @@ CommandLine ledger_command_line() {
       "output", po::value<std::string>()->default_value("table"),
       "table, or json or csv for programs");
   line.positional = "action";
+  line.choices = {{"action", {"verify"}},
+                  {"by", {"user", "job", "lease", "node"}},
+                  {"output", {"table", "json", "csv"}}};
   add_manager_options(line);
   return line;
 }
+
+namespace {
 
 Result<LedgerGrouping> read_grouping(const std::string& by) {
   if (by.empty()) return LedgerGrouping::GRANTS;

@@ -28,13 +28,8 @@ void print_help() {
       "  --help             this text; `sublet COMMAND --help` says more\n"
       "  --version          the version\n"
       "\n"
-      "exit codes:\n"
-      "  0  done\n"
-      "  1  failed; stderr says why\n"
-      "  2  an option, an argument or a configuration file is wrong\n"
-      "  3  no manager answered\n"
-      "  4  a manager answered and refused\n"
-      "  5  a node that was to be drained has not left in order");
+      "exit codes:");
+  for (const ExitMeaning& each : kExitMeanings) std::printf("  %d  %s\n", each.code, each.meaning);
 }
 
 int run(int argc, char** argv) {

@@ -41,6 +41,8 @@ constexpr std::uint32_t kCoresOfNode = 64;
 /// Of all leases together, kept while others come and go: the nodes are full in part, and differ.
 constexpr std::uint32_t kLeasesOfNode = 4;
 
+}  // namespace
+
 CommandLine manager_bench_command_line() {
   CommandLine line;
   line.name = "bench manager";
@@ -63,6 +65,8 @@ CommandLine manager_bench_command_line() {
       "write the figures to this file; - for standard output in place of the table");
   return line;
 }
+
+namespace {
 
 struct ManagerRow {
   std::uint32_t nodes = 0;

@@ -9,7 +9,6 @@
 #include <boost/program_options.hpp>
 
 namespace sublet::cli {
-namespace {
 
 CommandLine nodes_command_line() {
   CommandLine line;
@@ -19,8 +18,11 @@ CommandLine nodes_command_line() {
       "Lists the nodes that a resource manager knows: up, draining (keeps its leases, gets no new\n"
       "ones) or lost (its executor manager is gone or silent), with what is free on each.";
   add_manager_options(line);
+  add_output_option(line);
   return line;
 }
+
+namespace {
 
 std::string to_table(const std::vector<NodeInfo>& nodes) {
   std::vector<std::vector<std::string>> rows = {

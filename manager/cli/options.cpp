@@ -280,6 +280,32 @@ Result<po::variables_map> parse_options(const CommandLine& line,
   return values;
 }
 
+Result<po::variables_map> section_values(
+    const CommandLine& line, const std::vector<std::pair<std::string, std::string>>& section) {
+  po::variables_map values;
+  po::parsed_options parsed(&line.options);
+  for (const auto& [name, value] : section) {
+    const auto choices = line.choices.find(name);
+    if (choices != line.choices.end() &&
+        std::find(choices->second.begin(), choices->second.end(), value) == choices->second.end()) {
+      std::string allowed;
+      for (const std::string& each : choices->second) {
+        allowed += (allowed.empty() ? "" : " or ") + each;
+      }
+      return fail(ErrorKind::kInvalid, "'" + name + "' is '" + value + "'; it must be " + allowed);
+    }
+    add_value(parsed, name, value, is_list(line, name));
+  }
+  if (auto ok = check_numbers(line, parsed); !ok) return tl::unexpected<Error>(ok.error());
+  try {
+    po::store(parsed, values);
+    po::notify(values);
+  } catch (const po::error& error) {
+    return fail(ErrorKind::kInvalid, error.what());
+  }
+  return values;
+}
+
 void print_help(const CommandLine& line) {
   std::cout << "usage: " << usage(line) << "\n\n" << line.about << "\n\n" << line.options;
   if (line.configurable) {

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -27,6 +28,10 @@ struct CommandLine {
   /// Name of the option that takes the word without a flag, or several when it is a list; empty:
   /// none may be there. In `arguments` it stands in capitals.
   std::string positional;
+  /// Of options and of the positional one: the values that may be given, where these are few.
+  std::map<std::string, std::vector<std::string>> choices;
+  /// Options that a daemon reads again on SIGHUP; the others hold until it is started again.
+  std::vector<std::string> reloadable;
   bool logs_info = false;  ///< Tells what it does, not only what goes wrong.
   /// Daemons read the file and SUBLET_<NAME>_<OPTION>; other commands only flags and `aliases`.
   bool configurable = false;
@@ -42,6 +47,11 @@ Result<boost::program_options::variables_map> parse_options(const CommandLine& l
                                                             const std::vector<std::string>& words);
 
 void print_help(const CommandLine& line);
+
+/// What a configuration file's section makes of the options, over the defaults: keys and values, as
+/// they stand in it. kInvalid names the first that is wrong.
+Result<boost::program_options::variables_map> section_values(
+    const CommandLine& line, const std::vector<std::pair<std::string, std::string>>& section);
 
 /// "1,64": numbers from 1 to `most`, which has five digits at most. kInvalid names the option.
 Result<std::vector<std::uint32_t>> parse_numbers(const std::string& option, const std::string& text,

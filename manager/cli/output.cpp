@@ -23,9 +23,10 @@ std::size_t width_of(const std::string& cell) {
 
 }  // namespace
 
-void add_output_option(po::options_description& options) {
-  options.add_options()("output", po::value<std::string>()->default_value("table"),
-                        "table, or json for programs");
+void add_output_option(CommandLine& line) {
+  line.choices["output"] = {"table", "json"};
+  line.options.add_options()("output", po::value<std::string>()->default_value("table"),
+                             "table, or json for programs");
 }
 
 Result<OutputFormat> output_format(const po::variables_map& values) {

@@ -1,8 +1,8 @@
 #pragma once
 
+#include <cli/options.hpp>
 #include <sublet/result.hpp>
 
-#include <boost/program_options/options_description.hpp>
 #include <boost/program_options/variables_map.hpp>
 
 #include <chrono>
@@ -14,7 +14,7 @@ namespace sublet::cli {
 enum class OutputFormat { kTable, kJson };
 
 /// Adds --output to a command that lists something.
-void add_output_option(boost::program_options::options_description& options);
+void add_output_option(CommandLine& line);
 Result<OutputFormat> output_format(const boost::program_options::variables_map& values);
 
 /// "+3 ms ±1": how far a clock is ahead, and how wrong that may be.

@@ -49,6 +49,8 @@ constexpr kj::Duration kLookAtOtherUsers = 50 * kj::MILLISECONDS;
 /// After the end of its starter: for that process's own connections to close.
 constexpr kj::Duration kGoodbye = 100 * kj::MILLISECONDS;
 
+}  // namespace
+
 CommandLine private_manager_command_line() {
   CommandLine line;
   line.name = "private-manager";
@@ -69,6 +71,8 @@ CommandLine private_manager_command_line() {
   line.reads_environment = true;  // who starts an application cannot give it flags
   return line;
 }
+
+namespace {
 
 Result<base::Fd> inherited(const po::variables_map& values, const char* option) {
   const int fd = values[option].as<int>();

@@ -15,7 +15,6 @@
 #include <iostream>
 
 namespace sublet::cli {
-namespace {
 
 namespace po = boost::program_options;
 
@@ -38,10 +37,13 @@ CommandLine quota_command_line() {
       "how many cores at one time, or none: as many as there are")(
       "core-seconds", po::value<std::string>(), "how many core-seconds in a day (UTC), or none");
   line.positional = "action";
+  line.choices["action"] = {"show", "set", "clear"};
   add_manager_options(line);
-  add_output_option(line.options);
+  add_output_option(line);
   return line;
 }
+
+namespace {
 
 Result<std::uint32_t> find_uid(const std::string& user) {
   std::uint32_t uid = 0;

@@ -8,7 +8,6 @@
 #include <iostream>
 
 namespace sublet::cli {
-namespace {
 
 namespace po = boost::program_options;
 
@@ -31,6 +30,8 @@ CommandLine release_command_line() {
   add_manager_options(line);
   return line;
 }
+
+namespace {
 
 Result<std::uint64_t> lease_number(const std::string& text) {
   std::uint64_t number = 0;

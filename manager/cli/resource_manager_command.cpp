@@ -3,6 +3,9 @@
 #include <cli/command.hpp>
 #include <cli/daemon.hpp>
 #include <cli/manager_address_keeper.hpp>
+#include <cli/resource_manager_options.hpp>
+#include <common/alarms.hpp>
+#include <common/async.hpp>
 #include <common/host_addresses.hpp>
 #include <common/rpc_listener.hpp>
 #include <resource_manager/resource_manager_server.hpp>
@@ -13,7 +16,6 @@
 #include <ledger/ledger.hpp>
 #include <sodium.h>
 
-#include <cmath>
 #include <functional>
 
 namespace sublet::cli {
@@ -26,13 +28,15 @@ using manager::RpcListener;
 
 constexpr kj::Duration kLookAtAddress = 1 * kj::SECONDS;
 
+}  // namespace
+
 CommandLine resource_manager_command_line() {
   CommandLine line;
   line.name = "resource-manager";
   line.arguments = "[OPTIONS]";
   line.about =
       "Knows all nodes and grants leases on them. Executor managers register with it; it can be\n"
-      "stopped and started again while leases are in use. Ends on SIGTERM, SIGINT or SIGHUP.";
+      "stopped and started again while leases are in use. Ends on SIGTERM or SIGINT.";
   add_daemon_options(line, "this user's own socket, where clients look for it");
   add_trust_options(line);
   line.options.add_options()(
@@ -72,8 +76,14 @@ CommandLine resource_manager_command_line() {
       "group whose members may do what root and this manager's user may: "
       "register and drain nodes, see and end everybody's leases");
   line.lists.emplace_back("advertise");
+  line.reloadable.insert(
+      line.reloadable.end(),
+      {"price-core-hour", "price-memory-gib-hour", "price-hot-poll-hour", "price-compute-hour",
+       "quota-cores", "quota-core-seconds", "wait-aging", "clock-tolerance"});
   return line;
 }
+
+namespace {
 
 /// The default socket's directory belongs to this user alone, whatever made it.
 Result<std::vector<std::string>> listen_addresses(const po::variables_map& values) {
@@ -118,44 +128,6 @@ kj::Promise<std::string> until_taken_over(kj::Timer& timer,
           });
 }
 
-Result<double> price(const po::variables_map& values, const std::string& option) {
-  const double value = values[option].as<double>();
-  if (value >= 0 && std::isfinite(value)) return value;
-  return fail(ErrorKind::kInvalid, "--" + option + " must be a number from 0 on");
-}
-
-Result<manager::Prices> prices(const po::variables_map& values) {
-  manager::Prices prices;
-  for (const auto& [to, option] : {std::pair(&prices.core_hour, "price-core-hour"),
-                                   std::pair(&prices.memory_gib_hour, "price-memory-gib-hour"),
-                                   std::pair(&prices.hot_poll_hour, "price-hot-poll-hour"),
-                                   std::pair(&prices.compute_hour, "price-compute-hour")}) {
-    const auto value = price(values, option);
-    if (!value) return tl::unexpected<Error>(value.error());
-    *to = *value;
-  }
-  return prices;
-}
-
-Result<manager::LeaseDesk::Limits> desk_limits(const po::variables_map& values) {
-  manager::LeaseDesk::Limits limits;
-  for (const auto& [to, option] :
-       {std::pair(&limits.everybody.cores, "quota-cores"),
-        std::pair(&limits.everybody.core_seconds, "quota-core-seconds")}) {
-    const auto amount = parse_amount(option, values[option].as<std::string>());
-    if (!amount) return tl::unexpected<Error>(amount.error());
-    *to = *amount;
-  }
-  const auto aging = parse_duration(values["wait-aging"].as<std::string>());
-  if (!aging || aging->count() <= 0) {
-    return fail(
-        ErrorKind::kInvalid,
-        "--wait-aging: " + (aging ? "it must be more than 0" : std::string(aging.error().what())));
-  }
-  limits.queue.aging = *aging;
-  return limits;
-}
-
 /// Null without --state-dir.
 Result<kj::Own<manager::Ledger>> open_ledger(const po::variables_map& values, kj::Timer& timer,
                                              const ResourceManagerService::Clock& clock) {
@@ -167,6 +139,19 @@ Result<kj::Own<manager::Ledger>> open_ledger(const po::variables_map& values, kj
   return ledger;
 }
 
+/// The next leases cost so.
+kj::Promise<void> keep_prices(manager::Ledger& ledger, const manager::Prices& prices) {
+  return ledger.set_prices(prices)
+      .then([](Result<void>&& kept) {
+        if (kept) return;
+        base::log().error("writing the prices into the ledger: {}; send SIGHUP again",
+                          kept.error().what());
+      })
+      .eagerlyEvaluate([](kj::Exception&& exception) {
+        base::log().error("writing the prices into the ledger: {}", manager::text_of(exception));
+      });
+}
+
 /// What grants are signed with: kept with the other state, so that those of before a restart are
 /// good after it; else new.
 Result<wire::SigningKey> grant_key(const po::variables_map& values) {
@@ -175,7 +160,8 @@ Result<wire::SigningKey> grant_key(const po::variables_map& values) {
   return wire::SigningKey::keep(values["state-dir"].as<std::string>() + "/grant.key");
 }
 
-Result<void> serve_resource_manager(const po::variables_map& values) {
+Result<void> serve_resource_manager(Configuration& configuration) {
+  const Values& values = configuration.values();
   const auto addresses = listen_addresses(values);
   if (!addresses) return tl::unexpected<Error>(addresses.error());
   const auto hosts = manager::advertised_hosts(
@@ -189,7 +175,7 @@ Result<void> serve_resource_manager(const po::variables_map& values) {
   if (!operators) return tl::unexpected<Error>(operators.error());
   const auto limits = desk_limits(values);
   if (!limits) return tl::unexpected<Error>(limits.error());
-  Daemon daemon;
+  Daemon daemon(configuration);
   const ResourceManagerService::Clock clock =
       std::bind_front(&manager::ManagerClock::now, manager::ManagerClock());
   // Before the sockets: who finds those may lease.
@@ -197,10 +183,8 @@ Result<void> serve_resource_manager(const po::variables_map& values) {
   if (!ledger) return tl::unexpected<Error>(ledger.error());
   auto key = grant_key(values);
   if (!key) return tl::unexpected<Error>(key.error());
-  const auto tolerance = parse_duration(values["clock-tolerance"].as<std::string>());
-  if (!tolerance) {
-    return fail(ErrorKind::kInvalid, std::string("--clock-tolerance: ") + tolerance.error().what());
-  }
+  const auto tolerance = clock_tolerance(values);
+  if (!tolerance) return tl::unexpected<Error>(tolerance.error());
   auto sockets = open_sockets(*addresses);
   if (!sockets) return tl::unexpected<Error>(sockets.error());
 
@@ -231,6 +215,13 @@ Result<void> serve_resource_manager(const po::variables_map& values) {
     if (!kept) return tl::unexpected<Error>(kept.error());
     keeper = std::move(*kept);
   }
+  manager::Alarms alarms;
+  alarms.add(manager::descriptors_alarm);
+  for (auto& listener : listeners) alarms.add([&listener] { return listener->alarm(); });
+  if (ledger->get() != nullptr) {
+    alarms.add([path = (*ledger)->path()] { return manager::disk_alarm(path); });
+  }
+  auto watched = alarms.watch(daemon.timer()).eagerlyEvaluate(nullptr);
   std::string loss;
   auto lost = kj::Promise<std::string>(kj::NEVER_DONE);
   if (values.count("address-dir") != 0) {
@@ -241,8 +232,18 @@ Result<void> serve_resource_manager(const po::variables_map& values) {
                  return std::string("the loss of its directory");
                });
   }
+  kj::Promise<void> priced = kj::READY_NOW;
+  daemon.serve([&](const Values& again) -> Result<void> {
+    const auto reloaded = reloaded_options(again);
+    if (!reloaded) return tl::unexpected<Error>(reloaded.error());
+    service->set_limits(reloaded->desk);
+    service->set_clock_tolerance(reloaded->clock_tolerance);
+    if (ledger->get() != nullptr) priced = keep_prices(**ledger, reloaded->prices);
+    return {};
+  });
   const std::string why =
       daemon.stop_signal().exclusiveJoin(kj::mv(lost)).wait(daemon.wait_scope());
+  daemon.stopping(std::chrono::seconds(30));
   base::log().info("ending on {}", why);
   if (!loss.empty()) return fail(ErrorKind::kDenied, loss);
   return {};

@@ -1,3 +1,4 @@
+#include <base/json_log.hpp>
 #include <base/log.hpp>
 #include <cli/command.hpp>
 #include <cli/exit_codes.hpp>
@@ -21,6 +22,10 @@ int complain(std::string_view command, std::string_view text, int exit_code) {
 int run_command_for_code(const CommandLine& line, const std::vector<std::string>& words,
                          const std::function<Result<int>(const Values&)>& body) {
   const auto tell = [&line](const Error& error) {
+    if (base::logs_json()) {  // then every line is an object
+      base::log().error("{}", error.what());
+      return exit_code(error.kind());
+    }
     return complain(line.name, error.what(), exit_code(error.kind()));
   };
   const auto values = parse_options(line, words);
@@ -43,9 +48,8 @@ int run_command(const CommandLine& line, const std::vector<std::string>& words,
   });
 }
 
-int list_command(CommandLine line, const std::vector<std::string>& words,
+int list_command(const CommandLine& line, const std::vector<std::string>& words,
                  const std::function<Result<Listing>(const Values&)>& body) {
-  add_output_option(line.options);
   return run_command(line, words, [&body](const Values& values) -> Result<void> {
     const auto format = output_format(values);
     if (!format) return tl::unexpected<Error>(format.error());

@@ -31,8 +31,8 @@ struct Listing {
   std::string json;
 };
 
-/// The skeleton of a command that lists something: adds --output, and prints what was asked for.
-int list_command(CommandLine line, const std::vector<std::string>& words,
+/// The skeleton of a command that lists something and has --output: prints what was asked for.
+int list_command(const CommandLine& line, const std::vector<std::string>& words,
                  const std::function<Result<Listing>(const Values&)>& body);
 
 /// Asks the resource manager that the options name (see add_manager_options), and says so to a

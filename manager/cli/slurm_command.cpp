@@ -8,7 +8,6 @@
 #include <iostream>
 
 namespace sublet::cli {
-namespace {
 
 namespace po = boost::program_options;
 
@@ -23,8 +22,11 @@ CommandLine slurm_command_line() {
   line.options.add_options()("words", po::value<std::vector<std::string>>(),
                              "what to do, and the name of a template");
   line.positional = "words";
+  line.choices["words"] = {"template"};
   return line;
 }
+
+namespace {
 
 std::string list_of_templates() {
   std::vector<std::vector<std::string>> rows = {{"TEMPLATE", "FOR"}};

@@ -6,6 +6,7 @@
 #include <wire/limits.hpp>
 
 #include <capnp/rpc-twoparty.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <utility>
@@ -81,8 +82,12 @@ kj::Promise<void> RpcListener::accept_loop() {
   const bool pause = ++accepted_ % kNewcomersAtATime == 0;
   auto accept = [this] { return receiver_->accept(); };
   return (pause ? kj::evalLater(kj::mv(accept)) : kj::evalNow(accept))
-      .then([this](kj::Own<kj::AsyncIoStream> stream) { serve(kj::mv(stream)); })
+      .then([this](kj::Own<kj::AsyncIoStream> stream) {
+        failing_.clear();
+        serve(kj::mv(stream));
+      })
       .catch_([this](kj::Exception&& exception) {
+        failing_ = text_of(exception);
         // Out of descriptors, for instance: one of a connection is given back, or others are soon.
         const bool made_room = connections_->table.make_room();
         if (const auto now = std::chrono::steady_clock::now(); now >= failure_again_) {
@@ -94,6 +99,26 @@ kj::Promise<void> RpcListener::accept_loop() {
         return timer_.afterDelay(made_room ? 1 * kj::MILLISECONDS : 100 * kj::MILLISECONDS);
       })
       .then([this] { return accept_loop(); });
+}
+
+Alarm RpcListener::alarm() const {
+  KJ_IF_MAYBE (again, again_) {
+    return (*again)->alarm();
+  }
+  Alarm alarm{"listener " + address().to_string(), false, {}, 0, 0};
+  int listens = 0;
+  socklen_t size = sizeof listens;
+  if (::getsockopt(socket_.fd(), SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || listens == 0) {
+    alarm.text = "its socket does not listen any more: start this manager again";
+  } else if (socket_.file_was_removed()) {
+    alarm.text =
+        "its file was removed, and cannot be made again yet: see whether the directory is "
+        "there";
+  } else if (!failing_.empty()) {
+    alarm.text = "connections cannot be accepted: " + failing_;
+  }
+  alarm.raised = !alarm.text.empty();
+  return alarm;
 }
 
 void RpcListener::serve(kj::Own<kj::AsyncIoStream> stream) {

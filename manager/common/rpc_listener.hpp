@@ -1,5 +1,6 @@
 #pragma once
 
+#include <common/alarms.hpp>
 #include <common/connection_table.hpp>
 #include <common/guarded_stream.hpp>
 #include <common/listening_socket.hpp>
@@ -46,6 +47,8 @@ class RpcListener final : private kj::TaskSet::ErrorHandler {
   KJ_DISALLOW_COPY(RpcListener);
 
   [[nodiscard]] const wire::Address& address() const { return socket_.address(); }
+  /// Raised while nobody new can reach it.
+  [[nodiscard]] Alarm alarm() const;
 
  private:
   kj::Promise<void> accept_loop();
@@ -63,6 +66,7 @@ class RpcListener final : private kj::TaskSet::ErrorHandler {
   std::shared_ptr<ServedConnections> connections_;
   kj::Own<kj::ConnectionReceiver> receiver_;
   kj::Timer& timer_;
+  std::string failing_;     ///< Why the last accept() failed; empty: it did not.
   unsigned accepted_ = 0;   ///< Counts round and round.
   std::uint64_t told_ = 0;  ///< Connections closed or refused, as last told.
   std::chrono::steady_clock::time_point tell_again_{};

@@ -143,6 +143,17 @@ ExecutorManager::~ExecutorManager() noexcept(false) {
   for (auto& [key, grant] : grants_) grant->drop();
 }
 
+void ExecutorManager::add_alarms(Alarms& alarms) {
+  constexpr std::uint64_t kFull = wire::kMaxCachedBytes / 10 * 9;
+  alarms.add(descriptors_alarm);
+  for (auto& listener : listeners_) alarms.add([&listener] { return listener->alarm(); });
+  alarms.add([this] {
+    return size_alarm("library cache", libraries_.bytes(), kFull,
+                      "the least recently used libraries go, and come again with the next lease "
+                      "that needs them");
+  });
+}
+
 Result<void> ExecutorManager::listen(kj::AsyncIoContext& io,
                                      const std::vector<std::string>& addresses) {
   if (addresses.size() > wire::kMaxAddresses) {

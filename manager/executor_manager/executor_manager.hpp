@@ -118,6 +118,9 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
 
   [[nodiscard]] const NodeOffer& offer() const noexcept { return offer_; }
 
+  /// Of its descriptors, listeners and libraries. `alarms` ends before this does.
+  void add_alarms(Alarms& alarms);
+
   // ---- For the servers of this folder ----
 
   /// Reserves, and orders an executor. `issuer` has signed it, or will.

@@ -66,6 +66,18 @@ Ledger::~Ledger() noexcept {
   }
 }
 
+kj::Promise<Result<void>> Ledger::set_prices(const Prices& prices) {
+  return writing_thread_->run<Result<void>>(
+      [writer = writer_, prices, now = clock_()]() -> Result<void> {
+        try {
+          writer->set_prices(prices, now);
+          return {};
+        } catch (const Error& error) {
+          return tl::unexpected<Error>(error);
+        }
+      });
+}
+
 void Ledger::taskFailed(kj::Exception&& exception) {
   base::log().error("the ledger: {}", text_of(exception));
 }

@@ -52,6 +52,8 @@ class Ledger final : public LeaseRecords, private kj::TaskSet::ErrorHandler {
   KJ_DISALLOW_COPY(Ledger);
 
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
+  /// Leases that are granted later have these. Resolves once that is on disk.
+  kj::Promise<Result<void>> set_prices(const Prices& prices);
 
   // ---- LeaseObserver ----
 

@@ -38,6 +38,11 @@ LeaseQuota LeaseDesk::quota_of(std::uint32_t uid) const {
   return exempt_(uid) ? LeaseQuota{} : everybody_;
 }
 
+void LeaseDesk::set_limits(const Limits& limits) {
+  if (!everybody_set_) everybody_ = limits.everybody;
+  queue_.set_aging(limits.queue.aging);
+}
+
 Result<void> LeaseDesk::set_quota(const wire::QuotaOrder& order) {
   if (order.clear && !order.everybody) {
     own_.erase(order.uid);
@@ -48,6 +53,7 @@ Result<void> LeaseDesk::set_quota(const wire::QuotaOrder& order) {
                                             " users have a quota of their own, and no more may; "
                                             "take some away with `sublet quota clear`");
   }
+  everybody_set_ = everybody_set_ || order.everybody;
   LeaseQuota& quota =
       order.everybody ? everybody_ : own_.try_emplace(order.uid, quota_of(order.uid)).first->second;
   if (order.clear) quota = {};

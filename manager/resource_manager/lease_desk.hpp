@@ -74,6 +74,8 @@ class LeaseDesk {
 
   // ---- Quotas ----
 
+  /// What the options say now. The quota of everybody stays where set_quota() has set it.
+  void set_limits(const Limits& limits);
   [[nodiscard]] LeaseQuota quota_of(std::uint32_t uid) const;
   [[nodiscard]] const LeaseQuota& everybody() const { return everybody_; }
   /// kOverloaded: as many users have one of their own as may.
@@ -106,6 +108,7 @@ class LeaseDesk {
   Exempt exempt_;
   std::string operators_;
   LeaseQuota everybody_;
+  bool everybody_set_ = false;  ///< By set_quota().
   std::map<std::uint32_t, LeaseQuota> own_;
   WaitingQueue queue_;
 };

@@ -167,7 +167,16 @@ Result<void> ResourceManagerService::check_clock(const NodeOffer& offer) const {
   const auto [off, whose] = offer.clock_ahead.count() < 0
                                 ? std::pair(-offer.clock_ahead, " behind")
                                 : std::pair(offer.clock_ahead, " ahead of");
-  if (off - offer.clock_error <= clock_tolerance_) return {};
+  if (off - offer.clock_error <= clock_tolerance_) {
+    if (off - offer.clock_error > clock_tolerance_ / 2) {
+      base::log().warn(
+          "alarm, clocks: node {} is {}{} the resource manager at its registration; from {} on it "
+          "is "
+          "refused (--clock-tolerance): set both by NTP",
+          offer.name, duration_text(off), whose, duration_text(clock_tolerance_));
+    }
+    return {};
+  }
   return fail(ErrorKind::kInvalid,
               "the clock of node " + offer.name + " is " + duration_text(off) + whose +
                   " the resource manager's; allowed are " + duration_text(clock_tolerance_) +

@@ -97,6 +97,8 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   /// In place of a key that was made for this run.
   void sign_with(wire::SigningKey key) { key_ = std::move(key); }
   [[nodiscard]] const wire::PublicKey& grant_key() const { return key_.public_key(); }
+  /// Of users without a quota of their own, and how soon who waits rises.
+  void set_limits(const LeaseDesk::Limits& limits) { desk_.set_limits(limits); }
   /// How far a node's clock may be from this one's.
   void set_clock_tolerance(milliseconds tolerance) { clock_tolerance_ = tolerance; }
   [[nodiscard]] milliseconds clock_tolerance() const { return clock_tolerance_; }

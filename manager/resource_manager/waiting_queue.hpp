@@ -88,6 +88,9 @@ class WaitingQueue {
 
   WaitingQueue(const Limits& limits, Share share) : limits_(limits), share_(std::move(share)) {}
 
+  /// Lines are in the order of it after the next refresh().
+  void set_aging(milliseconds aging) { limits_.aging = aging; }
+
   /// kOverloaded: as many wait as may.
   Result<void> add(WaitingRequest request, Time now);
   std::optional<WaitingRequest> remove(LeaseId number, Time now);

@@ -1,3 +1,4 @@
+#include <base/json_log.hpp>
 #include <base/log.hpp>
 
 #include <poll.h>
@@ -23,7 +24,8 @@ class PatientSink final : public spdlog::sinks::base_sink<std::mutex> {
     spdlog::memory_buf_t line;
     formatter_->format(message, line);
     if (lost_ != 0) {
-      const std::string note = std::to_string(lost_) + " lines of this log are lost: nobody read\n";
+      std::string note = std::to_string(lost_) + " lines of this log are lost: nobody read\n";
+      if (logs_json()) note = lost_as_json(message);
       if (!write_now(note)) {
         ++lost_;
         return;
@@ -33,6 +35,15 @@ class PatientSink final : public spdlog::sinks::base_sink<std::mutex> {
     if (!write_now({line.data(), line.size()})) ++lost_;
   }
   void flush_() override {}
+
+  std::string lost_as_json(const spdlog::details::log_msg& message) {
+    const std::string text = std::to_string(lost_) + " lines of this log are lost: nobody read";
+    const spdlog::details::log_msg note(message.time, {}, message.logger_name, spdlog::level::warn,
+                                        text);
+    spdlog::memory_buf_t line;
+    formatter_->format(note, line);
+    return {line.data(), line.size()};
+  }
 
   /// False when there is no room. What cannot be written at all is nobody's.
   static bool write_now(std::string_view text) noexcept {

@@ -11,7 +11,7 @@ struct Character {
   std::size_t bytes = 0;  ///< 0: not UTF-8.
 };
 
-Character first_of(std::string_view text) {
+Character first_of(std::string_view text) noexcept {
   const auto at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char lead = at(0);
   if (lead < 0x80) return {lead, 1};
@@ -36,6 +36,10 @@ bool is_control(std::uint32_t code) {
 }
 
 }  // namespace
+
+std::size_t utf8_bytes(std::string_view text) noexcept {
+  return first_of(text).bytes;
+}
 
 std::string printable(std::string_view text) {
   std::string shown;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -9,5 +10,8 @@ namespace sublet::base {
 /// control characters and without what changes the direction of writing. White space becomes
 /// spaces, everything else of that kind '?'.
 std::string printable(std::string_view text);
+
+/// How many bytes the first character of `text` has in UTF-8; 0: it is none. `text` is not empty.
+std::size_t utf8_bytes(std::string_view text) noexcept;
 
 }  // namespace sublet::base

@@ -1,5 +1,7 @@
 #include "options.hpp"
 
+#include "benchmarks.hpp"
+
 #include <boost/program_options.hpp>
 
 #include <algorithm>
@@ -294,17 +296,35 @@ const char* to_string(Mode mode) {
   return "?";
 }
 
+std::vector<Benchmark> benchmarks() {
+  return {
+      {"latency", "round trip of a call: --mode hot, warm or cold, --sizes LIST",
+       latency_description()},
+      {"cold", "from asking for a lease to the first result, beside fork+exec+wait",
+       calls_description()},
+      {"rate", "calls per second with several in flight: --windows LIST", rate_description()},
+      {"bandwidth", "bytes per second of large inputs: --sizes LIST, --window N",
+       bandwidth_description()},
+      {"connect", "opening channels to many workers, together and one by one: --counts LIST",
+       connect_description()},
+      {"wide", "an OpenMP function on a worker of several cores: --cores N", wide_description()},
+      {"single-source", "functions of the program itself beside those of a library",
+       calls_description()},
+  };
+}
+
 std::string bench_help() {
-  return "Usage: sublet bench BENCHMARK [options]\n\n"
-         "Benchmarks, each with the same work done without Sublet beside it:\n"
-         "  latency   round trip of a call: --mode hot, warm or cold, --sizes LIST\n"
-         "  cold      from asking for a lease to the first result, beside fork+exec+wait\n"
-         "  rate      calls per second with several in flight: --windows LIST\n"
-         "  bandwidth bytes per second of large inputs: --sizes LIST, --window N\n"
-         "  connect   opening channels to many workers, together and one by one: --counts LIST\n"
-         "  wide      an OpenMP function on a worker of several cores: --cores N\n"
-         "  ledger    how long a grant takes to be on disk: --clients LIST\n"
-         "  single-source  functions of the program itself beside those of a library\n\n"
+  constexpr std::size_t kWidth = 15;
+  std::string text =
+      "Usage: sublet bench BENCHMARK [options]\n\n"
+      "Benchmarks, each with the same work done without Sublet beside it:\n";
+  for (const Benchmark& each : benchmarks()) {
+    text += "  " + each.name + std::string(kWidth - each.name.size(), ' ') + each.summary + "\n";
+  }
+  return text +
+         "  ledger         how long a grant takes to be on disk: --clients LIST\n"
+         "  manager        how fast leases are granted and taken back: --nodes LIST\n"
+         "  connection     what proving who asks adds to opening a connection\n\n"
          "sublet bench BENCHMARK --help explains its options.\n";
 }
 

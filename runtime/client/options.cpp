@@ -206,6 +206,12 @@ bool client::is_session_option(const std::string& name) {
   return std::ranges::any_of(kNames, [&](const Named& option) { return name == option.name; });
 }
 
+std::vector<std::pair<std::string, std::string>> client::session_options() {
+  std::vector<std::pair<std::string, std::string>> all;
+  for (const Named& option : kNames) all.emplace_back(option.name, option.help);
+  return all;
+}
+
 Result<void> client::set_session_option(SessionOptions& options, const std::string& source,
                                         const std::string& name, const std::string& value) {
   return set(options, source, name, value);

@@ -108,7 +108,14 @@ TEST(Configuration, IsTheSameForCommandsAndApplications) {
                                         "XDG_RUNTIME_DIR=" + managers.directory() + "/nothing"},
                         .output = output,
                         .fds = {}});
-    EXPECT_EQ(child.wait(std::chrono::seconds(20)), 0) << command;
+    const auto status = child.wait(std::chrono::seconds(20));
+    std::ifstream said(output);
+    const std::string text(std::istreambuf_iterator<char>(said), {});
+    if (command == std::string("doctor")) {  // whose exit code is about more
+      EXPECT_NE(text.find("ok    resource manager: answers at"), std::string::npos) << text;
+    } else {
+      EXPECT_EQ(status, 0) << command << text;
+    }
   }
 }
 

@@ -28,8 +28,8 @@ TEST_F(CommandTest, ExplainsItselfAndItsExitCodes) {
   const Ended help = run({"--help"});
   EXPECT_EQ(help.code, 0);
   for (const char* part :
-       {"resource-manager", "executor-manager", "nodes", "leases", "quota", "drain", "release",
-        "forget", "functions", "bench", "exit codes", "no manager answered"}) {
+       {"resource-manager", "executor-manager", "nodes", "leases", "top", "config", "quota",
+        "drain", "release", "forget", "functions", "bench", "exit codes", "no manager answered"}) {
     expect_contains(help.output, part);
   }
   EXPECT_EQ(help.output.find("private-manager"), std::string::npos);
@@ -231,7 +231,6 @@ TEST_F(CommandTest, DevicesThatAreNotThereAreRefusedByName) {
 
 TEST_F(CommandTest, TheDoctorExplainsEachTransportAndTheChoice) {
   const Ended json = run({"doctor", "--output", "json"});
-  EXPECT_EQ(json.code, 0);
   const auto parsed = nlohmann::json::parse(json.output, nullptr, false);
   ASSERT_TRUE(parsed.is_object()) << json.output;
   std::map<std::string, nlohmann::json> findings;
@@ -249,7 +248,6 @@ TEST_F(CommandTest, TheDoctorExplainsEachTransportAndTheChoice) {
   expect_contains(findings["resource manager"]["text"], directory_);
 
   const Ended told = run({"doctor"}, {"SUBLET_TRANSPORT=carrier-pigeon"});
-  EXPECT_EQ(told.code, 0);
   expect_contains(told.output, "option 'transport' is 'carrier-pigeon'");
 }
 
@@ -260,13 +258,12 @@ TEST_F(CommandTest, TheDoctorNamesHowMpiRequestsAreCompleted) {
     for (const auto& [wanted, path] :
          {std::pair<std::string, std::string>{"", expected[kind]}, {"helper", "helper"}}) {
       const Ended ended = run({"doctor"}, {"SUBLET_MPI_REQUESTS=" + wanted});
-      EXPECT_EQ(ended.code, 0);
       if (!path.empty()) {
         expect_contains(ended.output, "ok    MPI progress path, " + kind + ": " + path + " (");
       }
     }
     const Ended wrong = run({"doctor"}, {"SUBLET_MPI_REQUESTS=pigeon"});
-    EXPECT_EQ(wrong.code, 0);
+    EXPECT_TRUE(wrong.code == 6 || wrong.code == 7) << wrong.code;
     expect_contains(wrong.output, "note  MPI progress path, " + kind + ": none (");
     expect_contains(wrong.output, "SUBLET_MPI_REQUESTS is 'pigeon'; it may be progress");
   }

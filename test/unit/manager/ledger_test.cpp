@@ -236,6 +236,25 @@ TEST_F(LedgerTest, PricesAreThoseAtWhichALeaseWasGranted) {
   EXPECT_DOUBLE_EQ(all[1].cost, 3.0);
 }
 
+TEST_F(LedgerTest, PricesChangeWhileItIsOpen) {
+  const NodeOffer on = node("n1");
+  open({.core_hour = 1});
+  std::uint64_t lease = 0;
+  const auto use_an_hour = [&] {
+    const GrantTerms given = terms(++lease);
+    ledger_->granted({given, on});
+    ledger_->ended({given, on}, used(1, 1h), {.how = GrantEnd::kReported});
+    ASSERT_TRUE(keep());
+  };
+  use_an_hour();
+  ASSERT_TRUE(ledger_->set_prices({.core_hour = 3}).wait(scope_));
+  use_an_hour();
+  const auto all = rows();
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_DOUBLE_EQ(all[0].cost, 1.0);
+  EXPECT_DOUBLE_EQ(all[1].cost, 3.0);
+}
+
 TEST_F(LedgerTest, GivesPages) {
   open();
   constexpr std::uint64_t kGrants = 2500;

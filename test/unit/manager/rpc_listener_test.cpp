@@ -1,13 +1,19 @@
+#include "support/temp_directory.hpp"
 #include <common/async.hpp>
 #include <common/rpc_connection.hpp>
 #include <common/rpc_listener.hpp>
 #include <wire/control.capnp.h>
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace sublet::manager {
 namespace {
@@ -65,6 +71,43 @@ TEST(RpcListener, MayEndBeforeACallThatItServes) {
   }
   io.reset();
   EXPECT_TRUE(shared.expired());
+}
+
+TEST(RpcListener, RaisesAnAlarmWhileNobodyNewCanReachIt) {
+  kj::AsyncIoContext io = kj::setupAsyncIo();
+  const test::TempDirectory directory;
+  auto socket = ListeningSocket::open(
+      *wire::Address::parse("unix:" + directory.path() + "/below/socket"), "test");
+  ASSERT_TRUE(socket) << socket.error().what();
+  auto connections = std::make_shared<ServedConnections>(50, wire::Trust::load({}));
+  auto never = [](std::shared_ptr<Peer>) -> capnp::Capability::Client { return nullptr; };
+  RpcListener listener(*io.lowLevelProvider, std::move(*socket), never, std::move(connections));
+  EXPECT_FALSE(listener.alarm().raised) << listener.alarm().text;
+  EXPECT_EQ(listener.alarm().name, "listener " + listener.address().to_string());
+
+  std::filesystem::remove_all(directory.path() + "/below");
+  EXPECT_TRUE(listener.alarm().raised);
+  EXPECT_NE(listener.alarm().text.find("its file was removed"), std::string::npos);
+  // It makes it again by itself.
+  const auto deadline = std::chrono::steady_clock::now() + 30s;
+  while (listener.alarm().raised && std::chrono::steady_clock::now() < deadline) {
+    io.provider->getTimer().afterDelay(20 * kj::MILLISECONDS).wait(io.waitScope);
+  }
+  EXPECT_FALSE(listener.alarm().raised) << listener.alarm().text;
+}
+
+TEST(RpcListener, RaisesAnAlarmWhenItsSocketListensNoMore) {
+  kj::AsyncIoContext io = kj::setupAsyncIo();
+  auto connections = std::make_shared<ServedConnections>(50, wire::Trust::load({}));
+  auto socket = ListeningSocket::open(*wire::Address::parse("tcp:127.0.0.1:0"), "test");
+  ASSERT_TRUE(socket) << socket.error().what();
+  const int fd = socket->fd();
+  auto never = [](std::shared_ptr<Peer>) -> capnp::Capability::Client { return nullptr; };
+  RpcListener listener(*io.lowLevelProvider, std::move(*socket), never, std::move(connections));
+  EXPECT_FALSE(listener.alarm().raised) << listener.alarm().text;
+  ASSERT_EQ(::shutdown(fd, SHUT_RDWR), 0);
+  EXPECT_TRUE(listener.alarm().raised);
+  EXPECT_NE(listener.alarm().text.find("does not listen any more"), std::string::npos);
 }
 
 }  // namespace
