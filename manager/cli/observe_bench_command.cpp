@@ -8,7 +8,6 @@
 #include <cli/run_command.hpp>
 #include <cli/simulated_cluster.hpp>
 #include <common/async.hpp>
-#include <web/web_server.hpp>
 
 #include <arpa/inet.h>
 #include <bench/report.hpp>
@@ -20,6 +19,7 @@
 #include <poll.h>
 #include <sodium/core.h>
 #include <sys/socket.h>
+#include <web/web_server.hpp>
 
 #include <array>
 #include <atomic>
@@ -212,10 +212,10 @@ Result<Observation> observe(const manager::Operators& operators, std::uint32_t r
   Observation seen;
   for (const auto& [name, target] :
        {std::pair("metrics_400x64", "/metrics"), std::pair("page_400x64", "/api/v1/page")}) {
-    const Asked asked = observed.while_it_goes_on([&, path = std::string(target)](
-                                                      std::uint16_t port) {
-      return ask_again_and_again(port, path, rounds);
-    });
+    const Asked asked =
+        observed.while_it_goes_on([&, path = std::string(target)](std::uint16_t port) {
+          return ask_again_and_again(port, path, rounds);
+        });
     if (asked.failed) {
       return fail(ErrorKind::kDisconnected,
                   std::string("asking for ") + target + ": there was no good answer within 10 s");
@@ -250,18 +250,16 @@ std::string observe_table(const Observation& seen) {
     cells.push_back({row.name, observe_number(row.ms.p50, 2), observe_number(row.ms.p99, 2),
                      std::to_string(row.bytes >> 10)});
   }
-  return format_table(std::move(cells)) + "one open page: " +
-         observe_number(seen.page_core_percent, 2) + " % of a core, " +
+  return format_table(std::move(cells)) +
+         "one open page: " + observe_number(seen.page_core_percent, 2) + " % of a core, " +
          std::to_string(seen.page_bytes_per_s >> 10) + " KiB/s\n";
 }
 
 std::string observe_json(const Observation& seen) {
   auto values = nlohmann::json::array();
   for (const ObserveRow& row : seen.rows) {
-    values.push_back({{"name", row.name},
-                      {"ms", row.ms.p50},
-                      {"p99_ms", row.ms.p99},
-                      {"bytes", row.bytes}});
+    values.push_back(
+        {{"name", row.name}, {"ms", row.ms.p50}, {"p99_ms", row.ms.p99}, {"bytes", row.bytes}});
   }
   values.push_back({{"name", "open_page_400x64"},
                     {"core_percent", seen.page_core_percent},

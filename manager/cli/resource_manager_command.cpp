@@ -6,13 +6,13 @@
 #include <common/host_addresses.hpp>
 #include <common/rpc_listener.hpp>
 #include <resource_manager/resource_manager_server.hpp>
-#include <web/web_server.hpp>
 #include <wire/side_thread.hpp>
 #include <wire/signing_key.hpp>
 
 #include <boost/program_options.hpp>
 #include <ledger/ledger.hpp>
 #include <sodium.h>
+#include <web/web_server.hpp>
 
 #include <cmath>
 #include <functional>
@@ -203,8 +203,8 @@ Result<WebPlan> plan_web(const po::variables_map& values) {
   WebPlan plan;
   const auto& address = values["http"].as<std::string>();
   if (address.empty()) return plan;
-  auto access =
-      manager::web::WebAccess::load(list_of(values, "http-token-file"), list_of(values, "http-host"));
+  auto access = manager::web::WebAccess::load(list_of(values, "http-token-file"),
+                                              list_of(values, "http-host"));
   if (!access) return tl::unexpected<Error>(std::move(access.error()));
   auto socket = manager::web::WebServer::listen(address, *access);
   if (!socket) return tl::unexpected<Error>(std::move(socket.error()));

@@ -23,8 +23,7 @@ SimulatedCluster::SimulatedCluster(kj::AsyncIoContext& io, const manager::Operat
                                    std::uint32_t nodes, std::size_t leases)
     : scope_(io.waitScope),
       most_leases_(leases),
-      service_(
-          kj::refcounted<manager::ResourceManagerService>(io.provider->getTimer(), operators)),
+      service_(kj::refcounted<manager::ResourceManagerService>(io.provider->getTimer(), operators)),
       manager_(manager::make_resource_manager(kj::addRef(*service_), nullptr)) {
   for (std::uint32_t i = 0; i < nodes; ++i) join(i);
 }

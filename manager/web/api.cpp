@@ -1,11 +1,11 @@
 #include <common/ledger_views.hpp>
 #include <common/views.hpp>
+
+#include <nlohmann/json.hpp>
 #include <web/api.hpp>
 #include <web/api_orders.hpp>
 #include <web/assets.hpp>
 #include <web/page_data.hpp>
-
-#include <nlohmann/json.hpp>
 
 #include <array>
 #include <charconv>
@@ -26,7 +26,8 @@ Result<Viewer> viewer_of(const ApiContext& context, const WebRequest& request) {
 
 kj::Promise<Reply> health(ApiContext& context, const WebRequest&) {
   if (context.service.ready()) return Reply::text("ok\n");
-  return Reply::text("nothing can be leased: the ledger cannot be written; the log says why\n", 503);
+  return Reply::text("nothing can be leased: the ledger cannot be written; the log says why\n",
+                     503);
 }
 
 kj::Promise<Reply> metrics(ApiContext& context, const WebRequest& request) {
@@ -100,10 +101,10 @@ Result<wire::LedgerFilter> ledger_filter(const RequestTarget& target) {
   using Grouping = wire::LedgerGrouping;
   wire::LedgerFilter filter;
   const std::string by = target.value("by");
-  constexpr std::array kBy = {
-      std::pair("", Grouping::GRANTS), std::pair("user", Grouping::USERS),
-      std::pair("job", Grouping::JOBS), std::pair("lease", Grouping::LEASES),
-      std::pair("node", Grouping::NODES)};
+  constexpr std::array kBy = {std::pair("", Grouping::GRANTS), std::pair("user", Grouping::USERS),
+                              std::pair("job", Grouping::JOBS),
+                              std::pair("lease", Grouping::LEASES),
+                              std::pair("node", Grouping::NODES)};
   const auto* const known =
       std::find_if(kBy.begin(), kBy.end(), [&](const auto& entry) { return by == entry.first; });
   if (known == kBy.end()) {

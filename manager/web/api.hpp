@@ -1,14 +1,14 @@
 #pragma once
 
 #include <resource_manager/resource_manager_service.hpp>
+
+#include <kj/async.h>
+#include <kj/compat/http.h>
 #include <web/load_history.hpp>
 #include <web/metrics.hpp>
 #include <web/reply.hpp>
 #include <web/request_target.hpp>
 #include <web/web_access.hpp>
-
-#include <kj/async.h>
-#include <kj/compat/http.h>
 
 #include <span>
 #include <string>

@@ -1,8 +1,8 @@
-#include <web/api_orders.hpp>
 #include <wire/convert.hpp>
 #include <wire/limits.hpp>
 
 #include <nlohmann/json.hpp>
+#include <web/api_orders.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -22,9 +22,8 @@ Result<OrderJson> read_order(const std::string& body, std::initializer_list<cons
   OrderJson order = OrderJson::parse(body, nullptr, false);
   if (!order.is_object()) return fail(ErrorKind::kInvalid, "the body must be one JSON object");
   for (const auto& [name, value] : order.items()) {
-    if (std::find_if(names.begin(), names.end(), [&name = name](const char* known) {
-          return name == known;
-        }) != names.end()) {
+    if (std::find_if(names.begin(), names.end(),
+                     [&name = name](const char* known) { return name == known; }) != names.end()) {
       continue;
     }
     std::string all;
@@ -70,12 +69,13 @@ std::optional<Reply> refused(const ApiContext& context, const WebRequest& reques
 
 kj::Promise<Reply> order_drain(ApiContext& context, const WebRequest& request,
                                ResourceManagerService::DrainOrder order) {
-  OrderJson answer = {{"node", order.node}, {"ordered", "drain"}, {"limit_ms", order.limit.count()}};
+  OrderJson answer = {
+      {"node", order.node}, {"ordered", "drain"}, {"limit_ms", order.limit.count()}};
   return context.service.drain(std::move(order), request.asker.caller)
       .then([answer = std::move(answer)](Result<ResourceManagerService::DrainReports>&& told) {
         if (!told) return Reply::error(told.error());
-        return Reply::json(
-            answer.dump(-1, ' ', false, OrderJson::error_handler_t::replace) + "\n", 202);
+        return Reply::json(answer.dump(-1, ' ', false, OrderJson::error_handler_t::replace) + "\n",
+                           202);
       });
 }
 
@@ -98,13 +98,11 @@ kj::Promise<Reply> drain_node(ApiContext& context, const WebRequest& request) {
 kj::Promise<Reply> cancel_drain(ApiContext& context, const WebRequest& request) {
   if (auto refusal = refused(context, request, Right::kDrain)) return std::move(*refusal);
   const std::string node = request.captured.at(0);
-  return context.service.cancel_drain(node, request.asker.caller)
-      .then([node](Result<void>&& done) {
-        if (!done) return Reply::error(done.error());
-        const OrderJson answer = {{"node", node}, {"ordered", "cancel-drain"}};
-        return Reply::json(
-            answer.dump(-1, ' ', false, OrderJson::error_handler_t::replace) + "\n");
-      });
+  return context.service.cancel_drain(node, request.asker.caller).then([node](Result<void>&& done) {
+    if (!done) return Reply::error(done.error());
+    const OrderJson answer = {{"node", node}, {"ordered", "cancel-drain"}};
+    return Reply::json(answer.dump(-1, ' ', false, OrderJson::error_handler_t::replace) + "\n");
+  });
 }
 
 kj::Promise<Reply> remove_node(ApiContext& context, const WebRequest& request) {
@@ -137,10 +135,10 @@ kj::Promise<Reply> release_lease(ApiContext& context, const WebRequest& request)
   const LeaseId lease{number};
   // A lease that is not known is refused by who looks for it.
   const auto owner = context.service.owner_uid(lease);
-  const auto may = owner ? authorize_for(request.asker.caller, *owner, Right::kReleaseOthers,
-                                         context.service.operators())
-                         : authorize(request.asker.caller, Right::kLease,
-                                     context.service.operators());
+  const auto may =
+      owner ? authorize_for(request.asker.caller, *owner, Right::kReleaseOthers,
+                            context.service.operators())
+            : authorize(request.asker.caller, Right::kLease, context.service.operators());
   if (!may) return Reply::error(may.error(), request.asker.caller.proved());
   const auto order = read_order(request.body, {"reason", "notice"});
   if (!order) return Reply::error(order.error());
@@ -151,8 +149,7 @@ kj::Promise<Reply> release_lease(ApiContext& context, const WebRequest& request)
   return context.service.release(lease, *reason, request.asker.caller, *notice)
       .then([number](Result<milliseconds>&& left) {
         if (!left) return Reply::error(left.error());
-        return Reply::json(
-            OrderJson{{"lease", number}, {"left_ms", left->count()}}.dump() + "\n");
+        return Reply::json(OrderJson{{"lease", number}, {"left_ms", left->count()}}.dump() + "\n");
       });
 }
 

@@ -1,4 +1,5 @@
 #include <common/async.hpp>
+
 #include <web/event_feed.hpp>
 #include <web/limits.hpp>
 #include <web/page_data.hpp>
@@ -32,8 +33,8 @@ struct EventFeed::Stream {
 };
 
 kj::Promise<void> EventFeed::run(kj::Own<kj::AsyncOutputStream> to, Viewer viewer) {
-  auto stream = kj::heap<Stream>(
-      Stream{kj::mv(to), std::move(viewer), timer_.now() + to_kj(kStreamLimit)});
+  auto stream =
+      kj::heap<Stream>(Stream{kj::mv(to), std::move(viewer), timer_.now() + to_kj(kStreamLimit)});
   Stream& running = *stream;
   auto gone = running.to->whenWriteDisconnected();
   return next(running).exclusiveJoin(kj::mv(gone)).attach(kj::mv(stream));

@@ -1,11 +1,11 @@
 #pragma once
 
 #include <resource_manager/resource_manager_service.hpp>
-#include <web/load_history.hpp>
-#include <web/viewer.hpp>
 
 #include <kj/async-io.h>
 #include <kj/timer.h>
+#include <web/load_history.hpp>
+#include <web/viewer.hpp>
 
 #include <cstdint>
 #include <map>

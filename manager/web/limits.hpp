@@ -8,11 +8,11 @@
 namespace sublet::manager::web {
 
 inline constexpr std::size_t kMaxConnections = 256;
-inline constexpr std::size_t kMaxStreams = 32;         ///< Open pages, of those connections.
-inline constexpr std::size_t kMaxTarget = 2048;        ///< Bytes of a request's path and query.
-inline constexpr std::size_t kMaxSegment = 255;        ///< Bytes of one part of a path.
-inline constexpr std::size_t kMaxQuery = 16;           ///< Names in a query.
-inline constexpr std::size_t kMaxBody = 16 * 1024;     ///< Bytes that are sent with a request.
+inline constexpr std::size_t kMaxStreams = 32;      ///< Open pages, of those connections.
+inline constexpr std::size_t kMaxTarget = 2048;     ///< Bytes of a request's path and query.
+inline constexpr std::size_t kMaxSegment = 255;     ///< Bytes of one part of a path.
+inline constexpr std::size_t kMaxQuery = 16;        ///< Names in a query.
+inline constexpr std::size_t kMaxBody = 16 * 1024;  ///< Bytes that are sent with a request.
 inline constexpr std::size_t kMaxTokenFiles = 8;
 inline constexpr std::size_t kMaxHostNames = 16;
 inline constexpr std::size_t kWritePiece = 64 * 1024;  ///< Bytes that are to be taken at a time.

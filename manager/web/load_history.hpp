@@ -34,8 +34,8 @@ class LoadHistory {
   /// Over the last ten seconds, or as long as this has run.
   [[nodiscard]] Rates rates() const;
   [[nodiscard]] const std::deque<Point>& points() const { return points_; }
-  /// {"step_ms": ..., "points": [[at_ms, cores, held, calls_per_s, busy_cores, mean_call_ns], ...]},
-  /// those after `after_ms`.
+  /// {"step_ms": ..., "points": [[at_ms, cores, held, calls_per_s, busy_cores, mean_call_ns],
+  /// ...]}, those after `after_ms`.
   [[nodiscard]] std::string to_json(std::int64_t after_ms = 0) const;
 
  private:

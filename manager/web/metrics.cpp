@@ -1,5 +1,6 @@
 #include <base/printable_text.hpp>
 #include <sublet/version.hpp>
+
 #include <web/limits.hpp>
 #include <web/metrics.hpp>
 #include <web/process_numbers.hpp>
@@ -139,7 +140,8 @@ void add_totals(MetricsText& text, const LeaseBook::Totals& totals) {
   text.value(totals.granted);
   text.metric("sublet_grants_claimed_total", "counter", "Grants that clients have claimed.");
   text.value(totals.claimed);
-  text.metric("sublet_grants_ended_total", "counter", "Grants that have ended, by how it is known.");
+  text.metric("sublet_grants_ended_total", "counter",
+              "Grants that have ended, by how it is known.");
   constexpr std::array kHow = {"reported", "not_held", "node_left", "node_lost"};
   static_assert(kHow.size() == kGrantEnds);
   for (std::size_t i = 0; i < kGrantEnds; ++i) text.value(totals.ended.at(i), "how", kHow.at(i));
@@ -169,8 +171,8 @@ std::vector<UserSum> users_of(const ResourceManagerService& service, const Viewe
   std::vector<UserSum> users;
   for (const auto& [uid, account] : service.book().accounts().all()) {
     if (!viewer.sees(uid)) continue;
-    users.push_back({user_of(uid, {}), account.held_cores,
-                     static_cast<double>(account.used_core_ms) * 1e-3});
+    users.push_back(
+        {user_of(uid, {}), account.held_cores, static_cast<double>(account.used_core_ms) * 1e-3});
   }
   std::sort(users.begin(), users.end(), [](const UserSum& a, const UserSum& b) {
     return std::tie(b.held, b.core_s, a.name) < std::tie(a.held, a.core_s, b.name);

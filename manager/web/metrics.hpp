@@ -2,6 +2,7 @@
 
 #include <common/connection_table.hpp>
 #include <resource_manager/resource_manager_service.hpp>
+
 #include <web/viewer.hpp>
 
 #include <array>

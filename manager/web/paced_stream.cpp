@@ -1,6 +1,7 @@
 #include <base/tcp_options.hpp>
 #include <common/async.hpp>
 #include <common/host_addresses.hpp>
+
 #include <web/limits.hpp>
 #include <web/paced_stream.hpp>
 #include <web/socket_owner.hpp>
@@ -20,11 +21,8 @@ PacedStream::PacedStream(kj::Own<kj::AsyncIoStream> inner, kj::Timer& timer)
   base::set_tcp_options(fd, kPieceLimit);
   if (!is_loopback(caller_.host)) return;
   if (const auto uid = socket_owner(fd)) {
-    caller_ = {.uid = *uid,
-               .gid = kUnknownGid,
-               .pid = 0,
-               .host = {},
-               .proof = Proof::kPeerCredentials};
+    caller_ = {
+        .uid = *uid, .gid = kUnknownGid, .pid = 0, .host = {}, .proof = Proof::kPeerCredentials};
   }
 }
 
@@ -57,8 +55,8 @@ kj::Promise<void> PacedStream::write(kj::ArrayPtr<const kj::ArrayPtr<const kj::b
   return write_pieces(pieces, 0);
 }
 
-kj::Promise<void> PacedStream::write_pieces(
-    kj::ArrayPtr<const kj::ArrayPtr<const kj::byte>> pieces, std::size_t next) {
+kj::Promise<void> PacedStream::write_pieces(kj::ArrayPtr<const kj::ArrayPtr<const kj::byte>> pieces,
+                                            std::size_t next) {
   if (next == pieces.size()) return kj::READY_NOW;
   return write_from(pieces[next].begin(), pieces[next].size()).then([this, pieces, next] {
     return write_pieces(pieces, next + 1);

@@ -10,8 +10,8 @@
 
 namespace sublet::manager::web {
 
-/// A connection whose other end has to take what is written to it: kWritePiece bytes at a time, each
-/// within kPieceLimit. Then it is broken off, with an exception of type DISCONNECTED.
+/// A connection whose other end has to take what is written to it: kWritePiece bytes at a time,
+/// each within kPieceLimit. Then it is broken off, with an exception of type DISCONNECTED.
 ///
 /// Also what is known of who is there. Owner: the connection's promise. The event loop's thread.
 class PacedStream final : public kj::AsyncIoStream {

@@ -1,4 +1,5 @@
 #include <sublet/version.hpp>
+
 #include <web/json_text.hpp>
 #include <web/limits.hpp>
 #include <web/page_data.hpp>
@@ -132,7 +133,8 @@ void append_lease(std::string& to, const ShownLease& lease) {
   to += R"(","cores":)";
   append_number(to, lease.cores);
   to += R"(,"expires":)";
-  append_number(to, static_cast<std::uint64_t>(std::max<std::int64_t>(0, to_unix_ms(lease.expires))));
+  append_number(to,
+                static_cast<std::uint64_t>(std::max<std::int64_t>(0, to_unix_ms(lease.expires))));
   if (lease.slurm_job != 0) {
     to += R"(,"job":)";
     append_number(to, lease.slurm_job);
@@ -245,8 +247,7 @@ std::string tick_json(const ResourceManagerService& service, const LoadHistory& 
     append_quoted(text, user_of(uid, {}));
     text += R"(,"held":)";
     append_number(text, account.held_cores);
-    append_real(text, ",\"core_s_today\":%.0f",
-                static_cast<double>(account.used_core_ms) * 1e-3);
+    append_real(text, ",\"core_s_today\":%.0f", static_cast<double>(account.used_core_ms) * 1e-3);
     text += '}';
   }
   return text + "]}";

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <resource_manager/resource_manager_service.hpp>
+
 #include <web/load_history.hpp>
 #include <web/viewer.hpp>
 

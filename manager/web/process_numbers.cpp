@@ -1,8 +1,8 @@
 #include <base/descriptor_limit.hpp>
-#include <web/process_numbers.hpp>
 
 #include <sys/resource.h>
 #include <unistd.h>
+#include <web/process_numbers.hpp>
 
 #include <filesystem>
 #include <fstream>

@@ -1,7 +1,6 @@
 // The kernel's table of sockets, asked for one connection: sock_diag(7).
 
 #include <base/fd.hpp>
-#include <web/socket_owner.hpp>
 
 #include <arpa/inet.h>
 #include <linux/inet_diag.h>
@@ -10,6 +9,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <web/socket_owner.hpp>
 
 #include <array>
 #include <cstring>

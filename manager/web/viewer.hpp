@@ -14,9 +14,7 @@ struct Viewer {
   std::string name;                       ///< His own, for the page.
 
   [[nodiscard]] bool sees(std::uint32_t uid) const { return !only_uid || *only_uid == uid; }
-  [[nodiscard]] std::uint64_t key() const {
-    return only_uid ? *only_uid : std::uint64_t{1} << 32;
-  }
+  [[nodiscard]] std::uint64_t key() const { return only_uid ? *only_uid : std::uint64_t{1} << 32; }
 
   /// As `authorize` decides it. kDenied: he may not even see the nodes.
   static Result<Viewer> of(const Caller& caller, const Operators& operators) {

@@ -1,10 +1,10 @@
-#include <web/limits.hpp>
-#include <web/web_access.hpp>
 #include <wire/secret_file.hpp>
 
 #include <arpa/inet.h>
 #include <sodium.h>
 #include <unistd.h>
+#include <web/limits.hpp>
+#include <web/web_access.hpp>
 
 #include <algorithm>
 #include <cctype>
@@ -53,8 +53,8 @@ Result<WebAccess> WebAccess::load(const std::vector<std::string>& token_files,
                                   const std::vector<std::string>& hosts) {
   if (token_files.size() > kMaxTokenFiles || hosts.size() > kMaxHostNames) {
     return fail(ErrorKind::kInvalid, "there may be " + std::to_string(kMaxTokenFiles) +
-                                         " --http-token-file and " +
-                                         std::to_string(kMaxHostNames) + " --http-host at most");
+                                         " --http-token-file and " + std::to_string(kMaxHostNames) +
+                                         " --http-host at most");
   }
   WebAccess access;
   for (const std::string& path : token_files) {
@@ -86,13 +86,12 @@ Result<WebAccess::Asker> WebAccess::asker(const Caller& at_socket, const Claims&
   std::array<unsigned char, kTokenBytes> bytes{};
   std::size_t length = 0;
   const char* end = nullptr;
-  const bool is_token =
-      text.size() > kScheme.size() &&
-      in_small_letters(text.substr(0, kScheme.size())) == kScheme &&
-      sodium_base642bin(bytes.data(), bytes.size(), text.data() + kScheme.size(),
-                        text.size() - kScheme.size(), nullptr, &length, &end,
-                        sodium_base64_VARIANT_ORIGINAL) == 0 &&
-      length == kTokenBytes && end == text.data() + text.size();
+  const bool is_token = text.size() > kScheme.size() &&
+                        in_small_letters(text.substr(0, kScheme.size())) == kScheme &&
+                        sodium_base642bin(bytes.data(), bytes.size(), text.data() + kScheme.size(),
+                                          text.size() - kScheme.size(), nullptr, &length, &end,
+                                          sodium_base64_VARIANT_ORIGINAL) == 0 &&
+                        length == kTokenBytes && end == text.data() + text.size();
   std::optional<std::uint32_t> uid;
   for (const Token& token : tokens_) {  // all of them: time says nothing of the first bytes
     if (sodium_memcmp(token.bytes.data(), bytes.data(), kTokenBytes) == 0) uid = token.uid;
@@ -126,9 +125,9 @@ Result<void> WebAccess::check_origin(const Claims& claims) {
   bool foreign_origin = false;
   if (!claims.origin.empty()) {
     const std::size_t at = claims.origin.find("://");
-    foreign_origin = at == std::string_view::npos ||
-                     in_small_letters(claims.origin.substr(at + 3)) !=
-                         in_small_letters(claims.host);
+    foreign_origin =
+        at == std::string_view::npos ||
+        in_small_letters(claims.origin.substr(at + 3)) != in_small_letters(claims.host);
   }
   if (!foreign_site && !foreign_origin) return {};
   return fail(ErrorKind::kDenied, "a page of another site asks; only this one's own may");

@@ -1,10 +1,10 @@
 #include <base/log.hpp>
 #include <common/async.hpp>
 #include <common/host_addresses.hpp>
-#include <web/limits.hpp>
-#include <web/web_server.hpp>
 
 #include <sys/socket.h>
+#include <web/limits.hpp>
+#include <web/web_server.hpp>
 
 #include <utility>
 
@@ -87,7 +87,8 @@ class WebServer::Conversation final : public kj::HttpService {
           if (!fits) return too_large();
           return server_.answer(*route, request);
         })
-        .then([this, &response](Reply&& reply) { return server_.send(response, std::move(reply)); });
+        .then(
+            [this, &response](Reply&& reply) { return server_.send(response, std::move(reply)); });
   }
 
  private:
@@ -110,7 +111,8 @@ class WebServer::Conversation final : public kj::HttpService {
       if (match.other_method) {
         return Reply::error(405, "unsupported", "this can not be done with that method");
       }
-      return Reply::error(404, "invalid", "there is nothing here; /api/v1/openapi.json says what is");
+      return Reply::error(404, "invalid",
+                          "there is nothing here; /api/v1/openapi.json says what is");
     }
     request.target = std::move(*target);
     request.captured = std::move(match.captured);
@@ -120,9 +122,10 @@ class WebServer::Conversation final : public kj::HttpService {
     if (!asker) return Reply::error(asker.error(), false);
     request.asker = std::move(*asker);
     if (match.route->kind == RouteKind::kChanges && !request.asker.by_token) {
-      return Reply::error(401, "denied",
-                          "what changes something needs a token, in a header `Authorization: Bearer "
-                          "TOKEN`; --http-token-file names the file that has it");
+      return Reply::error(
+          401, "denied",
+          "what changes something needs a token, in a header `Authorization: Bearer "
+          "TOKEN`; --http-token-file names the file that has it");
     }
     return std::nullopt;
   }
@@ -155,11 +158,10 @@ class WebServer::Conversation final : public kj::HttpService {
     headers.set(kj::HttpHeaderId::CONTENT_TYPE, "text/event-stream");
     auto to = response.send(200, "OK", headers);
     stream_.place().hold();
-    return server_.feed_.run(kj::mv(to), std::move(*viewer))
-        .attach(kj::defer([this, &counters] {
-          --counters.streams;
-          stream_.place().let_go();
-        }));
+    return server_.feed_.run(kj::mv(to), std::move(*viewer)).attach(kj::defer([this, &counters] {
+      --counters.streams;
+      stream_.place().let_go();
+    }));
   }
 
   WebServer& server_;
@@ -195,8 +197,7 @@ WebServer::WebServer(kj::LowLevelAsyncIoProvider& io, ListeningSocket socket, We
       feed_(timer_, *service_, context_.history),
       places_(kMaxConnections),
       headers_(std::make_unique<Headers>()),
-      receiver_(
-          io.wrapListenSocketFd(socket_.fd(), kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK)),
+      receiver_(io.wrapListenSocketFd(socket_.fd(), kj::LowLevelAsyncIoProvider::ALREADY_NONBLOCK)),
       http_(
           timer_, *headers_->table,
           [this](kj::AsyncIoStream& stream) -> kj::Own<kj::HttpService> {
@@ -312,7 +313,8 @@ void WebServer::taskFailed(kj::Exception&& exception) {
 
 kj::Promise<void> WebServer::handleClientProtocolError(kj::HttpHeaders::ProtocolError error,
                                                        kj::HttpService::Response& response) {
-  return send(response, Reply::error(error.statusCode, "invalid", "this is no request of HTTP/1.1"));
+  return send(response,
+              Reply::error(error.statusCode, "invalid", "this is no request of HTTP/1.1"));
 }
 
 kj::Promise<void> WebServer::handleApplicationError(

@@ -3,13 +3,13 @@
 #include <common/connection_table.hpp>
 #include <common/listening_socket.hpp>
 #include <resource_manager/resource_manager_service.hpp>
+
+#include <kj/async-io.h>
+#include <kj/compat/http.h>
 #include <web/api.hpp>
 #include <web/event_feed.hpp>
 #include <web/paced_stream.hpp>
 #include <web/web_access.hpp>
-
-#include <kj/async-io.h>
-#include <kj/compat/http.h>
 
 #include <chrono>
 #include <memory>
@@ -60,8 +60,8 @@ class WebServer final : private kj::TaskSet::ErrorHandler, private kj::HttpServe
   void taskFailed(kj::Exception&& exception) override;
   kj::Promise<void> handleClientProtocolError(kj::HttpHeaders::ProtocolError error,
                                               kj::HttpService::Response& response) override;
-  kj::Promise<void> handleApplicationError(
-      kj::Exception exception, kj::Maybe<kj::HttpService::Response&> response) override;
+  kj::Promise<void> handleApplicationError(kj::Exception exception,
+                                           kj::Maybe<kj::HttpService::Response&> response) override;
 
   kj::LowLevelAsyncIoProvider& io_;
   kj::Timer& timer_;

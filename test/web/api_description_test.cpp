@@ -1,9 +1,8 @@
 // openapi.json against what the server answers.
-#include <web/api.hpp>
-#include <web/assets.hpp>
-
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <web/api.hpp>
+#include <web/assets.hpp>
 
 #include <set>
 

@@ -122,8 +122,8 @@ json Browser::call(const std::string& method, json params) {
 json Browser::read_message(steady_clock::time_point end) {
   std::size_t at = 0;
   while ((at = buffer_.find('\0')) == std::string::npos) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-        end - steady_clock::now());
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(end - steady_clock::now());
     pollfd wait{from_.get(), POLLIN, 0};
     if (left.count() <= 0 || ::poll(&wait, 1, static_cast<int>(left.count())) <= 0) return {};
     std::array<char, 65536> bytes{};
@@ -163,14 +163,13 @@ void Browser::set_size(int width, int height) {
 
 void Browser::set_dark(bool dark) {
   call("Emulation.setEmulatedMedia",
-       {{"features",
-         {{{"name", "prefers-color-scheme"}, {"value", dark ? "dark" : "light"}}}}});
+       {{"features", {{{"name", "prefers-color-scheme"}, {"value", dark ? "dark" : "light"}}}}});
 }
 
 json Browser::evaluate(const std::string& expression) {
-  const json answer = call("Runtime.evaluate", {{"expression", expression},
-                                                {"returnByValue", true},
-                                                {"awaitPromise", true}});
+  const json answer =
+      call("Runtime.evaluate",
+           {{"expression", expression}, {"returnByValue", true}, {"awaitPromise", true}});
   if (answer.contains("exceptionDetails")) {
     throw std::runtime_error(expression + ": " + answer.at("exceptionDetails").dump());
   }
@@ -208,8 +207,7 @@ void Browser::click(const std::string& selector) {
 }
 
 void Browser::click_at(const std::string& selector, double x, double y) {
-  const json corner = evaluate("(() => { const found = document.querySelector(" +
-                               quoted(selector) +
+  const json corner = evaluate("(() => { const found = document.querySelector(" + quoted(selector) +
                                "); if (!found) return null; found.scrollIntoView({block: "
                                "'nearest', behavior: 'instant'}); const box = "
                                "found.getBoundingClientRect(); return [box.x, box.y]; })()");

@@ -23,7 +23,8 @@ namespace {
 /// Of this thread alone: the C library's call changes all of them.
 void become(std::uint32_t uid) {
   constexpr auto kSame = ~uid_t{0};
-  if (::syscall(SYS_setresuid, kSame, static_cast<uid_t>(uid), kSame) != 0) throw_errno("setresuid");
+  if (::syscall(SYS_setresuid, kSame, static_cast<uid_t>(uid), kSame) != 0)
+    throw_errno("setresuid");
 }
 
 }  // namespace
@@ -47,8 +48,7 @@ HttpConnection::HttpConnection(std::uint16_t port, std::optional<std::uint32_t> 
 void HttpConnection::send(const std::string& bytes) {
   std::size_t sent = 0;
   while (sent < bytes.size()) {
-    const ssize_t size =
-        ::send(fd_.get(), bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
+    const ssize_t size = ::send(fd_.get(), bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
     if (size < 0) return;  // what it answers says why
     sent += static_cast<std::size_t>(size);
   }

@@ -13,13 +13,13 @@
 namespace sublet::test {
 
 struct HttpAnswer {
-  int status = 0;  ///< 0: there was none.
+  int status = 0;                              ///< 0: there was none.
   std::map<std::string, std::string> headers;  ///< Names in small letters.
   std::string body;
 };
 
-/// One TCP connection to 127.0.0.1, byte by byte: so that a test can also send what no client would.
-/// Every wait ends after `limit`.
+/// One TCP connection to 127.0.0.1, byte by byte: so that a test can also send what no client
+/// would. Every wait ends after `limit`.
 class HttpConnection {
  public:
   using Headers = std::vector<std::pair<std::string, std::string>>;

@@ -1,6 +1,5 @@
-#include <web/load_history.hpp>
-
 #include <gtest/gtest.h>
+#include <web/load_history.hpp>
 
 namespace sublet::manager::web {
 namespace {
@@ -8,9 +7,10 @@ namespace {
 /// A book with one node, a grant of 2 cores on it, and a clock.
 class LoadHistoryTest : public testing::Test {
  protected:
-  LoadHistoryTest() : book_(LeaseBook::Limits{}, LeaseId{1000}, [](std::span<std::byte> bytes) {
-    for (std::byte& byte : bytes) byte = std::byte{7};
-  }) {
+  LoadHistoryTest()
+      : book_(LeaseBook::Limits{}, LeaseId{1000}, [](std::span<std::byte> bytes) {
+          for (std::byte& byte : bytes) byte = std::byte{7};
+        }) {
     const auto registered = book_.register_node(
         {.name = "n1", .node_id = "n1", .cores = 8, .memory_bytes = 1u << 30}, {}, now_);
     const auto grants = book_.reserve({.cores = 2}, {}, now_);

@@ -22,7 +22,8 @@ class Page : public Web {
   void open_page() {
     browser_ = std::make_unique<Browser>(Browser::find());
     browser_->open(url_);
-    ASSERT_TRUE(browser_->becomes_true("document.getElementById('connection').innerText === 'live'"))
+    ASSERT_TRUE(
+        browser_->becomes_true("document.getElementById('connection').innerText === 'live'"))
         << browser_->text("#connection");
   }
   /// The text of an element becomes that.
@@ -69,9 +70,10 @@ TEST_F(Page, ShowsLeasesAsTheyComeAndGo) {
     expect_text("#users", "root");
     // Its time left runs.
     const std::string left = browser_->text("#leases td[data-expires]");
-    EXPECT_TRUE(browser_->becomes_true("document.querySelector('#leases "
-                                       "td[data-expires]').innerText !== " +
-                                       json(left).dump()));
+    EXPECT_TRUE(
+        browser_->becomes_true("document.querySelector('#leases "
+                               "td[data-expires]').innerText !== " +
+                               json(left).dump()));
     screenshot("lease");
   }
   expect_text("#sum-held", "0 of 12");
@@ -163,8 +165,9 @@ TEST_F(Page, FiltersAndHighlights) {
   browser_->click("#filter");
   browser_->type("nobody");
   expect_text("#leases-count", "0 of 1");
-  browser_->evaluate("(() => { const filter = document.getElementById('filter'); filter.value = "
-                     "'n1'; filter.dispatchEvent(new Event('input')); })()");
+  browser_->evaluate(
+      "(() => { const filter = document.getElementById('filter'); filter.value = "
+      "'n1'; filter.dispatchEvent(new Event('input')); })()");
   expect_text("#leases-count", "1 of 1");
   browser_->click("#users button");
   EXPECT_TRUE(browser_->becomes_true(

@@ -1,7 +1,6 @@
+#include <gtest/gtest.h>
 #include <web/limits.hpp>
 #include <web/request_target.hpp>
-
-#include <gtest/gtest.h>
 
 namespace sublet::manager::web {
 namespace {
@@ -20,9 +19,8 @@ TEST(RequestTarget, SplitsAndDecodes) {
 }
 
 TEST(RequestTarget, RefusesWhatIsMalformed) {
-  for (const char* const text :
-       {"", "*", "http://other/", "api", "//", "/a//b", "/%", "/%4", "/%g0", "/a%00b", "/a%0ab",
-        "/a?x=%", "/a?x=%0d"}) {
+  for (const char* const text : {"", "*", "http://other/", "api", "//", "/a//b", "/%", "/%4",
+                                 "/%g0", "/a%00b", "/a%0ab", "/a?x=%", "/a?x=%0d"}) {
     EXPECT_FALSE(RequestTarget::parse(text)) << text;
   }
   EXPECT_FALSE(RequestTarget::parse("/" + std::string(kMaxSegment + 1, 'x')));

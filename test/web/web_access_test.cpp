@@ -1,9 +1,9 @@
 #include "support/temp_directory.hpp"
-#include <web/web_access.hpp>
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <web/web_access.hpp>
 
 #include <fstream>
 

@@ -78,17 +78,17 @@ TEST_F(Web, RefusesWhoIsNotProved) {
       get("/api/v1/nodes", with_token("AAAAMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="));
   EXPECT_EQ(wrong.status, 401);
   EXPECT_EQ(json_of(wrong).at("error").at("kind"), "denied");
-  for (const std::string& header : {std::string("Bearer"), std::string("Bearer "), std::string("x"),
-                                    std::string("Bearer ") + kToken + "x",
-                                    std::string("Basic ") + kToken}) {
+  for (const std::string& header :
+       {std::string("Bearer"), std::string("Bearer "), std::string("x"),
+        std::string("Bearer ") + kToken + "x", std::string("Basic ") + kToken}) {
     EXPECT_EQ(get("/api/v1/nodes", {{"Authorization", header}}).status, 401) << header;
   }
 }
 
 TEST_F(Web, ChangesNothingWithoutAToken) {
   start();
-  for (const char* const target : {"/api/v1/nodes/n1/drain", "/api/v1/nodes/n1/cancel-drain",
-                                   "/api/v1/leases/1/release"}) {
+  for (const char* const target :
+       {"/api/v1/nodes/n1/drain", "/api/v1/nodes/n1/cancel-drain", "/api/v1/leases/1/release"}) {
     EXPECT_EQ(connect().ask("POST", target).status, 401) << target;
   }
   EXPECT_EQ(connect().ask("DELETE", "/api/v1/nodes/n1").status, 401);
