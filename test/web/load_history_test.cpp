@@ -11,8 +11,11 @@ class LoadHistoryTest : public testing::Test {
       : book_(LeaseBook::Limits{}, LeaseId{1000}, [](std::span<std::byte> bytes) {
           for (std::byte& byte : bytes) byte = std::byte{7};
         }) {
-    const auto registered = book_.register_node(
-        {.name = "n1", .node_id = "n1", .cores = 8, .memory_bytes = 1u << 30}, {}, now_);
+    NodeOffer offer;
+    offer.name = offer.node_id = "n1";
+    offer.cores = 8;
+    offer.memory_bytes = 1u << 30;
+    const auto registered = book_.register_node(offer, {}, now_);
     const auto grants = book_.reserve({.cores = 2}, {}, now_);
     key_ = grants.value().front().key;
     EXPECT_EQ(key_.node, registered.value().node);

@@ -12,6 +12,12 @@ namespace {
 
 constexpr const char* kToken = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
+WebAccess::Claims for_host(const std::string_view host) {
+  WebAccess::Claims claims;
+  claims.host = host;
+  return claims;
+}
+
 class WebAccessTest : public testing::Test {
  protected:
   std::string file(const std::string& text, mode_t mode = 0600) {
@@ -27,7 +33,9 @@ TEST_F(WebAccessTest, TakesATokenForTheOwnerOfItsFile) {
   const auto access = WebAccess::load({file(std::string(kToken) + "\n")}, {});
   ASSERT_TRUE(access) << access.error().what();
   const std::string header = std::string("bearer ") + kToken;
-  const auto asker = access->asker({}, {.authorization = header});
+  WebAccess::Claims claims;
+  claims.authorization = header;
+  const auto asker = access->asker({}, claims);
   ASSERT_TRUE(asker) << asker.error().what();
   EXPECT_TRUE(asker->by_token);
   EXPECT_EQ(asker->caller.uid, ::geteuid());
@@ -50,20 +58,24 @@ TEST_F(WebAccessTest, TakesNobodyBehindAProxyForTheUserOfTheProxy) {
   const WebAccess access({}, {"localhost"});
   const Caller caller{.uid = 0, .gid = 0, .pid = 1, .host = {}, .proof = Proof::kPeerCredentials};
   EXPECT_EQ(access.asker(caller, {})->caller.uid, 0u);
-  EXPECT_FALSE(access.asker(caller, {.via_proxy = true})->caller.proved());
+  WebAccess::Claims by_proxy;
+  by_proxy.via_proxy = true;
+  EXPECT_FALSE(access.asker(caller, by_proxy)->caller.proved());
 }
 
 TEST_F(WebAccessTest, KnowsItsHosts) {
   const WebAccess access({}, {"localhost", "login1.example"});
   for (const char* const host : {"localhost", "LOCALHOST:80", "login1.example:8080", "10.0.0.1",
                                  "10.0.0.1:80", "[::1]", "[fe80::1]:80"}) {
-    EXPECT_TRUE(access.check_host({.host = host})) << host;
+    EXPECT_TRUE(access.check_host(for_host(host))) << host;
   }
   for (const char* const host : {"", "login2.example", "example", "localhost.evil", "[::1", "::1",
                                  "10.0.0.1.evil", "0x7f.1"}) {
-    EXPECT_FALSE(access.check_host({.host = host})) << host;
+    EXPECT_FALSE(access.check_host(for_host(host))) << host;
   }
-  EXPECT_TRUE(access.check_host({.host = "", .over_unix = true}));
+  WebAccess::Claims over_unix;
+  over_unix.over_unix = true;
+  EXPECT_TRUE(access.check_host(over_unix));
 }
 
 }  // namespace
