@@ -35,3 +35,46 @@ std::span<const SlurmTemplate> slurm_templates() {
 ]=])
   set(${result} "${_source}" PARENT_SCOPE)
 endfunction()
+
+# sublet_embed_web_assets(RESULT FILES...): the same for the files of the resource manager's page; defines
+# web::assets().
+function(sublet_embed_web_assets result)
+  set(SUBLET_ASSETS "")
+  set(_types html "text/html" css "text/css" js "text/javascript" json "application/json")
+  foreach(_file IN LISTS ARGN)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${_file}")
+    file(READ "${_file}" _hex HEX)
+    string(REGEX REPLACE "(..)" "\"\\\\x\\1\"" _text "${_hex}")
+    string(REGEX REPLACE "(\"\\\\x0a\")" "\\1\n     " _text "${_text}")
+    get_filename_component(_name "${_file}" NAME)
+    get_filename_component(_kind "${_file}" LAST_EXT)
+    string(SUBSTRING "${_kind}" 1 -1 _kind)
+    list(FIND _types "${_kind}" _at)
+    if(_at EQUAL -1)
+      message(FATAL_ERROR "what type has ${_file}?")
+    endif()
+    math(EXPR _at "${_at} + 1")
+    list(GET _types ${_at} _type)
+    string(APPEND SUBLET_ASSETS
+      "    {\"${_name}\", \"${_type}; charset=utf-8\",\n     ${_text}},\n")
+  endforeach()
+  list(LENGTH ARGN SUBLET_ASSET_COUNT)
+  set(_source "${CMAKE_CURRENT_BINARY_DIR}/web_assets_embedded.cpp")
+  file(CONFIGURE OUTPUT "${_source}" @ONLY CONTENT [=[
+// Made by cmake/SubletEmbed.cmake from manager/web.
+#include <web/assets.hpp>
+
+#include <array>
+
+namespace sublet::manager::web {
+
+std::span<const Asset> assets() {
+  static constexpr std::array<Asset, @SUBLET_ASSET_COUNT@> kAssets = {{
+@SUBLET_ASSETS@  }};
+  return kAssets;
+}
+
+}  // namespace sublet::manager::web
+]=])
+  set(${result} "${_source}" PARENT_SCOPE)
+endfunction()

@@ -38,6 +38,7 @@ int release_command(const std::vector<std::string>& words);
 int forget_command(const std::vector<std::string>& words);
 int connection_bench_command(const std::vector<std::string>& words);
 int manager_bench_command(const std::vector<std::string>& words);
+int observe_bench_command(const std::vector<std::string>& words);
 int key_command(const std::vector<std::string>& words);
 int functions_command(const std::vector<std::string>& words);
 int devices_command(const std::vector<std::string>& words);

@@ -20,6 +20,9 @@ int bench_command(const std::vector<std::string>& words) {
   if (!words.empty() && words.front() == "ledger") {
     return ledger_bench_command({words.begin() + 1, words.end()});
   }
+  if (!words.empty() && words.front() == "observe") {
+    return observe_bench_command({words.begin() + 1, words.end()});
+  }
   return sublet::bench::bench_command(words);
 }
 

@@ -262,12 +262,13 @@ Result<std::shared_ptr<const wire::Trust>> daemon_trust(const Values& values,
 }
 
 Result<AddressFile> AddressFile::write(const Values& values,
-                                       const std::vector<std::string>& addresses) {
+                                       const std::vector<std::string>& addresses,
+                                       const std::string& option) {
   AddressFile file;
-  if (values.count("address-file") == 0) return file;
+  if (values.count(option) == 0) return file;
   std::string text;
   for (const std::string& address : addresses) text += address + "\n";
-  const auto& path = values["address-file"].as<std::string>();
+  const auto& path = values[option].as<std::string>();
   if (auto written = base::replace_file(path, text, "writing address file"); !written) {
     return tl::unexpected<Error>(written.error());
   }

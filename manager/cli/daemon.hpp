@@ -82,8 +82,9 @@ Result<std::shared_ptr<const wire::Trust>> daemon_trust(const Values& values,
 /// and removed with this object.
 class AddressFile {
  public:
-  /// The file that --address-file names, if it does.
-  static Result<AddressFile> write(const Values& values, const std::vector<std::string>& addresses);
+  /// The file that --address-file, or `option`, names, if it does.
+  static Result<AddressFile> write(const Values& values, const std::vector<std::string>& addresses,
+                                   const std::string& option = "address-file");
   AddressFile() = default;
   AddressFile(AddressFile&& other) noexcept : path_(std::move(other.path_)) { other.path_.clear(); }
   AddressFile& operator=(AddressFile&& other) noexcept {

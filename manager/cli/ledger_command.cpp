@@ -2,6 +2,7 @@
 #include <cli/exit_codes.hpp>
 #include <cli/ledger_text.hpp>
 #include <cli/run_command.hpp>
+#include <common/ledger_views.hpp>
 #include <common/manager_query.hpp>
 
 #include <boost/program_options.hpp>
@@ -115,7 +116,7 @@ Result<int> show(const Values& values) {
       values, [&filter](const ManagerTarget& target) { return ask_rows(target, *filter); });
   if (!rows) return tl::unexpected<Error>(rows.error());
   if (output == "json") {
-    std::cout << ledger_json(filter->grouping, *rows) << "\n";
+    std::cout << manager::ledger_json(filter->grouping, *rows) << "\n";
   } else {
     std::cout << (output == "csv" ? ledger_csv(filter->grouping, *rows)
                                   : ledger_table(filter->grouping, *rows));

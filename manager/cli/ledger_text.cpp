@@ -2,8 +2,7 @@
 #include <cli/ledger_text.hpp>
 #include <cli/output.hpp>
 #include <common/auth/caller.hpp>
-
-#include <nlohmann/json.hpp>
+#include <common/ledger_views.hpp>
 
 #include <array>
 #include <charconv>
@@ -15,7 +14,6 @@
 namespace sublet::cli {
 namespace {
 
-using nlohmann::json;
 using wire::LedgerGrouping;
 using wire::LedgerRow;
 
@@ -54,30 +52,6 @@ std::string uid_text(std::uint32_t uid) {
 
 std::string or_dash(const std::string& text) {
   return text.empty() ? "-" : text;
-}
-
-std::uint64_t add(std::uint64_t a, std::uint64_t b) {
-  return a > std::numeric_limits<std::uint64_t>::max() - b
-             ? std::numeric_limits<std::uint64_t>::max()
-             : a + b;
-}
-
-LedgerRow sum_of(std::span<const LedgerRow> rows) {
-  LedgerRow sum;
-  for (const LedgerRow& row : rows) {
-    sum.grants += row.grants;
-    sum.open += row.open;
-    sum.unsure += row.unsure;
-    sum.core_ms = add(sum.core_ms, row.core_ms);
-    sum.usage.hot_poll_ns = add(sum.usage.hot_poll_ns, row.usage.hot_poll_ns);
-    sum.usage.compute_ns = add(sum.usage.compute_ns, row.usage.compute_ns);
-    sum.usage.invocations = add(sum.usage.invocations, row.usage.invocations);
-    sum.usage.bytes_in = add(sum.usage.bytes_in, row.usage.bytes_in);
-    sum.usage.bytes_out = add(sum.usage.bytes_out, row.usage.bytes_out);
-    sum.memory_byte_seconds += row.memory_byte_seconds;
-    sum.cost += row.cost;
-  }
-  return sum;
 }
 
 /// What a row is of, in the order of the columns: names for programs, and the text.
@@ -133,44 +107,6 @@ std::string end_text(LedgerGrouping grouping, const LedgerRow& row) {
   if (row.open > 0) return "open";
   if (row.reason.empty()) return row.end;
   return row.end + ": " + row.reason;
-}
-
-json sums_of(const LedgerRow& row) {
-  return {{"grants", row.grants},
-          {"open", row.open},
-          {"unsure", row.unsure},
-          {"core_ms", row.core_ms},
-          {"hot_poll_ns", row.usage.hot_poll_ns},
-          {"compute_ns", row.usage.compute_ns},
-          {"memory_byte_seconds", row.memory_byte_seconds},
-          {"invocations", row.usage.invocations},
-          {"bytes_in", row.usage.bytes_in},
-          {"bytes_out", row.usage.bytes_out},
-          {"cost", row.cost}};
-}
-
-json to_value(LedgerGrouping grouping, const LedgerRow& row) {
-  json value = sums_of(row);
-  value["begin_unix_ms"] = row.begin_unix_ms;
-  value["end_unix_ms"] = row.end_unix_ms == 0 ? json() : json(row.end_unix_ms);
-  const bool one = grouping == LedgerGrouping::GRANTS;
-  const bool of_lease = one || grouping == LedgerGrouping::LEASES;
-  if (grouping != LedgerGrouping::NODES) {
-    value["user"] = row.user;
-    value["uid"] = row.uid == manager::kUnknownUid ? json() : json(row.uid);
-  }
-  if (of_lease || grouping == LedgerGrouping::JOBS) {
-    value["job"] = row.job == 0 ? json() : json(row.job);
-  }
-  if (of_lease) value["lease"] = row.lease_id;
-  if (one || grouping == LedgerGrouping::NODES) value["node"] = row.node;
-  if (!one) return value;
-  value["part"] = row.part;
-  value["cores"] = row.cores;
-  value["memory_bytes"] = row.memory_bytes;
-  value["ended"] = row.open > 0 ? json() : json(row.end);
-  value["reason"] = row.reason;
-  return value;
 }
 
 /// As RFC 4180 quotes it; a text that a spreadsheet would take for a formula is made one it does
@@ -238,17 +174,8 @@ std::string ledger_table(LedgerGrouping grouping, std::span<const LedgerRow> row
   cells[0].insert(cells[0].end(), {"CORE-S", "POLL s", "COMPUTE s", "GIB-H", "CALLS", "BYTES IN",
                                    "BYTES OUT", "COST", "ENDED"});
   for (const LedgerRow& row : rows) add_row(row, false);
-  if (rows.size() > 1) add_row(sum_of(rows), true);
+  if (rows.size() > 1) add_row(manager::ledger_sum(rows), true);
   return format_table(std::move(cells));
-}
-
-std::string ledger_json(LedgerGrouping grouping, std::span<const LedgerRow> rows) {
-  auto values = json::array();
-  for (const LedgerRow& row : rows) values.push_back(to_value(grouping, row));
-  return json{{"by", wire::to_string(grouping)},
-              {"ledger", std::move(values)},
-              {"total", sums_of(sum_of(rows))}}
-      .dump(2, ' ', false, json::error_handler_t::replace);
 }
 
 std::string ledger_csv(LedgerGrouping grouping, std::span<const LedgerRow> rows) {

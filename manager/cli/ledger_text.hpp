@@ -13,10 +13,9 @@ namespace sublet::cli {
 /// seconds; in Unix milliseconds.
 Result<std::int64_t> parse_time(const std::string& text);
 
-/// What `sublet ledger` prints: a table for people, with the sum of all rows as its last one; JSON
-/// and CSV for programs, with all digits.
+/// What `sublet ledger` prints: a table for people, with the sum of all rows as its last one; CSV
+/// for programs, with all digits. (JSON: common/ledger_views.)
 std::string ledger_table(wire::LedgerGrouping grouping, std::span<const wire::LedgerRow> rows);
-std::string ledger_json(wire::LedgerGrouping grouping, std::span<const wire::LedgerRow> rows);
 std::string ledger_csv(wire::LedgerGrouping grouping, std::span<const wire::LedgerRow> rows);
 
 }  // namespace sublet::cli

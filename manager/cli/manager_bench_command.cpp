@@ -5,10 +5,8 @@
 #include <cli/exit_codes.hpp>
 #include <cli/output.hpp>
 #include <cli/run_command.hpp>
+#include <cli/simulated_cluster.hpp>
 #include <common/async.hpp>
-#include <common/messages.hpp>
-#include <resource_manager/resource_manager_server.hpp>
-#include <wire/convert.hpp>
 
 #include <bench/report.hpp>
 #include <bench/statistics.hpp>
@@ -21,12 +19,8 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <deque>
 #include <fstream>
 #include <iostream>
-#include <map>
-#include <memory>
-#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,7 +31,6 @@ namespace {
 namespace po = boost::program_options;
 
 constexpr std::uint32_t kMostNodes = 65'536;
-constexpr std::uint32_t kCoresOfNode = 64;
 /// Of all leases together, kept while others come and go: the nodes are full in part, and differ.
 constexpr std::uint32_t kLeasesOfNode = 4;
 
@@ -83,128 +76,16 @@ std::uint64_t resident_bytes() {
   return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
-/// An executor manager that does what it is told at once.
-class SimulatedNode final : public wire::NodeControl::Server {
- protected:
-  kj::Promise<void> grant(GrantContext context) override {
-    context.releaseParams();
-    return kj::READY_NOW;
-  }
-};
-
-class Simulation {
- public:
-  Simulation(kj::AsyncIoContext& io, const manager::Operators& operators, std::uint32_t nodes)
-      : scope_(io.waitScope),
-        service_(
-            kj::refcounted<manager::ResourceManagerService>(io.provider->getTimer(), operators)),
-        manager_(manager::make_resource_manager(kj::addRef(*service_), nullptr)) {
-    for (std::uint32_t i = 0; i < nodes; ++i) join(i);
-  }
-
-  /// A new lease, and once there are many the end of the oldest; and the heartbeats that are due.
-  void pair() {
-    beat();
-    lease();
-    if (leases_.size() > nodes_.size() * kLeasesOfNode) end_oldest();
-  }
-  [[nodiscard]] bool is_full() const { return leases_.size() >= nodes_.size() * kLeasesOfNode; }
-
- private:
-  struct Held {
-    std::uint64_t lease = 0;
-    wire::LeaseHandle::Client handle;
-    std::vector<std::pair<std::string, std::uint32_t>> shares;  ///< Node and part.
-  };
-
-  void join(std::uint32_t number) {
-    const std::string name = "node" + std::to_string(number);
-    auto request = manager_.registerRequest();
-    manager::write(request.initNode(), manager::NodeOffer{name,
-                                                          "boot/" + name,
-                                                          kCoresOfNode,
-                                                          std::uint64_t{256} << 30,
-                                                          "0-63",
-                                                          {"tcp:10.0.0.1:7700"},
-                                                          kCoresOfNode,
-                                                          key_.public_key()});
-    request.setControl(kj::heap<SimulatedNode>());
-    auto response = request.send().wait(scope_);
-    if (auto failure = wire::failure_of(response)) {
-      kj::throwFatalException(KJ_EXCEPTION(FAILED, "registering", failure->what()));
-    }
-    nodes_.emplace(name, response.getRegistration());
-  }
-
-  /// Each node says once a second that it is there.
-  void beat() {
-    const double seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
-    const auto due = static_cast<std::uint64_t>(seconds * static_cast<double>(nodes_.size()));
-    for (; beats_ < due; ++beats_) {
-      if (next_beat_ == nodes_.end()) next_beat_ = nodes_.begin();
-      (next_beat_++)->second.heartbeatRequest().send().wait(scope_);
-    }
-  }
-
-  void lease() {
-    sublet::LeaseRequest wanted;
-    wanted.cores = std::uniform_int_distribution<std::uint32_t>(1, 16)(random_);
-    wanted.memory_bytes = std::uint64_t{wanted.cores} << 30;
-    wanted.holders = {holder_.public_key()};
-    auto request = manager_.leaseRequest();
-    wire::write(request.initRequest(), wanted, "boot/client", "bench@client");
-    auto response = request.send().wait(scope_);
-    if (auto failure = wire::failure_of(response)) {
-      kj::throwFatalException(KJ_EXCEPTION(FAILED, "leasing", failure->what()));
-    }
-    Held held{0, response.getHandle(), {}};
-    for (const auto grant : response.getGrants()) {
-      held.lease = grant.getLeaseId();
-      held.shares.emplace_back(wire::to_string(grant.getNodeName()), grant.getPart());
-      auto claimed = nodes_.at(held.shares.back().first).claimedRequest();
-      claimed.setLeaseId(held.lease);
-      claimed.setPart(grant.getPart());
-      claimed.send().wait(scope_);
-    }
-    leases_.push_back(kj::mv(held));
-  }
-
-  void end_oldest() {
-    Held& held = leases_.front();
-    for (const auto& [node, part] : held.shares) {
-      auto ended = nodes_.at(node).endedRequest();
-      ended.setLeaseId(held.lease);
-      ended.setPart(part);
-      ended.setReason("its client released it or ended");
-      ended.send().wait(scope_);
-    }
-    leases_.pop_front();
-  }
-
-  kj::WaitScope& scope_;
-  kj::Own<manager::ResourceManagerService> service_;
-  wire::ResourceManager::Client manager_;
-  std::map<std::string, wire::NodeRegistration::Client> nodes_;
-  std::map<std::string, wire::NodeRegistration::Client>::iterator next_beat_ = nodes_.end();
-  std::uint64_t beats_ = 0;
-  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
-  std::deque<Held> leases_;
-  std::mt19937 random_{20261201};
-  const wire::SigningKey holder_ = wire::SigningKey::make();
-  const wire::SigningKey key_ = wire::SigningKey::make();  ///< Of each node.
-};
-
 ManagerRow measure_manager(std::uint32_t nodes, const manager::Operators& operators,
                            std::chrono::seconds time) {
   auto io = kj::setupAsyncIo();
-  Simulation simulation(io, operators, nodes);
-  while (!simulation.is_full()) simulation.pair();
+  SimulatedCluster cluster(io, operators, nodes, std::size_t{nodes} * kLeasesOfNode);
+  while (!cluster.is_full()) cluster.pair();
   std::vector<double> samples;
   const auto begin = std::chrono::steady_clock::now();
   auto before = begin;
   while (before - begin < time) {
-    simulation.pair();
+    cluster.pair();
     const auto after = std::chrono::steady_clock::now();
     samples.push_back(std::chrono::duration<double, std::micro>(after - before).count());
     before = after;

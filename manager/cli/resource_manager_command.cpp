@@ -15,6 +15,7 @@
 #include <boost/program_options.hpp>
 #include <ledger/ledger.hpp>
 #include <sodium.h>
+#include <web/web_server.hpp>
 
 #include <functional>
 
@@ -72,10 +73,22 @@ CommandLine resource_manager_command_line() {
       "priority, and what comes free is kept for it")(
       "clock-tolerance", po::value<std::string>()->default_value("30s"),
       "refuse nodes whose clock is further than this from this one's, for instance 500ms or 5min")(
+      "http", po::value<std::string>()->default_value(""),
+      "serve the page, metrics and the API over HTTP at this address, for instance "
+      "127.0.0.1:8080 (port 0: any free one) or unix:PATH")(
+      "http-token-file", po::value<std::vector<std::string>>(),
+      "file with a token (32 bytes in base64, nothing else); who sends it may do over HTTP what "
+      "the file's owner may; may be repeated. Needed for an --http that other nodes reach, and by "
+      "whoever changes something")("http-host", po::value<std::vector<std::string>>(),
+                                   "a name by which browsers reach this node, beside its own")(
+      "http-address-file", po::value<std::string>(),
+      "write the address of the page to this file once it is served")(
       "operators", po::value<std::string>()->default_value(""),
       "group whose members may do what root and this manager's user may: "
       "register and drain nodes, see and end everybody's leases");
-  line.lists.emplace_back("advertise");
+  for (const char* const list : {"advertise", "http-token-file", "http-host"}) {
+    line.lists.emplace_back(list);
+  }
   line.reloadable.insert(
       line.reloadable.end(),
       {"price-core-hour", "price-memory-gib-hour", "price-hot-poll-hour", "price-compute-hour",
@@ -160,6 +173,31 @@ Result<wire::SigningKey> grant_key(const po::variables_map& values) {
   return wire::SigningKey::keep(values["state-dir"].as<std::string>() + "/grant.key");
 }
 
+std::vector<std::string> list_of(const po::variables_map& values, const char* option) {
+  if (values.count(option) == 0) return {};
+  return values[option].as<std::vector<std::string>>();
+}
+
+/// What --http asks for: nothing without it.
+struct WebPlan {
+  manager::web::WebAccess access;
+  std::optional<ListeningSocket> socket;
+};
+
+Result<WebPlan> plan_web(const po::variables_map& values) {
+  WebPlan plan;
+  const auto& address = values["http"].as<std::string>();
+  if (address.empty()) return plan;
+  auto access = manager::web::WebAccess::load(list_of(values, "http-token-file"),
+                                              list_of(values, "http-host"));
+  if (!access) return tl::unexpected<Error>(std::move(access.error()));
+  auto socket = manager::web::WebServer::listen(address, *access);
+  if (!socket) return tl::unexpected<Error>(std::move(socket.error()));
+  plan.access = std::move(*access);
+  plan.socket = std::move(*socket);
+  return plan;
+}
+
 Result<void> serve_resource_manager(Configuration& configuration) {
   const Values& values = configuration.values();
   const auto addresses = listen_addresses(values);
@@ -185,6 +223,8 @@ Result<void> serve_resource_manager(Configuration& configuration) {
   if (!key) return tl::unexpected<Error>(key.error());
   const auto tolerance = clock_tolerance(values);
   if (!tolerance) return tl::unexpected<Error>(tolerance.error());
+  auto web_plan = plan_web(values);
+  if (!web_plan) return tl::unexpected<Error>(web_plan.error());
   auto sockets = open_sockets(*addresses);
   if (!sockets) return tl::unexpected<Error>(sockets.error());
 
@@ -206,6 +246,17 @@ Result<void> serve_resource_manager(Configuration& configuration) {
     real.push_back(listeners.back()->address().to_string());
     base::log().info("listening at {}", real.back());
   }
+  kj::Own<manager::web::WebServer> web;
+  if (web_plan->socket) {
+    web = kj::heap<manager::web::WebServer>(
+        *daemon.io().lowLevelProvider, std::move(*web_plan->socket), std::move(web_plan->access),
+        kj::addRef(*service), &connections->table.state());
+    base::log().info("the page is at {}", web->url());
+  }
+  const auto web_file = AddressFile::write(
+      values, web_plan->socket ? std::vector{web->url()} : std::vector<std::string>{},
+      "http-address-file");
+  if (!web_file) return tl::unexpected<Error>(web_file.error());
   const auto file = AddressFile::write(values, real);
   if (!file) return tl::unexpected<Error>(file.error());
   ManagerAddressKeeper keeper;

@@ -29,6 +29,17 @@ std::int64_t core_ms(const Usage& usage) {
   return std::llround(std::clamp(usage.core_seconds * 1000, 0.0, kMostMs));
 }
 
+/// What `now` has more than `before`. A node may say anything.
+Usage growth(const Usage& before, const Usage& now) {
+  const auto more = [](std::uint64_t from, std::uint64_t to) { return to > from ? to - from : 0; };
+  return {more(before.invocations, now.invocations),
+          more(before.compute_ns, now.compute_ns),
+          more(before.hot_poll_ns, now.hot_poll_ns),
+          more(before.bytes_in, now.bytes_in),
+          more(before.bytes_out, now.bytes_out),
+          static_cast<double>(std::max<std::int64_t>(0, core_ms(now) - core_ms(before))) * 1e-3};
+}
+
 }  // namespace
 
 const char* to_string(GrantEnd how) noexcept {
@@ -290,6 +301,12 @@ void LeaseBook::ended(NodeNumber node, EndedGrant told) {
   }
   // It was granted and ended while nobody listened, or has been told before: then a ledger has told
   // what its user has used.
+  if (!grants_.is_gone(told.terms)) {
+    ++totals_.granted;
+    totals_.claimed += told.terms.claimed ? 1 : 0;
+    ++totals_.ended.at(static_cast<std::size_t>(GrantEnd::kReported));
+    totals_.used += growth({}, told.usage);
+  }
   if (observer_ == nullptr) {
     if (!grants_.is_gone(told.terms)) accounts_.used(told.terms.owner_uid, core_ms(told.usage));
     return;
@@ -345,7 +362,9 @@ void LeaseBook::remove(const GrantKey& key, GrantEnding ending) {
   nodes_.give_back(grant.terms);
   accounts_.give_back(grant.terms.owner_uid, grant.terms.cores(), grant.accounted, latest_);
   freed_ = true;
-  if (observer_ == nullptr || !grant.held) return;
+  if (!grant.held) return;
+  ++totals_.ended.at(static_cast<std::size_t>(ending.how));
+  if (observer_ == nullptr) return;
   observer_->ended(on_node(grant.terms), grant.usage, ending);
 }
 
@@ -360,18 +379,21 @@ std::size_t LeaseBook::remove_all(NodeNumber node, GrantEnd how) {
 }
 
 void LeaseBook::note_held(GrantRecord& grant) {
-  if (std::exchange(grant.held, true) || observer_ == nullptr) return;
-  observer_->granted(on_node(grant.terms));
+  if (std::exchange(grant.held, true)) return;
+  ++totals_.granted;
+  if (observer_ != nullptr) observer_->granted(on_node(grant.terms));
 }
 
 void LeaseBook::note_claimed(GrantRecord& grant) {
   if (std::exchange(grant.state, GrantState::kClaimed) == GrantState::kClaimed) return;
+  ++totals_.claimed;
   if (observer_ != nullptr) observer_->claimed(on_node(grant.terms));
 }
 
 void LeaseBook::note_usage(GrantRecord& grant, const Usage& usage) {
   accounts_.used(grant.terms.owner_uid,
                  std::max<std::int64_t>(0, core_ms(usage) - core_ms(grant.usage)));
+  totals_.used += growth(grant.usage, usage);
   grant.usage = usage;
 }
 

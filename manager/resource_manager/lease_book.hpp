@@ -19,6 +19,7 @@
 #include <sublet/lease.hpp>
 #include <sublet/result.hpp>
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -140,6 +141,14 @@ class LeaseBook {
   [[nodiscard]] const NodeTable& nodes() const { return nodes_; }
   [[nodiscard]] const GrantTable& grants() const { return grants_; }
   [[nodiscard]] const UserAccounts& accounts() const { return accounts_; }
+  /// What has happened since this book began.
+  struct Totals {
+    std::uint64_t granted = 0;  ///< Grants that their nodes have taken.
+    std::uint64_t claimed = 0;
+    std::array<std::uint64_t, kGrantEnds> ended{};  ///< By GrantEnd.
+    Usage used{};                                   ///< As nodes have reported it.
+  };
+  [[nodiscard]] const Totals& totals() const { return totals_; }
   /// What this user has held of late.
   [[nodiscard]] double share(std::uint32_t uid) const { return accounts_.share(uid, latest_); }
   /// What users had used today before this manager's time: core-milliseconds.
@@ -169,6 +178,7 @@ class LeaseBook {
   NodeTable nodes_;
   GrantTable grants_;
   UserAccounts accounts_;
+  Totals totals_;
   bool freed_ = false;
   Time latest_{};  ///< That it was told: ends are told without one, and come between ticks.
   LeaseObserver* observer_ = nullptr;

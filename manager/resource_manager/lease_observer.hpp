@@ -3,6 +3,7 @@
 #include <common/grant_terms.hpp>
 #include <sublet/lease.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -15,6 +16,7 @@ enum class GrantEnd : std::uint8_t {
   kNodeLeft,  ///< Its node said goodbye; as kNotHeld.
   kNodeLost,  ///< Its node was silent too long; as kNotHeld. It may be granted again.
 };
+inline constexpr std::size_t kGrantEnds = 4;
 
 [[nodiscard]] const char* to_string(GrantEnd how) noexcept;
 

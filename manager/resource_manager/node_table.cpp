@@ -166,11 +166,43 @@ NodeInfo NodeTable::view(const Node& node, Time now) {
     info.free_memory_bytes = node.free_memory();
     info.warm_executors = node.warm_executors;
   }
-  info.state = !node.connected ? "lost" : node.draining ? "draining" : "up";
+  info.state = to_string(state_of(node));
   info.clock_ahead = node.offer.clock_ahead;
   info.clock_error = node.offer.clock_error;
   info.heartbeat_age = std::max(milliseconds(0), milliseconds(now - node.heard));
   return info;
+}
+
+NodeTable::State NodeTable::state_of(const Node& node) {
+  if (!node.connected) return State::kLost;
+  return node.draining ? State::kDraining : State::kUp;
+}
+
+const char* to_string(NodeTable::State state) noexcept {
+  switch (state) {
+    case NodeTable::State::kUp:
+      return "up";
+    case NodeTable::State::kDraining:
+      return "draining";
+    case NodeTable::State::kLost:
+      break;
+  }
+  return "lost";
+}
+
+std::vector<NodeTable::Load> NodeTable::loads() const {
+  std::vector<Load> loads;
+  loads.reserve(nodes_.size());
+  for (const auto& [number, node] : nodes_) {
+    loads.push_back({number, node.offer.name, state_of(node), node.offer.cores,
+                     node.offer.cores - node.free_cores(), node.offer.memory_bytes,
+                     node.offer.memory_bytes - node.free_memory(), node.warm_executors, node.heard,
+                     node.offer.clock_ahead});
+  }
+  std::sort(loads.begin(), loads.end(), [](const Load& a, const Load& b) {
+    return std::tie(a.name, a.node) < std::tie(b.name, b.node);
+  });
+  return loads;
 }
 
 Result<std::vector<NodeNumber>> NodeTable::named(const std::string& name) const {

@@ -19,6 +19,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace sublet::manager {
@@ -72,6 +73,22 @@ class NodeTable {
 
   /// By name.
   [[nodiscard]] std::vector<NodeInfo> views(Time now) const;
+  enum class State : std::uint8_t { kUp, kDraining, kLost };
+  /// What a node has and how much of it is used.
+  struct Load {
+    NodeNumber node{};
+    std::string_view name;  ///< Until the table changes.
+    State state = State::kUp;
+    std::uint32_t cores = 0;
+    std::uint32_t used_cores = 0;  ///< By grants, and by what the node has leased by itself.
+    std::uint64_t memory_bytes = 0;
+    std::uint64_t used_memory_bytes = 0;
+    std::uint32_t warm_executors = 0;
+    Time heard{};
+    milliseconds clock_ahead{0};
+  };
+  /// By name; less work than views().
+  [[nodiscard]] std::vector<Load> loads() const;
   /// The nodes of that name; kInvalid, with the names there are, when there is none.
   [[nodiscard]] Result<std::vector<NodeNumber>> named(const std::string& name) const;
   [[nodiscard]] std::optional<NodeNumber> find(const std::string& node_id) const;
@@ -124,6 +141,7 @@ class NodeTable {
   static Capacity capacity(NodeNumber number, const Node& node);
   [[nodiscard]] const Node* known(NodeNumber node) const;
   static NodeInfo view(const Node& node, Time now);
+  static State state_of(const Node& node);
 
   Limits limits_;
   std::uint32_t next_ = 1;
@@ -133,5 +151,8 @@ class NodeTable {
   std::set<std::pair<std::uint32_t, NodeNumber>> by_free_cores_;
   std::uint64_t free_cores_ = 0;  ///< Of these.
 };
+
+/// "up", "draining", "lost".
+[[nodiscard]] const char* to_string(NodeTable::State state) noexcept;
 
 }  // namespace sublet::manager

@@ -113,6 +113,15 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   /// `observer` outlives this; null: nobody is told.
   void set_observer(LeaseObserver* observer) { book_.set_observer(observer); }
   [[nodiscard]] Time now() const { return clock_(); }
+  /// kOverloaded: nothing may be leased now, because what happens cannot be written down.
+  [[nodiscard]] Result<void> ready() const {
+    return records_ == nullptr ? Result<void>() : records_->ready();
+  }
+  /// Events that are not on disk yet; nothing without a ledger.
+  [[nodiscard]] std::optional<std::uint64_t> unwritten() const {
+    if (records_ == nullptr) return std::nullopt;
+    return records_->told() - records_->kept();
+  }
   /// Random, of this run: who has it from an address file knows that this wrote the file.
   [[nodiscard]] const std::string& instance() const { return instance_; }
 

@@ -184,7 +184,7 @@ bool bounds_elapsed_time(string_view statement, const ClockNames& names) {
 std::set<std::string> packages_of_dev(const SourceFile& dev) {
   std::set<std::string> packages;
   for (const auto& line : dev.lines) {
-    for (const string_view group : {"build ", "fuzz  ", "lint  ", "rdma  ", "slurm "}) {
+    for (const string_view group : {"build ", "fuzz  ", "lint  ", "rdma  ", "slurm ", "web   "}) {
       if (!line.starts_with(group)) continue;
       const auto name = string_view(line).substr(6);
       packages.emplace(name.substr(0, name.find(' ')));

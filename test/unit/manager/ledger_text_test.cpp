@@ -1,4 +1,5 @@
 #include <cli/ledger_text.hpp>
+#include <common/ledger_views.hpp>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -49,7 +50,7 @@ TEST(LedgerText, TheTableEndsWithTheSum) {
 }
 
 TEST(LedgerText, JsonHasAllDigitsAndNullForWhatIsNot) {
-  const json value = json::parse(ledger_json(LedgerGrouping::GRANTS, two_rows()));
+  const json value = json::parse(manager::ledger_json(LedgerGrouping::GRANTS, two_rows()));
   EXPECT_EQ(value.at("by"), "grants");
   const json& first = value.at("ledger").at(0);
   EXPECT_EQ(first.at("core_ms"), 3000);
@@ -61,7 +62,7 @@ TEST(LedgerText, JsonHasAllDigitsAndNullForWhatIsNot) {
   EXPECT_TRUE(second.at("end_unix_ms").is_null());
   EXPECT_TRUE(second.at("ended").is_null());
   EXPECT_EQ(value.at("total").at("core_ms"), 123'456'789'015'345);
-  EXPECT_FALSE(json::parse(ledger_json(LedgerGrouping::NODES, two_rows()))
+  EXPECT_FALSE(json::parse(manager::ledger_json(LedgerGrouping::NODES, two_rows()))
                    .at("ledger")
                    .at(0)
                    .contains("user"));
