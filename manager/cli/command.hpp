@@ -64,6 +64,7 @@ CommandLine release_command_line();
 CommandLine forget_command_line();
 CommandLine connection_bench_command_line();
 CommandLine manager_bench_command_line();
+CommandLine observe_bench_command_line();
 CommandLine key_command_line();
 CommandLine functions_command_line();
 CommandLine devices_command_line();

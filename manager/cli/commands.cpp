@@ -50,15 +50,17 @@ std::vector<CommandLine> describe_bench() {
     lines.push_back(std::move(line));
   }
   for (CommandLine line : {ledger_bench_command_line(), manager_bench_command_line(),
-                           connection_bench_command_line()}) {
+                           connection_bench_command_line(), observe_bench_command_line()}) {
     const std::string name = line.name.substr(line.name.find(' ') + 1);
     own.choices["benchmark"].push_back(name);
     own.about += "\n  " + name + ": see below";
     lines.push_back(std::move(line));
   }
   own.positional = "benchmark";
-  lines.insert(lines.begin(), std::move(own));
-  return lines;
+  std::vector<CommandLine> all;
+  all.push_back(std::move(own));
+  for (CommandLine& line : lines) all.push_back(std::move(line));
+  return all;
 }
 
 }  // namespace

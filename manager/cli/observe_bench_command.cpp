@@ -37,16 +37,7 @@
 #include <vector>
 
 namespace sublet::cli {
-namespace {
-
 namespace po = boost::program_options;
-using std::chrono::steady_clock;
-
-constexpr std::uint32_t kNodes = 400;
-constexpr std::size_t kLeases = 1000;
-constexpr auto kAnswer = std::chrono::seconds(10);
-/// How often leases change while pages are open: some for each second's overview.
-constexpr kj::Duration kBetweenPairs = 100 * kj::MILLISECONDS;
 
 CommandLine observe_bench_command_line() {
   CommandLine line;
@@ -66,6 +57,16 @@ CommandLine observe_bench_command_line() {
       "write the figures to this file; - for standard output in place of the table");
   return line;
 }
+
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr std::uint32_t kNodes = 400;
+constexpr std::size_t kLeases = 1000;
+constexpr auto kAnswer = std::chrono::seconds(10);
+/// How often leases change while pages are open: some for each second's overview.
+constexpr kj::Duration kBetweenPairs = 100 * kj::MILLISECONDS;
 
 /// A browser, as far as the server can tell. One thread.
 class Reader {
