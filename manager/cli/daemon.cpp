@@ -129,6 +129,7 @@ void Daemon::reload() {
     base::log().warn("has changed too, and holds until this is started again: {}", kept);
   }
   configuration_->use(*values);
+  base::log().debug("the new configuration is in force");
   notifier_.ready();
 }
 

@@ -287,7 +287,7 @@ kj::HttpHeaders WebServer::common_headers() const {
   headers.add("Cross-Origin-Resource-Policy", "same-origin");
   headers.add("Content-Security-Policy",
               "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-              "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+              "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
   return headers;
 }
 

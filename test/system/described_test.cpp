@@ -42,7 +42,7 @@ class Described : public CommandTest {
     words.emplace_back("--help");
     const std::string help = run(words).output;
     std::set<std::string> names;
-    const std::regex option("^ +(?:-[a-z] \\[ )?--([a-z][a-z-]+)");
+    const std::regex option("^ {1,3}(?:-[a-z] \\[ )?--([a-z][a-z-]+)");
     std::istringstream lines(help);
     for (std::string line; std::getline(lines, line);) {
       std::smatch match;

@@ -209,7 +209,7 @@ TEST_F(Top, FitsTheTerminalWhateverItsSize) {
            {10, 40}, {4, 20}, {1, 1}, {60, 200}}) {
     terminal.resize(rows, columns);
     // The first line is cut to the width, or has all of the address again.
-    const std::string whole = "sublet top: " + managers.address();
+    const std::string whole = "sublet top: the resource manager at " + managers.address();
     EXPECT_TRUE(terminal.shows_when([&, r = rows, c = columns](const std::string& screen) {
       return screen.starts_with(whole.substr(0, c)) && lines(screen) <= r && widest(screen) <= c &&
              (c >= whole.size() || widest(screen) == c);
