@@ -259,7 +259,8 @@ void Cluster::check_quotas() {
     for (const manager::GrantKey& key : book.nodes().grants(*node)) {
       const manager::GrantTerms& terms = book.grants().find(key)->terms;
       const bool is_new = !seen_.contains(key);
-      const bool came_back = terms.held_for > milliseconds(0);
+      // One that a node took up just before it registered again is new to both.
+      const bool came_back = terms.held_for > milliseconds(0) || !undisturbed(machine->name());
       if (is_new && !came_back) granted.insert(terms.owner_uid);
       if (!is_new || !came_back) held[terms.owner_uid] += terms.cores();
       seen.insert(key);
