@@ -17,7 +17,7 @@ export function drawCurves(canvas, points, curves, limitColumn) {
   const last = points[points.length - 1][AT];
   const columns = curves.map((curve) => curve.column);
   if (limitColumn !== null) columns.push(limitColumn);
-  const most = Math.max(1e-9, ...points.map((point) => Math.max(...columns.map((c) => point[c]))));
+  const most = Math.max(1, ...points.map((point) => Math.max(...columns.map((c) => point[c]))));
   const x = (point) => width - ((last - point[AT]) / hour) * width;
   const y = (value) => height - 3 - (value / most) * (height - 18);
   if (limitColumn !== null) {

@@ -194,9 +194,7 @@ function showWaiting() {
 function showDrains() {
   const items = overview.nodes.filter((node) => node.state === "draining").map((node) => {
     const item = document.createElement("li");
-    const ends = node.leases.map(([place]) => overview.leases[place].expires);
-    item.textContent = node.name + ": " + node.used + " cores in leases still" +
-      (ends.length === 0 ? "" : ", " + node.leases.length + " shares of leases shown");
+    item.textContent = node.name + ": " + node.used + " cores in leases still";
     return item;
   });
   if (items.length === 0) {
