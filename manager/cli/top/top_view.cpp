@@ -219,10 +219,10 @@ std::string cut(const std::string& line, std::size_t columns) {
 /// The heading and `room` lines after it from `offset` on, which is brought back into the list.
 void add_part(std::vector<std::string>& screen, const std::vector<std::string>& lines,
               std::size_t& offset, std::size_t room) {
-  if (lines.empty() || room == 0) return;
-  const std::size_t items = lines.size() - 1;
-  const std::size_t fit = room - 1;
+  const std::size_t items = lines.size() - std::min<std::size_t>(lines.size(), 1);
+  const std::size_t fit = room - std::min<std::size_t>(room, 1);
   offset = std::min(offset, items > fit ? items - fit : 0);
+  if (lines.empty() || room == 0) return;
   screen.push_back(lines.front());
   for (std::size_t i = 0; i < std::min(fit, items - offset); ++i) {
     screen.push_back(lines[1 + offset + i]);
