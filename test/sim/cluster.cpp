@@ -257,8 +257,9 @@ void Cluster::check_quotas() {
     const auto node = book.nodes().find(machine->node_id());
     if (!node) continue;
     for (const manager::GrantKey& key : book.nodes().grants(*node)) {
-      const manager::GrantTerms& terms = book.grants().find(key)->terms;
-      const bool is_new = !seen_.contains(key);
+      const manager::GrantRecord& grant = *book.grants().find(key);
+      const manager::GrantTerms& terms = grant.terms;
+      const bool is_new = !seen_.contains(key) || grant.since >= checked_at_;
       // One that a node took up just before it registered again is new to both.
       const bool came_back = terms.held_for > milliseconds(0) || !undisturbed(machine->name());
       if (is_new && !came_back) granted.insert(terms.owner_uid);
@@ -267,6 +268,7 @@ void Cluster::check_quotas() {
     }
   }
   seen_ = std::move(seen);
+  checked_at_ = manager_.process()->clock();
   if (restarted) return;
   for (const std::uint32_t uid : granted) {
     if (held[uid] <= ManagerProcess::kQuotaCores) continue;

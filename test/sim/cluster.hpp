@@ -96,6 +96,7 @@ class Cluster {
   std::map<std::string, std::chrono::nanoseconds> disturbed_until_;
   const Process* checked_ = nullptr;  ///< The manager, by the last check of quotas.
   std::set<manager::GrantKey> seen_;  ///< In its book then.
+  Time checked_at_{};
   World world_;
   Account account_;
   ManagerProcess manager_;
