@@ -259,11 +259,12 @@ void Cluster::check_quotas() {
     for (const manager::GrantKey& key : book.nodes().grants(*node)) {
       const manager::GrantRecord& grant = *book.grants().find(key);
       const manager::GrantTerms& terms = grant.terms;
-      const bool is_new = !seen_.contains(key) || grant.since >= checked_at_;
+      const bool is_new = !seen_.contains(key);
       // One that a node took up just before it registered again is new to both.
       const bool came_back = terms.held_for > milliseconds(0) || !undisturbed(machine->name());
       if (is_new && !came_back) granted.insert(terms.owner_uid);
-      if (!is_new || !came_back) held[terms.owner_uid] += terms.cores();
+      const bool just_now = is_new || grant.since >= checked_at_;
+      if (!came_back || !just_now) held[terms.owner_uid] += terms.cores();
       seen.insert(key);
     }
   }
