@@ -1,4 +1,3 @@
-#include <base/fd.hpp>
 #include <base/system_text.hpp>
 #include <executor/own_view.hpp>
 
@@ -8,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <string>
@@ -15,8 +15,7 @@
 namespace sublet::executor {
 namespace {
 
-/// Counted as the memory of who writes there, by the executor's cgroup too.
-constexpr const char* kTemporary = "mode=1777,size=50%";
+constexpr unsigned long kTemporaryFlags = MS_NOSUID | MS_NODEV;
 constexpr std::array kTemporaryDirectories{"/tmp", "/var/tmp", "/dev/shm"};
 
 tl::unexpected<Error> refused(const std::string& doing) {
@@ -39,7 +38,7 @@ Result<void> take_own_view() {
   }
   for (const char* const path : kTemporaryDirectories) {
     if (!is_directory(path)) continue;
-    if (::mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, kTemporary) != 0) {
+    if (::mount("tmpfs", path, "tmpfs", kTemporaryFlags, "mode=1777") != 0) {
       return refused(std::string("mounting an own ") + path);
     }
   }
@@ -47,6 +46,17 @@ Result<void> take_own_view() {
   if (::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=invisible") !=
       0) {
     return refused("mounting a /proc without others' processes (Linux 5.8)");
+  }
+  return {};
+}
+
+Result<void> limit_own_view(std::uint64_t bytes) {
+  const std::string size = "size=" + std::to_string(bytes);
+  for (const char* const path : kTemporaryDirectories) {
+    if (!is_directory(path)) continue;
+    if (::mount(nullptr, path, nullptr, MS_REMOUNT | kTemporaryFlags, size.c_str()) != 0) {
+      return refused(std::string("limiting an own ") + path);
+    }
   }
   return {};
 }

@@ -1,5 +1,4 @@
 #include <base/fd.hpp>
-#include <base/shared_memory.hpp>
 #include <base/system_text.hpp>
 #include <executor/system_call_filter.hpp>
 

@@ -18,7 +18,7 @@ class SystemCallFilter {
  public:
   /// kUnsupported: this kernel, or a filter that is in force already, has none.
   static Result<SystemCallFilter> make();
-  /// Needs no_new_privs (confine_zygote). 20 us.
+  /// Needs no_new_privs (confine_zygote).
   [[nodiscard]] Result<void> enforce() const;
 
  private:

@@ -308,6 +308,11 @@ void Zygote::become_executor(const wire::Spawn& order, const std::vector<topolog
 
   allow_locked_memory(locked_bytes(order));
   if (!view_problem_.empty()) die_before_start(view_problem_);
+  if (own_view_ && order.memory_bytes != 0) {
+    if (auto limited = limit_own_view(order.memory_bytes); !limited) {
+      die_before_start(limited.error().what());
+    }
+  }
   OutOfMemoryChoice choice;
   if (auto changed = change_identity(order.uid, order.gid); !changed) {
     die_before_start(changed.error().what());

@@ -19,16 +19,6 @@ constexpr double kDescriptors = 0.9;
 constexpr std::uint64_t kFreeBytes = std::uint64_t{256} << 20;
 constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 
-std::size_t open_descriptors() {
-  std::error_code error;
-  std::size_t count = 0;
-  for (std::filesystem::directory_iterator entry("/proc/self/fd", error), end;
-       !error && entry != end; entry.increment(error)) {
-    ++count;
-  }
-  return count == 0 ? 0 : count - 1;  // without the one that looks
-}
-
 }  // namespace
 
 kj::Promise<void> Alarms::watch(kj::Timer& timer) {
@@ -49,7 +39,7 @@ void Alarms::look() {
 }
 
 Alarm descriptors_alarm() {
-  const auto open = static_cast<double>(open_descriptors());
+  const auto open = static_cast<double>(base::open_descriptors());
   const auto limit = static_cast<double>(base::descriptor_limit());
   Alarm alarm{"descriptors", open >= kDescriptors * limit, {}, open, kDescriptors * limit};
   alarm.text = std::to_string(static_cast<std::uint64_t>(open)) + " of " +

@@ -4,9 +4,7 @@
 #include <unistd.h>
 #include <web/process_numbers.hpp>
 
-#include <filesystem>
 #include <fstream>
-#include <system_error>
 
 namespace sublet::manager::web {
 
@@ -25,11 +23,7 @@ ProcessNumbers ProcessNumbers::read() {
   if (file >> all >> resident) {
     numbers.resident_bytes = resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   }
-  std::error_code error;
-  for (std::filesystem::directory_iterator entry("/proc/self/fd", error), end;
-       !error && entry != end; entry.increment(error)) {
-    ++numbers.open_descriptors;
-  }
+  numbers.open_descriptors = base::open_descriptors();
   numbers.descriptor_limit = base::descriptor_limit();
   return numbers;
 }

@@ -324,7 +324,8 @@ std::string bench_help() {
   return text +
          "  ledger         how long a grant takes to be on disk: --clients LIST\n"
          "  manager        how fast leases are granted and taken back: --nodes LIST\n"
-         "  connection     what proving who asks adds to opening a connection\n\n"
+         "  connection     what proving who asks adds to opening a connection\n"
+         "  observe        what it costs the resource manager to be looked at over HTTP\n\n"
          "sublet bench BENCHMARK --help explains its options.\n";
 }
 

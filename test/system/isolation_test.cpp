@@ -26,6 +26,7 @@ class Isolation : public SharedCluster {
   static constexpr uid_t kGames = 5;
   static constexpr uid_t kMan = 6;
   static constexpr uid_t kUnknown = 61000;
+  static constexpr std::uint64_t kMemory = std::uint64_t{64} << 20;
 
   struct Tenant {
     Session session;
@@ -38,7 +39,8 @@ class Isolation : public SharedCluster {
   };
   Tenant tenant(const std::string& whose) {
     auto session = session_of(whose).value_or_throw();
-    auto lease = session.lease({.cores = 1, .arena_bytes = 1u << 20}).value_or_throw();
+    auto lease = session.lease({.cores = 1, .memory_bytes = kMemory, .arena_bytes = 1u << 20})
+                     .value_or_throw();
     return {std::move(session), std::move(lease)};
   }
 
@@ -89,6 +91,9 @@ TEST_F(Isolation, GivesEachExecutorATmpOfItsOwn) {
   ASSERT_GT(std::distance(std::filesystem::directory_iterator("/tmp"), {}), 0);
   auto games = tenant("games");
   EXPECT_EQ(games.ask("entries_of_tmp"), 0u);
+  const auto room = games.ask("room_of_tmp");
+  EXPECT_GT(room, 0u);
+  EXPECT_LE(room, kMemory);
   EXPECT_EQ(games.ask("leaves_a_file"), 0u);
   EXPECT_EQ(games.ask("entries_of_tmp"), 1u);
   EXPECT_FALSE(std::filesystem::exists("/tmp/sublet-test-left"));

@@ -138,26 +138,25 @@ Findings preemption_findings(const std::map<std::string, std::string>& config,
     return found == config.end() ? std::string("?") : found->second;
   };
   Findings findings;
+  const auto note = [&findings](const char* wanted) {
+    findings.back().grade = Grade::kNote;
+    findings.back().wanted = wanted;
+    findings.back().advice = kHowTo;
+  };
   const std::string type = value("PreemptType");
   const bool on = type == "preempt/partition_prio" && !has_word(value("PreemptMode"), "OFF");
   findings.push_back(
       {Grade::kOk, kPreemption, "PreemptType=" + type + " PreemptMode=" + value("PreemptMode")});
   if (!on) {
-    findings.back().grade = Grade::kNote;
-    findings.back().wanted =
-        "PreemptType=preempt/partition_prio PreemptMode=REQUEUE: jobs then take "
-        "nodes back from executor managers";
-    findings.back().advice = kHowTo;
+    note(
+        "PreemptType=preempt/partition_prio PreemptMode=REQUEUE: jobs then take nodes back from "
+        "executor managers");
     return findings;
   }
   const std::string parameters = value("SlurmctldParameters");
   findings.push_back({Grade::kOk, "its signal", "SlurmctldParameters=" + parameters});
   if (!has_word(parameters, "preempt_send_user_signal")) {
-    findings.back().grade = Grade::kNote;
-    findings.back().wanted =
-        "preempt_send_user_signal: executor managers are told when the grace time "
-        "begins";
-    findings.back().advice = kHowTo;
+    note("preempt_send_user_signal: executor managers are told when the grace time begins");
   }
   std::istringstream lines{std::string(partitions)};
   std::size_t good = 0;
@@ -174,11 +173,9 @@ Findings preemption_findings(const std::map<std::string, std::string>& config,
   }
   findings.push_back({Grade::kOk, "partitions to harvest from", seen});
   if (good == 0) {
-    findings.back().grade = Grade::kNote;
-    findings.back().wanted =
-        "a partition with PreemptMode=CANCEL GraceTime=10: else calls under way "
-        "are lost when a node is taken back";
-    findings.back().advice = kHowTo;
+    note(
+        "a partition with PreemptMode=CANCEL GraceTime=10: else calls under way are lost when a "
+        "node is taken back");
   }
   return findings;
 }

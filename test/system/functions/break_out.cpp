@@ -12,6 +12,7 @@
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -52,6 +53,10 @@ SUBLET_FUNCTION(gid_here, const Number&, Number& out) {
 }
 SUBLET_FUNCTION(entries_of_tmp, const Number&, Number& out) {
   out = count_entries("/tmp");
+}
+SUBLET_FUNCTION(room_of_tmp, const Number&, Number& out) {
+  struct statvfs info {};
+  out = ::statvfs("/tmp", &info) == 0 ? Number{info.f_blocks} * info.f_frsize : 0;
 }
 SUBLET_FUNCTION(leaves_a_file, const Number&, Number& out) {
   const int fd = ::open("/tmp/sublet-test-left", O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
