@@ -121,20 +121,8 @@ Call Function::async(const void* in, std::size_t in_size, void* out,
 
 Status Function::try_async(std::size_t worker, const void* in, std::size_t in_size, void* out,
                            std::size_t out_capacity, Call& call) noexcept {
-  if (!lease_) [[unlikely]] {
-    call.end();
-    return Status::kInvalid;
-  }
-  client::PendingCall* pending = nullptr;
-  const Status status = lease_->workers().try_async(worker, index_, idempotent_, in, in_size, out,
-                                                    out_capacity, pending);
-  call.end();
-  if (pending != nullptr) {
-    // A handle that is used again and again spares the two atomic operations of a new one.
-    if (call.lease_ != lease_) call.lease_ = lease_;
-    call.call_ = pending;
-  }
-  return status;
+  return detail::SingleSource::try_async(*this, worker, in, in_size, out, out_capacity, false,
+                                         call);
 }
 
 Result<BatchReport> Function::batch(std::span<BatchItem> items, std::chrono::nanoseconds limit) {
@@ -242,6 +230,26 @@ Call detail::SingleSource::async(Function& function, const void* in, std::size_t
   return Call(function.lease_,
               function.lease_->workers().async(function.index_, function.idempotent_, in, in_size,
                                                out, out_capacity, by_reference));
+}
+
+Status detail::SingleSource::try_async(Function& function, std::size_t worker, const void* in,
+                                       std::size_t in_size, void* out, std::size_t out_capacity,
+                                       bool by_reference, Call& call) noexcept {
+  if (!function.lease_) [[unlikely]] {
+    call.end();
+    return Status::kInvalid;
+  }
+  client::PendingCall* pending = nullptr;
+  const Status status =
+      function.lease_->workers().try_async(worker, function.index_, function.idempotent_, in,
+                                           in_size, out, out_capacity, pending, by_reference);
+  call.end();
+  if (pending != nullptr) {
+    // A handle that is used again and again spares the two atomic operations of a new one.
+    if (call.lease_ != function.lease_) call.lease_ = function.lease_;
+    call.call_ = pending;
+  }
+  return status;
 }
 
 bool detail::SingleSource::sees(const Lease& lease, const void* memory, std::size_t size) noexcept {

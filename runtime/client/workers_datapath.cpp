@@ -202,7 +202,7 @@ PendingCall* Workers::async(std::uint16_t function, bool idempotent, const void*
 
 Status Workers::try_async(std::size_t worker, std::uint16_t function, bool idempotent,
                           const void* in, std::size_t in_size, void* out, std::size_t out_capacity,
-                          PendingCall*& call) noexcept {
+                          PendingCall*& call, bool by_reference) noexcept {
   const Turn turn(*this);
   call = nullptr;
   if (worker >= links_.size()) return Status::kInvalid;
@@ -215,6 +215,7 @@ Status Workers::try_async(std::size_t worker, std::uint16_t function, bool idemp
   }
   PendingCall* pending = take_from_pool();
   fill(*pending, {in, in_size, out, out_capacity, function, false}, idempotent);
+  pending->by_reference = by_reference;
   pending->on(CallEvent::kStarted);
   Status status = link.submit(*pending);
   if (status == Status::kAgain && link.poll_oldest()) status = link.submit(*pending);

@@ -12,6 +12,7 @@
 #include <sublet/buffer.hpp>
 #include <sublet/call.hpp>
 #include <sublet/lease.hpp>
+#include <sublet/offload.hpp>
 #include <sublet/result.hpp>
 #include <sublet/session.hpp>
 #include <sublet/single_source.hpp>

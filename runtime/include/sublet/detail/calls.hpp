@@ -32,6 +32,9 @@ class SUBLET_API SingleSource {
                     std::size_t in_size, void* out, std::size_t out_capacity) noexcept;
   static Call async(Function& function, const void* in, std::size_t in_size, void* out,
                     std::size_t out_capacity, bool by_reference) noexcept;
+  static Status try_async(Function& function, std::size_t worker, const void* in,
+                          std::size_t in_size, void* out, std::size_t out_capacity,
+                          bool by_reference, Call& call) noexcept;
   /// The workers see this memory where it lies.
   static bool sees(const Lease& lease, const void* memory, std::size_t size) noexcept;
   static std::string last_error(client::LeaseImpl& lease);
