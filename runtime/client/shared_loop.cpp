@@ -271,6 +271,7 @@ Result<bool> SharedLoop::hand_out_to(std::size_t worker) {
       lane.closed = true;
       return false;
     }
+    body_.failed(status);
     return fail(sublet::detail::kind_of(status), "offload_for: " + refusal_);
   }
   ++report_.calls;
@@ -304,6 +305,7 @@ Result<void> SharedLoop::collect_from(std::size_t worker) {
       continue;
     }
     if (!is_lost(reply.status)) {
+      body_.failed(reply.status);
       return fail(sublet::detail::kind_of(reply.status),
                   "offload_for: items " + std::to_string(part.range.first) + " to " +
                       std::to_string(part.range.first + part.range.count - 1) + ": " +

@@ -231,6 +231,13 @@ module sublet_c_f08
       integer(c_size_t), intent(inout), optional :: failed
       integer(c_int) :: c_batch
     end function
+    function c_offload_for(func, loop, report) bind(c, name='sublet_offload_for')
+      import
+      type(c_ptr), value :: func
+      type(sublet_loop), intent(in) :: loop
+      type(sublet_loop_report), intent(inout), optional :: report
+      integer(c_int) :: c_offload_for
+    end function
     function c_lease_usage(lease, usage) bind(c, name='sublet_lease_usage')
       import
       type(c_ptr), value :: lease

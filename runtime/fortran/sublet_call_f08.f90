@@ -9,7 +9,8 @@ module sublet_call_f08
   private
   public :: sublet_function_open, sublet_function_free, sublet_call, sublet_call_async, &
     sublet_call_try, sublet_invocation_poll, sublet_invocation_wait, &
-    sublet_invocation_wait_for, sublet_invocation_then, sublet_invocation_free, sublet_batch
+    sublet_invocation_wait_for, sublet_invocation_then, sublet_invocation_free, sublet_batch, &
+    sublet_offload_for
 
 contains
 
@@ -113,5 +114,14 @@ contains
     integer(c_size_t), intent(inout), optional :: failed
     integer(c_int) :: code
     code = c_batch(func%handle, items, size(items, kind=c_size_t), limit_ns, failed)
+  end function
+
+  ! Runs the loop to its end, shared out between this thread and the workers of the function's lease.
+  function sublet_offload_for(func, loop, report) result(code)
+    type(sublet_function), intent(in) :: func
+    type(sublet_loop), intent(in) :: loop
+    type(sublet_loop_report), intent(inout), optional :: report
+    integer(c_int) :: code
+    code = c_offload_for(func%handle, loop, report)
   end function
 end module sublet_call_f08

@@ -55,7 +55,39 @@ module sublet_types_f08
     type(sublet_reply) :: reply
   end type
 
+  ! A loop to be shared out, as in <sublet/loop.h>: c_loc() gives the addresses, c_funloc() the
+  ! procedures, which have the forms below. Items are counted from 0.
+  type, bind(c) :: sublet_loop
+    integer(c_size_t) :: count = 0
+    integer(c_size_t) :: in_item = 0
+    type(c_ptr) :: in = c_null_ptr
+    integer(c_size_t) :: out_item = 0
+    type(c_ptr) :: out = c_null_ptr
+    type(c_funptr) :: combine = c_null_funptr
+    type(c_funptr) :: here = c_null_funptr
+    type(c_ptr) :: context = c_null_ptr
+    integer(c_size_t) :: least_items = 0
+  end type
+
+  type, bind(c) :: sublet_loop_report
+    integer(c_int64_t) :: here = 0
+    integer(c_int64_t) :: on_workers = 0
+    integer(c_int64_t) :: again = 0
+    integer(c_int64_t) :: calls = 0
+    integer(c_int) :: stopped = 0
+    character(kind=c_char) :: why(192) = c_null_char
+  end type
+
   abstract interface
+    subroutine sublet_loop_body(first, count, in, out, context) bind(c)
+      import :: c_size_t, c_ptr
+      integer(c_size_t), value :: first, count
+      type(c_ptr), value :: in, out, context
+    end subroutine
+    subroutine sublet_loop_combine(partial, context) bind(c)
+      import :: c_ptr
+      type(c_ptr), value :: partial, context
+    end subroutine
     subroutine sublet_continuation(reply, context) bind(c)
       import :: sublet_reply, c_ptr
       type(sublet_reply), intent(in) :: reply

@@ -275,5 +275,6 @@ SUBLET_C_API int sublet_batch(sublet_function* function, sublet_item* items, siz
 #endif
 
 #include <sublet/grants.h>
+#include <sublet/loop.h>
 
 #endif /* SUBLET_H */

@@ -103,6 +103,7 @@ TEST(CHandles, AreMissedWhereTheyAreNull) {
       sublet_lease_release(nullptr),
       sublet_call(nullptr, &byte, 1, &byte, 1, nullptr),
       sublet_batch(nullptr, nullptr, 0, 0, nullptr),
+      sublet_offload_for(nullptr, nullptr, nullptr),
       sublet_invocation_poll(nullptr, &ended),
       sublet_invocation_wait(nullptr, nullptr),
       sublet_invocation_wait_for(nullptr, 0, nullptr),
@@ -242,6 +243,19 @@ TEST_F(CLease, RefusesBadArguments) {
   sublet_item item{in, 16, &out, kNegative, {}};
   EXPECT_EQ(sublet_batch(multiply_, &item, 1, -1, nullptr), SUBLET_ERR_COUNT);
   EXPECT_EQ(sublet_batch(multiply_, nullptr, 1, -1, nullptr), SUBLET_ERR_ARGUMENT);
+  EXPECT_EQ(sublet_offload_for(multiply_, nullptr, nullptr), SUBLET_ERR_ARGUMENT);
+  const auto code_of_loop = [this](void (*change)(sublet_loop&)) {
+    double memory[2] = {};
+    sublet_loop loop{1, sizeof memory, memory, 8, memory, nullptr, nullptr, nullptr, 0};
+    change(loop);
+    return sublet_offload_for(multiply_, &loop, nullptr);
+  };
+  EXPECT_EQ(code_of_loop([](sublet_loop& loop) { loop.in = nullptr; }), SUBLET_ERR_ARGUMENT);
+  EXPECT_EQ(code_of_loop([](sublet_loop& loop) { loop.out = nullptr; }), SUBLET_ERR_ARGUMENT);
+  EXPECT_EQ(code_of_loop([](sublet_loop& loop) { loop.count = SIZE_MAX; }), SUBLET_ERR_COUNT);
+  EXPECT_EQ(code_of_loop([](sublet_loop& loop) { loop.in_item = SIZE_MAX; }), SUBLET_ERR_COUNT);
+  EXPECT_EQ(code_of_loop([](sublet_loop& loop) { loop.count = SIZE_MAX / 4; }), SUBLET_ERR_COUNT);
+  EXPECT_EQ(code_of_loop([](sublet_loop& loop) { loop.least_items = SIZE_MAX; }), SUBLET_ERR_COUNT);
   // And it works as before.
   EXPECT_EQ(sublet_call(multiply_, in, 16, &out, 8, nullptr), SUBLET_SUCCESS);
   EXPECT_EQ(out, 2);

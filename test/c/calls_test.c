@@ -202,6 +202,94 @@ static void check_bad_ends(sublet_lease* lease) {
 }
 
 /* Freed in the wrong order, and released with calls in flight. */
+#define ITEMS 5000
+
+/* Slower than the workers. */
+static void add_one_here(size_t first, size_t count, const void* in, void* out, void* context) {
+  uint64_t* seen = context;
+  (void)first;
+  for (size_t i = 0; i < count; ++i) {
+    volatile uint64_t turns = 0;
+    while (turns < 2000) ++turns;
+    ((uint64_t*)out)[i] = ((const uint64_t*)in)[i] + 1;
+    ++*seen;
+  }
+}
+
+static void sum_here(size_t first, size_t count, const void* in, void* out, void* context) {
+  (void)context;
+  CHECK(in == NULL);
+  uint64_t* sum = out;
+  *sum = 0;
+  for (uint64_t i = 0; i < count; ++i) *sum += first + i;
+}
+
+static void add_up(const void* partial, void* context) {
+  *(uint64_t*)context += *(const uint64_t*)partial;
+}
+
+static void check_loops(sublet_lease* lease) {
+  static uint64_t in[ITEMS];
+  static uint64_t out[ITEMS];
+  sublet_function* add_one = find(lease, "add_one_to_each", NULL, NULL);
+  uint64_t seen = 0;
+  for (uint64_t i = 0; i < ITEMS; ++i) in[i] = 3 * i;
+  sublet_loop loop = SUBLET_LOOP_INIT;
+  loop.count = ITEMS;
+  loop.in = in;
+  loop.in_item = sizeof in[0];
+  loop.out = out;
+  loop.out_item = sizeof out[0];
+  loop.here = add_one_here;
+  loop.context = &seen;
+  sublet_loop_report report;
+  CHECK_OK(sublet_offload_for(add_one, &loop, &report));
+  for (size_t i = 0; i < ITEMS; ++i) CHECK(out[i] == in[i] + 1);
+  CHECK(report.here == seen && report.here + report.on_workers == ITEMS);
+  CHECK(report.calls > 0);
+
+  /* All by workers, in memory that they see. */
+  void* memory = NULL;
+  sublet_buffer* buffer = NULL;
+  CHECK_OK(sublet_buffer_create(lease, sizeof in, &memory, &buffer));
+  memcpy(memory, in, sizeof in);
+  loop.in = loop.out = memory;
+  loop.here = NULL;
+  CHECK_OK(sublet_offload_for(add_one, &loop, &report));
+  CHECK(report.here == 0 && report.on_workers == ITEMS && report.calls > 1);
+  for (size_t i = 0; i < ITEMS; ++i) CHECK(((uint64_t*)memory)[i] == in[i] + 1);
+  CHECK_OK(sublet_buffer_free(&buffer));
+  CHECK_OK(sublet_function_free(&add_one));
+
+  /* A reduction over numbers. */
+  sublet_function* sum_range = find(lease, "sum_range", NULL, NULL);
+  uint64_t sum = 0;
+  sublet_loop sums = SUBLET_LOOP_INIT;
+  sums.count = ITEMS;
+  sums.out_item = sizeof sum;
+  sums.combine = add_up;
+  sums.context = &sum;
+  CHECK_OK(sublet_offload_for(sum_range, &sums, NULL));
+  CHECK(sum == (uint64_t)ITEMS * (ITEMS - 1) / 2);
+  sum = 0;
+  sums.here = sum_here;
+  CHECK_OK(sublet_offload_for(sum_range, &sums, NULL));
+  CHECK(sum == (uint64_t)ITEMS * (ITEMS - 1) / 2);
+  sums.count = 0;
+  CHECK_OK(sublet_offload_for(sum_range, &sums, NULL));
+  sums.count = ITEMS;
+  sums.here = NULL;
+
+  /* Its output is of another size, and its input no range. */
+  sums.out_item = 2 * sizeof sum;
+  CHECK_CODE(SUBLET_ERR_OUTPUT_SIZE, sublet_offload_for(sum_range, &sums, NULL));
+  sums.in = in;
+  sums.in_item = sizeof in[0] / 2;
+  CHECK_CODE(SUBLET_ERR_FUNCTION, sublet_offload_for(sum_range, &sums, NULL));
+  CHECK(strstr(sublet_last_error(), "items 0 to ") != NULL);
+  CHECK_OK(sublet_function_free(&sum_range));
+}
+
 static void check_release(sublet_session** session, sublet_lease** lease) {
   sublet_function* spin = find(*lease, "spin", NULL, NULL);
   sublet_usage usage;
@@ -238,6 +326,7 @@ int main(void) {
   check_async(lease);
   check_continuations(lease);
   check_batch(lease);
+  check_loops(lease);
   check_bad_ends(lease);
   check_release(&session, &lease);
   return failures > 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -36,6 +36,17 @@ SUBLET_C_FUNCTION(twice_each, call) {
   return 0;
 }
 
+/* Of a loop without input: the sum of its part's numbers. */
+SUBLET_C_FUNCTION(sum_range, call) {
+  const uint64_t* range = SUBLET_C_INPUTS(call, uint64_t);
+  uint64_t* sum = SUBLET_C_OUTPUT(call, uint64_t, 1);
+  if (SUBLET_C_COUNT(call, uint64_t) != 2) return sublet_call_fail(call, 8, "no range");
+  if (sum == NULL) return SUBLET_OUTPUT_TOO_LARGE;
+  *sum = 0;
+  for (uint64_t i = 0; i < range[1]; ++i) *sum += range[0] + i;
+  return 0;
+}
+
 SUBLET_C_FUNCTION(crash, call) {
   (void)call;
   raise(SIGSEGV);

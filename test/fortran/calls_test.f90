@@ -23,6 +23,26 @@ contains
     type(c_ptr), value :: context
     if (c_associated(context)) print *, reason(1)
   end subroutine
+  ! A part of a loop, slower than on workers.
+  subroutine add_one_here(first, count, in, out, context) bind(c)
+    integer(c_size_t), value :: first, count
+    type(c_ptr), value :: in, out, context
+    real(c_double), pointer :: from(:), to(:)
+    integer, pointer :: parts
+    integer(c_size_t) :: i
+    integer, volatile :: turns
+    call c_f_pointer(in, from, [count])
+    call c_f_pointer(out, to, [count])
+    call c_f_pointer(context, parts)
+    if (first >= 0) parts = parts + 1
+    do i = 1, count
+      turns = 0
+      do while (turns < 2000)
+        turns = turns + 1
+      end do
+      to(i) = from(i) + 1
+    end do
+  end subroutine
 end module continuations
 
 program calls_test
@@ -50,6 +70,7 @@ program calls_test
   call check_calls()
   call check_async()
   call check_batch()
+  call check_loop()
   call check_grants()
   call check_bad_arguments()
   call check_release()
@@ -186,6 +207,27 @@ contains
     call check_ok(sublet_grants_free(mine), 'free')
     call check_ok(sublet_grants_free(all), 'free')
     call check_code(sublet_err_handle, sublet_lease_claim(session, mine, claimed), 'no grants')
+  end subroutine
+
+  subroutine check_loop()
+    integer, parameter :: items = 3000
+    real(c_double), target :: in(items), out(items)
+    integer, target :: parts
+    type(sublet_loop) :: loop
+    type(sublet_loop_report) :: report
+    integer :: i
+    in = [(real(i, c_double), i=1, items)]
+    out = 0
+    parts = 0
+    loop = sublet_loop(count=items, in_item=8, in=c_loc(in), out_item=8, out=c_loc(out), &
+                       here=c_funloc(add_one_here), context=c_loc(parts))
+    call check_ok(sublet_offload_for(add_one, loop, report), 'a loop')
+    call check(all(out == in + 1), 'all items of a loop')
+    call check(report%here + report%on_workers == items .and. report%calls > 0, &
+               'workers are given parts of a loop')
+    call check(parts > 0, 'this thread has a part of a loop')
+    loop%in = c_null_ptr
+    call check_code(sublet_err_argument, sublet_offload_for(add_one, loop), 'a loop without input')
   end subroutine
 
   subroutine check_batch()

@@ -61,7 +61,7 @@ TEST_F(Offload, MapsMemoryOfTheApplication) {
   ASSERT_TRUE(report.has_value()) << report.error().what();
   expect_digests(values, results);
   EXPECT_GT(report->here, 0u);
-  EXPECT_GT(report->on_workers, 0u) << report->why;
+  EXPECT_GT(report->calls, 0u) << report->why;
   EXPECT_EQ(report->here + report->on_workers, values.size());
 }
 
@@ -73,25 +73,25 @@ TEST_F(Offload, MapsMemoryOfTheArena) {
   const auto report = offload_map(lease_, in(values), out(results), digest);
   ASSERT_TRUE(report.has_value()) << report.error().what();
   expect_digests(values.span(), results.span());
-  EXPECT_GT(report->on_workers, 0u) << report->why;
+  EXPECT_GT(report->calls, 0u) << report->why;
   EXPECT_EQ(report->here + report->on_workers, values.size());
 }
 
 TEST_F(Offload, ReducesWhatPartsReturn) {
   open({.cores = 2});
   const std::uint64_t shift = 3;
-  const auto sum = offload_reduce(
-      lease_, 20'000, std::uint64_t{7}, std::plus<>(),
-      [shift](std::size_t first, std::size_t last) {
-        std::uint64_t part = 0;
-        for (std::size_t i = first; i < last; ++i) part += digest(i + shift);
-        return part;
-      });
+  const auto sum = offload_reduce(lease_, 20'000, std::uint64_t{7}, std::plus<>(),
+                                  [shift](std::size_t first, std::size_t last) {
+                                    std::uint64_t part = 0;
+                                    for (std::size_t i = first; i < last; ++i)
+                                      part += digest(i + shift);
+                                    return part;
+                                  });
   ASSERT_TRUE(sum.has_value()) << sum.error().what();
   std::uint64_t expected = 7;
   for (std::uint64_t i = 0; i < 20'000; ++i) expected += digest(i + shift);
   EXPECT_EQ(sum->value, expected);
-  EXPECT_GT(sum->report.on_workers, 0u);
+  EXPECT_GT(sum->report.calls, 0u);
 }
 
 TEST_F(Offload, GivesABodyTheItemsOfItsPartAndTheRestAsItIs) {
@@ -116,7 +116,7 @@ TEST_F(Offload, GivesABodyTheItemsOfItsPartAndTheRestAsItIs) {
   for (std::size_t i = 0; i < results.size(); ++i) {
     ASSERT_EQ(results[i], digest(values[i / 3]) * weights[i % 3] + i / 3) << i;
   }
-  EXPECT_GT(report->on_workers, 0u) << report->why;
+  EXPECT_GT(report->calls, 0u) << report->why;
 }
 
 TEST_F(Offload, DoesALittleAlone) {
@@ -135,7 +135,8 @@ TEST_F(Offload, LeavesAllToWorkersWhenToldTo) {
   open({.cores = 2});
   const auto values = numbers(3'000);
   std::vector<std::uint64_t> results(values.size());
-  const auto report = offload_map(lease_, {.computes_here = false}, in(values), out(results), digest);
+  const auto report =
+      offload_map(lease_, {.computes_here = false}, in(values), out(results), digest);
   ASSERT_TRUE(report.has_value()) << report.error().what();
   expect_digests(values, results);
   EXPECT_EQ(report->here, 0u);
@@ -165,11 +166,11 @@ TEST_F(Offload, ComputesElsewhereWhatALostWorkerHad) {
   open();
   const auto values = numbers(20'000);
   std::vector<std::uint64_t> results(values.size());
-  const auto report = offload_map(lease_, in(values), out(results),
-                                  [client = client_](std::uint64_t x) {
-                                    if (::getpid() != client) ::raise(SIGKILL);
-                                    return digest(x);
-                                  });
+  const auto report =
+      offload_map(lease_, in(values), out(results), [client = client_](std::uint64_t x) {
+        if (::getpid() != client) ::raise(SIGKILL);
+        return digest(x);
+      });
   ASSERT_TRUE(report.has_value()) << report.error().what();
   expect_digests(values, results);
   EXPECT_EQ(report->here, values.size());
@@ -180,11 +181,11 @@ TEST_F(Offload, OvertakesAWorkerThatStandsStill) {
   open();
   const auto values = numbers(20'000);
   std::vector<std::uint64_t> results(values.size());
-  const auto report = offload_map(lease_, in(values), out(results),
-                                  [client = client_](std::uint64_t x) {
-                                    while (::getpid() != client) ::pause();
-                                    return digest(x);
-                                  });
+  const auto report =
+      offload_map(lease_, in(values), out(results), [client = client_](std::uint64_t x) {
+        while (::getpid() != client) ::pause();
+        return digest(x);
+      });
   ASSERT_TRUE(report.has_value()) << report.error().what();
   expect_digests(values, results);
   EXPECT_EQ(report->here, values.size());

@@ -53,6 +53,8 @@ class LoopBody {
   /// std::bad_alloc when the arena is full.
   virtual std::unique_ptr<LoopPart> start(std::size_t worker, std::size_t first, std::size_t count,
                                           Status& status) = 0;
+  /// A call ended so: it is the end of the loop.
+  virtual void failed(Status /*status*/) noexcept {}
 };
 
 /// Runs a loop of `count` items to its end: client/shared_loop.hpp.
