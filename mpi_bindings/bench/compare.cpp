@@ -4,8 +4,11 @@
 //   mpirun -n 2 sublet-mpi-compare calls CPU_A CPU_B FUNCTIONS
 //                                  rank 0 on core A; rank 1, and the worker in turn, on core B
 //   mpirun -n 1 sublet-mpi-compare wide OPENMP_FUNCTIONS
+//   mpirun -n 1 sublet-mpi-compare loops CPU_A CPU_B
+//                                  rank 0 on core A, a worker on core B
 //   mpirun -n 4 sublet-mpi-compare spawn
 
+#include "compare_loops.hpp"
 #include "compare_wide.hpp"
 #include "pairs.hpp"
 #include <sublet/mpi.hpp>
@@ -334,14 +337,17 @@ void compare_spawn(char* program) {
 }
 
 int usage() {
-  std::fputs("usage: sublet-mpi-compare calls CPU_A CPU_B FUNCTIONS | wide FUNCTIONS | spawn\n",
-             stderr);
+  std::fputs(
+      "usage: sublet-mpi-compare calls CPU_A CPU_B FUNCTIONS | wide FUNCTIONS | "
+      "loops CPU_A CPU_B | spawn\n",
+      stderr);
   return 2;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  sublet::init(argc, argv);
   if (argc < 2) return usage();
   const std::string_view what = argv[1];
   MPI_Init(&argc, &argv);
@@ -368,6 +374,9 @@ int main(int argc, char** argv) {
       }
     } else if (what == "wide" && argc == 3 && ranks == 1) {
       sublet::mpi::bench::compare_wide(argv[2], kMpi);
+    } else if (what == "loops" && argc == 4 && ranks == 1) {
+      pin(std::atoi(argv[2]));
+      sublet::mpi::bench::compare_loops(std::atoi(argv[3]), kMpi);
     } else if (what == "spawn") {
       compare_spawn(argv[0]);
     } else {

@@ -63,6 +63,8 @@ cpus=$(awk '/^Cpus_allowed_list/ { n = split($2, part, /[-,]/); print part[1], p
 [[ ${cpus% *} != "${cpus#* }" ]] || die "two cores are needed"
 # shellcheck disable=SC2086 # two words
 part calls 1 "${launch[@]}" "${alone[@]}" -n 2 "$compare" calls $cpus "$build/lib/libsublet_mpi_bench_functions.so"
+# shellcheck disable=SC2086 # two words
+part loops 1 "${launch[@]}" "${alone[@]}" -n 1 "$compare" loops $cpus
 wide=$build/lib/libsublet_bench_openmp_functions.so
 if [[ -f $wide ]]; then
   part "wide workers" 1 "${launch[@]}" "${alone[@]}" -n 1 "$compare" wide "$wide"

@@ -27,15 +27,16 @@ constexpr std::chrono::duration<double> kCalibration = microseconds(10);
 /// Rates are looked at so often: a part of the whole, and at least so long.
 constexpr double kWindowShare = 1.0 / 100;
 constexpr std::chrono::duration<double> kShortestWindow = microseconds(500);
-/// What a worker costs this thread is believed after so many parts of it, or when it is so many
-/// times what they save.
-constexpr std::uint64_t kPartsToJudge = 3;
-constexpr double kFarTooMuch = 3;
+/// The first part of a worker is such a share of the loop, and takes so long at most.
+constexpr double kFirstPartShare = 1.0 / 4000;
+constexpr std::chrono::duration<double> kLongestFirstPart = microseconds(10);
 /// Without a part of its own, this thread waits so long for a worker to take one.
 constexpr auto kPatience = std::chrono::seconds(30);
 /// Together they must be faster by this than this thread alone, or the noise decides.
 constexpr double kGain = 1.02;
 constexpr int kPoorWindows = 2;
+/// After that this thread is alone for so many windows, then twice as many.
+constexpr double kPauseWindows = 4;
 /// This thread is held up by workers when it is slower by this than alone.
 constexpr double kSlowed = 0.9;
 /// Newer rates count for so much.
@@ -78,6 +79,7 @@ Result<OffloadReport> SharedLoop::run() {
   Time idle_since{};
   while (left() || under_way()) {
     if (auto collected = collect(); !collected) return tl::unexpected<Error>(collected.error());
+    if (report_.stopped && Clock::now() >= paused_until_) go_on();
     if (!report_.stopped) {
       if (auto handed = hand_out(); !handed) return tl::unexpected<Error>(handed.error());
       weigh(Clock::now());
@@ -218,7 +220,9 @@ void SharedLoop::compute(Range range) {
 
 void SharedLoop::compute_some() {
   if (report_.stopped && !under_way()) {
-    while (left()) compute(take(items_left()));
+    const Seconds alone =
+        paused_until_ == Time::max() ? Seconds::max() : Seconds(paused_until_ - Clock::now());
+    compute(take(items_in(rate_here_, std::max(alone, kShortestGrain))));
     return;
   }
   const Seconds rest(static_cast<double>(items_left()) / rate_of_all());
@@ -246,7 +250,10 @@ Result<bool> SharedLoop::hand_out_to(std::size_t worker) {
   Lane& lane = lanes_[worker];
   const Seconds least = std::max(kShortestPart, kTripsAPart * round_trip_);
   const std::size_t share = items_for(guess(lane), least);
-  if (lane.most == 0) lane.most = std::min(share, items_in(guess(lane), least));
+  if (lane.most == 0) {
+    const Seconds first(static_cast<double>(count_) * kFirstPartShare / rate_of_all());
+    lane.most = items_in(guess(lane), std::min(first, kLongestFirstPart));
+  }
   const Range range = take(std::min(share, lane.most));
   Status status = Status::kOk;
   std::unique_ptr<sublet::detail::LoopPart> call;
@@ -275,8 +282,15 @@ Result<bool> SharedLoop::hand_out_to(std::size_t worker) {
     return fail(sublet::detail::kind_of(status), "offload_for: " + refusal_);
   }
   ++report_.calls;
-  lane.most = 2 * range.count;
-  average(handing_out_, Seconds(now - began).count() / static_cast<double>(range.count));
+  cost_.note_handed_out(range.count, Seconds(now - began).count());
+  lane.most = std::max(lane.most, range.count * cost_.growth());
+  const Seconds here(static_cast<double>(share) / rate_here_);
+  if (options_.computes_here && !cost_.pays(share, here.count())) {
+    stop("handing out " + std::to_string(share) + " items takes " +
+         time_text(Seconds(cost_.of(share))) + " of this thread, computing them " +
+         time_text(here));
+    paused_until_ = Time::max();
+  }
   lane.parts.push_back({range, std::move(call), now});
   return true;
 }
@@ -298,8 +312,7 @@ Result<void> SharedLoop::collect_from(std::size_t worker) {
     if (reply.ok()) {
       if (auto finished = part.call->finish(reply); !finished) return finished;
       learn(lane, part, reply, now);
-      average(taking_back_,
-              Seconds(Clock::now() - now).count() / static_cast<double>(part.range.count));
+      cost_.note_taken_back(part.range.count, Seconds(Clock::now() - now).count());
       report_.on_workers += part.range.count;
       window_items_ += part.range.count;
       continue;
@@ -359,25 +372,31 @@ bool SharedLoop::take_over() {
 
 void SharedLoop::weigh(Time now) {
   if (!options_.computes_here || report_.calls == 0) return;
-  const Seconds each(handing_out_ + taking_back_);
-  const Seconds here(1 / rate_here_);
-  if (each >= here * (report_.calls < kPartsToJudge ? kFarTooMuch : 1)) {
-    stop("handing out an item takes " + time_text(each) + " of this thread, computing it " +
-         time_text(here));
-    return;
-  }
   const Seconds window = now - window_began_;
   const Seconds whole(static_cast<double>(count_) / rate_alone_);
-  if (window < std::max(kShortestWindow, whole * kWindowShare) || !left()) return;
+  const Seconds enough = std::max(kShortestWindow, whole * kWindowShare);
+  if (window < enough || !left()) return;
   const double rate = static_cast<double>(window_items_) / window.count();
+  begin_window(now);
   // A worker that does nothing takes nothing from this thread: it may come back.
   const bool slowed = rate_here_ < rate_alone_ * kSlowed;
   poor_windows_ = slowed && rate < rate_alone_ * kGain ? poor_windows_ + 1 : 0;
-  if (poor_windows_ >= kPoorWindows) {
-    stop("together an item took " + time_text(Seconds(1 / rate)) + ", this thread alone " +
-         time_text(Seconds(1 / rate_alone_)) +
-         ": the workers share its core, or wait for the same memory");
-  }
+  if (poor_windows_ < kPoorWindows) return;
+  stop("together an item took " + time_text(Seconds(1 / rate)) + ", this thread alone " +
+       time_text(Seconds(1 / rate_alone_)) +
+       ": the workers share its core, or wait for the same memory");
+  pause_ = std::max(2 * pause_, kPauseWindows * enough);
+  paused_until_ = now + std::chrono::duration_cast<Clock::duration>(pause_);
+}
+
+void SharedLoop::go_on() {
+  report_.stopped = false;
+  rate_alone_ = rate_here_;
+  poor_windows_ = kPoorWindows - 1;  // once more is enough
+  begin_window(Clock::now());
+}
+
+void SharedLoop::begin_window(Time now) {
   window_began_ = now;
   window_items_ = 0;
 }

@@ -10,10 +10,11 @@
 // left, this thread takes over the last part of a worker that would need longer for it than it does
 // itself.
 //
-// Offloading is given up where it does not pay: when packing and handing out an item costs this
-// thread as much as computing it, or when all of them together are no faster than this thread was
-// alone (workers that share its core, a memory bus that is full).
+// Offloading is given up where it does not pay: for good when packing and handing out an item costs
+// this thread as much as computing it, for a while when all of them together are no faster than
+// this thread alone (workers that share its core, a memory bus that is full).
 
+#include <client/handling_cost.hpp>
 #include <sublet/detail/loop.hpp>
 
 #include <chrono>
@@ -52,7 +53,7 @@ class SharedLoop {
   struct Lane {
     std::vector<Part> parts;  ///< Under way, oldest first: two at most.
     double rate = 0;          ///< Items a second; 0 until the first part has ended.
-    std::size_t most = 0;     ///< Items of the next part: twice those of the one before.
+    std::size_t most = 0;     ///< Items of the next part.
     Time free_since{};        ///< The end of the part before, as far as it was seen.
     bool closed = false;
     [[nodiscard]] std::size_t items() const noexcept {
@@ -86,8 +87,11 @@ class SharedLoop {
   Result<void> collect();
   Result<void> collect_from(std::size_t worker);
   void learn(Lane& lane, const Part& part, const Reply& reply, Time now);
-  /// Gives offloading up when it does not pay.
+  /// Gives offloading up for a while when all together are no faster than this thread alone.
   void weigh(Time now);
+  /// After a pause.
+  void go_on();
+  void begin_window(Time now);
   void stop(std::string why);
   /// True when a part of a worker's has become this thread's.
   bool take_over();
@@ -104,13 +108,13 @@ class SharedLoop {
   double rate_here_ = 0;   ///< Items a second, while others may compute too.
   double rate_alone_ = 0;  ///< Before anything was handed out.
   Seconds last_grain_{0};  ///< So late an end may be noticed.
-  // Seconds of this thread's time for an item of a worker's: to hand it out, to take it back.
-  double handing_out_ = 0;
-  double taking_back_ = 0;
+  HandlingCost cost_;
   Seconds round_trip_{0};  ///< What a call takes beside its execution; the least seen.
   Time window_began_{};
   std::size_t window_items_ = 0;
   int poor_windows_ = 0;
+  Seconds pause_{0};  ///< So long this thread goes on alone; longer each time.
+  Time paused_until_{};
   std::string refusal_;  ///< Why a worker took no part, last.
 };
 
