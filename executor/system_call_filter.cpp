@@ -68,12 +68,12 @@ int add_rules(scmp_filter_ctx rules) {
   }
   for (const int flag : kNamespaces) {
     const auto bit = static_cast<scmp_datum_t>(flag);
-    if (const int error = refuse("clone", EPERM, SCMP_A0(SCMP_CMP_MASKED_EQ, bit, bit)); error < 0)
+    if (const int error = refuse("clone", EPERM, scmp_arg_cmp{0, SCMP_CMP_MASKED_EQ, bit, bit});
+        error < 0)
       return error;
   }
   // Types into the terminal of whoever started the manager.
-  return refuse("ioctl", EPERM,
-                SCMP_A1(SCMP_CMP_MASKED_EQ, std::uint64_t{0xFFFFFFFF}, std::uint64_t{TIOCSTI}));
+  return refuse("ioctl", EPERM, scmp_arg_cmp{1, SCMP_CMP_MASKED_EQ, 0xFFFFFFFF, TIOCSTI});
 }
 
 }  // namespace

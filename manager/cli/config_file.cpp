@@ -78,6 +78,7 @@ void check_values(const ConfigSection& section, const std::vector<ConfigFile::En
   std::set<std::string> told;
   const auto tell = [&](unsigned line, const std::vector<ConfigFile::Entry>& some) {
     std::vector<std::pair<std::string, std::string>> pairs;
+    pairs.reserve(some.size());
     for (const ConfigFile::Entry& entry : some) pairs.emplace_back(entry.key, entry.value);
     const auto values = section_values(section.line, pairs);
     const auto texts =

@@ -173,8 +173,10 @@ void SharedLoop::learn(Lane& lane, const Part& part, const Reply& reply, Time no
   const Seconds executed(static_cast<double>(reply.exec_ns) * 1e-9);
   const Seconds since_submitted = now - part.submitted;
   const Seconds busy = now - std::max(part.submitted, lane.free_since);
-  // It ended between two looks; not in less time than it computed.
-  const Seconds took = std::max(busy - last_grain_, executed);
+  // It ended between two looks; not in less time than it computed. Of the first short parts the way
+  // there and back is most.
+  const Seconds took =
+      since_submitted < kShortestPart ? executed : std::max(busy - last_grain_, executed);
   if (took.count() > 0) average(lane.rate, static_cast<double>(part.range.count) / took.count());
   if (lane.free_since <= part.submitted) {  // it waited for nothing else
     const Seconds beside = std::max(since_submitted - executed - last_grain_, Seconds(0));
@@ -284,10 +286,11 @@ Result<bool> SharedLoop::hand_out_to(std::size_t worker) {
   ++report_.calls;
   cost_.note_handed_out(range.count, Seconds(now - began).count());
   lane.most = std::max(lane.most, range.count * cost_.growth());
-  const Seconds here(static_cast<double>(share) / rate_here_);
-  if (options_.computes_here && !cost_.pays(share, here.count())) {
-    stop("handing out " + std::to_string(share) + " items takes " +
-         time_text(Seconds(cost_.of(share))) + " of this thread, computing them " +
+  const std::size_t later = std::max(share, items_in(rate_here_, kShortestPart));
+  const Seconds here(static_cast<double>(later) / rate_here_);
+  if (options_.computes_here && !cost_.pays(later, here.count())) {
+    stop("handing out " + std::to_string(later) + " items takes " +
+         time_text(Seconds(cost_.of(later))) + " of this thread, computing them " +
          time_text(here));
     paused_until_ = Time::max();
   }

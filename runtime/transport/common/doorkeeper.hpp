@@ -24,7 +24,7 @@ struct Refusal {
 /// Owner and user: one listener, on the executor's main thread.
 class Doorkeeper {
  public:
-  explicit Doorkeeper(ListenOptions options) : options_(std::move(options)) {}
+  explicit Doorkeeper(ListenOptions options) : options_(options) {}
 
   /// Why a client may not have what it asks for; nothing when it may. Its proof is looked at before
   /// anything that would tell of the lease.
