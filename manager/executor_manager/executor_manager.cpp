@@ -297,7 +297,16 @@ std::vector<HeldGrant*> ExecutorManager::held() {
   return held;
 }
 
+wire::CallTimes ExecutorManager::call_times() const {
+  wire::CallTimes sum = past_times_;
+  for (const auto& [key, grant] : grants_) {
+    if (grant->state() != HeldGrant::State::kEnded) sum += grant->executors().call_times();
+  }
+  return sum;
+}
+
 void ExecutorManager::grant_ended(HeldGrant& grant, const std::string& reason) {
+  past_times_ += grant.executors().call_times();
   const GrantTerms& terms = grant.terms();
   const bool direct = wire::is_direct(number(terms.key.lease));
   const Usage usage = grant.usage();

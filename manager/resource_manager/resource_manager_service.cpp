@@ -255,6 +255,11 @@ void ResourceManagerService::warm(const RegistrationId& registration, std::uint3
   if (is_current(registration)) book_.set_warm(registration.node, executors);
 }
 
+void ResourceManagerService::call_times(const RegistrationId& registration,
+                                        const wire::CallTimes& more) {
+  if (is_current(registration)) book_.call_times(more);
+}
+
 kj::Promise<void> ResourceManagerService::left(const RegistrationId& registration,
                                                std::optional<wire::DrainCounts> counts) {
   if (!is_current(registration)) return kj::READY_NOW;

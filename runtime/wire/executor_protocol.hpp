@@ -16,6 +16,7 @@
 // LIMITS    limits.hpp; texts are cut to kMaxText and always zero-terminated.
 // clang-format on
 
+#include <wire/call_times.hpp>
 #include <wire/limits.hpp>
 
 #include <array>
@@ -168,7 +169,10 @@ struct alignas(128) WorkerCounters {
 
   static constexpr std::uint32_t kStoppedIdle = 1;
   static constexpr std::uint32_t kStoppedInCall = 2;  ///< A call was running.
+
+  /// Calls by how long their functions ran, see call_times.hpp.
+  alignas(128) std::array<std::uint64_t, kCallTimeBuckets> call_times;
 };
-static_assert(sizeof(WorkerCounters) == 128);
+static_assert(sizeof(WorkerCounters) == 128 + 8 * kCallTimeBuckets);
 
 }  // namespace sublet::wire

@@ -1,7 +1,9 @@
 // Who may see and do what over HTTP, with real managers.
 #include "support/eventually.hpp"
 #include "web_fixture.hpp"
-#include <sublet/session.hpp>
+#include <sublet/sublet.hpp>
+
+#include <array>
 
 namespace sublet::test {
 namespace {
@@ -210,8 +212,17 @@ TEST_F(Web, CountsWhatHasHappened) {
   {
     auto session = Session::open(managers_->session_options()).value_or_throw();
     auto lease = session.lease({.cores = 1, .arena_bytes = 1u << 20}).value_or_throw();
+    auto echo = lease.function(CLIENT_FUNCTIONS, "echo").value_or_throw();
+    std::array<char, 8> out{};
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_TRUE(echo.call("12345678", 8, out.data(), out.size()).ok());
+    }
   }
   managers_->wait_for_free_cores(4);
+  // Told with the next heartbeat.
+  ASSERT_TRUE(eventually([&] {
+    return get("/metrics").body.find("sublet_call_seconds_count 3\n") != std::string::npos;
+  })) << get("/metrics").body;
   const HttpAnswer answer = get("/metrics");
   ASSERT_EQ(answer.status, 200);
   EXPECT_EQ(answer.headers.at("content-type"), "text/plain; version=0.0.4; charset=utf-8");
@@ -219,7 +230,8 @@ TEST_F(Web, CountsWhatHasHappened) {
        {"# TYPE sublet_nodes gauge\n", "sublet_nodes{state=\"up\"} 1\n", "sublet_cores 4\n",
         "sublet_cores_free 4\n", "sublet_grants_total 1\n", "sublet_grants_claimed_total 1\n",
         "sublet_grants_ended_total{how=\"reported\"} 1\n", "sublet_leases{state=\"active\"} 0\n",
-        "sublet_up 1\n", "sublet_node_cores{node=\"n1\"} 4\n"}) {
+        "sublet_up 1\n", "# TYPE sublet_call_seconds histogram\n",
+        "sublet_call_seconds_bucket{le=\"1.6e-08\"} ", "sublet_call_seconds_bucket{le=\"+Inf\"} 3\n", "sublet_node_cores{node=\"n1\"} 4\n"}) {
     EXPECT_NE(answer.body.find(line), std::string::npos) << line << answer.body;
   }
 }
