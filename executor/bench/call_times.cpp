@@ -3,7 +3,8 @@
 //
 // Two workers in a process of their own, on one core: the loop that executors run, and the same
 // loop compiled without the counting. Batches of calls to one and to the other take turns, as in
-// bench/batch.hpp; the one that is not called sleeps.
+// bench/batch.hpp; the one that is not called sleeps. Half of the pairs are taken with the two in
+// each other's place, because where a channel lies in memory matters as much.
 
 #include <base/fd.hpp>
 #include <base/helper_process.hpp>
@@ -37,7 +38,7 @@ constexpr std::uint32_t kCallsPerSample = 64;
 constexpr std::uint64_t kMaxPairs = 10'000;
 constexpr std::size_t kArena = std::size_t{2} << 20;
 constexpr transport::Token kToken{2, 7, 1, 8, 2, 8, 1, 8, 2, 8, 4, 5, 9, 0, 4, 5};
-constexpr std::array kForms = {CallTimesKept::kYes, CallTimesKept::kNo};
+constexpr std::uint32_t kWorkers = 2;  ///< One counts how long its calls run, one does not.
 
 struct Ready {};
 
@@ -70,11 +71,11 @@ void serve_as_worker(const transport::AnyServerChannel& channel, const FunctionT
       channel);
 }
 
-void run_workers(const std::string& address, base::HelperLink& client) {
+void run_workers(const std::string& address, std::uint32_t counting, base::HelperLink& client) {
   FunctionTable functions;
   transport::ListenOptions options;
   options.token = kToken;
-  options.workers = kForms.size();
+  options.workers = kWorkers;
   options.max_arena_bytes = kArena;
   auto socket = base::listen_abstract(address, 8);
   if (!socket) return (void)client.tell_failure(socket.error());
@@ -87,7 +88,7 @@ void run_workers(const std::string& address, base::HelperLink& client) {
   }
   if (!client.tell(Ready{})) return;
 
-  std::array<transport::AnyServerChannel, kForms.size()> channels;
+  std::array<transport::AnyServerChannel, kWorkers> channels;
   const auto is_free = [&](std::uint32_t worker) { return channels.at(worker).index() == 0; };
   while (is_free(0) || is_free(1)) {
     std::vector<pollfd> fds{{client.fd(), POLLIN, 0}};
@@ -101,9 +102,12 @@ void run_workers(const std::string& address, base::HelperLink& client) {
         },
         [](std::uint32_t) {});
   }
-  const std::thread with([&] { serve_as_worker<CallTimesKept::kYes>(channels[0], functions, 0); });
-  const std::thread without(
-      [&] { serve_as_worker<CallTimesKept::kNo>(channels[1], functions, 1); });
+  std::vector<std::thread> threads;
+  for (std::uint32_t worker = 0; worker < kWorkers; ++worker) {
+    const auto serve = worker == counting ? &serve_as_worker<CallTimesKept::kYes>
+                                          : &serve_as_worker<CallTimesKept::kNo>;
+    threads.emplace_back([&, serve, worker] { serve(channels.at(worker), functions, worker); });
+  }
   (void)client.hear<Ready>(std::chrono::milliseconds(-1));
   std::_Exit(0);  // with its threads
 }
@@ -148,7 +152,7 @@ Result<std::vector<CallSide>> connect_to_both(const std::string& address) {
   if (!arena) return tl::unexpected<Error>(std::move(arena.error()));
   const std::shared_ptr<transport::Arena> shared = std::move(*arena);
   std::vector<CallSide> sides;
-  for (std::uint32_t worker = 0; worker < kForms.size(); ++worker) {
+  for (std::uint32_t worker = 0; worker < kWorkers; ++worker) {
     transport::Target target;
     target.kind = transport::same_node_kind();
     target.options.address = address;
@@ -161,58 +165,69 @@ Result<std::vector<CallSide>> connect_to_both(const std::string& address) {
   return sides;
 }
 
-struct Figures {
-  bench::PairSummary pairs;
-  double with_ns = 0;
-  double without_ns = 0;
+struct Samples {
+  std::vector<bench::BatchPair> pairs;
+  std::vector<double> with_ns;  ///< The p50 of each batch.
+  std::vector<double> without_ns;
 };
 
-Result<Figures> measure(std::uint64_t pairs) {
-  const auto allowed = bench::allowed_cpus();
-  if (!allowed) return tl::unexpected<Error>(allowed.error());
-  const auto cpus = bench::choose_cpu_pair(*allowed);
-  if (!cpus) return tl::unexpected<Error>(cpus.error());
-  const std::string address = "sublet-bench-call-times-" + std::to_string(::getpid());
-  auto workers =
-      base::HelperProcess::start([&](base::HelperLink& client) { run_workers(address, client); });
+/// Adds `pairs` of batches, with worker `counting` as the one that counts.
+Result<void> take_pairs(const bench::CpuPair& cpus, std::uint64_t pairs, std::uint32_t counting,
+                        Samples& all) {
+  const std::string address =
+      "sublet-bench-call-times-" + std::to_string(::getpid()) + "-" + std::to_string(counting);
+  auto workers = base::HelperProcess::start(
+      [&](base::HelperLink& client) { run_workers(address, counting, client); });
   if (!workers) return tl::unexpected<Error>(std::move(workers.error()));
-  if (auto pinned = bench::pin(workers->pid(), cpus->worker); !pinned) {
-    return tl::unexpected<Error>(std::move(pinned.error()));
-  }
+  if (auto pinned = bench::pin(workers->pid(), cpus.worker); !pinned) return pinned;
   if (auto ready = workers->link().hear<Ready>(kHelperLimit); !ready) {
     return tl::unexpected<Error>(std::move(ready.error()));
   }
   auto sides = connect_to_both(address);
   if (!sides) return tl::unexpected<Error>(std::move(sides.error()));
-  auto pinned = bench::PinnedThread::on(cpus->client);
-  if (!pinned) return tl::unexpected<Error>(std::move(pinned.error()));
 
   const bench::BatchPlan plan{.calls_per_sample = kCallsPerSample, .max_samples = 1'000'000};
-  std::vector<bench::BatchPair> batches;
-  std::array<std::vector<double>, kForms.size()> p50;
   for (std::uint64_t i = 0; i < pairs; ++i) {
-    std::array<double, kForms.size()> ns{};
-    for (const std::size_t first_or_second : {0u, 1u}) {
-      const std::size_t side = (i + first_or_second) % kForms.size();
+    std::array<double, kWorkers> ns{};
+    for (const std::uint64_t turn : {0u, 1u}) {  // which one is first alternates
+      const std::size_t side = (i + turn) % kWorkers;
       const auto samples = bench::run_batch((*sides)[side], plan);
       if (!samples) return tl::unexpected<Error>(samples.error());
       ns.at(side) = bench::percentile(*samples, 0.5);
-      p50.at(side).push_back(ns.at(side));
     }
-    batches.push_back({.ours = ns[0], .baseline = ns[1]});
+    all.with_ns.push_back(ns.at(counting));
+    all.without_ns.push_back(ns.at(1 - counting));
+    all.pairs.push_back({.ours = ns.at(counting), .baseline = ns.at(1 - counting)});
   }
-  return Figures{bench::summarise(batches), bench::median(p50[0]), bench::median(p50[1])};
+  return {};
+}
+
+Result<Samples> measure(std::uint64_t pairs) {
+  const auto allowed = bench::allowed_cpus();
+  if (!allowed) return tl::unexpected<Error>(allowed.error());
+  const auto cpus = bench::choose_cpu_pair(*allowed);
+  if (!cpus) return tl::unexpected<Error>(cpus.error());
+  const auto pinned = bench::PinnedThread::on(cpus->client);
+  if (!pinned) return tl::unexpected<Error>(pinned.error());
+  Samples all;
+  for (const std::uint32_t counting : {0u, 1u}) {
+    if (auto taken = take_pairs(*cpus, (pairs + 1) / 2, counting, all); !taken) {
+      return tl::unexpected<Error>(std::move(taken.error()));
+    }
+  }
+  return all;
 }
 
 int report(std::uint64_t pairs) {
-  const auto figures = measure(pairs);
-  if (!figures) {
-    std::fprintf(stderr, "sublet-bench-call-times: %s\n", figures.error().what());
+  auto samples = measure(pairs);
+  if (!samples) {
+    std::fprintf(stderr, "sublet-bench-call-times: %s\n", samples.error().what());
     return 1;
   }
+  const bench::PairSummary summary = bench::summarise(samples->pairs);
   std::printf("{\"ratio_p50\":%.4f,\"p50_us\":%.4f,\"without_p50_us\":%.4f,\"pairs\":%zu}\n",
-              figures->pairs.ratio, figures->with_ns / 1000, figures->without_ns / 1000,
-              figures->pairs.pairs);
+              summary.ratio, bench::median(std::move(samples->with_ns)) / 1000,
+              bench::median(std::move(samples->without_ns)) / 1000, summary.pairs);
   return 0;
 }
 
