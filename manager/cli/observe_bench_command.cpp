@@ -51,7 +51,8 @@ CommandLine observe_bench_command_line() {
       "is\n"
       "looked at: how long /metrics and the page's data take over a connection that is open, and "
       "what\n"
-      "one open page costs it, as a part of a core, while leases come and go. Then the time of hot\n"
+      "one open page costs it, as a part of a core, while leases come and go. Then the time of "
+      "hot\n"
       "calls whose worker counts how long they run beside those of one that does not.";
   line.options.add_options()("rounds", po::value<std::uint32_t>()->default_value(100),
                              "how often each is asked for, and pairs of batches of calls")(
@@ -283,8 +284,8 @@ std::string observe_table(const Observation& seen) {
   }
   return format_table(std::move(cells)) +
          "one open page: " + observe_number(seen.page_core_percent, 2) + " % of a core, " +
-         std::to_string(seen.page_bytes_per_s >> 10) + " KiB/s\nhot calls of 8 bytes: " +
-         observe_number(seen.hot.p50_us, 3) + " us, " +
+         std::to_string(seen.page_bytes_per_s >> 10) +
+         " KiB/s\nhot calls of 8 bytes: " + observe_number(seen.hot.p50_us, 3) + " us, " +
          observe_number(seen.hot.without_p50_us, 3) + " us without histograms, ratio " +
          observe_number(seen.hot.ratio_p50, 3) + "\n";
 }

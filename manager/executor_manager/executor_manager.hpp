@@ -160,7 +160,7 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
   [[nodiscard]] bool leaving() const noexcept { return drain_.under_way(); }
   /// Those whose cores are not free yet: also such as are ending.
   [[nodiscard]] std::vector<HeldGrant*> held();
-  /// How long the calls here have run since this began.
+  /// How long calls have run since this began, but for those in what the node has leased by itself.
   [[nodiscard]] wire::CallTimes call_times() const;
   [[nodiscard]] Time now() const { return world_.clock.now(); }
   LibraryCache& libraries() noexcept { return libraries_; }

@@ -92,7 +92,7 @@ class ResourceManagerLink final : private kj::TaskSet::ErrorHandler {
   std::uint32_t warm_ = 0;
   bool telling_warm_ = false;  ///< Soon.
   wire::CallTimes told_times_;
-  bool said_ = false;          ///< That the resource manager is away, since it last was not.
+  bool said_ = false;  ///< That the resource manager is away, since it last was not.
   kj::Maybe<wire::NodeRegistration::Client> registration_;           ///< While registered.
   kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> registered_again_;  ///< Who says goodbye waits.
   std::deque<Ended> unkept_;      ///< Oldest first; at most wire::kMaxUnheardEnds.

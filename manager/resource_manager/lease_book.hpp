@@ -150,7 +150,7 @@ class LeaseBook {
     std::uint64_t claimed = 0;
     std::array<std::uint64_t, kGrantEnds> ended{};  ///< By GrantEnd.
     Usage used{};                                   ///< As nodes have reported it.
-    wire::CallTimes call_times{};
+    wire::CallTimes call_times{};                   ///< Likewise.
   };
   [[nodiscard]] const Totals& totals() const { return totals_; }
   /// What this user has held of late.

@@ -37,8 +37,7 @@ LoadHistory::Rates LoadHistory::between(const Sum& from, const Sum& to) {
 
 void LoadHistory::note(const LeaseBook& book, Time now) {
   const Usage& used = book.totals().used;
-  const Sum sum{to_unix_ms(now), used.invocations, used.compute_ns,
-                book.totals().call_times};
+  const Sum sum{to_unix_ms(now), used.invocations, used.compute_ns, book.totals().call_times};
   if (!seconds_.empty() && sum.at_ms <= seconds_.back().at_ms) return;
   seconds_.push_back(sum);
   if (seconds_.size() > kSeconds) seconds_.pop_front();

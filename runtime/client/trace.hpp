@@ -54,9 +54,10 @@ class TraceBuffer {
 /// (https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU): a
 /// comma-separated list of JSON objects. One row for the caller, with a slice wherever calls were
 /// under way, and one row for each worker: a slice per invocation with its queue, compute and
-/// return parts nested in it, with arrows (flow events) from the caller to the worker and back. Where invocations overlap, slices are clipped so that they nest, and
-/// the arguments carry the whole times. Times are those of CLOCK_MONOTONIC on the caller's node; the
-/// metadata event "clock" says how far off they may be.
+/// return parts nested in it, with arrows (flow events) from the caller to the worker and back.
+/// Where invocations overlap, slices are clipped so that they nest, and the arguments carry the
+/// whole times. Times are those of CLOCK_MONOTONIC on the caller's node; the metadata event "clock"
+/// says how far off they may be.
 std::string to_chrome_events(const TraceBuffer& buffer, const std::string& process, int pid);
 
 }  // namespace sublet::client

@@ -1,7 +1,7 @@
 #pragma once
 
 // How long functions run, counted in buckets of times. Four buckets to a power of two: a quantile
-// read from them is off by at most 19 %. A bucket includes the time it ends with and not the one it
+// read from them is off by at most 25 %. A bucket includes the time it ends with and not the one it
 // begins with, as Prometheus's do.
 
 #include <algorithm>

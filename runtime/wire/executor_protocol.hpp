@@ -78,7 +78,7 @@ struct Spawn {
   std::uint64_t stack_bytes;  ///< Of each worker; 0: the usual.
   std::uint32_t uid;          ///< To run as; ~0: unchanged.
   std::uint32_t gid;          ///< ~0: unchanged; or kGroupOfAccount.
-  std::uint32_t hidden;  ///< 1: other processes of its user may not look into it, or trace it.
+  std::uint32_t hidden;       ///< 1: other processes of its user may not look into it, or trace it.
   base::Token token;
   std::array<char, kMaxDirectory + 1> core_directory;  ///< For core files; empty: none.
   /// One hwloc list per worker, separated by ';', zero-terminated: "0;1;2-3".

@@ -65,9 +65,11 @@ TEST_F(Probes, AreInTheLibraryAndInExecutors) {
   const std::string library = notes_of(SUBLET_LIBRARY);
   expect_probe(library, "submit");
   expect_probe(library, "reply");
-  const std::string executor = notes_of(built_program("sublet-executor"));
-  expect_probe(executor, "start");
-  expect_probe(executor, "end");
+  for (const char* const name : {"sublet-executor", "libsublet_application.so"}) {
+    const std::string executor = notes_of(built_program(name));
+    expect_probe(executor, "start");
+    expect_probe(executor, "end");
+  }
 }
 
 TEST_F(Probes, TellHowLongEachFunctionRuns) {
