@@ -13,6 +13,7 @@
 // instead of 9.
 
 #include <base/clock.hpp>
+#include <base/probes.hpp>
 #include <executor/fatal.hpp>
 #include <executor/outcome.hpp>
 #include <executor/worker_state.hpp>
@@ -107,9 +108,13 @@ inline void run_typed(const FunctionEntry& function, void* code,
 
 }  // namespace detail
 
+/// Whether a worker counts how long its calls run. Always; `sublet bench observe` runs it without
+/// to measure what that costs.
+enum class CallTimesKept : bool { kNo, kYes };
+
 /// Serves one channel on the calling thread. Owner: the worker's thread, which keeps the channel
 /// alive until serve() has returned.
-template <transport::ServerChannel Channel>
+template <transport::ServerChannel Channel, CallTimesKept kTimes = CallTimesKept::kYes>
 class WorkerLoop {
  public:
   WorkerLoop(Channel& channel, WorkerState& worker) noexcept : channel_(channel), worker_(worker) {
@@ -158,6 +163,7 @@ class WorkerLoop {
     }
     if (invocation.out_is_inline) invocation.out = worker_.scratch;
     worker_.enter(*function, invocation.sequence, started);
+    SUBLET_PROBE_4(start, function->name, invocation.sequence, invocation.in_size, worker_.index);
     detail::run_function(*function, invocation, worker_, completion);
     worker_.restore_floats();
     const base::Ticks ended = base::ticks();
@@ -166,6 +172,8 @@ class WorkerLoop {
     completion.exec_ns = worker_.rate.to_ns(ended - started);
     completion.started = started;
     completion.ended = ended;
+    SUBLET_PROBE_4(end, function->name, invocation.sequence, static_cast<int>(completion.status),
+                   completion.exec_ns);
     channel_.complete(invocation, completion);
 
     if (spun_ != 0) {
@@ -176,6 +184,9 @@ class WorkerLoop {
     wire::WorkerCounters& counters = *worker_.counters;
     detail::count(counters.invocations, 1);
     detail::count(counters.compute_ticks, ended - started);
+    if constexpr (kTimes == CallTimesKept::kYes) {
+      detail::count(counters.call_times[wire::call_time_bucket(completion.exec_ns)], 1);
+    }
     detail::count(counters.hot_poll_ticks, std::exchange(spun_, 0));
     detail::count(counters.bytes_in, invocation.in_size);
     if (completion.status == Status::kOk) detail::count(counters.bytes_out, completion.size);

@@ -45,6 +45,7 @@ int devices_command(const std::vector<std::string>& words);
 int doctor_command(const std::vector<std::string>& words);
 int top_command(const std::vector<std::string>& words);
 int config_command(const std::vector<std::string>& words);
+int trace_command(const std::vector<std::string>& words);
 /// Writes manual pages and completions when Sublet is built.
 int describe_command(const std::vector<std::string>& words);
 int slurm_command(const std::vector<std::string>& words);
@@ -71,6 +72,7 @@ CommandLine devices_command_line();
 CommandLine doctor_command_line();
 CommandLine top_command_line();
 CommandLine config_command_line();
+CommandLine trace_command_line();
 CommandLine describe_command_line();
 CommandLine slurm_command_line();
 

@@ -102,6 +102,8 @@ std::span<const Command> commands() {
       Command{"bench", "measures latency, bandwidth, rate and cold starts", &bench_command,
               &describe_bench},
       Command{"config", "checks a configuration file", &config_command, &just<config_command_line>},
+      Command{"trace", "converts a timeline of calls to OTF2", &trace_command,
+              &just<trace_command_line>},
       Command{"private-manager", nullptr, &private_manager_command,
               &just<private_manager_command_line>},
       Command{"describe", nullptr, &describe_command, &just<describe_command_line>},

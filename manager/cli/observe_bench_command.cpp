@@ -1,15 +1,17 @@
-// `sublet bench observe`: what it costs the resource manager to be looked at.
+// `sublet bench observe`: what it costs the resource manager, and calls, to be looked at.
 
 #include <base/fd.hpp>
 #include <base/log.hpp>
 #include <cli/command.hpp>
 #include <cli/exit_codes.hpp>
 #include <cli/output.hpp>
+#include <cli/program_answer.hpp>
 #include <cli/run_command.hpp>
 #include <cli/simulated_cluster.hpp>
 #include <common/async.hpp>
 
 #include <arpa/inet.h>
+#include <bench/companion.hpp>
 #include <bench/report.hpp>
 #include <bench/statistics.hpp>
 #include <boost/program_options.hpp>
@@ -21,6 +23,7 @@
 #include <sys/socket.h>
 #include <web/web_server.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -48,9 +51,11 @@ CommandLine observe_bench_command_line() {
       "is\n"
       "looked at: how long /metrics and the page's data take over a connection that is open, and "
       "what\n"
-      "one open page costs it, as a part of a core, while leases come and go.";
+      "one open page costs it, as a part of a core, while leases come and go. Then the time of "
+      "hot\n"
+      "calls whose worker counts how long they run beside those of one that does not.";
   line.options.add_options()("rounds", po::value<std::uint32_t>()->default_value(100),
-                             "how often each is asked for")(
+                             "how often each is asked for, and pairs of batches of calls")(
       "seconds", po::value<std::uint32_t>()->default_value(10),
       "how long a page is open, and as long again none is")(
       "json", po::value<std::string>()->default_value(""),
@@ -201,8 +206,17 @@ struct ObserveRow {
   std::size_t bytes = 0;
 };
 
+/// What sublet-bench-call-times says.
+struct HotCalls {
+  double ratio_p50 = 0;
+  double p50_us = 0;
+  double without_p50_us = 0;
+  std::size_t pairs = 0;
+};
+
 struct Observation {
   std::vector<ObserveRow> rows;
+  HotCalls hot;
   double page_core_percent = 0;
   std::size_t page_bytes_per_s = 0;
 };
@@ -239,6 +253,23 @@ Result<Observation> observe(const manager::Operators& operators, std::uint32_t r
   return seen;
 }
 
+/// The worker's loop as executors run it beside one that does not count; a program of its own,
+/// because only executors have that loop.
+Result<HotCalls> hot_calls(std::uint32_t rounds) {
+  const auto program = bench::find_companion("sublet-bench-call-times");
+  if (!program) return tl::unexpected<Error>(program.error());
+  constexpr std::uint32_t kMostPairs = 1000;
+  const std::string pairs = std::to_string(std::min(rounds, kMostPairs));
+  const auto answer = ask_program({*program, pairs}, std::chrono::minutes(2));
+  if (!answer) return tl::unexpected<Error>(answer.error());
+  const auto said = nlohmann::json::parse(answer->output, nullptr, false);
+  if (!answer->ended_well || !said.is_object()) {
+    return fail(ErrorKind::kInternal, "measuring hot calls: " + answer->output);
+  }
+  return HotCalls{said.value("ratio_p50", 0.0), said.value("p50_us", 0.0),
+                  said.value("without_p50_us", 0.0), said.value("pairs", std::size_t{0})};
+}
+
 std::string observe_number(double value, int digits) {
   std::array<char, 64> text{};
   std::snprintf(text.data(), text.size(), "%.*f", digits, value);
@@ -253,7 +284,10 @@ std::string observe_table(const Observation& seen) {
   }
   return format_table(std::move(cells)) +
          "one open page: " + observe_number(seen.page_core_percent, 2) + " % of a core, " +
-         std::to_string(seen.page_bytes_per_s >> 10) + " KiB/s\n";
+         std::to_string(seen.page_bytes_per_s >> 10) +
+         " KiB/s\nhot calls of 8 bytes: " + observe_number(seen.hot.p50_us, 3) + " us, " +
+         observe_number(seen.hot.without_p50_us, 3) + " us without histograms, ratio " +
+         observe_number(seen.hot.ratio_p50, 3) + "\n";
 }
 
 std::string observe_json(const Observation& seen) {
@@ -265,6 +299,11 @@ std::string observe_json(const Observation& seen) {
   values.push_back({{"name", "open_page_400x64"},
                     {"core_percent", seen.page_core_percent},
                     {"bytes_per_s", seen.page_bytes_per_s}});
+  values.push_back({{"name", "hot_with_histograms"},
+                    {"ratio_p50", seen.hot.ratio_p50},
+                    {"p50_us", seen.hot.p50_us},
+                    {"without_p50_us", seen.hot.without_p50_us},
+                    {"pairs", seen.hot.pairs}});
   return values.dump(2) + "\n";
 }
 
@@ -281,8 +320,11 @@ Result<void> measure_observation(const po::variables_map& values) {
   const auto operators = manager::Operators::of_this_process();
   if (!operators) return tl::unexpected<Error>(operators.error());
   base::log().set_level(spdlog::level::err);  // hundreds of nodes come and go
-  const auto seen = observe(*operators, rounds, seconds);
+  auto seen = observe(*operators, rounds, seconds);
   if (!seen) return tl::unexpected<Error>(seen.error());
+  const auto hot = hot_calls(rounds);
+  if (!hot) return tl::unexpected<Error>(hot.error());
+  seen->hot = *hot;
   std::cout << (json == "-" ? observe_json(*seen) : observe_table(*seen)) << std::flush;
   return file->write(observe_json(*seen));
 }

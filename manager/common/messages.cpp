@@ -155,4 +155,39 @@ Result<NodeOffer> read(wire::NodeDescription::Reader from) {
   return offer;
 }
 
+// ---- how long calls run ----
+
+void write(wire::NodeRegistration::CallTimesParams::Builder to, const wire::CallTimes& times) {
+  const auto some = std::count_if(times.calls.begin(), times.calls.end(),
+                                  [](std::uint64_t calls) { return calls != 0; });
+  auto list = to.initCalls(static_cast<unsigned>(some));
+  unsigned at = 0;
+  for (std::size_t bucket = 0; bucket < times.calls.size(); ++bucket) {
+    if (times.calls[bucket] == 0) continue;
+    list[at].setBucket(static_cast<std::uint16_t>(bucket));
+    list[at++].setCalls(times.calls[bucket]);
+  }
+  to.setTotalNs(times.total_ns);
+}
+
+Result<wire::CallTimes> read(wire::NodeRegistration::CallTimesParams::Reader from) {
+  wire::CallTimes times;
+  const auto list = from.getCalls();
+  if (list.size() > times.calls.size()) {
+    return fail(ErrorKind::kInvalid, "a node tells the times of calls in " +
+                                         std::to_string(list.size()) + " buckets; there are " +
+                                         std::to_string(times.calls.size()));
+  }
+  for (const auto each : list) {
+    if (each.getBucket() >= times.calls.size()) {
+      return fail(ErrorKind::kInvalid, "a node tells of calls in bucket " +
+                                           std::to_string(each.getBucket()) + "; the last is " +
+                                           std::to_string(times.calls.size() - 1));
+    }
+    wire::CallTimes::add(times.calls[each.getBucket()], each.getCalls());
+  }
+  times.total_ns = from.getTotalNs();
+  return times;
+}
+
 }  // namespace sublet::manager

@@ -4,6 +4,7 @@
 
 #include <common/grant_terms.hpp>
 #include <sublet/result.hpp>
+#include <wire/call_times.hpp>
 #include <wire/control.capnp.h>
 
 namespace sublet::manager {
@@ -22,6 +23,10 @@ Result<EndedGrant> read(wire::EndedGrant::Reader from);
 
 void write(wire::NodeDescription::Builder to, const NodeOffer& offer);
 Result<NodeOffer> read(wire::NodeDescription::Reader from);
+
+void write(wire::NodeRegistration::CallTimesParams::Builder to, const wire::CallTimes& times);
+/// kInvalid for buckets that there are not.
+Result<wire::CallTimes> read(wire::NodeRegistration::CallTimesParams::Reader from);
 
 /// Clamped to what can be calculated with.
 Time from_unix_ms(std::int64_t unix_ms);

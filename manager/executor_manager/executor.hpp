@@ -3,6 +3,7 @@
 #include <base/fd.hpp>
 #include <sublet/result.hpp>
 #include <sublet/session.hpp>
+#include <wire/call_times.hpp>
 #include <wire/executor_packets.hpp>
 
 #include <kj/async.h>
@@ -93,6 +94,8 @@ class Executor : public kj::Refcounted {
 
   /// Summed over its workers, as far as it has counted, and no more than can have been.
   [[nodiscard]] virtual Usage usage() const = 0;
+  /// How long its calls have run; likewise.
+  [[nodiscard]] virtual wire::CallTimes call_times() const = 0;
 };
 
 /// Starts executors: as processes (forked_executor.hpp). A simulation has its own.

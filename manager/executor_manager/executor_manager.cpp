@@ -297,12 +297,22 @@ std::vector<HeldGrant*> ExecutorManager::held() {
   return held;
 }
 
+wire::CallTimes ExecutorManager::call_times() const {
+  wire::CallTimes sum = past_times_;
+  for (const auto& [key, grant] : grants_) {
+    if (grant->state() == HeldGrant::State::kEnded || wire::is_direct(number(key.first))) continue;
+    sum += grant->executors().call_times();
+  }
+  return sum;
+}
+
 void ExecutorManager::grant_ended(HeldGrant& grant, const std::string& reason) {
   const GrantTerms& terms = grant.terms();
   const bool direct = wire::is_direct(number(terms.key.lease));
   const Usage usage = grant.usage();
   base::log().info("{} has ended: {} core-ms, {} calls", name_of(terms.key),
                    std::llround(usage.core_seconds * 1000), usage.invocations);
+  if (!direct) past_times_ += grant.executors().call_times();
   if (link_ && !direct) link_->ended(grant, reason);
   drain_.note(grant);
   const Key key{grant.terms().key.lease, grant.terms().key.part};

@@ -160,6 +160,8 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
   [[nodiscard]] bool leaving() const noexcept { return drain_.under_way(); }
   /// Those whose cores are not free yet: also such as are ending.
   [[nodiscard]] std::vector<HeldGrant*> held();
+  /// How long calls have run since this began, but for those in what the node has leased by itself.
+  [[nodiscard]] wire::CallTimes call_times() const;
   [[nodiscard]] Time now() const { return world_.clock.now(); }
   LibraryCache& libraries() noexcept { return libraries_; }
   [[nodiscard]] const std::shared_ptr<const wire::Trust>& trust() const noexcept {
@@ -190,6 +192,7 @@ class ExecutorManager final : private kj::TaskSet::ErrorHandler {
     std::string reason;
   };
   std::deque<Ended> ended_;                          ///< Of late.
+  wire::CallTimes past_times_;                       ///< Of calls in grants that have ended.
   wire::SigningKey key_ = wire::SigningKey::make();  ///< New with each start: signed_grant.hpp.
   Issuer issuer_;                                    ///< The resource manager registered with last.
   DirectLeases direct_;

@@ -139,6 +139,7 @@ kj::Promise<void> ExecutorSupervisor::bring_up(std::uint32_t generation) {
 void ExecutorSupervisor::executor_ended(std::uint32_t generation, ExecutorFate fate) {
   KJ_IF_MAYBE (executor, executor_) {
     past_usage_ += (*executor)->usage();
+    past_times_ += (*executor)->call_times();
   }
   executor_ = nullptr;
   base::log().info("{}: executor {} ended: {}", name_of(terms_.key), generation, fate.text);
@@ -231,6 +232,14 @@ Usage ExecutorSupervisor::usage() const {
   Usage sum = past_usage_;
   KJ_IF_MAYBE (executor, executor_) {
     sum += (*executor)->usage();
+  }
+  return sum;
+}
+
+wire::CallTimes ExecutorSupervisor::call_times() const {
+  wire::CallTimes sum = past_times_;
+  KJ_IF_MAYBE (executor, executor_) {
+    sum += (*executor)->call_times();
   }
   return sum;
 }

@@ -49,6 +49,7 @@ class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
   [[nodiscard]] const std::vector<std::string>& cpusets() const noexcept { return cpusets_; }
   /// Of all executors so far; without the time that cores were held.
   [[nodiscard]] Usage usage() const;
+  [[nodiscard]] wire::CallTimes call_times() const;
 
   /// Lets this executor and those that replace it take connections over `transports` too. Resolves
   /// once it does, or has said why not. `host` is the address of this node that its client used.
@@ -144,6 +145,7 @@ class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
   Application application_;  ///< Without a program: none.
   std::map<std::uint32_t, ExecutorFate> fates_;
   Usage past_usage_;                                          ///< Of executors that have ended.
+  wire::CallTimes past_times_;                                ///< Of their calls.
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiting_;  ///< For any change.
   kj::TaskSet tasks_;
 };

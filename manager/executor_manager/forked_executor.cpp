@@ -394,13 +394,15 @@ ExecutorFate ForkedExecutor::make_fate(std::string text) const {
   return fate;
 }
 
+std::chrono::nanoseconds ForkedExecutor::age() const {
+  return std::chrono::steady_clock::now() - started_;
+}
+
 Usage ForkedExecutor::usage() const {
   // The executor runs foreign code, which can write anything into the counters. Time at least is
   // limited by what has passed.
   const double ns_per_tick = 1.0 / services_.zygote_.ticks_per_ns();
-  const auto elapsed = std::chrono::duration_cast<std::chrono::nanoseconds>(
-      std::chrono::steady_clock::now() - started_);
-  const auto most = static_cast<double>(elapsed.count());
+  const auto most = static_cast<double>(age().count());
   Usage sum;
   for (std::uint32_t i = 0; i < order_.spawn.workers; ++i) {
     const wire::WorkerCounters said = counters(i);
@@ -413,6 +415,21 @@ Usage ForkedExecutor::usage() const {
     sum.bytes_in += said.bytes_in;
     sum.bytes_out += said.bytes_out;
   }
+  return sum;
+}
+
+wire::CallTimes ForkedExecutor::call_times() const {
+  // As there: no more calls of a bucket than fit into the time that has passed.
+  const auto age_ns = static_cast<std::uint64_t>(std::max<std::int64_t>(0, age().count()));
+  wire::CallTimes sum;
+  for (std::uint32_t i = 0; i < order_.spawn.workers; ++i) {
+    const wire::WorkerCounters said = counters(i);
+    for (std::size_t bucket = 0; bucket < sum.calls.size(); ++bucket) {
+      const auto shortest = std::max<std::uint64_t>(1, wire::call_time_floor(bucket));
+      wire::CallTimes::add(sum.calls[bucket], std::min(said.call_times[bucket], age_ns / shortest));
+    }
+  }
+  sum.total_ns = usage().compute_ns;
   return sum;
 }
 

@@ -55,6 +55,7 @@ class ForkedExecutor final : public Executor, private kj::TaskSet::ErrorHandler 
   void abandon(const std::string& reason) override;
   void drop() noexcept override;
   [[nodiscard]] Usage usage() const override;
+  [[nodiscard]] wire::CallTimes call_times() const override;
 
  private:
   void spawned(Result<Zygote::Child> child);
@@ -66,6 +67,8 @@ class ForkedExecutor final : public Executor, private kj::TaskSet::ErrorHandler 
   void end(std::string fate);
   [[nodiscard]] ExecutorFate make_fate(std::string text) const;
   [[nodiscard]] wire::WorkerCounters counters(std::uint32_t worker) const;
+  /// For which it has been there.
+  [[nodiscard]] std::chrono::nanoseconds age() const;
   void kill() noexcept;
   void taskFailed(kj::Exception&& exception) override;
 

@@ -261,6 +261,7 @@ kj::Promise<void> ResourceManagerLink::heartbeat(kj::Duration period) {
         wire::write(usage.initUsage(), grant->usage());
         tasks_.add(usage.send().ignoreResult());
       }
+      tell_call_times();
       auto beat = registration->heartbeatRequest();
       const DirectUse direct = node_.direct_use();
       beat.setDirectCores(direct.cores);
@@ -291,6 +292,17 @@ void ResourceManagerLink::warm(std::uint32_t executors) {
     telling_warm_ = false;
     tell_warm();
   }));
+}
+
+void ResourceManagerLink::tell_call_times() {
+  KJ_IF_MAYBE (registration, registration_) {
+    const wire::CallTimes untold = node_.call_times().since(told_times_);
+    if (untold.count() == 0) return;
+    auto request = registration->callTimesRequest();
+    write(request, untold);
+    told_times_ += untold;  // not `now`: a counter that shrinks is not told again as it grows
+    tasks_.add(request.send().ignoreResult());
+  }
 }
 
 void ResourceManagerLink::tell_warm() {
@@ -356,6 +368,7 @@ kj::Promise<void> ResourceManagerLink::leave() {
 kj::Promise<void> ResourceManagerLink::say_goodbye() {
   KJ_IF_MAYBE (registration, registration_) {
     // Answered after all that was said before: the ends of the grants.
+    tell_call_times();
     auto goodbye = registration->leaveRequest();
     if (const auto counts = node_.drain_counts()) wire::write(goodbye.initTally(), *counts);
     auto heard = goodbye.send().ignoreResult();

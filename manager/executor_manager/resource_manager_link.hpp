@@ -81,6 +81,7 @@ class ResourceManagerLink final : private kj::TaskSet::ErrorHandler {
   [[nodiscard]] std::vector<HeldGrant*> held() const;
   void tell(const Ended& ended);
   void tell_warm();
+  void tell_call_times();
   void taskFailed(kj::Exception&& exception) override;
 
   ExecutorManager& node_;
@@ -90,7 +91,8 @@ class ResourceManagerLink final : private kj::TaskSet::ErrorHandler {
   bool was_registered_ = false;
   std::uint32_t warm_ = 0;
   bool telling_warm_ = false;  ///< Soon.
-  bool said_ = false;          ///< That the resource manager is away, since it last was not.
+  wire::CallTimes told_times_;
+  bool said_ = false;  ///< That the resource manager is away, since it last was not.
   kj::Maybe<wire::NodeRegistration::Client> registration_;           ///< While registered.
   kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> registered_again_;  ///< Who says goodbye waits.
   std::deque<Ended> unkept_;      ///< Oldest first; at most wire::kMaxUnheardEnds.

@@ -18,6 +18,7 @@
 #include <resource_manager/user_accounts.hpp>
 #include <sublet/lease.hpp>
 #include <sublet/result.hpp>
+#include <wire/call_times.hpp>
 
 #include <array>
 #include <cstdint>
@@ -108,6 +109,8 @@ class LeaseBook {
   /// As that, where the node tells all there is to know: the book need not have heard of it.
   void ended(NodeNumber node, EndedGrant grant);
   void usage(const GrantKey& key, const Usage& usage);
+  /// More calls have run somewhere, and for so long.
+  void call_times(const wire::CallTimes& more) { totals_.call_times += more; }
   /// Takes back a lease that no client has been told of: it leaves no trace in the views.
   std::vector<Revocation> withdraw(LeaseId lease, Time now) { return grants_.withdraw(lease, now); }
   /// The client's handle is gone: ends the grants that nobody has claimed.
@@ -147,6 +150,7 @@ class LeaseBook {
     std::uint64_t claimed = 0;
     std::array<std::uint64_t, kGrantEnds> ended{};  ///< By GrantEnd.
     Usage used{};                                   ///< As nodes have reported it.
+    wire::CallTimes call_times{};                   ///< Likewise.
   };
   [[nodiscard]] const Totals& totals() const { return totals_; }
   /// What this user has held of late.

@@ -60,6 +60,13 @@ class NodeRegistrationServer final : public wire::NodeRegistration::Server {
     return kj::READY_NOW;
   }
 
+  kj::Promise<void> callTimes(CallTimesContext context) override {
+    const auto times = read(context.getParams());
+    if (!times) return KJ_EXCEPTION(FAILED, kj::str(times.error().what()));
+    service_->call_times(id_, *times);
+    return kj::READY_NOW;
+  }
+
   kj::Promise<void> leave(LeaveContext context) override {
     const auto params = context.getParams();
     std::optional<wire::DrainCounts> counts;

@@ -139,7 +139,8 @@ Result<RegistrationId> ResourceManagerService::register_node(const NodeOffer& of
     const auto link = links_.find(*known);
     const bool alive =
         link != links_.end() && (link->second.peer == nullptr || !link->second.peer->has_closed());
-    // An executor manager that comes back over a new connection has the key it had, and nobody else.
+    // An executor manager that comes back over a new connection has the key it had, and nobody
+    // else.
     if (alive && book_.nodes().offer(*known)->key != offer.key) {
       return fail(ErrorKind::kInvalid,
                   "another executor manager serves node " + offer.name +
@@ -253,6 +254,11 @@ void ResourceManagerService::draining(const RegistrationId& registration) {
 
 void ResourceManagerService::warm(const RegistrationId& registration, std::uint32_t executors) {
   if (is_current(registration)) book_.set_warm(registration.node, executors);
+}
+
+void ResourceManagerService::call_times(const RegistrationId& registration,
+                                        const wire::CallTimes& more) {
+  if (is_current(registration)) book_.call_times(more);
 }
 
 kj::Promise<void> ResourceManagerService::left(const RegistrationId& registration,

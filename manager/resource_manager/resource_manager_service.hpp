@@ -141,6 +141,7 @@ class ResourceManagerService final : public kj::Refcounted, private kj::TaskSet:
   [[nodiscard]] std::uint64_t ends_kept(const RegistrationId& registration);
   void usage(const RegistrationId& registration, LeaseId lease, std::uint32_t part,
              const Usage& usage);
+  void call_times(const RegistrationId& registration, const wire::CallTimes& more);
   void draining(const RegistrationId& registration);
   void warm(const RegistrationId& registration, std::uint32_t executors);
   /// The node says goodbye, and what became of its leases when it has drained. Resolves once that

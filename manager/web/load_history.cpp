@@ -29,12 +29,15 @@ LoadHistory::Rates LoadHistory::between(const Sum& from, const Sum& to) {
   rates.calls_per_s = calls * 1000 / ms;
   rates.busy_cores = compute_ns / (ms * 1e6);
   if (calls > 0) rates.mean_call_ns = compute_ns / calls;
+  const wire::CallTimes times = to.call_times.since(from.call_times);
+  rates.median_call_ns = times.quantile_ns(0.5);
+  rates.p99_call_ns = times.quantile_ns(0.99);
   return rates;
 }
 
 void LoadHistory::note(const LeaseBook& book, Time now) {
   const Usage& used = book.totals().used;
-  const Sum sum{to_unix_ms(now), used.invocations, used.compute_ns};
+  const Sum sum{to_unix_ms(now), used.invocations, used.compute_ns, book.totals().call_times};
   if (!seconds_.empty() && sum.at_ms <= seconds_.back().at_ms) return;
   seconds_.push_back(sum);
   if (seconds_.size() > kSeconds) seconds_.pop_front();

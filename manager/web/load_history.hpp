@@ -21,6 +21,8 @@ class LoadHistory {
     double calls_per_s = 0;
     double busy_cores = 0;    ///< That compute, on average.
     double mean_call_ns = 0;  ///< That functions took; 0: there were no calls.
+    double median_call_ns = 0;
+    double p99_call_ns = 0;
   };
   struct Point {
     std::int64_t at_ms = 0;
@@ -43,6 +45,7 @@ class LoadHistory {
     std::int64_t at_ms = 0;
     std::uint64_t invocations = 0;
     std::uint64_t compute_ns = 0;
+    wire::CallTimes call_times;
   };
   static Rates between(const Sum& from, const Sum& to);
 

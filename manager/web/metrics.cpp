@@ -48,6 +48,17 @@ class MetricsText {
   void value(std::size_t count, const char* label, const char* is) {
     value(std::uint64_t{count}, std::string(label) + "=\"" + is + '"');
   }
+  /// A part of the metric: "_bucket", "_sum" and "_count" of a histogram.
+  void part(const char* suffix, std::uint64_t number, const std::string& labels = {}) {
+    text_ += name_ + suffix;
+    if (!labels.empty()) text_ += '{' + labels + '}';
+    text_ += ' ' + std::to_string(number) + '\n';
+  }
+  void part(const char* suffix, double number) {
+    std::array<char, 40> digits{};
+    std::snprintf(digits.data(), digits.size(), " %.17g\n", number);
+    text_ += name_ + suffix + digits.data();
+  }
   std::string take() { return std::move(text_); }
 
  private:
@@ -135,6 +146,23 @@ void add_leases(MetricsText& text, const ResourceManagerService& service) {
   text.value(static_cast<double>(longest.count()) * 1e-3);
 }
 
+/// In steps of a power of two: a quarter of the buckets that there are.
+void add_call_times(MetricsText& text, const wire::CallTimes& times) {
+  text.metric("sublet_call_seconds", "histogram", "How long functions have run, by call.");
+  std::uint64_t calls = 0;
+  for (std::size_t bucket = 0; bucket + 1 < times.calls.size(); ++bucket) {
+    wire::CallTimes::add(calls, times.calls[bucket]);
+    if (bucket % wire::kBucketsPerOctave != 0) continue;
+    std::array<char, 40> end{};
+    std::snprintf(end.data(), end.size(), "le=\"%.12g\"",
+                  static_cast<double>(wire::call_time_floor(bucket + 1)) * 1e-9);
+    text.part("_bucket", calls, end.data());
+  }
+  text.part("_bucket", times.count(), "le=\"+Inf\"");
+  text.part("_sum", static_cast<double>(times.total_ns) * 1e-9);
+  text.part("_count", times.count());
+}
+
 void add_totals(MetricsText& text, const LeaseBook::Totals& totals) {
   text.metric("sublet_grants_total", "counter", "Grants that nodes have taken.");
   text.value(totals.granted);
@@ -149,6 +177,7 @@ void add_totals(MetricsText& text, const LeaseBook::Totals& totals) {
   text.value(totals.used.invocations);
   text.metric("sublet_compute_seconds_total", "counter", "Time that functions have run.");
   text.value(static_cast<double>(totals.used.compute_ns) * 1e-9);
+  add_call_times(text, totals.call_times);
   text.metric("sublet_hot_poll_seconds_total", "counter",
               "Time that workers have polled for calls.");
   text.value(static_cast<double>(totals.used.hot_poll_ns) * 1e-9);

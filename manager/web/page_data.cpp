@@ -239,6 +239,8 @@ std::string tick_json(const ResourceManagerService& service, const LoadHistory& 
   append_real(text, ",\"calls_per_s\":%.1f", rates.calls_per_s);
   append_real(text, ",\"busy_cores\":%.2f", rates.busy_cores);
   append_real(text, ",\"mean_call_ns\":%.0f", rates.mean_call_ns);
+  append_real(text, ",\"median_call_ns\":%.0f", rates.median_call_ns);
+  append_real(text, ",\"p99_call_ns\":%.0f", rates.p99_call_ns);
   text += R"(,"ledger":[)";
   std::size_t shown = 0;
   for (const auto& [uid, account] : service.book().accounts().all()) {

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ctime>
 #include <iterator>
 #include <string_view>
 
@@ -25,27 +24,9 @@ std::string json_string(std::string_view text) {
   return out + '"';
 }
 
-/// Maps ticks to microseconds of CLOCK_MONOTONIC, so that the ranks of one node line up.
-class Timebase {
- public:
-  Timebase() : tick_(base::ticks()) {
-    timespec now{};
-    ::clock_gettime(CLOCK_MONOTONIC, &now);
-    us_ = static_cast<double>(now.tv_sec) * 1e6 + static_cast<double>(now.tv_nsec) / 1e3;
-  }
-  [[nodiscard]] double us(base::Ticks t) const {
-    const auto difference = static_cast<double>(static_cast<std::int64_t>(t - tick_));
-    return us_ + difference / base::TickRate::get().ticks_per_ns() / 1e3;
-  }
-
- private:
-  base::Ticks tick_;
-  double us_ = 0;
-};
-
 class Writer {
  public:
-  Writer(const TraceBuffer& buffer, int pid) : buffer_(buffer), pid_(pid) {}
+  Writer(const TraceBuffer& buffer, int pid) : buffer_(buffer), pid_(pid), time_(buffer.opened) {}
 
   void name_rows(const std::string& process) {
     meta("process_name", caller(), process);
@@ -53,6 +34,14 @@ class Writer {
     for (std::size_t i = 0; i < buffer_.workers.size(); ++i) {
       meta("thread_name", row(static_cast<std::uint32_t>(i)), buffer_.workers[i]);
     }
+  }
+  /// How well times of processes on this node can be compared.
+  void say_clock() {
+    separate();
+    fmt::format_to(
+        std::back_inserter(out_),
+        R"({{"ph":"M","name":"clock","pid":{},"tid":{},"args":{{"clock":"CLOCK_MONOTONIC","error_us":{:.3f}}}}})",
+        pid_, caller(), time_.error_us());
   }
 
   /// The invocations of one worker, sorted by when they started.
@@ -101,6 +90,13 @@ class Writer {
     slice(tid, "queue", begin, started, "");
     slice(tid, "compute", started, ended, "");
     slice(tid, "return", ended, end, "");
+    arrow("request", caller(), time_.us(event.submitted), tid, time_.us(started));
+    arrow("reply", tid, before(ended, started), caller(), before(event.collected, event.submitted));
+  }
+
+  /// The last moment of what ends then: viewers do not count a slice's end as part of it.
+  [[nodiscard]] double before(base::Ticks end, base::Ticks begin) const {
+    return std::max(time_.us(begin), time_.us(end) - kMoment);
   }
 
   [[nodiscard]] double length(base::Ticks begin, base::Ticks end) const {
@@ -128,9 +124,28 @@ class Writer {
                    extra);
   }
 
+  /// From what lies around `from_us` in one row to what lies around `to_us` in another.
+  void arrow(std::string_view name, std::uint64_t from, double from_us, std::uint64_t to,
+             double to_us) {
+    const std::string id = fmt::format("{}.{}.{}", pid_, buffer_.lease_id, arrows_++);
+    arrow_end('s', name, id, from, from_us, "");
+    arrow_end('f', name, id, to, std::max(from_us, to_us), R"(,"bp":"e")");
+  }
+  void arrow_end(char kind, std::string_view name, const std::string& id, std::uint64_t tid,
+                 double us, std::string_view extra) {
+    separate();
+    fmt::format_to(
+        std::back_inserter(out_),
+        R"({{"ph":"{}","name":"{}","cat":"call","id":"{}","pid":{},"tid":{},"ts":{:.3f}{}}})", kind,
+        name, id, pid_, tid, us, extra);
+  }
+
+  static constexpr double kMoment = 0.001;  ///< What times are rounded to, us.
+
   const TraceBuffer& buffer_;
   int pid_;
-  Timebase time_;
+  base::ClockAlignment time_;
+  std::uint64_t arrows_ = 0;
   std::string out_;
 };
 
@@ -139,6 +154,7 @@ class Writer {
 std::string to_chrome_events(const TraceBuffer& buffer, const std::string& process, int pid) {
   Writer writer(buffer, pid);
   writer.name_rows(process);
+  writer.say_clock();
   writer.caller_row(buffer.events());
   std::vector<std::vector<TraceEvent>> by_worker(buffer.workers.size());
   for (TraceEvent event : buffer.events()) {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <base/clock.hpp>
+#include <base/clock_anchor.hpp>
 #include <sublet/status.hpp>
 
 #include <cstddef>
@@ -40,6 +40,7 @@ class TraceBuffer {
   std::vector<std::string> workers;    ///< Row names, by worker index.
   std::vector<std::string> functions;  ///< By function index.
   std::uint64_t lease_id = 0;
+  const base::ClockAnchor opened = base::ClockAnchor::take();  ///< Before any event.
 
   [[nodiscard]] const std::vector<TraceEvent>& events() const noexcept { return events_; }
   [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_; }
@@ -53,8 +54,10 @@ class TraceBuffer {
 /// (https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU): a
 /// comma-separated list of JSON objects. One row for the caller, with a slice wherever calls were
 /// under way, and one row for each worker: a slice per invocation with its queue, compute and
-/// return parts nested in it. Where invocations overlap, slices are clipped so that they nest, and
-/// the arguments carry the whole times.
+/// return parts nested in it, with arrows (flow events) from the caller to the worker and back.
+/// Where invocations overlap, slices are clipped so that they nest, and the arguments carry the
+/// whole times. Times are those of CLOCK_MONOTONIC on the caller's node; the metadata event "clock"
+/// says how far off they may be.
 std::string to_chrome_events(const TraceBuffer& buffer, const std::string& process, int pid);
 
 }  // namespace sublet::client

@@ -4,6 +4,7 @@
 // range checks, the slot's owner, the reply copied to the caller. No allocation, lock, system call,
 // log or virtual call; an untraced call reads no clock.
 
+#include <base/probes.hpp>
 #include <client/worker_link.hpp>
 
 namespace sublet::client {
@@ -22,6 +23,7 @@ namespace sublet::client {
   }
   const Status status = channel_->submit(request, call.ticket);
   if (status != Status::kOk) return status;
+  SUBLET_PROBE_4(submit, call.function, call.ticket.sequence, call.in_size, index_);
   call.on(CallEvent::kAccepted);
   call.link = this;
   slots_[call.ticket.sequence & mask_] = &call;
@@ -65,6 +67,7 @@ inline bool WorkerLink::output_in_place(const void* out, std::size_t capacity) c
     return Status::kAgain;
   }
   // Bounded by the function's timeout and the end of the lease.
+  SUBLET_PROBE_4(submit, request.function, next_sequence_, request.in_size, index_);
   if (channel_->call(request, ticket, view) != Status::kOk) return Status::kAgain;
   next_sequence_ = ticket.sequence + 1;
   return Status::kOk;
@@ -72,6 +75,8 @@ inline bool WorkerLink::output_in_place(const void* out, std::size_t capacity) c
 
 [[gnu::always_inline]] inline void WorkerLink::finish(PendingCall& call,
                                                       const transport::ReplyView& view) noexcept {
+  SUBLET_PROBE_4(reply, call.function, call.ticket.sequence, static_cast<int>(view.status),
+                 view.exec_ns);
   slots_[call.ticket.sequence & mask_] = nullptr;
   call.reply.status = view.status;
   call.reply.worker = index_;

@@ -3,6 +3,7 @@
 // No lock, system call, log or virtual call while the worker is awake and the call succeeds. (Only
 // a lease that several threads share has a lock, which each function takes.)
 
+#include <base/probes.hpp>
 #include <client/worker_link_datapath.hpp>
 #include <client/workers.hpp>
 
@@ -85,6 +86,8 @@ Reply Workers::call(std::uint16_t function, bool idempotent, const void* in, std
     transport::ReplyView view;
     if (link->call_in_place(request, ticket, view) == Status::kOk) [[likely]] {
       if (view.status == Status::kOk) [[likely]] {
+        SUBLET_PROBE_4(reply, request.function, ticket.sequence, static_cast<int>(view.status),
+                       view.exec_ns);
         return {Status::kOk, link->index(), view.size, view.exec_ns};
       }
       return end_in_place(*link, request, idempotent, ticket, view);

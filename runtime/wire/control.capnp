@@ -29,6 +29,12 @@ struct Usage {
   coreMs @5 :UInt64;       # cores held times the wall time they were held
 }
 
+# Calls that have run for about as long, see call_times.hpp.
+struct CallCount {
+  bucket @0 :UInt16;
+  calls @1 :UInt64;
+}
+
 enum Placement { pack @0; spread @1; near @2; }
 
 struct LeaseRequest {
@@ -305,6 +311,9 @@ interface NodeRegistration {
   leave @5 (tally :DrainTally);
   # So many processes are ready on the node to become executors.
   warm @6 (executors :UInt32);
+  # How long the node's calls have run, of those that were not told yet: those of each bucket that
+  # has some, and their times together. Each is told once; what a broken connection loses stays lost.
+  callTimes @7 (calls :List(CallCount), totalNs :UInt64);
 }
 
 # What the resource manager tells an executor manager.

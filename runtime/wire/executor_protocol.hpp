@@ -16,6 +16,7 @@
 // LIMITS    limits.hpp; texts are cut to kMaxText and always zero-terminated.
 // clang-format on
 
+#include <wire/call_times.hpp>
 #include <wire/limits.hpp>
 
 #include <array>
@@ -77,7 +78,7 @@ struct Spawn {
   std::uint64_t stack_bytes;  ///< Of each worker; 0: the usual.
   std::uint32_t uid;          ///< To run as; ~0: unchanged.
   std::uint32_t gid;          ///< ~0: unchanged; or kGroupOfAccount.
-  std::uint32_t hidden;  ///< 1: other processes of its user may not look into it, or trace it.
+  std::uint32_t hidden;       ///< 1: other processes of its user may not look into it, or trace it.
   base::Token token;
   std::array<char, kMaxDirectory + 1> core_directory;  ///< For core files; empty: none.
   /// One hwloc list per worker, separated by ';', zero-terminated: "0;1;2-3".
@@ -168,7 +169,10 @@ struct alignas(128) WorkerCounters {
 
   static constexpr std::uint32_t kStoppedIdle = 1;
   static constexpr std::uint32_t kStoppedInCall = 2;  ///< A call was running.
+
+  /// Calls by how long their functions ran, see call_times.hpp.
+  alignas(128) std::array<std::uint64_t, kCallTimeBuckets> call_times;
 };
-static_assert(sizeof(WorkerCounters) == 128);
+static_assert(sizeof(WorkerCounters) == 128 + 8 * kCallTimeBuckets);
 
 }  // namespace sublet::wire

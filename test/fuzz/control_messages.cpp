@@ -17,7 +17,7 @@
 namespace sublet::fuzz {
 namespace {
 
-constexpr std::size_t kStructs = 11;
+constexpr std::size_t kStructs = 12;
 
 void read_one(std::uint32_t which, capnp::MessageReader& message) {
   switch (which % kStructs) {
@@ -41,8 +41,10 @@ void read_one(std::uint32_t which, capnp::MessageReader& message) {
       return (void)wire::read(message.getRoot<wire::LedgerEntry>());
     case 9:
       return (void)wire::read(message.getRoot<wire::DrainedNode>());
-    default:
+    case 10:
       return (void)wire::read(message.getRoot<wire::Failure>());
+    default:
+      return (void)manager::read(message.getRoot<wire::NodeRegistration::CallTimesParams>());
   }
 }
 
@@ -136,6 +138,12 @@ std::vector<Bytes> seeds() {
   });
   add(10, [](MallocMessageBuilder& to) {
     wire::write(to.initRoot<wire::Failure>(), Error(ErrorKind::kDenied, "no"));
+  });
+  add(11, [](MallocMessageBuilder& to) {
+    wire::CallTimes times;
+    times.calls[7] = 3;
+    times.total_ns = 100;
+    manager::write(to.initRoot<wire::NodeRegistration::CallTimesParams>(), times);
   });
   return all;
 }

@@ -46,6 +46,10 @@ const std::vector<Module>& modules() {
       {"public mpi", "mpi_bindings/include/", {"public"}},
       {"mpi_bindings", "mpi_bindings/", {"public", "public mpi"}},
       {"executor", "executor/", {"public", "base", "topology", "wire", "transport", "any", "elf"}},
+      // What the worker's loop costs beside one that does less.
+      {"executor bench",
+       "executor/bench/",
+       {"public", "base", "wire", "transport", "any", "executor", "bench"}},
       // Reads function libraries without loading them: not only for executors.
       {"elf", "executor/library/elf_", {"public", "base", "wire"}},
       {"manager common", "manager/common/", {"public", "base", "topology", "wire"}},
@@ -63,6 +67,8 @@ const std::vector<Module>& modules() {
        "manager/cli/",
        {"public", "base", "topology", "wire", "client", "manager common", "resource_manager",
         "ledger", "web", "executor_manager", "elf", "any", "rdma devices", "bench"}},
+      // `sublet-trace-otf2`, a program of its own.
+      {"trace", "manager/trace/", {"public", "base"}},
       // What `sublet devices` lists.
       {"rdma devices",
        "runtime/transport/verbs/verbs_devices",
@@ -94,6 +100,8 @@ const std::vector<Wrapped>& wrapped() {
       {"libfabric",
        {"rdma/fabric.h", "rdma/fi_"},
        {"runtime/transport/fabric/", "runtime/bench/raw/fabric"}},
+      {"OTF2", {"otf2/"}, {"manager/trace/"}},
+      {"SystemTap's probes", {"sys/sdt.h"}, {"runtime/base/probes.hpp"}},
       {"MUNGE", {"munge.h"}, {"runtime/wire/munge"}},
       {"Slurm", {"slurm/"}, {"slurm/"}},
   };

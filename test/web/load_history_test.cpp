@@ -48,6 +48,21 @@ TEST_F(LoadHistoryTest, TellsRatesOfTheLastTenSeconds) {
   EXPECT_DOUBLE_EQ(history_.rates().mean_call_ns, 5e6);
 }
 
+TEST_F(LoadHistoryTest, TellsHowLongTheCallsOfTheLastTenSecondsRan) {
+  wire::CallTimes slow;
+  slow.calls[wire::call_time_bucket(1'000'000'000)] = 1000;
+  book_.call_times(slow);
+  history_.note(book_, now_);
+  wire::CallTimes more;
+  more.calls[wire::call_time_bucket(1000)] = 97;
+  more.calls[wire::call_time_bucket(1'000'000)] = 3;
+  book_.call_times(more);
+  pass(milliseconds(1000));
+  history_.note(book_, now_);
+  EXPECT_NEAR(history_.rates().median_call_ns, 1000, 190);
+  EXPECT_NEAR(history_.rates().p99_call_ns, 1e6, 190e3);
+}
+
 TEST_F(LoadHistoryTest, KeepsAnHour) {
   for (int second = 0; second < 4000; ++second) {
     history_.note(book_, now_);

@@ -1,7 +1,9 @@
 // Who may see and do what over HTTP, with real managers.
 #include "support/eventually.hpp"
 #include "web_fixture.hpp"
-#include <sublet/session.hpp>
+#include <sublet/sublet.hpp>
+
+#include <array>
 
 namespace sublet::test {
 namespace {
@@ -210,8 +212,17 @@ TEST_F(Web, CountsWhatHasHappened) {
   {
     auto session = Session::open(managers_->session_options()).value_or_throw();
     auto lease = session.lease({.cores = 1, .arena_bytes = 1u << 20}).value_or_throw();
+    auto echo = lease.function(CLIENT_FUNCTIONS, "echo").value_or_throw();
+    std::array<char, 8> out{};
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_TRUE(echo.call("12345678", 8, out.data(), out.size()).ok());
+    }
   }
   managers_->wait_for_free_cores(4);
+  // Told with the next heartbeat.
+  ASSERT_TRUE(eventually([&] {
+    return get("/metrics").body.find("sublet_call_seconds_count 3\n") != std::string::npos;
+  })) << get("/metrics").body;
   const HttpAnswer answer = get("/metrics");
   ASSERT_EQ(answer.status, 200);
   EXPECT_EQ(answer.headers.at("content-type"), "text/plain; version=0.0.4; charset=utf-8");
@@ -219,9 +230,32 @@ TEST_F(Web, CountsWhatHasHappened) {
        {"# TYPE sublet_nodes gauge\n", "sublet_nodes{state=\"up\"} 1\n", "sublet_cores 4\n",
         "sublet_cores_free 4\n", "sublet_grants_total 1\n", "sublet_grants_claimed_total 1\n",
         "sublet_grants_ended_total{how=\"reported\"} 1\n", "sublet_leases{state=\"active\"} 0\n",
-        "sublet_up 1\n", "sublet_node_cores{node=\"n1\"} 4\n"}) {
+        "sublet_up 1\n", "# TYPE sublet_call_seconds histogram\n",
+        "sublet_call_seconds_bucket{le=\"1.6e-08\"} ",
+        "sublet_call_seconds_bucket{le=\"+Inf\"} 3\n", "sublet_node_cores{node=\"n1\"} 4\n"}) {
     EXPECT_NE(answer.body.find(line), std::string::npos) << line << answer.body;
   }
+}
+
+TEST_F(Web, CountsNoMoreCallsThanThereWasTimeForWhateverAFunctionWrites) {
+  start();
+  {
+    auto session = Session::open(managers_->session_options()).value_or_throw();
+    auto lease = session.lease({.cores = 1, .arena_bytes = 1u << 20}).value_or_throw();
+    auto forge = lease.function<std::uint64_t(std::uint8_t)>(CLIENT_FUNCTIONS, "forge_counters")
+                     .value_or_throw();
+    ASSERT_GT(forge(std::uint8_t{0x7f}).value_or_throw(), 0u);
+  }
+  managers_->wait_for_free_cores(4);
+  const std::string name = "sublet_call_seconds_count ";
+  double calls = 0;
+  ASSERT_TRUE(eventually([&] {
+    const std::string body = get("/metrics").body;
+    calls = std::atof(body.c_str() + body.find(name) + name.size());
+    return calls > 0;
+  }));
+  // It was there for less than a day; all it wrote would be 10^20.
+  EXPECT_LT(calls, 128 * 86400e9);
 }
 
 }  // namespace

@@ -242,6 +242,8 @@ function showTick() {
   at("sum-busy").textContent = tick.busy_cores.toFixed(1);
   at("sum-calls").textContent = amount(tick.calls_per_s);
   at("sum-mean").textContent = time(tick.mean_call_ns);
+  at("sum-median").textContent = time(tick.median_call_ns);
+  at("sum-p99").textContent = time(tick.p99_call_ns);
   for (const left of document.querySelectorAll("td[data-expires]")) {
     left.textContent = span(Number(left.dataset.expires) - now());
   }

@@ -126,6 +126,19 @@ TEST_F(WorkerLoopTest, AnswersInOrderAndCounts) {
   EXPECT_EQ(state_.channel.load(), nullptr);
 }
 
+TEST_F(WorkerLoopTest, CountsEachCallByHowLongItRan) {
+  channel_.steps = {call(), call(), call(3)};
+  auto unknown = call();
+  unknown.invocation.function = 9;
+  channel_.steps.push_back(unknown);
+  serve();
+  wire::CallTimes expected;
+  for (std::size_t i = 0; i < 3; ++i) {
+    ++expected.calls[wire::call_time_bucket(channel_.ended[i].completion.exec_ns)];
+  }
+  EXPECT_EQ(counters_.call_times, expected.calls);
+}
+
 TEST_F(WorkerLoopTest, TakesOneStampForCallsThatFollowEachOther) {
   channel_.steps = {call(), call(), call(1)};
   serve();

@@ -256,6 +256,33 @@ TEST_F(ResourceManagerTest, UsageOfEndedGrantsIsKept) {
   EXPECT_DOUBLE_EQ(info.usage.core_seconds, 3.0);
 }
 
+TEST_F(ResourceManagerTest, AddsUpHowLongTheCallsOfNodesRanAndRefusesWhatMakesNoSense) {
+  FakeNode node;
+  auto registration = join(node, "c1", 2);
+  const auto tell = [&](std::uint16_t bucket, unsigned times) {
+    auto request = registration.callTimesRequest();
+    auto list = request.initCalls(times);
+    for (unsigned i = 0; i < times; ++i) {
+      list[i].setBucket(bucket);
+      list[i].setCalls(~std::uint64_t{0} / 2);
+    }
+    request.setTotalNs(7);
+    request.send().wait(scope_);
+  };
+  tell(5, 1);
+  const auto& sum = service_->book().totals().call_times;
+  EXPECT_EQ(sum.calls[5], ~std::uint64_t{0} / 2);
+  tell(5, 3);
+  EXPECT_EQ(sum.calls[5], ~std::uint64_t{0}) << "it stops at the largest number";
+  EXPECT_EQ(sum.total_ns, 14u);
+  for (const auto& [bucket, times] : {std::pair(wire::kCallTimeBuckets, std::size_t{1}),
+                                      std::pair(std::size_t{0}, wire::kCallTimeBuckets + 1)}) {
+    EXPECT_THROW(tell(static_cast<std::uint16_t>(bucket), static_cast<unsigned>(times)),
+                 kj::Exception);
+  }
+  EXPECT_EQ(sum.total_ns, 14u);
+}
+
 TEST_F(ResourceManagerTest, ANodeIsForgottenWhenItSaysGoodbyeAndElseLost) {
   FakeNode node;
   auto registration = join(node, "c1", 2);
