@@ -6,6 +6,7 @@
 
 #include <boost/program_options.hpp>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -42,10 +43,10 @@ void add_node_options(CommandLine& line) {
       "core-directory", po::value<std::string>()->default_value(""),
       "leave a core file of each executor that crashes in this directory, which the executors' "
       "user "
-      "can write to (default: none)")(
-      "executor-user", po::value<std::string>()->default_value(""),
-      "run executors as this user (default: as root their lease's owner, or nobody where that is root; "
-      "else unchanged)")(
+      "can write to (default: none)")("executor-user", po::value<std::string>()->default_value(""),
+                                      "run executors as this user (default: as root their lease's "
+                                      "owner, or nobody where that is root; "
+                                      "else unchanged)")(
       "executor-users", po::value<std::string>()->default_value(""),
       "run the executors of each lease as a user of their own, of these numbers, which nobody else "
       "has: "
@@ -54,6 +55,30 @@ void add_node_options(CommandLine& line) {
       "auto: one memory cgroup for each executor where this process may make them; off: none");
   line.choices["cgroup"] = {"auto", "off"};
   line.aliases.emplace_back("SUBLET_NODE_NAME", "node-name");
+}
+
+void add_isolation_options(CommandLine& line, const std::string& by_default) {
+  line.options.add_options()(
+      "isolation", po::value<std::string>()->default_value(by_default),
+      "sandbox: executors have a filter of system calls and, where this is root, a /tmp of their "
+      "own and no view of others' processes; process: they share the node's files");
+}
+
+Result<manager::Isolation> isolation_of(const po::variables_map& values) {
+  const auto& text = values["isolation"].as<std::string>();
+  if (text == "process") return manager::Isolation::kProcess;
+  if (text != "sandbox") {
+    return fail(ErrorKind::kInvalid,
+                "--isolation is '" + text + "'; it must be sandbox or process");
+  }
+  const auto& directory = values["core-directory"].as<std::string>();
+  for (const char* const hidden : {"/tmp/", "/var/tmp/", "/dev/shm/"}) {
+    if (::geteuid() != 0 || !directory.starts_with(hidden)) continue;
+    return fail(ErrorKind::kInvalid,
+                "--core-directory is " + directory + ", and executors have a " + hidden +
+                    " of their own: name another place, or take --isolation process");
+  }
+  return manager::Isolation::kSandbox;
 }
 
 namespace {

@@ -11,6 +11,11 @@ namespace sublet::cli {
 /// The options that describe what a node offers: of `executor-manager` and `private-manager`.
 void add_node_options(CommandLine& line);
 
+/// How executors are kept from the rest of the node; of the same two.
+void add_isolation_options(CommandLine& line, const std::string& by_default);
+
+Result<manager::Isolation> isolation_of(const boost::program_options::variables_map& values);
+
 Result<manager::ExecutorManagerOptions> node_options(
     const boost::program_options::variables_map& values);
 
