@@ -94,17 +94,19 @@ Result<manager::ExecutorManagerOptions> executor_manager_options(const po::varia
 
 Result<void> serve_executor_manager(Configuration& configuration) {
   const Values& values = configuration.values();
-  const auto options = executor_manager_options(values);
+  auto options = executor_manager_options(values);
   if (!options) return tl::unexpected<Error>(options.error());
   auto drain_time = parse_duration(values["drain-time"].as<std::string>());
   if (!drain_time) return tl::unexpected<Error>(drain_time.error());
-  const auto isolated = isolation_of(values);
+  auto isolated = isolation_of(values);
   if (!isolated) return tl::unexpected<Error>(isolated.error());
+  options->images = std::move(isolated->images);
   // Before any thread or event loop: what it forks inherits the process as it is now.
-  auto zygote = manager::start_zygote(manager::ZygoteFor::kCluster, *isolated);
+  auto zygote = manager::start_zygote(manager::ZygoteFor::kCluster, isolated->isolation);
   if (!zygote) return tl::unexpected<Error>(zygote.error());
   Daemon daemon(configuration);
-  auto started = manager::ExecutorManager::start(daemon.io(), std::move(*zygote), *options);
+  auto started = manager::ExecutorManager::start(daemon.io(), std::move(*zygote), *options,
+                                                 std::move(isolated->containers));
   if (!started) return tl::unexpected<Error>(started.error());
   const auto file = AddressFile::write(values, (*started)->offer().addresses);
   if (!file) return tl::unexpected<Error>(file.error());
