@@ -251,6 +251,7 @@ std::vector<std::string> executor_manager_problems(const po::variables_map& valu
     note(manager::make_offer(*options, cpuset));
     if (!options->executor_users.any()) note(manager::find_user(options->executor_user));
   }
+  note(isolation_of(values));
   note(parse_duration(values["drain-time"].as<std::string>()));
   if (values.count("listen") != 0) {
     for (const std::string& text : values["listen"].as<std::vector<std::string>>()) {

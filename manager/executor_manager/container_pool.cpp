@@ -1,6 +1,5 @@
 #include <base/children.hpp>
 #include <base/log.hpp>
-#include <base/memory_pressure.hpp>
 #include <common/async.hpp>
 #include <executor_manager/container_pool.hpp>
 #include <executor_manager/zygote_process.hpp>
@@ -38,13 +37,8 @@ Zygote& ContainerPool::Use::zygote() const noexcept {
   return container_.zygote;
 }
 
-ContainerPool::ContainerPool(kj::UnixEventPort& port, kj::Timer& timer, ContainerRuntime runtime,
-                             double ticks_per_ns)
-    : port_(port),
-      timer_(timer),
-      runtime_(std::move(runtime)),
-      ticks_per_ns_(ticks_per_ns),
-      tasks_(*this) {
+ContainerPool::ContainerPool(kj::UnixEventPort& port, kj::Timer& timer, Node node)
+    : port_(port), timer_(timer), node_(std::move(node)), tasks_(*this) {
   tasks_.add(keep_looking());
 }
 
@@ -62,7 +56,7 @@ Result<kj::Own<ContainerPool::Use>> ContainerPool::use(const ContainerPlace& pla
     return one.place == place && !one.zygote.over();
   });
   if (found == containers_.end()) {
-    auto process = start_zygote_in_container(runtime_.command(place), ticks_per_ns_);
+    auto process = start_zygote_in_container(node_.command(place), node_.ticks_per_ns);
     if (!process) return tl::unexpected<Error>(std::move(process.error()));
     found = containers_.emplace(containers_.end(), port_, place, std::move(*process));
     Container& made = *found;
@@ -97,7 +91,7 @@ void ContainerPool::end(std::list<Container>::iterator container, const std::str
 void ContainerPool::look() {
   std::size_t idle = 0;
   for (const Container& one : containers_) idle += one.uses == 0 ? 1 : 0;
-  const bool short_of_memory = idle != 0 && base::memory_is_short();
+  const bool short_of_memory = idle != 0 && node_.memory_is_short();
   std::vector<std::list<Container>::iterator> all;
   for (auto at = containers_.begin(); at != containers_.end(); ++at) all.push_back(at);
   std::sort(all.begin(), all.end(),

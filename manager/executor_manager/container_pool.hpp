@@ -42,8 +42,15 @@ class ContainerPool final : private kj::TaskSet::ErrorHandler {
   static constexpr std::chrono::seconds kStart{30};
   static constexpr std::chrono::seconds kLook{1};
 
-  ContainerPool(kj::UnixEventPort& port, kj::Timer& timer, ContainerRuntime runtime,
-                double ticks_per_ns);
+  /// What starts the zygote of a container (ContainerRuntime::command), and whether the node is
+  /// short of memory (base::memory_is_short).
+  struct Node {
+    std::function<std::vector<std::string>(const ContainerPlace&)> command;
+    std::function<bool()> memory_is_short;
+    double ticks_per_ns = 1;
+  };
+
+  ContainerPool(kj::UnixEventPort& port, kj::Timer& timer, Node node);
   ~ContainerPool() noexcept(false);
   KJ_DISALLOW_COPY(ContainerPool);
 
@@ -71,8 +78,7 @@ class ContainerPool final : private kj::TaskSet::ErrorHandler {
 
   kj::UnixEventPort& port_;
   kj::Timer& timer_;
-  const ContainerRuntime runtime_;
-  const double ticks_per_ns_;
+  const Node node_;
   Limits limits_;
   std::function<void(std::uint32_t)> spares_told_ = [](std::uint32_t) {};
   std::list<Container> containers_;

@@ -1,3 +1,4 @@
+#include <base/printable_text.hpp>
 #include <common/program_answer.hpp>
 #include <executor_manager/container_runtime.hpp>
 #include <executor_manager/zygote_process.hpp>
@@ -158,9 +159,13 @@ Result<void> ContainerRuntime::check_image(const std::string& image) const {
   const auto answer = ask_program({podman_, "image", "exists", image}, kAnswer);
   if (!answer) return tl::unexpected<Error>(answer.error());
   if (answer->ended_well) return {};
-  const std::string said = answer->output.substr(0, answer->output.find('\n'));
+  // It says nothing of an image that is not there; else what it says is about itself.
+  if (const auto error = answer->output.find("Error: "); error != std::string::npos) {
+    return fail(ErrorKind::kInternal, "looking for image " + image + " with podman: " +
+                                          base::printable(answer->output.substr(
+                                              error, answer->output.find('\n', error) - error)));
+  }
   return fail(ErrorKind::kInvalid, "this node has no image " + image +
-                                       (said.empty() ? "" : " (" + said + ")") +
                                        ": get it with `podman pull " + image +
                                        "`, as the user that the executor manager runs as");
 }

@@ -357,7 +357,7 @@ Result<bool> ExecutorSupervisor::is_in_place(const std::string& who, const std::
   image_ = std::move(*image);
   up_ = generation_;  // its end is no early death
   KJ_IF_MAYBE (executor, executor_) {
-    (*executor)->stop();
+    (*executor)->abandon("it makes room for one in a container of " + image_);
   }
   return false;
 }

@@ -1,5 +1,6 @@
 #include <base/account.hpp>
 #include <base/log.hpp>
+#include <base/memory_pressure.hpp>
 #include <base/printable_text.hpp>
 #include <common/async.hpp>
 #include <executor_manager/forked_executor.hpp>
@@ -86,8 +87,11 @@ ForkedExecutors::ForkedExecutors(kj::UnixEventPort& port, kj::Timer& timer, Zygo
                                  std::unique_ptr<ContainerRuntime> containers)
     : port_(port), timer_(timer), limiter_(std::move(limiter)), zygote_(port, std::move(zygote)) {
   if (!containers) return;
-  containers_ =
-      std::make_unique<ContainerPool>(port, timer, std::move(*containers), zygote_.ticks_per_ns());
+  ContainerPool::Node node{[runtime = std::move(*containers)](const ContainerPlace& place) {
+                             return runtime.command(place);
+                           },
+                           base::memory_is_short, zygote_.ticks_per_ns()};
+  containers_ = std::make_unique<ContainerPool>(port, timer, std::move(node));
   zygote_.before_restart([this] { containers_->end_all(); });
 }
 

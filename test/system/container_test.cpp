@@ -17,6 +17,11 @@ namespace {
 constexpr const char* kOne = "localhost/sublet-test:one";
 constexpr const char* kTwo = "localhost/sublet-test:two";
 
+/// As an executor manager starts containers, where that matters to whether they start.
+constexpr const char* kPodmanRun =
+    "timeout 60 podman run --rm --cgroups=disabled --network=host --read-only "
+    "--ulimit=nofile=1024:1024 --ulimit=nproc=1024:1024 ";
+
 struct Said {
   int code = -1;
   std::string output;
@@ -56,10 +61,7 @@ class Containers : public SharedCluster {
       if (made.code != 0) why_not_ = "making an image: " + made.output;
     }
     if (!why_not_.empty()) return;
-    const Said ran = shell(
-        "timeout 60 podman run --rm --cgroups=disabled --network=host --read-only "
-        "--ulimit=nofile=1024:1024 --ulimit=nproc=1024:1024 " +
-        std::string(kOne) + " true");
+    const Said ran = shell(kPodmanRun + std::string(kOne) + " true");
     if (ran.code != 0) why_not_ = "podman run: " + ran.output;
   }
   static void TearDownTestSuite() {
@@ -203,6 +205,41 @@ TEST_F(Containers, EndWhenTheirNodeDrains) {
   EXPECT_EQ(games.ask("number_of_the_image"), 1u);
   ASSERT_EQ(::kill(node_->pid(), SIGTERM), 0);
   expect_containers(0);
+}
+
+/// Its own images, in its own home, and a range of users that this process alone sees it have.
+TEST_F(Containers, RunForAManagerWithoutRootsRights) {
+  const std::string home = directory_ + "/home";
+  const std::string as_games =
+      "cd / && HOME=" + home + " XDG_RUNTIME_DIR=" + home +
+      " timeout 120 setpriv --reuid=games --regid=games --clear-groups --inh-caps=-all "
+      "env -u CONTAINERS_STORAGE_CONF -u SUBLET_MANAGER -u SUBLET_KEY_FILE ";
+  const Said prepared = shell("chmod 755 " + directory_ + " && mkdir -m 700 " + home +
+                              " && chown games:games " + home);
+  ASSERT_EQ(prepared.code, 0) << prepared.output;
+  const std::string sublet = built_program("sublet");
+  const Said without =
+      shell(as_games + sublet + " executor-manager --isolation container --image localhost/none:1");
+  const bool has_range = shell("grep -q '^games:' /etc/subuid").code == 0;
+  if (!has_range) expect_contains(without.output, "/etc/subuid has no range for this user");
+
+  std::ofstream(directory_ + "/range") << "games:200000:65536\n";
+  for (const char* const file : {"/etc/subuid", "/etc/subgid"}) {
+    ASSERT_EQ(::mount((directory_ + "/range").c_str(), file, nullptr, MS_BIND, nullptr), 0) << file;
+  }
+  const Said made = shell(as_games + MAKE_IMAGE + " " + kOne + " 1");
+  const Said ran = shell(as_games + kPodmanRun + kOne + " true");
+  if (made.code == 0 && ran.code == 0) {
+    const Said measured = shell(as_games + sublet + " bench isolation --iterations 1 --warmup 0 " +
+                                "--json - --image " + kOne);
+    EXPECT_EQ(measured.code, 0) << measured.output;
+    expect_contains(measured.output, "podman_ratio_p50");
+  }
+  shell(as_games + "podman system reset --force");
+  for (const char* const file : {"/etc/subuid", "/etc/subgid"}) ::umount2(file, MNT_DETACH);
+  if (made.code != 0 || ran.code != 0) {
+    GTEST_SKIP() << "Podman does not run here without root's rights: " << made.output << ran.output;
+  }
 }
 
 class NoneKept : public Containers {

@@ -3,6 +3,7 @@
 set -eu
 tree=$(mktemp -d)
 trap 'rm -r "$tree"' EXIT
+chmod 755 "$tree"
 mkdir -p "$tree/bin" "$tree/etc" "$tree/proc" "$tree/sys" "$tree/dev" "$tree/tmp" "$tree/run" "$tree/var/tmp"
 echo "$2" > "$tree/etc/sublet-test"
 cp /bin/true "$tree/bin"
