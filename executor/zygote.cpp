@@ -160,8 +160,8 @@ Result<void> Zygote::isolate(Isolation isolation) {
   auto filter = SystemCallFilter::make();
   if (!filter) return tl::unexpected<Error>(filter.error());
   filter_ = std::move(*filter);
-  if (::geteuid() != 0 || isolation == Isolation::kContainer)
-    return {};  // executors run as this user, who sees what is his
+  if (isolation == Isolation::kContainer) return {};  // it is the view
+  if (::geteuid() != 0) return {};  // executors run as this user, who sees what is his
   const auto can = can_take_own_view();
   own_view_ = can.has_value();
   if (!can) {
