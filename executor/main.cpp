@@ -24,11 +24,12 @@ constexpr int kUsageError = 2;
 
 int usage() {
   std::fputs(
-      "usage: sublet-executor --zygote FD [--shared] [--sandbox] | --version | --help\n"
+      "usage: sublet-executor --zygote FD [--shared] [--sandbox | --container] | --version | "
+      "--help\n"
       "Starts and runs the executors of a node. FD is a socket to the executor manager that has\n"
       "started it; start `sublet executor-manager` instead. --shared: for the users of a cluster.\n"
       "--sandbox: without system calls and a view of the node that functions have no business "
-      "with.\n",
+      "with. --container: the same, as the first process of a container.\n",
       stderr);
   return kUsageError;
 }
@@ -61,7 +62,9 @@ void forget_environment() {
   for (const auto& [name, value] : kEnvironment) ::unsetenv(name);
 }
 
-int run_zygote(const char* fd_text, bool shared, bool sandbox, char** argv) {
+using sublet::executor::Zygote;
+
+int run_zygote(const char* fd_text, bool shared, Zygote::Isolation isolation, char** argv) {
   int fd = -1;
   const char* end = fd_text + std::strlen(fd_text);
   const auto [rest, error] = std::from_chars(fd_text, end, fd);
@@ -75,9 +78,7 @@ int run_zygote(const char* fd_text, bool shared, bool sandbox, char** argv) {
   sublet::base::close_all_but({&fd, 1});
   sublet::executor::prepare_surroundings();
   ::fcntl(fd, F_SETFD, FD_CLOEXEC);
-  using sublet::executor::Zygote;
-  auto zygote = Zygote::start(sublet::base::Fd(fd),
-                              sandbox ? Zygote::Isolation::kSandbox : Zygote::Isolation::kProcess);
+  auto zygote = Zygote::start(sublet::base::Fd(fd), isolation);
   forget_environment();
   if (shared) sublet::executor::leave_manager();
   const auto ran = zygote ? (*zygote)->run() : tl::unexpected<sublet::Error>(zygote.error());
@@ -98,13 +99,20 @@ int main(int argc, char** argv) {
   }
   if (argc >= 3 && std::string_view(argv[1]) == "--zygote") {
     bool shared = false;
-    bool sandbox = false;
+    auto isolation = Zygote::Isolation::kProcess;
     for (int i = 3; i < argc; ++i) {
       const std::string_view word = argv[i];
-      if (word != "--shared" && word != "--sandbox") return usage();
-      (word == "--shared" ? shared : sandbox) = true;
+      if (word == "--shared") {
+        shared = true;
+      } else if (word == "--sandbox") {
+        isolation = Zygote::Isolation::kSandbox;
+      } else if (word == "--container") {
+        isolation = Zygote::Isolation::kContainer;
+      } else {
+        return usage();
+      }
     }
-    return run_zygote(argv[2], shared, sandbox, argv);
+    return run_zygote(argv[2], shared, isolation, argv);
   }
   if (argc == 2 && std::string_view(argv[1]) == "--help") {
     usage();

@@ -1,10 +1,10 @@
+#include <base/account.hpp>
 #include <base/system_text.hpp>
 #include <executor/sandbox.hpp>
 #include <wire/executor_protocol.hpp>
 
 #include <fcntl.h>
 #include <grp.h>
-#include <pwd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -17,7 +17,6 @@
 #include <cstring>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace sublet::executor {
 namespace {
@@ -52,18 +51,6 @@ Result<std::uint64_t> data_pages() {
   return pages;
 }
 
-Result<std::uint32_t> group_of(std::uint32_t uid) {
-  std::vector<char> buffer(16384);
-  passwd entry{};
-  passwd* found = nullptr;
-  const int error = ::getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found);
-  if (found != nullptr) return entry.pw_gid;
-  return fail(ErrorKind::kDenied,
-              "the lease's owner, uid " + std::to_string(uid) + ", has no account on this node" +
-                  (error == 0 ? std::string() : " (" + base::system_text(error) + ")") +
-                  "; make one, or start the executor manager with --executor-user");
-}
-
 }  // namespace
 
 Result<void> confine_zygote() {
@@ -91,7 +78,7 @@ void allow_locked_memory(std::uint64_t bytes) noexcept {
 
 Result<void> change_identity(std::uint32_t uid, std::uint32_t gid) {
   if (gid == wire::kGroupOfAccount) {
-    const auto group = group_of(uid);
+    const auto group = base::group_of_account(uid);
     if (!group) return tl::unexpected<Error>(group.error());
     return change_identity(uid, *group);
   }

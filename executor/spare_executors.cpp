@@ -1,3 +1,4 @@
+#include <base/memory_pressure.hpp>
 #include <base/unix_socket.hpp>
 #include <executor/spare_executors.hpp>
 
@@ -11,10 +12,7 @@
 #include <array>
 #include <cinttypes>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <string>
 
 namespace sublet::executor {
 namespace {
@@ -40,9 +38,6 @@ constexpr std::size_t kLargestTouched = std::size_t{4} << 20;
 /// Since Linux 5.14; the C library of Debian 12 has the names, older ones have not.
 constexpr int kPopulateRead = 22;
 constexpr int kPopulateWrite = 23;
-
-constexpr double kMostPressure = 10;  ///< Percent of time in which some process waits for memory.
-constexpr double kLeastAvailable = 0.05;
 
 }  // namespace
 
@@ -119,7 +114,8 @@ int SpareExecutors::timeout_ms() const {
 void SpareExecutors::look() {
   const auto now = steady_clock::now();
   if (now < due_) return;
-  const std::size_t wanted = deaths_ >= kMostDeaths || memory_is_short() ? 0 : demand_.wanted(now);
+  const std::size_t wanted =
+      deaths_ >= kMostDeaths || base::memory_is_short() ? 0 : demand_.wanted(now);
   bool made = true;
   if (spares_.size() > wanted) {
     end_one();
@@ -160,26 +156,6 @@ void SpareExecutors::end_one() noexcept {
 void SpareExecutors::end_all() noexcept {
   most_ = 0;
   spares_.clear();
-}
-
-bool memory_is_short() {
-  std::ifstream pressure("/proc/pressure/memory");
-  std::string word;
-  if (pressure >> word >> word && word.starts_with("avg10=") &&
-      std::strtod(word.c_str() + 6, nullptr) > kMostPressure) {
-    return true;
-  }
-  std::ifstream memory("/proc/meminfo");
-  double total = 0;
-  double available = -1;
-  for (double value = 0; memory >> word >> value; memory.ignore(64, '\n')) {
-    if (word == "MemTotal:") total = value;
-    if (word == "MemAvailable:") {
-      available = value;
-      break;
-    }
-  }
-  return available >= 0 && available < kLeastAvailable * total;
 }
 
 void touch_own_pages() noexcept {

@@ -89,9 +89,6 @@ class SpareExecutors {
   SpareDemand::Time missing_since_{};
 };
 
-/// The node has little memory left.
-[[nodiscard]] bool memory_is_short();
-
 /// Brings the pages of this process's program, libraries and data into memory, which a forked
 /// process has to fetch one by one. Does nothing on kernels before 5.14.
 void touch_own_pages() noexcept;

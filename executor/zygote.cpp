@@ -130,25 +130,37 @@ Result<std::unique_ptr<Zygote>> Zygote::prepare(base::Fd& manager, Isolation iso
   if (!topology) return tl::unexpected<Error>(topology.error());
   std::unique_ptr<Zygote> zygote(
       new Zygote(std::move(manager), std::move(*signals), std::move(*topology)));
-  if (isolation == Isolation::kSandbox) {
-    if (auto isolated = zygote->isolate(); !isolated) {
+  if (isolation != Isolation::kProcess) {
+    if (auto isolated = zygote->isolate(isolation); !isolated) {
       manager = std::move(zygote->manager_);  // who is to be told
       return tl::unexpected<Error>(isolated.error());
     }
   }
   const wire::ZygoteReady ready{base::TickRate::get().ticks_per_ns()};
-  if (auto sent =
-          wire::send_message(zygote->manager_.get(), wire::MessageType::kZygoteReady, ready);
+  // Its manager has no other name of a process in a container, whose end takes all others with it.
+  base::Fd self;
+  if (isolation == Isolation::kContainer) {
+    self.reset(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+    if (!self.valid()) {
+      manager = std::move(zygote->manager_);
+      return system_error("opening a pidfd in the container");
+    }
+  }
+  const int fd = self.get();
+  if (auto sent = wire::send_message(zygote->manager_.get(), wire::MessageType::kZygoteReady, ready,
+                                     {&fd, self.valid() ? std::size_t{1} : std::size_t{0}});
       !sent) {
     return tl::unexpected<Error>(sent.error());
   }
   return zygote;
 }
 
-Result<void> Zygote::isolate() {
+Result<void> Zygote::isolate(Isolation isolation) {
+  if (isolation == Isolation::kContainer) hide_from_others(true);
   auto filter = SystemCallFilter::make();
   if (!filter) return tl::unexpected<Error>(filter.error());
   filter_ = std::move(*filter);
+  if (isolation == Isolation::kContainer) return {};  // it is the view
   if (::geteuid() != 0) return {};  // executors run as this user, who sees what is his
   const auto can = can_take_own_view();
   own_view_ = can.has_value();

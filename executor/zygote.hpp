@@ -29,6 +29,9 @@ class Zygote {
   enum class Isolation : std::uint8_t {
     kProcess,  ///< Executors are processes that gain no rights, and share the node's files.
     kSandbox,  ///< The same with a filter of system calls and, under root, a view of their own.
+    /// The zygote is the first process of a container, and its user the functions': they have the
+    /// filter, and must not look into it.
+    kContainer,
   };
   static Result<std::unique_ptr<Zygote>> start(base::Fd manager, Isolation isolation);
 
@@ -49,7 +52,7 @@ class Zygote {
   void tell_spares();
   void spawn(wire::ReceivedMessage message);
   static Result<std::unique_ptr<Zygote>> prepare(base::Fd& manager, Isolation isolation);
-  Result<void> isolate();
+  Result<void> isolate(Isolation isolation);
   void kill_executor(const wire::ReceivedMessage& message);
   /// A spare process, or a new one.
   [[nodiscard]] Result<SpareExecutors::Taken> get_executor(

@@ -136,6 +136,13 @@ std::optional<sublet_function_info> hidden_description(std::span<const std::byte
   return description->second;
 }
 
+std::string image_named_in(std::span<const std::byte> bytes) {
+  constexpr std::string_view kImageSection = "sublet_image";
+  constexpr std::size_t kMostName = 256;
+  const auto section = ElfImage::of_checked(bytes).section(kImageSection);
+  return std::string(ElfImage::text_at(section, 0, kMostName).value_or(std::string_view()));
+}
+
 std::vector<std::size_t> unique_symbols(std::span<const std::byte> bytes) {
   std::vector<std::size_t> offsets;
   auto image = ElfImage::open(bytes);

@@ -46,6 +46,10 @@ const char* sanitizer_flag(std::string_view needed) noexcept;
 std::optional<sublet_function_info> hidden_description(std::span<const std::byte> bytes,
                                                        std::string_view function);
 
+/// The image that SUBLET_IMAGE names in a library or program, which has been checked: hostile text.
+/// Empty: it names none, or not with a text that ends.
+std::string image_named_in(std::span<const std::byte> bytes);
+
 /// Where the library's symbols lie in the file that are one for the whole process, whoever defines
 /// them (STB_GNU_UNIQUE: static data of templates and inline functions).
 std::vector<std::size_t> unique_symbols(std::span<const std::byte> bytes);

@@ -37,6 +37,9 @@ class ElfImage {
   /// Checks the header and the program headers.
   static Result<ElfImage> open(std::span<const std::byte> bytes);
 
+  /// Of a library or a program that has been checked: for section() alone.
+  static ElfImage of_checked(std::span<const std::byte> bytes) { return ElfImage(bytes); }
+
   /// Of a program: its machine, and that it names its dynamic linker.
   static Result<void> check_program(std::span<const std::byte> bytes);
 

@@ -8,7 +8,6 @@
 #include <executor_manager/zygote_process.hpp>
 
 #include <boost/program_options.hpp>
-#include <unistd.h>
 
 namespace sublet::cli {
 
@@ -32,6 +31,7 @@ CommandLine executor_manager_command_line() {
   add_location_options(line);
   add_trust_options(line);
   add_node_options(line);
+  add_isolation_options(line, "sandbox");
   line.options.add_options()(
       "advertise", po::value<std::vector<std::string>>(),
       "host name or address by which other nodes reach this one, where it listens at every "
@@ -41,10 +41,6 @@ CommandLine executor_manager_command_line() {
       "lease to clients that ask this node itself too (SUBLET_EXECUTORS): what they use is in no "
       "ledger")("skip-resource-manager", po::bool_switch(),
                 "lease to such clients alone, and register with no resource manager")(
-      "isolation", po::value<std::string>()->default_value("sandbox"),
-      "sandbox: executors have a filter of system calls and, where this is root, a /tmp of their "
-      "own "
-      "and no view of others' processes; process: they share the node's files")(
       "drain-time", po::value<std::string>()->default_value("5s"),
       "on SIGTERM or SIGINT leases end at the latest after this "
       "time, for instance 500ms or "
@@ -58,23 +54,6 @@ namespace {
 
 /// For executors to end, once leases have.
 constexpr std::chrono::seconds kAfterDrain{30};
-
-Result<manager::Isolation> isolation(const Values& values) {
-  const auto& text = values["isolation"].as<std::string>();
-  if (text == "process") return manager::Isolation::kProcess;
-  if (text != "sandbox") {
-    return fail(ErrorKind::kInvalid,
-                "--isolation is '" + text + "'; it must be sandbox or process");
-  }
-  const auto& directory = values["core-directory"].as<std::string>();
-  for (const char* const hidden : {"/tmp/", "/var/tmp/", "/dev/shm/"}) {
-    if (::geteuid() != 0 || !directory.starts_with(hidden)) continue;
-    return fail(ErrorKind::kInvalid,
-                "--core-directory is " + directory + ", and executors have a " + hidden +
-                    " of their own: name another place, or take --isolation process");
-  }
-  return manager::Isolation::kSandbox;
-}
 
 Result<manager::ExecutorManagerOptions> executor_manager_options(const po::variables_map& values) {
   auto options = node_options(values);
@@ -115,17 +94,19 @@ Result<manager::ExecutorManagerOptions> executor_manager_options(const po::varia
 
 Result<void> serve_executor_manager(Configuration& configuration) {
   const Values& values = configuration.values();
-  const auto options = executor_manager_options(values);
+  auto options = executor_manager_options(values);
   if (!options) return tl::unexpected<Error>(options.error());
   auto drain_time = parse_duration(values["drain-time"].as<std::string>());
   if (!drain_time) return tl::unexpected<Error>(drain_time.error());
-  const auto isolated = isolation(values);
+  auto isolated = isolation_of(values);
   if (!isolated) return tl::unexpected<Error>(isolated.error());
+  options->images = std::move(isolated->images);
   // Before any thread or event loop: what it forks inherits the process as it is now.
-  auto zygote = manager::start_zygote(manager::ZygoteFor::kCluster, *isolated);
+  auto zygote = manager::start_zygote(manager::ZygoteFor::kCluster, isolated->isolation);
   if (!zygote) return tl::unexpected<Error>(zygote.error());
   Daemon daemon(configuration);
-  auto started = manager::ExecutorManager::start(daemon.io(), std::move(*zygote), *options);
+  auto started = manager::ExecutorManager::start(daemon.io(), std::move(*zygote), *options,
+                                                 std::move(isolated->containers));
   if (!started) return tl::unexpected<Error>(started.error());
   const auto file = AddressFile::write(values, (*started)->offer().addresses);
   if (!file) return tl::unexpected<Error>(file.error());

@@ -6,6 +6,7 @@
 
 #include <boost/program_options.hpp>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -42,10 +43,10 @@ void add_node_options(CommandLine& line) {
       "core-directory", po::value<std::string>()->default_value(""),
       "leave a core file of each executor that crashes in this directory, which the executors' "
       "user "
-      "can write to (default: none)")(
-      "executor-user", po::value<std::string>()->default_value(""),
-      "run executors as this user (default: as root their lease's owner, or nobody where that is root; "
-      "else unchanged)")(
+      "can write to (default: none)")("executor-user", po::value<std::string>()->default_value(""),
+                                      "run executors as this user (default: as root their lease's "
+                                      "owner, or nobody where that is root; "
+                                      "else unchanged)")(
       "executor-users", po::value<std::string>()->default_value(""),
       "run the executors of each lease as a user of their own, of these numbers, which nobody else "
       "has: "
@@ -54,6 +55,63 @@ void add_node_options(CommandLine& line) {
       "auto: one memory cgroup for each executor where this process may make them; off: none");
   line.choices["cgroup"] = {"auto", "off"};
   line.aliases.emplace_back("SUBLET_NODE_NAME", "node-name");
+}
+
+void add_isolation_options(CommandLine& line, const std::string& by_default) {
+  line.options.add_options()(
+      "isolation", po::value<std::string>()->default_value(by_default),
+      "sandbox: executors have a filter of system calls and, where this is root, a /tmp of their "
+      "own and no view of others' processes; container: they run in Podman, from an image; "
+      "process: "
+      "they share the node's files")(
+      "image", po::value<std::string>()->default_value(""),
+      "with --isolation container: the image for functions that name none, which this node has")(
+      "allow-image", po::value<std::vector<std::string>>(),
+      "with --isolation container: an image that functions may name (SUBLET_IMAGE), or the "
+      "beginning of such names with a * behind it; may be repeated");
+  line.lists.emplace_back("allow-image");
+}
+
+Result<IsolationChoice> isolation_of(const po::variables_map& values) {
+  const auto& text = values["isolation"].as<std::string>();
+  const auto& image = values["image"].as<std::string>();
+  const auto allowed = values.count("allow-image") == 0
+                           ? std::vector<std::string>()
+                           : values["allow-image"].as<std::vector<std::string>>();
+  const auto& directory = values["core-directory"].as<std::string>();
+  if (text != "container" && !(image.empty() && allowed.empty())) {
+    return fail(ErrorKind::kInvalid,
+                "--image and --allow-image are for --isolation container, and it is " + text);
+  }
+  if (text == "process") return IsolationChoice{};
+  if (text != "sandbox" && text != "container") {
+    return fail(ErrorKind::kInvalid,
+                "--isolation is '" + text + "'; it must be sandbox, container or process");
+  }
+  for (const char* const hidden : {"/tmp/", "/var/tmp/", "/dev/shm/"}) {
+    if (::geteuid() != 0 || !directory.starts_with(hidden)) continue;
+    return fail(ErrorKind::kInvalid,
+                "--core-directory is " + directory + ", and executors have a " + hidden +
+                    " of their own: name another place, or take --isolation process");
+  }
+  if (text == "sandbox") return IsolationChoice{manager::Isolation::kSandbox, {}, {}};
+  auto images = manager::ContainerImages::make(image, allowed);
+  if (!images) return tl::unexpected<Error>(std::move(images.error()));
+  if (image.empty() && allowed.empty()) {
+    return fail(ErrorKind::kInvalid,
+                "--isolation container needs an image: name one for all functions (--image), or "
+                "those that functions may name (--allow-image)");
+  }
+  auto containers = manager::ContainerRuntime::find();
+  if (!containers) return tl::unexpected<Error>(std::move(containers.error()));
+  if (!image.empty()) {
+    if (auto there = containers->check_image(image); !there) {
+      return tl::unexpected<Error>(std::move(there.error()));
+    }
+  }
+  if (!directory.empty()) containers->show_directory(directory);
+  return IsolationChoice{manager::Isolation::kContainer, std::move(*images),
+                         std::move(*containers)};
 }
 
 namespace {
@@ -193,6 +251,7 @@ std::vector<std::string> executor_manager_problems(const po::variables_map& valu
     note(manager::make_offer(*options, cpuset));
     if (!options->executor_users.any()) note(manager::find_user(options->executor_user));
   }
+  note(isolation_of(values));
   note(parse_duration(values["drain-time"].as<std::string>()));
   if (values.count("listen") != 0) {
     for (const std::string& text : values["listen"].as<std::vector<std::string>>()) {

@@ -3,6 +3,7 @@
 #include <cli/options.hpp>
 #include <executor_manager/executor_manager.hpp>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,18 @@ namespace sublet::cli {
 
 /// The options that describe what a node offers: of `executor-manager` and `private-manager`.
 void add_node_options(CommandLine& line);
+
+/// How executors are kept from the rest of the node; of the same two.
+void add_isolation_options(CommandLine& line, const std::string& by_default);
+
+/// What these say, checked against this node; blocks for some 100 ms where executors run in
+/// containers.
+struct IsolationChoice {
+  manager::Isolation isolation = manager::Isolation::kProcess;
+  std::optional<manager::ContainerImages> images;  ///< Of containers.
+  std::optional<manager::ContainerRuntime> containers;
+};
+Result<IsolationChoice> isolation_of(const boost::program_options::variables_map& values);
 
 Result<manager::ExecutorManagerOptions> node_options(
     const boost::program_options::variables_map& values);

@@ -1,6 +1,6 @@
 #include <base/printable_text.hpp>
 #include <cli/mpi_paths.hpp>
-#include <cli/program_answer.hpp>
+#include <common/program_answer.hpp>
 
 #include <bench/companion.hpp>
 
@@ -15,7 +15,7 @@ namespace {
 constexpr std::chrono::seconds kAnswer{10};
 
 Result<MpiPath> ask(const std::string& kind, const std::string& program) {
-  const auto answer = ask_program({program}, kAnswer);
+  const auto answer = manager::ask_program({program}, kAnswer);
   if (!answer) return tl::unexpected<Error>(answer.error());
   MpiPath found{.kind = kind, .mpi = {}, .path = {}, .text = {}};
   std::istringstream lines(answer->output);

@@ -68,6 +68,7 @@ CommandLine private_manager_command_line() {
       "job", po::value<std::string>()->default_value(""),
       "share the manager with all who give this name (default: with nobody)");
   add_node_options(line);
+  add_isolation_options(line, "process");
   line.reads_environment = true;  // who starts an application cannot give it flags
   return line;
 }
@@ -223,8 +224,11 @@ Result<void> run_managers(const Values& values, const base::Fd& lifeline,
   if (!place) return tl::unexpected<Error>(place.error());
   if (!place->taken_by.empty()) return tell(address_fd, place->taken_by);
   PrivateDirectory& directory = place->directory;
+  auto isolated = isolation_of(values);
+  if (!isolated) return tl::unexpected<Error>(isolated.error());
+  options->images = std::move(isolated->images);
   // Before any thread or event loop: what it forks inherits the process as it is now.
-  auto zygote = manager::start_zygote(manager::ZygoteFor::kApplication);
+  auto zygote = manager::start_zygote(manager::ZygoteFor::kApplication, isolated->isolation);
   if (!zygote) return tl::unexpected<Error>(zygote.error());
   Daemon daemon;
   ::umask(077);
@@ -248,7 +252,8 @@ Result<void> run_managers(const Values& values, const base::Fd& lifeline,
       },
       connections);
   options->manager = listener.address().to_string();
-  auto started = manager::ExecutorManager::start(daemon.io(), std::move(*zygote), *options);
+  auto started = manager::ExecutorManager::start(daemon.io(), std::move(*zygote), *options,
+                                                 std::move(isolated->containers));
   if (!started) return tl::unexpected<Error>(started.error());
   // The first lease must find the node.
   manager::within(daemon.timer(), kStartLimit, (*started)->registered(),

@@ -204,6 +204,7 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
     wire::set_text(application.order.name, wire::to_string(params.getName()));
     std::copy(sha256.begin(), sha256.end(), application.order.sha256.begin());
     application.program = node_.libraries().find(application.order.sha256);
+    application.image = node_.libraries().image_of(application.order.sha256);
     auto surroundings = base::SharedMemory::sealed_copy(
         "sublet-surroundings", std::as_bytes(std::span(text.begin(), text.size())));
     if (!surroundings) return tl::unexpected<Error>(surroundings.error());
@@ -237,6 +238,7 @@ class ClaimedLeaseServer final : public wire::ClaimedLease::Server {
     own.sha256 = request.open.sha256;
     request.library = grant_->executors().program(own);
     if (!request.library) request.library = node_.libraries().find(request.open.sha256);
+    request.image = node_.libraries().image_of(request.open.sha256);
     return request;
   }
 

@@ -22,6 +22,7 @@ struct ExecutorOrder {
   wire::Spawn spawn;        ///< All but the request number.
   std::string data_socket;  ///< Abstract name on which it takes data connections.
   std::uint64_t cgroup_bytes = 0;
+  std::string image{};  ///< Of the container it runs in; empty: in none.
 };
 
 /// The client's own program, for executors to run in their place.
@@ -29,6 +30,7 @@ struct Application {
   wire::Become order{};
   std::shared_ptr<base::Fd> program;       ///< Sealed memory.
   std::shared_ptr<base::Fd> surroundings;  ///< The same; application_text.hpp.
+  std::string image{};                     ///< That the program names; hostile. Empty: none.
 };
 
 /// Where an executor may listen for network connections; each transport takes what suits it.

@@ -51,9 +51,9 @@ std::string local_address() {
 
 }  // namespace
 
-Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
-                                                        ZygoteProcess zygote,
-                                                        const ExecutorManagerOptions& options) {
+Result<kj::Own<ExecutorManager>> ExecutorManager::start(
+    kj::AsyncIoContext& io, ZygoteProcess zygote, const ExecutorManagerOptions& options,
+    std::optional<ContainerRuntime> containers) {
   if (::sodium_init() < 0) return fail(ErrorKind::kInternal, "libsodium does not initialise");
   // An address file may name a manager on another node by the time it is there.
   bool remote = options.manager.address.empty() || options.skip_resource_manager;
@@ -74,9 +74,10 @@ Result<kj::Own<ExecutorManager>> ExecutorManager::start(kj::AsyncIoContext& io,
   node.node_id = identity.id;
   node.cpuset = cpuset;
   kj::Timer& timer = io.provider->getTimer();
-  auto executors = std::make_unique<ForkedExecutors>(io.unixEventPort, timer, std::move(zygote),
-                                                     make_limiter(options));
-  Zygote& processes = executors->zygote();
+  auto executors = std::make_unique<ForkedExecutors>(
+      io.unixEventPort, timer, std::move(zygote), make_limiter(options),
+      containers ? std::make_unique<ContainerRuntime>(std::move(*containers)) : nullptr);
+  ForkedExecutors& processes = *executors;
   auto manager = kj::heap<ExecutorManager>(
       NodeWorld{io.provider->getNetwork(), timer, std::move(executors), options.clock},
       std::move(node), std::move(*offer), options);
@@ -130,6 +131,7 @@ ExecutorManager::ExecutorManager(NodeWorld world, NodeOffer node, CoreInventory:
   services_.core_directory = options.core_directory;
   services_.data_host = options.data_host;
   services_.rdma_host = options.rdma_host;
+  services_.images = options.images;
   services_.users = options.executor_users;
   services_.hidden = options.hide_executors && options.core_directory.empty();
 }

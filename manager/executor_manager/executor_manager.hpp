@@ -3,6 +3,7 @@
 #include <common/manager_clock.hpp>
 #include <common/rpc_listener.hpp>
 #include <executor_manager/claim_check.hpp>
+#include <executor_manager/container_runtime.hpp>
 #include <executor_manager/core_locks.hpp>
 #include <executor_manager/direct_leases.hpp>
 #include <executor_manager/held_grant.hpp>
@@ -14,6 +15,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -54,6 +56,8 @@ struct ExecutorManagerOptions {
   /// How long a resource manager may refuse the node; a node that takes another's place may have to
   /// wait until that one counts as lost.
   milliseconds refused_limit = 2 * wire::kNodeLostAfter;
+  /// Executors run in containers of these images. Nothing: in none.
+  std::optional<ContainerImages> images;
   bool cgroup = true;                 ///< Memory cgroups for executors where they are delegated.
   bool takes_orders_to_leave = true;  ///< From the resource manager; else it ends with its owner.
   /// Leases to clients that ask it and no resource manager, beside those of the resource manager
@@ -80,9 +84,11 @@ struct NodeWorld {
 class ExecutorManager final : private kj::TaskSet::ErrorHandler {
  public:
   /// `zygote` was started first thing in main (start_zygote). Listens when this returns; connects
-  /// to the resource manager by itself, again whenever that went away.
-  static Result<kj::Own<ExecutorManager>> start(kj::AsyncIoContext& io, ZygoteProcess zygote,
-                                                const ExecutorManagerOptions& options);
+  /// to the resource manager by itself, again whenever that went away. `containers`: where there
+  /// are images.
+  static Result<kj::Own<ExecutorManager>> start(
+      kj::AsyncIoContext& io, ZygoteProcess zygote, const ExecutorManagerOptions& options,
+      std::optional<ContainerRuntime> containers = std::nullopt);
   /// `node` has its name, its id and the addresses at which make_claim_server's servers are
   /// reached; what it offers is `offer`. join() must follow.
   ExecutorManager(NodeWorld world, NodeOffer node, CoreInventory::Offer offer,

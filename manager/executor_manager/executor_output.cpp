@@ -44,15 +44,28 @@ ExecutorOutput::ExecutorOutput(kj::UnixEventPort& port, base::Fd pipe)
   });
 }
 
-kj::Promise<void> ExecutorOutput::read_on() {
-  std::array<char, kTurn> text{};
-  const ssize_t size = ::read(pipe_.get(), text.data(), text.size());
-  if (size == 0) return kj::READY_NOW;  // the zygote and all executors have gone
-  if (size > 0) {
-    take(text.data(), static_cast<std::size_t>(size));
-    return kj::evalLater([this] { return read_on(); });
+std::string ExecutorOutput::last_line() {
+  constexpr int kMostReads = 8;
+  for (int i = 0; i < kMostReads && read_some(); ++i) {
   }
-  if (errno == EINTR) return read_on();
+  return last_line_;
+}
+
+/// False when there is nothing now (errno EAGAIN), or never again (0).
+bool ExecutorOutput::read_some() {
+  std::array<char, kTurn> text{};
+  ssize_t size = 0;
+  do {
+    size = ::read(pipe_.get(), text.data(), text.size());
+  } while (size < 0 && errno == EINTR);
+  if (size == 0) errno = 0;
+  if (size > 0) take(text.data(), static_cast<std::size_t>(size));
+  return size > 0;
+}
+
+kj::Promise<void> ExecutorOutput::read_on() {
+  if (read_some()) return kj::evalLater([this] { return read_on(); });
+  if (errno == 0) return kj::READY_NOW;  // the zygote and all executors have gone
   return observer_.whenBecomesReadable().then([this] { return read_on(); });
 }
 
@@ -79,6 +92,7 @@ void ExecutorOutput::tell() {
   } else {
     ++(print(base::printable(line_)) ? lines_ : left_out_);
   }
+  last_line_ = base::printable(line_);
   line_.clear();
 }
 

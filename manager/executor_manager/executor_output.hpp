@@ -28,7 +28,11 @@ class ExecutorOutput {
   ExecutorOutput(kj::UnixEventPort& port, base::Fd pipe);
   KJ_DISALLOW_COPY(ExecutorOutput);
 
+  /// The last one, of all that has been printed until now; to be shown.
+  [[nodiscard]] std::string last_line();
+
  private:
+  bool read_some();
   kj::Promise<void> read_on();
   void take(const char* text, std::size_t size);
   void tell();
@@ -36,6 +40,7 @@ class ExecutorOutput {
   base::Fd pipe_;
   kj::UnixEventPort::FdObserver observer_;
   std::string line_;
+  std::string last_line_;
   unsigned lines_ = 0;  ///< In this second.
   unsigned left_out_ = 0;
   std::chrono::steady_clock::time_point second_{};

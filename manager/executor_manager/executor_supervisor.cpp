@@ -57,12 +57,14 @@ Result<void> ExecutorSupervisor::start() {
     if (!user) return tl::unexpected<Error>(std::move(user.error()));
     user_ = std::move(*user);
   }
+  if (services_.images) image_ = services_.images->by_default();
   return start_executor();
 }
 
 Result<ExecutorOrder> ExecutorSupervisor::make_order() const {
   ExecutorOrder order;
   order.data_socket = random_name();
+  order.image = image_;
   order.cgroup_bytes =
       sum_or_most(sum_or_most(terms_.memory_bytes, terms_.arena_bytes), kExecutorOverhead);
   wire::Spawn& spawn = order.spawn;
@@ -302,7 +304,11 @@ Result<void> ExecutorSupervisor::become(Application application) {
                 "the lease runs an application, or has functions open, already");
   }
   if (over()) return fail(ErrorKind::kDisconnected, reason_);
+  const auto placed =
+      is_in_place(std::string(wire::text_of(application.order.name)), application.image);
+  if (!placed) return tl::unexpected<Error>(placed.error());
   application_ = std::move(application);
+  if (!*placed) return {};  // the next executor becomes it
   KJ_IF_MAYBE (executor, executor_) {
     return (*executor)->become(application_);
   }
@@ -346,8 +352,40 @@ Result<void> ExecutorSupervisor::room_for(const FunctionRequest& request) const 
                   std::to_string(wire::kMaxLibrariesBytes >> 20) + " MiB together");
 }
 
+Result<bool> ExecutorSupervisor::is_in_place(const std::string& who, const std::string& named) {
+  if (!services_.images) return true;
+  auto image = services_.images->choose(who, named);
+  if (!image) return tl::unexpected<Error>(std::move(image.error()));
+  if (*image == image_) return true;
+  // Functions that are open stay where they are.
+  if (application_.program || !functions_.empty()) {
+    return fail(ErrorKind::kInvalid, "'" + who + "' is for containers of " + *image +
+                                         ", and this lease's functions run in one of " + image_ +
+                                         ": open it in another lease");
+  }
+  image_ = std::move(*image);
+  up_ = generation_;  // its end is no early death
+  KJ_IF_MAYBE (executor, executor_) {
+    (*executor)->abandon("it makes room for one in a container of " + image_);
+  }
+  return false;
+}
+
 kj::Promise<ExecutorSupervisor::Opened> ExecutorSupervisor::open(const FunctionRequest& request) {
   if (auto room = room_for(request); !room) return Opened{tl::unexpected<Error>(room.error())};
+  // An application's own functions are where it is.
+  if (!application_.program) {
+    const auto placed =
+        is_in_place(std::string(wire::text_of(request.open.library)), request.image);
+    if (!placed) return Opened{tl::unexpected<Error>(placed.error())};
+    if (!*placed && !over()) {
+      const std::uint32_t before = generation_;
+      return replacement(before).then([this, request](Result<void> replaced) {
+        if (!replaced) return kj::Promise<Opened>(Opened{std::move(replaced)});
+        return open(request);
+      });
+    }
+  }
   // A new executor gets the older functions first: should this library end it too, they were there.
   if (generation_ > 1 && !is_up() && !over()) {
     return change().then([this, request] { return open(request); });

@@ -9,7 +9,8 @@
 //           stopping -> gone      its process is gone
 //         An executor that dies while running is replaced on the same cores, and the functions
 //         that were open are opened again, in the same order. Each has a generation, from 1 on. It
-//         is up once its functions are open. renew() forgets those, and replaces it.
+//         is up once its functions are open. renew() forgets those, and replaces it. Where functions run in
+//         containers, what is opened first decides on the image: an executor that is in none, or in another's, is replaced.
 // LIMITS  kMaxEarlyDeaths and kMaxFates here; wire::kMaxExecutorRestarts, kLibraryLoad.
 // clang-format on
 
@@ -65,6 +66,7 @@ class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
   struct FunctionRequest {
     wire::Open open{};
     std::shared_ptr<base::Fd> library;
+    std::string image{};  ///< That the library names; hostile. Empty: none.
   };
   struct Opened {
     Result<void> result;
@@ -108,6 +110,9 @@ class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
   };
   [[nodiscard]] bool over() const noexcept { return state_ >= State::kStopping; }
   [[nodiscard]] bool is_up() const noexcept { return generation_ != 0 && up_ == generation_; }
+  /// Whether the executor is where what names this image may run: else a new one is on its way, in
+  /// a container of it.
+  Result<bool> is_in_place(const std::string& who, const std::string& named);
   Result<ExecutorOrder> make_order() const;
   Result<void> start_executor();
   void executor_ended(std::uint32_t generation, ExecutorFate fate);
@@ -138,6 +143,7 @@ class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
   std::shared_ptr<const std::uint32_t> user_;  ///< Lent for all its executors; null: none.
   kj::Maybe<kj::Own<Executor>> executor_;
   std::string data_socket_;
+  std::string image_;  ///< Of the container executors run in; empty: none yet, or in none at all.
   std::vector<std::string> transports_;  ///< Beside shm, as the client asked for them.
   std::string client_host_;
   Network network_;

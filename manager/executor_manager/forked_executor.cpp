@@ -1,4 +1,6 @@
+#include <base/account.hpp>
 #include <base/log.hpp>
+#include <base/memory_pressure.hpp>
 #include <base/printable_text.hpp>
 #include <common/async.hpp>
 #include <executor_manager/forked_executor.hpp>
@@ -81,16 +83,59 @@ constexpr kj::Duration kGoneLook = 5 * kj::MILLISECONDS;
 }  // namespace
 
 ForkedExecutors::ForkedExecutors(kj::UnixEventPort& port, kj::Timer& timer, ZygoteProcess zygote,
-                                 std::unique_ptr<MemoryLimiter> limiter)
-    : port_(port), timer_(timer), limiter_(std::move(limiter)), zygote_(port, std::move(zygote)) {}
+                                 std::unique_ptr<MemoryLimiter> limiter,
+                                 std::unique_ptr<ContainerRuntime> containers)
+    : port_(port), timer_(timer), limiter_(std::move(limiter)), zygote_(port, std::move(zygote)) {
+  if (!containers) return;
+  ContainerPool::Node node{[runtime = std::move(*containers)](const ContainerPlace& place) {
+                             return runtime.command(place);
+                           },
+                           base::memory_is_short, zygote_.ticks_per_ns()};
+  containers_ = std::make_unique<ContainerPool>(port, timer, std::move(node));
+  zygote_.before_restart([this] { containers_->end_all(); });
+}
+
+void ForkedExecutors::allow_spares(std::uint32_t most) {
+  if (containers_) {
+    containers_->limit({.most_idle = most, .most_spares = most});
+  } else {
+    zygote_.allow_spares(most);
+  }
+}
+
+void ForkedExecutors::on_spares(std::function<void(std::uint32_t)> told) {
+  if (containers_) {
+    containers_->on_spares(std::move(told));
+  } else {
+    zygote_.on_spares(std::move(told));
+  }
+}
 
 Result<kj::Own<Executor>> ForkedExecutors::start(ExecutorOrder&& order) {
   return ForkedExecutor::start(*this, std::move(order));
 }
 
-ForkedExecutor::ForkedExecutor(ForkedExecutors& services, base::SharedMemory accounting,
-                               ExecutorOrder&& order)
+/// Its user is the container's, which knows no other.
+Result<kj::Own<ContainerPool::Use>> ForkedExecutors::use_container(ExecutorOrder& order) {
+  constexpr std::uint32_t kUnchanged = ~std::uint32_t{0};
+  if (!containers_) {
+    return fail(ErrorKind::kInternal, "executors of this node run in no containers");
+  }
+  ContainerPlace place{order.image, order.spawn.uid, order.spawn.gid};
+  if (place.gid == wire::kGroupOfAccount || (place.uid != kUnchanged && place.gid == kUnchanged)) {
+    const auto group = base::group_of_account(place.uid);
+    if (!group) return tl::unexpected<Error>(group.error());
+    place.gid = *group;
+  }
+  order.spawn.uid = order.spawn.gid = kUnchanged;
+  return containers_->use(place);
+}
+
+ForkedExecutor::ForkedExecutor(ForkedExecutors& services, kj::Own<ContainerPool::Use> container,
+                               base::SharedMemory accounting, ExecutorOrder&& order)
     : services_(services),
+      container_(kj::mv(container)),
+      zygote_(container_.get() == nullptr ? services.zygote_ : container_->zygote()),
       order_(std::move(order)),
       accounting_(std::move(accounting)),
       ready_(nullptr),
@@ -125,11 +170,17 @@ Result<kj::Own<Executor>> ForkedExecutor::start(ForkedExecutors& services, Execu
   if (!accounting) return tl::unexpected<Error>(accounting.error());
   const int fds[] = {control->second.get(), data->get(), accounting->fd()};
 
-  auto executor =
-      kj::refcounted<ForkedExecutor>(services, std::move(*accounting), std::move(order));
+  kj::Own<ContainerPool::Use> container;
+  if (!order.image.empty()) {
+    auto used = services.use_container(order);
+    if (!used) return tl::unexpected<Error>(std::move(used.error()));
+    container = kj::mv(*used);
+  }
+  auto executor = kj::refcounted<ForkedExecutor>(services, kj::mv(container),
+                                                 std::move(*accounting), std::move(order));
   ForkedExecutor& self = *executor;
   self.control_ = std::make_unique<MessageSocket>(services.port_, std::move(control->first));
-  auto spawning = services.zygote_.spawn(self.order_.spawn, fds);
+  auto spawning = self.zygote_.spawn(self.order_.spawn, fds);
   // Our copies of its descriptors close here: then the data socket lives exactly as long as the
   // executor, and a client of a dead one is refused instead of waiting.
   self.tasks_.add(
@@ -138,9 +189,16 @@ Result<kj::Own<Executor>> ForkedExecutor::start(ForkedExecutors& services, Execu
       self.control_->serve([&self](const wire::ReceivedMessage& message) { self.receive(message); })
           .then([&self] { return wire::after_running(self.services_.timer_, kToldWithin); })
           .then([&self] { self.abandon(kHungUp); }));
-  self.tasks_.add(wire::after_running(services.timer_, wire::kExecutorStart).then([&self] {
-    if (!self.ready_to_serve_) self.abandon("it did not become ready in time");
-  }));
+  // A container has a deadline of its own.
+  kj::Promise<void> forked = kj::READY_NOW;
+  if (self.container_.get() != nullptr) forked = self.zygote_.ready();
+  self.tasks_.add(forked
+                      .then([&self] {
+                        return wire::after_running(self.services_.timer_, wire::kExecutorStart);
+                      })
+                      .then([&self] {
+                        if (!self.ready_to_serve_) self.abandon("it did not become ready in time");
+                      }));
   return kj::mv(executor);
 }
 
@@ -150,7 +208,8 @@ void ForkedExecutor::spawned(Result<Zygote::Child> child) {
     end(child.error().what());
     return;
   }
-  pid_ = child->pid;
+  pid_ = child->pid_here;
+  zygotes_pid_ = child->pid;
   pidfd_ = std::move(child->pidfd);
   if (pidfd_.valid()) {
     pidfd_observer_ = kj::heap<kj::UnixEventPort::FdObserver>(
@@ -176,7 +235,7 @@ void ForkedExecutor::spawned(Result<Zygote::Child> child) {
 /// itself, the pidfd tells that the process is gone.
 kj::Promise<void> ForkedExecutor::watch() {
   if (!pidfd_.valid()) {
-    return services_.zygote_.ended(pid_).then([this](const std::string& fate) {
+    return zygote_.ended(zygotes_pid_).then([this](const std::string& fate) {
       kill();
       return until_no_process(services_.timer_.now() + kGoneWithin).then([this, fate] {
         end("it " + fate);
@@ -184,7 +243,7 @@ kj::Promise<void> ForkedExecutor::watch() {
     });
   }
   auto gone = until_gone().fork();
-  auto told = services_.zygote_.ended(pid_);
+  auto told = zygote_.ended(zygotes_pid_);
   auto untold = gone.addBranch()
                     .then([this] { return wire::after_running(services_.timer_, kToldWithin); })
                     .then([] { return std::string("ended, and its zygote did not say how"); });
@@ -317,6 +376,7 @@ void ForkedExecutor::end(std::string fate) {
   over_ = true;
   pid_ = -1;
   limit_.reset();
+  container_ = nullptr;
   ready_fulfiller_->fulfill();
   for (auto& pending : opens_) {
     pending.fulfiller->fulfill(fail(is_programs_fault ? dying_kind_ : ErrorKind::kInvalid,
@@ -365,7 +425,7 @@ void ForkedExecutor::kill() noexcept {
   const bool done =
       pidfd_.valid() &&
       (::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0) == 0 || errno == ESRCH);
-  if (!done) services_.zygote_.kill(pid_);
+  if (!done) zygote_.kill(zygotes_pid_);
 }
 
 wire::WorkerCounters ForkedExecutor::counters(std::uint32_t worker) const {

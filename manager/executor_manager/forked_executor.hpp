@@ -1,12 +1,14 @@
 #pragma once
 
 #include <base/shared_memory.hpp>
+#include <executor_manager/container_pool.hpp>
 #include <executor_manager/executor.hpp>
 #include <executor_manager/memory_limiter.hpp>
 #include <executor_manager/zygote.hpp>
 
 #include <chrono>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -15,21 +17,30 @@ namespace sublet::manager {
 /// Executors that a zygote forks, and what they share.
 class ForkedExecutors final : public ExecutorSource {
  public:
-  /// `limiter` null: memory limits are by RLIMIT_DATA alone.
+  /// `limiter` null: memory limits are by RLIMIT_DATA alone. `containers` null: none are there.
   ForkedExecutors(kj::UnixEventPort& port, kj::Timer& timer, ZygoteProcess zygote,
-                  std::unique_ptr<MemoryLimiter> limiter = nullptr);
+                  std::unique_ptr<MemoryLimiter> limiter = nullptr,
+                  std::unique_ptr<ContainerRuntime> containers = nullptr);
 
   Result<kj::Own<Executor>> start(ExecutorOrder&& order) override;
+
+  /// How many processes, at most, are kept ready to become executors: by the zygote or, where
+  /// executors run in containers, in each of these, of which so many are kept without executors.
+  void allow_spares(std::uint32_t most);
+  /// `told` hears how many there are, whenever that changes.
+  void on_spares(std::function<void(std::uint32_t)> told);
 
   [[nodiscard]] Zygote& zygote() noexcept { return zygote_; }
 
  private:
   friend class ForkedExecutor;
+  Result<kj::Own<ContainerPool::Use>> use_container(ExecutorOrder& order);
 
   kj::UnixEventPort& port_;
   kj::Timer& timer_;
   std::unique_ptr<MemoryLimiter> limiter_;
   Zygote zygote_;
+  std::unique_ptr<ContainerPool> containers_;
 };
 
 /// One executor process, from the order to start it until it has been reaped.
@@ -38,7 +49,9 @@ class ForkedExecutor final : public Executor, private kj::TaskSet::ErrorHandler 
   /// Orders it from the zygote. Its data socket exists when this returns, so clients may connect at
   /// once.
   static Result<kj::Own<Executor>> start(ForkedExecutors& services, ExecutorOrder&& order);
-  ForkedExecutor(ForkedExecutors& services, base::SharedMemory accounting, ExecutorOrder&& order);
+  /// `container` null: it runs in none.
+  ForkedExecutor(ForkedExecutors& services, kj::Own<ContainerPool::Use> container,
+                 base::SharedMemory accounting, ExecutorOrder&& order);
   ~ForkedExecutor();
   KJ_DISALLOW_COPY(ForkedExecutor);
 
@@ -73,12 +86,15 @@ class ForkedExecutor final : public Executor, private kj::TaskSet::ErrorHandler 
   void taskFailed(kj::Exception&& exception) override;
 
   ForkedExecutors& services_;
+  kj::Own<ContainerPool::Use> container_;
+  Zygote& zygote_;
   ExecutorOrder order_;
   base::SharedMemory accounting_;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   std::unique_ptr<MessageSocket> control_;
   std::unique_ptr<MemoryLimiter::Limit> limit_;
   pid_t pid_ = -1;
+  pid_t zygotes_pid_ = -1;  ///< As its zygote knows it.
   base::Fd pidfd_;
   kj::Maybe<kj::Own<kj::UnixEventPort::FdObserver>> pidfd_observer_;
   bool ready_to_serve_ = false;

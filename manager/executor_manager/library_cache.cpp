@@ -21,6 +21,12 @@ std::shared_ptr<base::Fd> LibraryCache::find(const Sha256& sha256) {
   return entries_.front().memory;
 }
 
+std::string LibraryCache::image_of(const Sha256& sha256) const {
+  const auto entry = std::find_if(entries_.begin(), entries_.end(),
+                                  [&](const Entry& e) { return e.sha256 == sha256; });
+  return entry == entries_.end() ? std::string() : entry->image;
+}
+
 /// One library on its way into the cache: shared by the promise and the thread, whichever of them
 /// comes to its end last.
 class LibraryCache::Examination {
@@ -40,6 +46,7 @@ class LibraryCache::Examination {
     if (!memory) return failed(memory.error());
     entry.memory = std::make_shared<base::Fd>(std::move(*memory));
     entry.bytes = content_.size();
+    entry.image = executor::image_named_in(content_);
     return std::make_unique<Result<Entry>>(std::move(entry));
   }
 

@@ -12,6 +12,7 @@
 #include <list>
 #include <memory>
 #include <span>
+#include <string>
 #include <utility>
 
 namespace sublet::manager {
@@ -36,6 +37,8 @@ class LibraryCache {
 
   /// Null when the content is not here.
   std::shared_ptr<base::Fd> find(const Sha256& sha256);
+  /// The image that it names (SUBLET_IMAGE), as it stands there: hostile. Empty: none.
+  [[nodiscard]] std::string image_of(const Sha256& sha256) const;
 
   /// What a content has to be.
   enum class Content : std::uint8_t { kLibrary, kProgram };
@@ -51,6 +54,7 @@ class LibraryCache {
     Sha256 sha256;
     std::shared_ptr<base::Fd> memory;
     std::size_t bytes = 0;
+    std::string image;
   };
   class Examination;
   Sha256 keep(Entry entry);

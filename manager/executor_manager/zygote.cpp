@@ -5,11 +5,14 @@
 
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <fstream>
 
 namespace sublet::manager {
 namespace {
@@ -19,6 +22,10 @@ constexpr std::size_t kMaxEnded = 1024;
 
 /// For the end of executors whose zygote has died, and of what their functions have started.
 constexpr auto kOrphansEnd = std::chrono::seconds(2);
+
+/// For the end of a container, from the end of all its processes on: Podman unmounts and forgets
+/// it.
+constexpr auto kContainerEnd = std::chrono::seconds(10);
 
 /// For the end of a zygote: after its own last wait for its executors.
 constexpr auto kZygoteEnd = std::chrono::seconds(5);
@@ -38,17 +45,80 @@ std::string describe(int wait_status) {
   return "exited with status " + std::to_string(WEXITSTATUS(wait_status));
 }
 
+/// The number that a process has here, whatever it has in its container; -1 when it has gone.
+pid_t number_here(int pidfd) {
+  std::ifstream file("/proc/self/fdinfo/" + std::to_string(pidfd));
+  std::string word;
+  while (file >> word) {
+    pid_t pid = -1;
+    if (word == "Pid:" && file >> pid) return pid;
+  }
+  return -1;
+}
+
 }  // namespace
 
 Zygote::Zygote(kj::UnixEventPort& port, ZygoteProcess process)
-    : port_(port), process_(std::move(process)), others_(base::children()), tasks_(*this) {
+    : port_(port),
+      process_(std::move(process)),
+      others_(base::children()),
+      ready_(nullptr),
+      tasks_(*this) {
+  auto ready = kj::newPromiseAndFulfiller<void>();
+  ready_fulfiller_ = kj::mv(ready.fulfiller);
+  ready_ = ready.promise.fork();
   // What a dead zygote leaves comes to us, not to the system, where it would live on.
   ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   serve();
 }
 
 Zygote::~Zygote() {
-  end_process();
+  if (!process_.in_container) {
+    end_process();
+    return;
+  }
+  end_container("its manager goes");
+  wait_until_gone();
+}
+
+void Zygote::wait_until_gone() {
+  const auto deadline = std::chrono::steady_clock::now() + kContainerEnd;
+  while (!gone()) {
+    if (std::chrono::steady_clock::now() > deadline) {
+      base::log().error("podman (pid {}) does not end a container; see `podman ps --all`",
+                        process_.pid);
+      ::kill(process_.pid, SIGKILL);
+      return;
+    }
+    pause_a_millisecond();
+  }
+}
+
+void Zygote::end_container(const std::string& reason) {
+  over_ = true;
+  // One that is still starting finds its socket closed and ends. The first process of a container
+  // takes all others with it.
+  if (init_.valid()) ::syscall(SYS_pidfd_send_signal, init_.get(), SIGKILL, nullptr, 0);
+  init_.reset();
+  socket_->shut();
+  ready_fulfiller_->fulfill();
+  fail_all(reason);
+}
+
+bool Zygote::gone() {
+  if (!reaped_) reaped_ = ::waitpid(process_.pid, nullptr, WNOHANG) != 0;
+  return reaped_;
+}
+
+void Zygote::container_ended() {
+  if (over_) return;
+  if (init_.valid()) {
+    end_container("ended with its container");
+    return;
+  }
+  const std::string podmans = output_ == nullptr ? std::string() : output_->last_line();
+  end_container("has no container: it did not start: " +
+                (last_word_.empty() ? podmans : last_word_));
 }
 
 /// Its executors die with it (PR_SET_PDEATHSIG). Where a filter refuses kill(2) it ends because its
@@ -75,12 +145,13 @@ void Zygote::serve() {
   }
   socket_ = std::make_unique<MessageSocket>(port_, std::move(process_.socket));
   tasks_.add(socket_->serve([this](wire::ReceivedMessage message) { receive(std::move(message)); })
-                 .then([this] { restart(); }));
+                 .then([this] { process_.in_container ? container_ended() : restart(); }));
 }
 
 void Zygote::restart() {
   end_process();
   base::log().error("the zygote (pid {}) died; starting another", process_.pid);
+  before_restart_();
   end_orphans();
   auto process = start_zygote(process_.whom, process_.isolation, process_.descriptors);
   if (!process) {
@@ -158,7 +229,12 @@ kj::Promise<std::string> Zygote::ended(pid_t pid) {
 }
 
 void Zygote::receive(wire::ReceivedMessage message) {
-  if (message.type == wire::MessageType::kSpawned) {
+  if (message.type == wire::MessageType::kZygoteReady) {
+    if (!message.fds.empty()) init_ = std::move(message.fds.front());
+    ready_fulfiller_->fulfill();
+  } else if (message.type == wire::MessageType::kDying) {
+    if (const auto dying = message.as<wire::Dying>()) last_word_ = wire::text_of(dying->text);
+  } else if (message.type == wire::MessageType::kSpawned) {
     const auto spawned = message.as<wire::Spawned>();
     if (!spawned) return;
     const auto entry = spawning_.find(spawned->request);
@@ -171,11 +247,20 @@ void Zygote::receive(wire::ReceivedMessage message) {
                               spawned->error));
       return;
     }
-    Child child{spawned->pid, {}};
+    Child child{spawned->pid, spawned->pid, {}};
     if (!message.fds.empty()) child.pidfd = std::move(message.fds.front());
+    if (process_.in_container) {
+      if (!child.pidfd.valid()) {
+        kill(child.pid);
+        fulfiller->fulfill(fail(ErrorKind::kUnsupported,
+                                "the container's filter of system calls refuses pidfd_open"));
+        return;
+      }
+      child.pid_here = number_here(child.pidfd.get());
+    }
     fulfiller->fulfill(std::move(child));
   } else if (message.type == wire::MessageType::kSpares) {
-    if (const auto spares = message.as<wire::Spares>()) spares_told_(spares->count);
+    if (const auto spares = message.as<wire::Spares>()) spares_told_(spares_ = spares->count);
   } else if (message.type == wire::MessageType::kExited) {
     const auto exited = message.as<wire::Exited>();
     if (!exited) return;

@@ -11,15 +11,16 @@
 
 namespace sublet::manager {
 
-/// The executor manager's side of its zygote: asks it for executors, hears how they end, starts a
-/// new one when it dies (its executors die with it).
+/// The executor manager's side of a zygote: asks it for executors, hears how they end, starts a new
+/// one when it dies (its executors die with it). One in a container is not replaced: see over().
 ///
 /// Owner: the executor manager; on its loop.
 class Zygote : private kj::TaskSet::ErrorHandler {
  public:
   struct Child {
-    pid_t pid = -1;
-    base::Fd pidfd;  ///< None where the system refuses pidfd_open.
+    pid_t pid = -1;       ///< As its zygote knows it.
+    pid_t pid_here = -1;  ///< As this process does; another where the zygote is in a container.
+    base::Fd pidfd;       ///< None where the system refuses pidfd_open.
   };
 
   Zygote(kj::UnixEventPort& port, ZygoteProcess process);
@@ -34,6 +35,22 @@ class Zygote : private kj::TaskSet::ErrorHandler {
   /// `told` hears how many it has, whenever that changes.
   void on_spares(std::function<void(std::uint32_t)> told) { spares_told_ = std::move(told); }
 
+  /// Before what a dead zygote has left is ended: children of this process that are not its.
+  void before_restart(std::function<void()> what) { before_restart_ = std::move(what); }
+
+  // ---- Of one in a container ----
+
+  /// Resolves once it takes orders, or is over.
+  kj::Promise<void> ready() { return ready_.addBranch(); }
+  [[nodiscard]] bool over() const noexcept { return over_; }
+  [[nodiscard]] std::uint32_t spares() const noexcept { return spares_; }
+  /// Kills its container and what runs there. Executors end with `reason`.
+  void end_container(const std::string& reason);
+  /// True once what had started the container has gone, and the container with it.
+  [[nodiscard]] bool gone();
+  /// Blocks until it is, or says after a while that it is not.
+  void wait_until_gone();
+
   /// Kills the executor `pid` if it has not ended yet.
   void kill(pid_t pid);
 
@@ -47,6 +64,7 @@ class Zygote : private kj::TaskSet::ErrorHandler {
   void serve();
   void receive(wire::ReceivedMessage message);
   void restart();
+  void container_ended();
   void end_process();
   void end_orphans() const;
   void fail_all(const std::string& reason);
@@ -59,6 +77,14 @@ class Zygote : private kj::TaskSet::ErrorHandler {
   std::unique_ptr<ExecutorOutput> output_;  ///< Null where executors print as this process does.
   std::uint64_t next_request_ = 1;
   std::function<void(std::uint32_t)> spares_told_ = [](std::uint32_t) {};
+  std::function<void()> before_restart_ = [] {};
+  kj::Own<kj::PromiseFulfiller<void>> ready_fulfiller_;
+  kj::ForkedPromise<void> ready_;
+  bool over_ = false;
+  bool reaped_ = false;    ///< What has started the container.
+  base::Fd init_;          ///< A pidfd of the zygote in its container; none until it is ready.
+  std::string last_word_;  ///< Of one that could not start.
+  std::uint32_t spares_ = 0;
   std::uint32_t most_spares_ = 0;
   std::map<std::uint64_t, kj::Own<kj::PromiseFulfiller<Result<Child>>>> spawning_;
   std::map<pid_t, kj::Own<kj::PromiseFulfiller<std::string>>> waiting_;

@@ -25,19 +25,15 @@ namespace {
 
 using namespace std::string_view_literals;
 
-constexpr int kZygoteFd = 3;  ///< Where the zygote finds its end of the socket.
-
 /// What a zygote of a cluster's users has of this environment: where programs and libraries are,
 /// how text and time are written, and what configures networks and topology. Of the whole of it
 /// functions could read the rest, whatever was unset.
 bool is_for_functions(std::string_view variable) {
   constexpr std::array kNames{"LANG="sv, "LANGUAGE="sv, "LD_LIBRARY_PATH="sv, "PATH="sv, "TZ="sv};
-  constexpr std::array kPrefixes{"FI_"sv,   "HWLOC_"sv, "IBV_"sv,   "LC_"sv,
-                                 "MLX4_"sv, "MLX5_"sv,  "RDMAV_"sv, "SUBLET_FABRIC_"sv};
   const auto begins = [variable](std::string_view with) { return variable.starts_with(with); };
   const std::string_view name = variable.substr(0, variable.find('='));
-  return std::any_of(kNames.begin(), kNames.end(), begins) ||
-         std::any_of(kPrefixes.begin(), kPrefixes.end(), begins) || name.ends_with("SAN_OPTIONS");
+  return std::any_of(kNames.begin(), kNames.end(), begins) || begins("LC_") ||
+         configures_networks(variable) || name.ends_with("SAN_OPTIONS");
 }
 
 std::vector<char*> environment_for_functions() {
@@ -49,11 +45,8 @@ std::vector<char*> environment_for_functions() {
   return variables;
 }
 
-/// `output`: for standard output and error; -1: this process's.
-Result<pid_t> spawn(const std::string& program, int socket, int output, Isolation isolation) {
-  std::vector<std::string> words{program, "--zygote", std::to_string(kZygoteFd)};
-  if (output >= 0) words.emplace_back("--shared");
-  if (isolation == Isolation::kSandbox) words.emplace_back("--sandbox");
+/// `output`: for standard output and error; -1: this process's. `variables`: the environment.
+Result<pid_t> spawn(std::vector<std::string> words, int socket, int output, char** variables) {
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
@@ -72,17 +65,39 @@ Result<pid_t> spawn(const std::string& program, int socket, int output, Isolatio
   sigset_t none;
   sigemptyset(&none);
   ::posix_spawnattr_setsigmask(&attributes, &none);
-  auto variables = environment_for_functions();
   pid_t pid = -1;
-  const int error = ::posix_spawn(&pid, program.c_str(), &actions, &attributes, argv.data(),
-                                  output < 0 ? environ : variables.data());
+  const int error =
+      ::posix_spawn(&pid, argv.front(), &actions, &attributes, argv.data(), variables);
   ::posix_spawn_file_actions_destroy(&actions);
   ::posix_spawnattr_destroy(&attributes);
   if (error != 0) {
-    return fail(ErrorKind::kInternal, "starting '" + program + "': " + base::start_text(error),
-                error);
+    return fail(ErrorKind::kInternal,
+                "starting '" + words.front() + "': " + base::start_text(error), error);
   }
   return pid;
+}
+
+struct Started {
+  pid_t pid = -1;
+  base::Fd socket;
+  base::Fd output;
+};
+
+/// With a socket and, unless functions print where this process does, a pipe for what they print.
+Result<Started> spawn_zygote(std::vector<std::string> words, bool own_output, char** variables) {
+  auto sockets = base::make_socketpair();
+  if (!sockets) return tl::unexpected<Error>(sockets.error());
+  std::array<int, 2> ends{-1, -1};
+  if (own_output && ::pipe2(ends.data(), O_CLOEXEC) != 0) {
+    const int error = errno;
+    return fail(ErrorKind::kInternal, "making a pipe for executors: " + base::system_text(error),
+                error);
+  }
+  base::Fd output(ends[0]);
+  const base::Fd into(ends[1]);
+  const auto pid = spawn(std::move(words), sockets->second.get(), into.get(), variables);
+  if (!pid) return tl::unexpected<Error>(pid.error());
+  return Started{*pid, std::move(sockets->first), std::move(output)};
 }
 
 }  // namespace
@@ -109,33 +124,26 @@ Result<ZygoteProcess> start_zygote(ZygoteFor whom, Isolation isolation,
                                    std::optional<rlimit> descriptors) {
   auto program = find_executor();
   if (!program) return tl::unexpected<Error>(program.error());
-  auto sockets = base::make_socketpair();
-  if (!sockets) return tl::unexpected<Error>(sockets.error());
-  std::array<int, 2> ends{-1, -1};
-  if (whom == ZygoteFor::kCluster && ::pipe2(ends.data(), O_CLOEXEC) != 0) {
-    const int error = errno;
-    return fail(ErrorKind::kInternal, "making a pipe for executors: " + base::system_text(error),
-                error);
-  }
-  base::Fd output(ends[0]);
-  base::Fd into(ends[1]);
-  auto pid = spawn(*program, sockets->second.get(), into.get(), isolation);
-  if (!pid) return tl::unexpected<Error>(pid.error());
-  sockets->second.reset();
-  into.reset();
+  const bool cluster = whom == ZygoteFor::kCluster;
+  std::vector<std::string> words{*program, "--zygote", std::to_string(kZygoteFd)};
+  if (cluster) words.emplace_back("--shared");
+  if (isolation != Isolation::kProcess) words.emplace_back("--sandbox");
+  auto variables = environment_for_functions();
+  auto started = spawn_zygote(std::move(words), cluster, cluster ? variables.data() : environ);
+  if (!started) return tl::unexpected<Error>(started.error());
 
   ZygoteProcess zygote;
   zygote.whom = whom;
   zygote.isolation = isolation;
-  zygote.output = std::move(output);
-  zygote.pid = *pid;
+  zygote.output = std::move(started->output);
+  zygote.pid = started->pid;
   if (descriptors) {
     zygote.descriptors = *descriptors;
-    ::prlimit(*pid, RLIMIT_NOFILE, &zygote.descriptors, nullptr);
+    ::prlimit(zygote.pid, RLIMIT_NOFILE, &zygote.descriptors, nullptr);
   } else {
     ::getrlimit(RLIMIT_NOFILE, &zygote.descriptors);
   }
-  zygote.socket = std::move(sockets->first);
+  zygote.socket = std::move(started->socket);
   auto message = wire::receive_message(
       zygote.socket.get(),
       std::chrono::duration_cast<std::chrono::milliseconds>(wire::kExecutorStart));
@@ -153,6 +161,28 @@ Result<ZygoteProcess> start_zygote(ZygoteFor whom, Isolation isolation,
     return fail(ErrorKind::kInternal, "'" + *program + "' did not become ready: " + why);
   }
   zygote.ticks_per_ns = ready->ticks_per_ns;
+  return zygote;
+}
+
+bool configures_networks(std::string_view variable) {
+  constexpr std::array kPrefixes{"FI_"sv,   "HWLOC_"sv, "IBV_"sv,          "MLX4_"sv,
+                                 "MLX5_"sv, "RDMAV_"sv, "SUBLET_FABRIC_"sv};
+  return std::any_of(kPrefixes.begin(), kPrefixes.end(),
+                     [variable](std::string_view with) { return variable.starts_with(with); });
+}
+
+Result<ZygoteProcess> start_zygote_in_container(const std::vector<std::string>& command,
+                                                double ticks_per_ns) {
+  auto started = spawn_zygote(command, true, environ);
+  if (!started) return tl::unexpected<Error>(started.error());
+  ZygoteProcess zygote;
+  zygote.whom = ZygoteFor::kCluster;
+  zygote.isolation = Isolation::kContainer;
+  zygote.in_container = true;
+  zygote.ticks_per_ns = ticks_per_ns;
+  zygote.output = std::move(started->output);
+  zygote.pid = started->pid;
+  zygote.socket = std::move(started->socket);
   return zygote;
 }
 

@@ -3,6 +3,7 @@
 #include "bandwidth.hpp"
 #include "cold.hpp"
 #include "connect.hpp"
+#include "isolation.hpp"
 #include "latency.hpp"
 #include "options.hpp"
 #include "progress.hpp"
@@ -50,6 +51,10 @@ Result<LatencyReport> measure(const LatencyOptions& options, Progress& progress)
 
 Result<ColdReport> measure(const ColdOptions& options, Progress& progress) {
   return measure_cold(options, {Start::kBare, Start::kWarm}, {8}, progress);
+}
+
+Result<IsolationReport> measure(const IsolationOptions& options, Progress& progress) {
+  return measure_isolation(options, progress);
 }
 
 Result<RateReport> measure(const RateOptions& options, Progress& progress) {

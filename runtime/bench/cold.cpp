@@ -1,12 +1,12 @@
 #include "cold.hpp"
 
+#include "cold_start.hpp"
 #include "exchange.hpp"
 #include "fork_exec.hpp"
 #include "leased_worker.hpp"
 #include <base/clock.hpp>
 
 #include <algorithm>
-#include <cstdlib>
 #include <optional>
 #include <string>
 #include <thread>
@@ -17,70 +17,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// Cold starts of a batch: some milliseconds.
-constexpr unsigned kStartsPerBatch = 5;
-/// The cores of a lease that was released are free again after a few milliseconds.
-constexpr auto kFreeLimit = 5s;
-constexpr auto kFreeCheck = 200us;
 /// A node that keeps processes ready has said so after some tens of milliseconds.
 constexpr auto kWarmLimit = 1s;
-
-/// Waits until the executor of the last cold start is gone, its core can be leased again, and all
-/// is there that this start begins with.
-Result<void> wait_for_free_core(Session& session, Start start) {
-  const base::Deadline deadline = base::Deadline::after(kFreeLimit);
-  for (;;) {
-    auto nodes = session.nodes();
-    if (!nodes) return tl::unexpected<Error>(std::move(nodes.error()));
-    for (const NodeInfo& node : *nodes) {
-      const bool ready = start == Start::kBare || node.warm_executors > 0;
-      if (node.state == "up" && node.free_cores > 0 && ready) return {};
-    }
-    if (deadline.passed()) {
-      return fail(ErrorKind::kOverloaded, "no core became free for the next cold start within " +
-                                              std::to_string(kFreeLimit.count()) +
-                                              " s; let nobody else use this resource manager");
-    }
-    std::this_thread::sleep_for(kFreeCheck);
-  }
-}
-
-/// One cold start, in ns.
-Result<double> start_once(Session& session, Start start_with, const std::string& library,
-                          PrivatePayload& payload) {
-  if (auto free = wait_for_free_core(session, start_with); !free) {
-    return tl::unexpected<Error>(std::move(free.error()));
-  }
-  const base::Ticks start = base::ticks();
-  auto lease = session.lease({.cores = 1});
-  if (!lease) return tl::unexpected<Error>(std::move(lease.error()));
-  auto echo = lease->function(library, "echo");
-  if (!echo) return tl::unexpected<Error>(std::move(echo.error()));
-  const Reply reply = echo->call(payload.in(), payload.size(), payload.out(), payload.size());
-  const base::Ticks end = base::ticks();
-  if (!reply.ok()) {
-    return fail(ErrorKind::kDisconnected, std::string("the first call of a cold start: ") +
-                                              sublet::to_string(reply.status) + ": " +
-                                              echo->last_error());
-  }
-  if (!payload.all_came_back()) {
-    return fail(ErrorKind::kInternal, "'echo' sent other bytes back than it was given");
-  }
-  lease->release();
-  return static_cast<double>(base::TickRate::get().to_ns(end - start));
-}
-
-Result<std::vector<double>> start_batch(Session& session, Start start_with,
-                                        const std::string& library, PrivatePayload& payload,
-                                        std::uint64_t count) {
-  std::vector<double> samples;
-  for (std::uint64_t i = 0; i < count; ++i) {
-    auto sample = start_once(session, start_with, library, payload);
-    if (!sample) return tl::unexpected<Error>(std::move(sample.error()));
-    samples.push_back(*sample);
-  }
-  return samples;
-}
+constexpr auto kWarmCheck = 200us;
 
 void append(std::vector<double>& all, const std::vector<double>& batch) {
   all.insert(all.end(), batch.begin(), batch.end());
@@ -122,29 +61,6 @@ Result<ColdRow> measure_size(Session& session, Start start_with, const std::stri
   return row;
 }
 
-/// Sets a variable of this process's environment, and puts back what was there.
-class Variable {
- public:
-  Variable(const char* name, const char* value) : name_(name) {
-    if (const char* before = std::getenv(name)) before_ = before;
-    ::setenv(name, value, 1);
-  }
-  ~Variable() { before_ ? ::setenv(name_, before_->c_str(), 1) : ::unsetenv(name_); }
-  Variable(const Variable&) = delete;
-  Variable& operator=(const Variable&) = delete;
-
- private:
-  const char* name_;
-  std::optional<std::string> before_;
-};
-
-/// A private manager for this start alone, or the manager that is given.
-Result<Session> open_session_for(Start start, const ColdOptions& options) {
-  const Variable variable("SUBLET_PRIVATE_MANAGER_WARM_EXECUTORS",
-                          start == Start::kWarm ? "1" : "0");
-  return open_session(options);
-}
-
 /// Which of the starts the node of a manager that is given has; nothing for a private one, which
 /// has what it is told to have.
 Result<std::optional<Start>> start_of(Session& session) {
@@ -156,7 +72,7 @@ Result<std::optional<Start>> start_of(Session& session) {
     for (const NodeInfo& node : *nodes) {
       if (node.warm_executors > 0) return std::optional(Start::kWarm);
     }
-    std::this_thread::sleep_for(kFreeCheck);
+    std::this_thread::sleep_for(kWarmCheck);
   }
   return std::optional(Start::kBare);
 }
@@ -187,10 +103,6 @@ Result<void> measure_start(Session& session, Start start, const std::string& lib
 
 }  // namespace
 
-const char* to_string(Start start) {
-  return start == Start::kWarm ? "warm" : "bare";
-}
-
 Result<ColdReport> measure_cold(const ColdOptions& options, const std::vector<Start>& starts,
                                 const std::vector<std::size_t>& sizes, Progress& progress) {
   auto library = bench_library();
@@ -200,7 +112,7 @@ Result<ColdReport> measure_cold(const ColdOptions& options, const std::vector<St
   ColdReport report;
   report.transport = options.transport;
   for (const Start start : starts) {
-    auto session = open_session_for(start, options);
+    auto session = open_session_for({start, {}, {}}, options);
     if (!session) return tl::unexpected<Error>(std::move(session.error()));
     auto only = start_of(*session);
     if (!only) return tl::unexpected<Error>(std::move(only.error()));

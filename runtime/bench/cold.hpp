@@ -1,5 +1,6 @@
 #pragma once
 
+#include "cold_start.hpp"
 #include "options.hpp"
 #include "progress.hpp"
 #include "setting.hpp"
@@ -10,14 +11,6 @@
 #include <vector>
 
 namespace sublet::bench {
-
-/// What there is on the node before a lease.
-enum class Start : std::uint8_t {
-  kBare,  ///< Nothing: the executor is forked for it.
-  kWarm,  ///< A process that is ready to become the executor.
-};
-
-[[nodiscard]] const char* to_string(Start start);
 
 struct ColdRow {
   Start start = Start::kBare;

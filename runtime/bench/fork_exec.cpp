@@ -28,16 +28,17 @@ struct Times {
 
 struct Program {
   std::string path;
-  std::string argument;
+  std::vector<std::string> arguments;
 };
 
 std::uint64_t time_one(Program& program) {
   const base::Ticks start = base::ticks();
   const pid_t pid = ::fork();
   if (pid == 0) {
-    char* const argv[] = {program.path.data(),
-                          program.argument.empty() ? nullptr : program.argument.data(), nullptr};
-    ::execv(argv[0], argv);
+    std::vector<char*> argv{program.path.data()};
+    for (std::string& argument : program.arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    ::execv(argv[0], argv.data());
     ::_exit(127);
   }
   int status = 0;
@@ -59,13 +60,13 @@ void serve_starts(base::HelperLink& benchmark, Program program) {
 }  // namespace
 
 Result<ForkExecTimer> ForkExecTimer::start() {
-  return start("/bin/true", "");
+  return start("/bin/true", {});
 }
 
 Result<ForkExecTimer> ForkExecTimer::start(const std::string& program,
-                                           const std::string& argument) {
+                                           const std::vector<std::string>& arguments) {
   auto helper = base::HelperProcess::start([&](base::HelperLink& link) {
-    serve_starts(link, Program{program, argument});
+    serve_starts(link, Program{program, arguments});
   });
   if (!helper) return tl::unexpected<Error>(std::move(helper.error()));
   ForkExecTimer timer;

@@ -16,8 +16,9 @@ namespace sublet::bench {
 class ForkExecTimer {
  public:
   static Result<ForkExecTimer> start();
-  /// Of this program with this argument, which ends it at once.
-  static Result<ForkExecTimer> start(const std::string& program, const std::string& argument);
+  /// Of this program with these arguments, which end it at once.
+  static Result<ForkExecTimer> start(const std::string& program,
+                                     const std::vector<std::string>& arguments);
 
   /// Times `count` (at most kMaxForkExecs) of them, one after the other, in ns each.
   Result<std::vector<double>> run(unsigned count);

@@ -76,6 +76,30 @@ std::string to_json(const ColdReport& report) {
   return json.dump(2) + "\n";
 }
 
+std::string to_json(const IsolationReport& report) {
+  Json json = opening("isolation", report);
+  add_place(json, report);
+  if (!report.image.empty()) json["image"] = report.image;
+  json["rows"] = Json::array();
+  for (const IsolationRow& row : report.rows) {
+    Json item{{"isolation", row.isolation},
+              {"cold_p50_us", rounded(row.bare_us.p50)},
+              {"cold_p95_us", rounded(row.bare_us.p95)},
+              {"ratio_p50", rounded(row.bare.ratio)},
+              {"warm_p50_us", rounded(row.warm_us.p50)},
+              {"warm_p95_us", rounded(row.warm_us.p95)},
+              {"warm_ratio_p50", rounded(row.warm.ratio)},
+              {"pairs", row.bare.pairs},
+              {"starts", row.starts}};
+    if (row.podman.pairs != 0) {
+      item["podman_run_p50_us"] = rounded(row.podman_us.p50);
+      item["podman_ratio_p50"] = rounded(row.podman.ratio);
+    }
+    json["rows"].push_back(std::move(item));
+  }
+  return json.dump(2) + "\n";
+}
+
 std::string to_json(const RateReport& report) {
   Json json = opening("rate", report);
   add_place(json, report);

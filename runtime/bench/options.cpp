@@ -115,6 +115,14 @@ po::options_description bandwidth_description() {
   return options;
 }
 
+po::options_description isolation_description() {
+  po::options_description options = common_description();
+  options.add_options()                                         //
+      ("image", po::value<std::string>()->value_name("IMAGE"),  //
+       "measure containers of this image too, with podman");
+  return options;
+}
+
 po::options_description connect_description() {
   po::options_description options = common_description();
   options.add_options()                                         //
@@ -244,6 +252,10 @@ void read_latency(Words& words, LatencyOptions& options) {
 
 void read_cold(Words&, ColdOptions&) {}
 
+void read_isolation(Words& words, IsolationOptions& options) {
+  if (words.has("image")) options.image = words.text("image");
+}
+
 void read_rate(Words& words, RateOptions& options) {
   words.read("windows", options.windows, [](const std::string& text) {
     return parse_list<std::uint32_t>("--windows", text, kMaxWindow);
@@ -302,6 +314,8 @@ std::vector<Benchmark> benchmarks() {
        latency_description()},
       {"cold", "from asking for a lease to the first result, beside fork+exec+wait",
        calls_description()},
+      {"isolation", "cold starts of processes, sandboxes and containers: --image IMAGE",
+       isolation_description()},
       {"rate", "calls per second with several in flight: --windows LIST", rate_description()},
       {"bandwidth", "bytes per second of large inputs: --sizes LIST, --window N",
        bandwidth_description()},
@@ -332,13 +346,15 @@ std::string bench_help() {
 Result<BenchOptions> parse_bench(const std::vector<std::string>& words) {
   if (words.empty()) {
     return fail(ErrorKind::kInvalid,
-                "name a benchmark: latency, cold, rate, bandwidth, connect, wide or "
+                "name a benchmark: latency, cold, isolation, rate, bandwidth, connect, wide or "
                 "single-source");
   }
   const std::vector<std::string> arguments(words.begin() + 1, words.end());
   if (words[0] == "latency")
     return parse_as("latency", latency_description(), arguments, read_latency);
   if (words[0] == "cold") return parse_as("cold", calls_description(), arguments, read_cold);
+  if (words[0] == "isolation")
+    return parse_as("isolation", isolation_description(), arguments, read_isolation);
   if (words[0] == "rate") return parse_as("rate", rate_description(), arguments, read_rate);
   if (words[0] == "bandwidth")
     return parse_as("bandwidth", bandwidth_description(), arguments, read_bandwidth);
@@ -348,10 +364,11 @@ Result<BenchOptions> parse_bench(const std::vector<std::string>& words) {
   if (words[0] == "single-source")
     return parse_as("single-source", calls_description(), arguments, read_single_source);
   if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") return HelpText{bench_help()};
-  return fail(ErrorKind::kInvalid,
-              "'" + words[0] +
-                  "' is none of the benchmarks latency, cold, rate, bandwidth, connect, wide, "
-                  "single-source");
+  return fail(
+      ErrorKind::kInvalid,
+      "'" + words[0] +
+          "' is none of the benchmarks latency, cold, isolation, rate, bandwidth, connect, wide, "
+          "single-source");
 }
 
 }  // namespace sublet::bench

@@ -48,6 +48,12 @@ struct ColdOptions : CommonOptions {
   std::uint64_t warmup = 5;
 };
 
+struct IsolationOptions : CommonOptions {
+  std::uint64_t iterations = 40;  ///< Cold starts of each isolation, bare and warm.
+  std::uint64_t warmup = 2;
+  std::string image;  ///< Of containers; empty: they are left out.
+};
+
 struct RateOptions : CommonOptions {
   std::vector<std::uint32_t> windows{1, 2, 4, 8, 16};
   std::size_t size = 8;
@@ -87,7 +93,7 @@ struct HelpText {
 
 using BenchOptions =
     std::variant<HelpText, LatencyOptions, ColdOptions, RateOptions, BandwidthOptions,
-                 ConnectOptions, WideOptions, SingleSourceOptions>;
+                 ConnectOptions, WideOptions, SingleSourceOptions, IsolationOptions>;
 
 /// Reads the words after `sublet bench` and checks them, the cores against this process's own.
 /// kInvalid names the option, what was found and what is accepted.

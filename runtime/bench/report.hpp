@@ -3,6 +3,7 @@
 #include "bandwidth.hpp"
 #include "cold.hpp"
 #include "connect.hpp"
+#include "isolation.hpp"
 #include "latency.hpp"
 #include "rate.hpp"
 #include "single_source.hpp"
@@ -18,6 +19,7 @@ namespace sublet::bench {
 
 [[nodiscard]] std::string to_table(const LatencyReport& report);
 [[nodiscard]] std::string to_table(const ColdReport& report);
+[[nodiscard]] std::string to_table(const IsolationReport& report);
 [[nodiscard]] std::string to_table(const RateReport& report);
 [[nodiscard]] std::string to_table(const BandwidthReport& report);
 [[nodiscard]] std::string to_table(const ConnectReport& report);
@@ -26,6 +28,7 @@ namespace sublet::bench {
 
 [[nodiscard]] std::string to_json(const LatencyReport& report);
 [[nodiscard]] std::string to_json(const ColdReport& report);
+[[nodiscard]] std::string to_json(const IsolationReport& report);
 [[nodiscard]] std::string to_json(const RateReport& report);
 [[nodiscard]] std::string to_json(const BandwidthReport& report);
 [[nodiscard]] std::string to_json(const ConnectReport& report);

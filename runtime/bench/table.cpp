@@ -90,6 +90,21 @@ std::string to_table(const ColdReport& report) {
   return text;
 }
 
+std::string to_table(const IsolationReport& report) {
+  std::string text = header("isolation: from asking for a lease to the first result", report);
+  if (!report.image.empty()) text += "# containers of " + report.image + "\n";
+  text += "# ratio: by isolation process, median over batch pairs\n";
+  add(text, "%-12s %12s %7s %12s %7s %16s %7s\n", "# Isolation", "bare (us)", "ratio", "warm (us)",
+      "ratio", "podman run (us)", "ratio");
+  for (const IsolationRow& row : report.rows) {
+    add(text, "%-12s %12.1f %7.2f %12.1f %7.2f", row.isolation.c_str(), row.bare_us.p50,
+        row.bare.ratio, row.warm_us.p50, row.warm.ratio);
+    if (row.podman.pairs != 0) add(text, " %16.1f %7.2f", row.podman_us.p50, row.podman.ratio);
+    text += "\n";
+  }
+  return text;
+}
+
 std::string to_table(const RateReport& report) {
   std::string text = header("rate: calls per second, one worker", report);
   add(text, "# payload %zu bytes each way; ratio: median over batch pairs\n", report.size_bytes);

@@ -23,6 +23,9 @@
 #include <filesystem>
 #include <map>
 #include <mutex>
+#include <set>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -189,6 +192,18 @@ Result<void> spawn(std::vector<char*> argv, int lifeline, int address) {
   return {};
 }
 
+/// What private managers read of the environment: those that are told something else are others.
+std::string told_by_environment() {
+  constexpr std::string_view kPrefix = "SUBLET_PRIVATE_MANAGER_";
+  std::set<std::string> variables;  // in one order for all processes of the job
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    if (std::string_view(*variable).starts_with(kPrefix)) variables.emplace(*variable);
+  }
+  std::string told;
+  for (const std::string& variable : variables) told += "/" + variable;
+  return told;
+}
+
 }  // namespace
 
 Result<std::shared_ptr<PrivateManager>> PrivateManager::of_this_job(const SessionOptions& options) {
@@ -197,7 +212,7 @@ Result<std::shared_ptr<PrivateManager>> PrivateManager::of_this_job(const Sessio
   static std::map<std::string, std::weak_ptr<PrivateManager>> known;
   const std::string job = this_job().name + "/" + base::node_identity(options.node_name).id + "/" +
                           options.private_cpuset + "/" +
-                          std::to_string(options.private_oversubscribe);
+                          std::to_string(options.private_oversubscribe) + told_by_environment();
   const std::lock_guard lock(mutex);
   if (auto manager = known[job].lock(); manager && manager->runs()) return manager;
   auto started = start(options, job);

@@ -25,7 +25,7 @@
 namespace sublet::wire {
 
 enum class MessageType : std::uint32_t {
-  kZygoteReady = 1,  ///< zygote -> manager: ZygoteReady
+  kZygoteReady = 1,  ///< zygote -> manager: ZygoteReady; fd: its pidfd, of one in a container
   kSpawn,            ///< manager -> zygote: Spawn; fds: control socket, listening data socket,
                      ///< accounting memory
   kSpawned,          ///< zygote -> manager: Spawned; fd: pidfd (none when error != 0, or where

@@ -98,7 +98,7 @@ TEST_P(SubletBenchLatency, WritesAPlausibleRowForEachSize) {
 INSTANTIATE_TEST_SUITE_P(Modes, SubletBenchLatency, testing::Values("hot", "warm"),
                          [](const auto& mode) { return std::string(mode.param); });
 
-TEST_F(SubletBench, MeasuresColdStartsInBothForms) {
+TEST_F(SubletBench, MeasuresColdStartsInAllForms) {
   const json cold = measure({"cold", "--iterations", "6", "--warmup", "1"});
   ASSERT_TRUE(cold.is_object());
   EXPECT_EQ(cold["benchmark"], "cold");
@@ -108,6 +108,19 @@ TEST_F(SubletBench, MeasuresColdStartsInBothForms) {
   for (const json& row : cold["rows"]) {
     EXPECT_GT(row["fork_exec_p50_us"].get<double>(), 0);
     expect_plausible(row);
+  }
+
+  const json isolation = measure({"isolation", "--iterations", "3", "--warmup", "1"});
+  EXPECT_EQ(isolation["benchmark"], "isolation");
+  ASSERT_EQ(isolation["rows"].size(), 2u) << "containers are measured when an image is given";
+  EXPECT_EQ(isolation["rows"][0]["isolation"], "process");
+  EXPECT_EQ(isolation["rows"][0]["ratio_p50"], 1.0) << "process is what it is compared with";
+  EXPECT_EQ(isolation["rows"][1]["isolation"], "sandbox");
+  for (const json& row : isolation["rows"]) {
+    for (const char* const key : {"cold_p50_us", "ratio_p50", "warm_p50_us", "warm_ratio_p50"}) {
+      EXPECT_GT(row[key].get<double>(), 0) << key << row;
+    }
+    EXPECT_EQ(row["starts"], 3);
   }
 
   const json latency =

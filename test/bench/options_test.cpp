@@ -61,6 +61,9 @@ TEST_F(BenchOptionsTest, TakeRateAndCold) {
   ASSERT_TRUE(rate) << rate.error().what();
   EXPECT_EQ(std::get<RateOptions>(*rate).windows, (std::vector<std::uint32_t>{1, 16}));
   EXPECT_EQ(std::get<RateOptions>(*rate).size, 64u);
+  const auto isolation = parse_bench({"isolation", "--image", "debian:12"});
+  ASSERT_TRUE(isolation) << isolation.error().what();
+  EXPECT_EQ(std::get<IsolationOptions>(*isolation).image, "debian:12");
   const auto cold = parse_bench({"cold", "--iterations", "3"});
   ASSERT_TRUE(cold) << cold.error().what();
   EXPECT_EQ(std::get<ColdOptions>(*cold).iterations, 3u);
@@ -152,8 +155,8 @@ TEST_F(BenchOptionsTest, RefuseAnUnknownModeOptionArgumentOrBenchmark) {
   EXPECT_TRUE(mentions(refusal({"latency", "--frobnicate"}), "frobnicate"));
   EXPECT_TRUE(mentions(refusal({"latency", "stray"}), "stray"));
   EXPECT_TRUE(mentions(refusal({"speed"}), "speed"));
-  EXPECT_TRUE(
-      mentions(refusal({}), "latency, cold, rate, bandwidth, connect, wide or single-source"));
+  EXPECT_TRUE(mentions(
+      refusal({}), "latency, cold, isolation, rate, bandwidth, connect, wide or single-source"));
   EXPECT_TRUE(mentions(refusal({"rate", "--mode", "hot"}), "mode"));
 }
 
@@ -185,7 +188,7 @@ TEST_F(BenchOptionsTest, RefuseToCompareColdStartsWithOpenMpi) {
 
 TEST_F(BenchOptionsTest, ExplainThemselves) {
   for (const std::string benchmark :
-       {"latency", "cold", "rate", "bandwidth", "connect", "single-source", "wide"}) {
+       {"latency", "cold", "isolation", "rate", "bandwidth", "connect", "single-source", "wide"}) {
     const auto options = parse_bench({benchmark, "--help"});
     ASSERT_TRUE(options) << options.error().what();
     EXPECT_TRUE(mentions(std::get<HelpText>(*options).text, "--cpus")) << benchmark;

@@ -88,6 +88,30 @@ TEST(ColdReport, IsAlsoALatencyReport) {
   EXPECT_EQ(latency["rows"][0]["raw_p50_us"], 500);
 }
 
+TEST(IsolationReport, HasPodmanOnlyBesideContainers) {
+  IsolationReport report;
+  report.image = "debian:12";
+  IsolationRow process;
+  process.isolation = "process";
+  process.bare_us.p50 = 900;
+  process.bare.ratio = 1;
+  report.rows.push_back(process);
+  IsolationRow container = process;
+  container.isolation = "container";
+  container.podman_us.p50 = 400000;
+  container.podman.ratio = 1.2;
+  container.podman.pairs = 3;
+  report.rows.push_back(container);
+
+  const json parsed = json::parse(to_json(report));
+  EXPECT_EQ(parsed["image"], "debian:12");
+  EXPECT_EQ(parsed["rows"][0]["isolation"], "process");
+  EXPECT_EQ(parsed["rows"][0]["cold_p50_us"], 900);
+  EXPECT_FALSE(parsed["rows"][0].contains("podman_ratio_p50"));
+  EXPECT_EQ(parsed["rows"][1]["podman_ratio_p50"], 1.2);
+  EXPECT_TRUE(report_mentions(to_table(report), "debian:12"));
+}
+
 TEST(RateReport, HasTheKeysThatProgramsReadAsJson) {
   RateReport rate;
   rate.rows.push_back({.window = 16,

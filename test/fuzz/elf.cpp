@@ -22,6 +22,7 @@ void run(std::span<const std::byte> input) {
     for (const auto& library : needs->libraries) (void)executor::sanitizer_flag(library);
   }
   (void)executor::hidden_description(input, "f");
+  (void)executor::image_named_in(input);
   for (const std::size_t at : executor::unique_symbols(input)) {
     require(at <= input.size() && input.size() - at >= sizeof(Elf64_Sym),
             "a symbol outside of its file");

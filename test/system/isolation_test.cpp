@@ -114,7 +114,7 @@ TEST_F(NoIsolation, SharesTheFilesOfTheNode) {
 TEST_F(NoIsolation, TakesNoNonsense) {
   const Ended word = run({"executor-manager", "--isolation", "some"});
   EXPECT_EQ(word.code, 2) << word.output;
-  expect_contains(word.output, "must be sandbox or process");
+  expect_contains(word.output, "must be sandbox, container or process");
   const Ended hidden = run({"executor-manager", "--core-directory", directory_});
   EXPECT_EQ(hidden.code, 2) << hidden.output;
   expect_contains(hidden.output, "of their own: name another place");

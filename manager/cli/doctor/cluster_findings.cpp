@@ -1,6 +1,6 @@
 #include <base/printable_text.hpp>
 #include <cli/doctor/cluster_findings.hpp>
-#include <cli/program_answer.hpp>
+#include <common/program_answer.hpp>
 #include <wire/munge.hpp>
 
 #include <sodium/randombytes.h>
@@ -73,7 +73,7 @@ bool has_word(const std::string& list, const std::string& word) {
 }
 
 Findings slurm() {
-  const auto config = ask_program({"scontrol", "show", "config"}, kScontrol);
+  const auto config = manager::ask_program({"scontrol", "show", "config"}, kScontrol);
   if (!config) {
     const bool missing = config.error().kind() == ErrorKind::kUnsupported;
     return {{missing ? Grade::kAbsent : Grade::kNote, "Slurm",
@@ -90,7 +90,7 @@ Findings slurm() {
   const auto version = values.find("SLURM_VERSION");
   Findings findings{{Grade::kOk, "Slurm",
                      "answers, version " + (version == values.end() ? "?" : version->second)}};
-  const auto partitions = ask_program({"scontrol", "-o", "show", "partition"}, kScontrol);
+  const auto partitions = manager::ask_program({"scontrol", "-o", "show", "partition"}, kScontrol);
   if (!partitions) {
     findings.push_back({Grade::kNote, kPreemption, partitions.error().what()});
     return findings;

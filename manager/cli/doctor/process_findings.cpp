@@ -1,6 +1,7 @@
 #include <base/fd.hpp>
 #include <base/system_text.hpp>
 #include <cli/doctor/process_findings.hpp>
+#include <executor_manager/container_runtime.hpp>
 #include <executor_manager/memory_cgroup.hpp>
 
 #include <sys/syscall.h>
@@ -46,10 +47,17 @@ Finding memory_cgroup() {
       "second at how much its executors use"};
 }
 
+Finding containers() {
+  const auto runtime = manager::ContainerRuntime::find();
+  if (runtime) return {Grade::kOk, "containers", "executors can run in Podman's"};
+  return {Grade::kAbsent, "containers", runtime.error().what(),
+          "Podman and crun, for executor managers with --isolation container"};
+}
+
 }  // namespace
 
 Findings process_findings() {
-  return {pidfd(), memory_cgroup()};
+  return {pidfd(), memory_cgroup(), containers()};
 }
 
 }  // namespace sublet::cli

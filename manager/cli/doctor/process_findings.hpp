@@ -4,7 +4,7 @@
 
 namespace sublet::cli {
 
-/// What executors are held by: pidfds and memory cgroups.
+/// What executors are held by: pidfds, memory cgroups and containers.
 [[nodiscard]] Findings process_findings();
 
 }  // namespace sublet::cli

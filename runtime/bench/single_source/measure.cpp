@@ -230,7 +230,7 @@ Result<SingleSourceReport> measure_single_source(const SingleSourceOptions& opti
   constexpr std::uint64_t kStarts = 40;
   std::error_code error;
   const std::string self = std::filesystem::read_symlink("/proc/self/exe", error).string();
-  auto timer = ForkExecTimer::start(self, kEndAtOnce);
+  auto timer = ForkExecTimer::start(self, {kEndAtOnce});
   if (!timer) return tl::unexpected<Error>(timer.error());
   auto library = bench_library();
   if (!library) return tl::unexpected<Error>(library.error());

@@ -48,6 +48,22 @@ struct sublet_function_info {
   uint64_t output_size; /* sizeof the output type, 0 when it varies */
 };
 
+#if defined(__has_attribute)
+#if __has_attribute(retain)
+#define SUBLET_DETAIL_KEPT used, retain
+#endif
+#endif
+#ifndef SUBLET_DETAIL_KEPT
+#define SUBLET_DETAIL_KEPT used
+#endif
+
+/* Names the image of the containers that the functions of this library, or of this program, run in
+ * where a node's executors run in containers: SUBLET_IMAGE("docker.io/library/debian:12"). Once, at
+ * namespace scope. Other nodes do not look at it. */
+#define SUBLET_IMAGE(name)                \
+  __attribute__((section("sublet_image"), \
+                 SUBLET_DETAIL_KEPT)) static const char sublet_image_name[] = name
+
 #ifdef __cplusplus
 }
 #endif

@@ -21,6 +21,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <string>
 
 namespace {
@@ -114,4 +115,37 @@ SUBLET_FUNCTION(uses_io_uring, const Number&, Number& out) {
 SUBLET_FUNCTION(types_into_terminal, const Number&, Number& out) {
   char letter = 'x';
   out = error_of(::ioctl(0, TIOCSTI, &letter));
+}
+SUBLET_FUNCTION(number_of_the_image, const Number&, Number& out) {
+  out = 0;
+  std::ifstream("/etc/sublet-test") >> out;
+}
+SUBLET_FUNCTION(entries_of_shm, const Number&, Number& out) {
+  out = count_entries("/dev/shm");
+}
+SUBLET_FUNCTION(leaves_shared_memory, const Number&, Number& out) {
+  const int fd = ::open("/dev/shm/sublet-test-left", O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+  out = error_of(fd);
+  if (fd >= 0) ::close(fd);
+}
+SUBLET_FUNCTION(writes_to_the_root, const Number&, Number& out) {
+  out = error_of(::open("/sublet-test-left", O_WRONLY | O_CREAT | O_CLOEXEC, 0666));
+}
+/// Whether there is anything but this container's processes.
+SUBLET_FUNCTION(processes_in_sight, const Number&, Number& out) {
+  out = 0;
+  DIR* const directory = ::opendir("/proc");
+  if (directory == nullptr) return;
+  while (const dirent* const entry = ::readdir(directory)) {
+    out += entry->d_name[0] >= '0' && entry->d_name[0] <= '9' ? 1 : 0;
+  }
+  ::closedir(directory);
+}
+/// Of the cores that this worker may use: their number.
+SUBLET_FUNCTION(cores_here, const Number&, Number& out) {
+  cpu_set_t set;
+  out = ::sched_getaffinity(0, sizeof(set), &set) == 0 ? static_cast<Number>(CPU_COUNT(&set)) : 0;
+}
+SUBLET_FUNCTION(dies, const Number&, Number&) {
+  ::kill(::getpid(), SIGKILL);
 }

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace sublet::cli {
+namespace sublet::manager {
 
 /// What another program has said.
 struct ProgramAnswer {
@@ -19,4 +19,4 @@ struct ProgramAnswer {
 Result<ProgramAnswer> ask_program(const std::vector<std::string>& words,
                                   std::chrono::milliseconds limit);
 
-}  // namespace sublet::cli
+}  // namespace sublet::manager

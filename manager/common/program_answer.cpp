@@ -1,6 +1,6 @@
 #include <base/fd.hpp>
 #include <base/system_text.hpp>
-#include <cli/program_answer.hpp>
+#include <common/program_answer.hpp>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -13,7 +13,7 @@
 #include <cerrno>
 #include <utility>
 
-namespace sublet::cli {
+namespace sublet::manager {
 namespace {
 
 constexpr std::size_t kMostAnswer = std::size_t{64} << 10;
@@ -108,4 +108,4 @@ Result<ProgramAnswer> ask_program(const std::vector<std::string>& words,
   return ProgramAnswer{std::move(*output), program.wait()};
 }
 
-}  // namespace sublet::cli
+}  // namespace sublet::manager
