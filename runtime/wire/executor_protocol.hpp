@@ -59,6 +59,7 @@ struct ZygoteReady {
 };
 
 inline constexpr std::size_t kMaxCpusetText = 1024;
+inline constexpr std::size_t kMaxGpusText = kMaxGpus * (kMaxGpuUuid + 1);
 inline constexpr std::size_t kMaxDirectory = 1023;  ///< Bytes of a path.
 /// Of the account that Spawn::uid has on the node; without one the executor does not start.
 inline constexpr std::uint32_t kGroupOfAccount = ~std::uint32_t{0} - 1;
@@ -77,11 +78,14 @@ struct Spawn {
   std::uint64_t stack_bytes;  ///< Of each worker; 0: the usual.
   std::uint32_t uid;          ///< To run as; ~0: unchanged.
   std::uint32_t gid;          ///< ~0: unchanged; or kGroupOfAccount.
-  std::uint32_t hidden;  ///< 1: other processes of its user may not look into it, or trace it.
+  std::uint32_t hidden;       ///< 1: other processes of its user may not look into it, or trace it.
   base::Token token;
   std::array<char, kMaxDirectory + 1> core_directory;  ///< For core files; empty: none.
   /// One hwloc list per worker, separated by ';', zero-terminated: "0;1;2-3".
   std::array<char, 8 * kMaxCpusetText> cpusets;
+  /// UUIDs of the GPUs that it may use, those of the first worker first, separated by ',',
+  /// zero-terminated; empty: none.
+  std::array<char, kMaxGpusText> gpus;
 };
 
 struct Spawned {

@@ -13,6 +13,9 @@ manager::CoreInventory::Offer offer_of(std::uint32_t cores) {
     offer.cpusets.push_back(std::to_string(core));
   }
   offer.all = "0-" + std::to_string(cores - 1);
+  for (std::uint32_t gpu = 0; gpu < cores / 2; ++gpu) {
+    offer.gpus.push_back({{"GPU-" + std::to_string(gpu)}});
+  }
   offer.memory_bytes = std::uint64_t{16} << 30;
   return offer;
 }
