@@ -127,7 +127,7 @@ NodeOffer LeaseBook::with_own_gpus(const NodeOffer& offer, Registration& registr
   std::set<std::string> seen;
   std::erase_if(own.gpus, [&](const GpuInfo& gpu) {
     if (!seen.insert(gpu.uuid).second) return true;
-    const NodeOffer* const other = nodes_.gpu_owner(gpu.uuid, offer.node_id);
+    const NodeOffer* const other = nodes_.gpu_owner(gpu.uuid, offer.name);
     if (other == nullptr) return false;
     registration.notes.push_back("node " + offer.name + " offers " + gpu.uuid + ", which is node " +
                                  other->name + "'s; start one of the two with --gpus none");

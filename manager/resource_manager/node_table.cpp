@@ -248,12 +248,12 @@ const NodeOffer* NodeTable::offer(NodeNumber number) const {
   return node == nullptr ? nullptr : &node->offer;
 }
 
-const NodeOffer* NodeTable::gpu_owner(const std::string& uuid, const std::string& node_id) const {
+const NodeOffer* NodeTable::gpu_owner(const std::string& uuid, const std::string& name) const {
   const auto owner = gpu_owners_.find(uuid);
   if (owner == gpu_owners_.end()) return nullptr;
   const Node* const node = known(owner->second);
-  const bool other = node != nullptr && node->connected && node->offer.node_id != node_id;
-  return other ? &node->offer : nullptr;
+  if (node == nullptr || node->offer.name == name) return nullptr;
+  return node->connected || node->used_gpus > 0 ? &node->offer : nullptr;
 }
 
 bool NodeTable::is_up(NodeNumber number) const {
@@ -304,28 +304,36 @@ std::vector<Capacity> NodeTable::likely(const LeaseRequest& request,
   const std::uint64_t cores = workers * request.cores_per_worker;
   std::vector<Capacity> found;
   if (cores > std::numeric_limits<std::uint32_t>::max()) return found;
-  const auto add = [&](NodeNumber number) {
+  const auto add = [&](NodeNumber number, std::uint64_t gpus) {
     const Node& node = nodes_.at(number);
-    if (excluded.contains(number) || node.free_gpus() < request.gpus_per_worker) return;
+    if (excluded.contains(number) || node.free_gpus() < gpus) return;
     found.push_back(capacity(number, node));
   };
   if (request.placement == Placement::kSpread) {
     for (auto at = by_free_cores_.rbegin();
          at != by_free_cores_.rend() && found.size() < workers + kMore; ++at) {
-      add(at->second);
+      add(at->second, request.gpus_per_worker);
     }
     return found;
   }
   const bool near = request.placement == Placement::kNear && own_node;
   std::uint64_t left = cores;  // for others than its own node
   if (const Node* own = near ? known(*own_node) : nullptr;
-      own != nullptr && own->indexed != 0 && !excluded.contains(*own_node)) {
-    add(*own_node);
-    left -= std::min<std::uint64_t>(left, own->indexed);
+      own != nullptr && own->indexed != 0 && !excluded.contains(*own_node) &&
+      own->free_gpus() >= request.gpus_per_worker) {
+    add(*own_node, request.gpus_per_worker);
+    std::uint64_t taken = own->indexed;
+    if (request.gpus_per_worker != 0) {
+      const std::uint64_t by_gpus = own->free_gpus() / request.gpus_per_worker;
+      taken = std::min(taken, by_gpus * request.cores_per_worker);
+    }
+    left -= std::min(left, taken);
   }
+  // One of these alone has room for the rest.
+  const std::uint64_t rest = (left + request.cores_per_worker - 1) / request.cores_per_worker;
   for (auto at = by_free_cores_.lower_bound({static_cast<std::uint32_t>(left), NodeNumber{}});
        at != by_free_cores_.end() && found.size() < kMore; ++at) {
-    if (!near || at->second != *own_node) add(at->second);
+    if (!near || at->second != *own_node) add(at->second, rest * request.gpus_per_worker);
   }
   return found;
 }

@@ -95,10 +95,9 @@ class NodeTable {
   [[nodiscard]] Result<std::vector<NodeNumber>> named(const std::string& name) const;
   [[nodiscard]] std::optional<NodeNumber> find(const std::string& node_id) const;
   [[nodiscard]] const NodeOffer* offer(NodeNumber node) const;
-  /// Another node than the one of `node_id` that is connected and offers this GPU: two executor
-  /// managers of one machine find the same ones. Null: there is none.
-  [[nodiscard]] const NodeOffer* gpu_owner(const std::string& uuid,
-                                           const std::string& node_id) const;
+  /// Another node than the one called `name` that offers this GPU, and is connected or has leases
+  /// with GPUs: two executor managers of one machine find the same ones. Null: there is none.
+  [[nodiscard]] const NodeOffer* gpu_owner(const std::string& uuid, const std::string& name) const;
   [[nodiscard]] bool is_up(NodeNumber node) const;
   [[nodiscard]] bool is_draining(NodeNumber node) const;
   [[nodiscard]] Capacity free(NodeNumber node) const;

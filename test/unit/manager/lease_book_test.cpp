@@ -394,6 +394,12 @@ TEST_F(LeaseBookTest, TakesAGpuOfTwoNodesForTheFirstOnes) {
             "node c2 offers GPU-c1-1, which is node c1's; start one of the two with --gpus none");
   EXPECT_EQ(book_.nodes().views(now_)[1].gpus, (std::vector<GpuInfo>{{"GPU-c2-0"}}));
   EXPECT_TRUE(book_.register_node(first, {}, now_)->notes.empty()) << "it comes back to its own";
+  LeaseRequest wanted = ask(1);
+  wanted.gpus_per_worker = 2;
+  const auto held = grant(wanted);
+  book_.node_disconnected(number, now_);
+  EXPECT_EQ(book_.register_node(second, {}, now_)->notes.size(), 1u) << "it may come back with it";
+  book_.ended(held[0].key, {}, "released");
   // The other one has them once the first one has gone.
   book_.node_left(number);
   EXPECT_TRUE(book_.register_node(second, {}, now_)->notes.empty());
