@@ -1,5 +1,6 @@
 #include <base/descriptors.hpp>
 #include <executor/surroundings.hpp>
+#include <wire/gpu_uuid.hpp>
 
 #include <pwd.h>
 #include <sys/stat.h>
@@ -35,6 +36,15 @@ constexpr std::array kJobPrefixes{
     "FLUX_"sv, "HYDRA_"sv, "HYDI_"sv, "I_MPI_"sv, "MPI_LOCAL"sv, "MV2_COMM_WORLD_"sv, "OMPI_"sv,
     "OPAL_"sv, "ORTE_"sv,  "PALS_"sv, "PMIX_"sv,  "PMI_"sv,      "PRTE_"sv,           "SLURM_"sv};
 
+/// They number GPUs among those that the manager may use.
+constexpr std::array kGpuVariables{"CUDA_VISIBLE_DEVICES"sv, "GPU_DEVICE_ORDINAL"sv,
+                                   "HIP_VISIBLE_DEVICES"sv, "ROCR_VISIBLE_DEVICES"sv};
+
+template <std::size_t N>
+bool is_among(std::string_view name, const std::array<std::string_view, N>& names) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
 bool belongs_to_job(std::string_view name) {
   return std::any_of(kJobPrefixes.begin(), kJobPrefixes.end(),
                      [name](std::string_view prefix) { return name.starts_with(prefix); });
@@ -45,9 +55,9 @@ void forget_variables() {
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view text = *entry;
     const auto name = text.substr(0, text.find('='));
-    const bool threads =
-        std::find(kThreadVariables.begin(), kThreadVariables.end(), name) != kThreadVariables.end();
-    if (threads || belongs_to_job(name)) names.emplace_back(name);
+    if (is_among(name, kThreadVariables) || is_among(name, kGpuVariables) || belongs_to_job(name)) {
+      names.emplace_back(name);
+    }
   }
   for (const std::string& name : names) ::unsetenv(name.c_str());
 }
@@ -89,6 +99,20 @@ void leave_manager() {
 void adapt_to_cores(std::uint32_t cores) {
   ::setenv("OMP_NUM_THREADS", std::to_string(cores).c_str(), 1);
   std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
+}
+
+void show_gpus(std::string_view list) {
+  std::string nvidia;
+  std::string amd;
+  while (!list.empty()) {
+    const std::string_view uuid = list.substr(0, list.find(','));
+    list.remove_prefix(std::min(list.size(), uuid.size() + 1));
+    std::string& to = wire::is_amd_gpu(uuid) ? amd : nvidia;
+    to += (to.empty() ? "" : ",") + std::string(uuid);
+  }
+  // Empty, not absent: then a library takes what there is.
+  ::setenv("CUDA_VISIBLE_DEVICES", nvidia.c_str(), 1);
+  ::setenv("ROCR_VISIBLE_DEVICES", amd.c_str(), 1);
 }
 
 void use_home_of(std::uint32_t uid) {

@@ -3,6 +3,7 @@
 // What a function finds around it: the same on every node, however its manager was started.
 
 #include <cstdint>
+#include <string_view>
 
 namespace sublet::executor {
 
@@ -21,6 +22,10 @@ void use_home_of(std::uint32_t uid);
 /// In a fresh executor, while it has one thread: OpenMP starts a thread for each of a worker's
 /// `cores`, and lines of standard output leave at their end.
 void adapt_to_cores(std::uint32_t cores);
+
+/// What runs here finds the GPUs of this list, UUIDs with commas between, and no others: none when
+/// it is empty.
+void show_gpus(std::string_view list);
 
 /// Stays in the working directory where this user can, and in / where not.
 void enter_usable_directory();

@@ -275,6 +275,7 @@ void Zygote::settle(const wire::Spawn& order, const std::vector<topology::Cpuset
   topology::Cpuset all;
   for (const topology::Cpuset& worker : cores) all |= worker;
   adapt_to_cores(order.cores_per_worker);
+  show_gpus(wire::text_of(order.gpus));
   count_own_processors();
   // Libraries are loaded on this thread: what they count, and what they start, are the lease's
   // cores.

@@ -194,8 +194,10 @@ Result<Usage> Allocator::usage() {
   outcome.note_mpi(MPI_Allreduce(counts.data(), sums.data(), static_cast<int>(counts.size()),
                                  MPI_UINT64_T, MPI_SUM, attachment.comm()),
                    "adding up the usage of all ranks");
-  outcome.note_mpi(MPI_Allreduce(&mine.core_seconds, &total.core_seconds, 1, MPI_DOUBLE, MPI_SUM,
-                                 attachment.comm()),
+  const std::array<double, 2> seconds{mine.core_seconds, mine.gpu_seconds};
+  std::array<double, 2> summed{};
+  outcome.note_mpi(MPI_Allreduce(seconds.data(), summed.data(), static_cast<int>(seconds.size()),
+                                 MPI_DOUBLE, MPI_SUM, attachment.comm()),
                    "adding up the usage of all ranks");
   if (auto agreed = outcome.agree(attachment.comm()); !agreed) {
     return tl::unexpected<Error>(std::move(agreed.error()));
@@ -205,6 +207,8 @@ Result<Usage> Allocator::usage() {
   total.hot_poll_ns = sums[2];
   total.bytes_in = sums[3];
   total.bytes_out = sums[4];
+  total.core_seconds = summed[0];
+  total.gpu_seconds = summed[1];
   return total;
 }
 

@@ -110,6 +110,7 @@ class Creation {
     LeaseRequest request;
     request.cores = options_.workers_per_rank / threads();
     request.cores_per_worker = options_.cores_per_worker;
+    request.gpus_per_worker = options_.gpus_per_worker;
     request.parts = static_cast<std::uint32_t>(size_) * threads();
     request.memory_bytes = options_.memory_bytes_per_rank / threads();
     request.duration = options_.duration;
@@ -283,9 +284,11 @@ class Creation {
 }  // namespace
 
 void note_differences(MPI_Comm comm, const AllocatorOptions& options, Outcome& outcome) {
-  constexpr std::array kNames{"workers_per_rank", "threads_per_rank", "cores_per_worker"};
+  constexpr std::array kNames{"workers_per_rank", "threads_per_rank", "cores_per_worker",
+                              "gpus_per_worker"};
   const std::array<std::int64_t, kNames.size()> said{
-      options.workers_per_rank, options.threads_per_rank, options.cores_per_worker};
+      options.workers_per_rank, options.threads_per_rank, options.cores_per_worker,
+      options.gpus_per_worker};
   // The least of each number and, as -most, of its negative.
   std::array<std::int64_t, 2 * kNames.size()> mine{};
   for (std::size_t i = 0; i < said.size(); ++i) {

@@ -22,6 +22,10 @@ void add_node_options(CommandLine& line) {
       "offer only these cores, in hwloc's syntax, for instance 0,4-7 (default: all allowed)")(
       "memory", po::value<std::string>()->default_value("0"),
       "offer this much memory, for instance 64GiB (0: most of the node's)")(
+      "gpus", po::value<std::string>()->default_value("auto"),
+      "GPUs to offer: auto, those of this node's drivers that this process may use; none; or a "
+      "file "
+      "that lists them, a line each: UUID, PCI address, name, memory")(
       "avoid", po::value<std::string>()->default_value(""),
       "of the offered cores, those to use only when no other is free, in hwloc's syntax")(
       "oversubscribe", po::value<std::uint32_t>()->default_value(1),
@@ -194,6 +198,7 @@ Result<manager::ExecutorManagerOptions> node_options(const po::variables_map& va
   options.cores = values["cores"].as<std::uint32_t>();
   options.cpuset = values["cpuset"].as<std::string>();
   options.avoid = values["avoid"].as<std::string>();
+  options.gpus = values["gpus"].as<std::string>();
   const auto memory = size_option(values, "memory");
   if (!memory) return tl::unexpected<Error>(memory.error());
   options.memory_bytes = *memory;

@@ -70,6 +70,7 @@ CommandLine lease_command_line() {
       "parts", po::value<std::uint32_t>()->default_value(1),
       "how many programs, ranks or threads can use it at one time, each one part")(
       "cores-per-worker", po::value<std::uint32_t>()->default_value(1), "cores of each worker")(
+      "gpus", po::value<std::uint32_t>()->default_value(0), "GPUs of each worker")(
       "memory", po::value<std::string>()->default_value("256MiB"),
       "of each part, for functions, for instance 2GiB")(
       "time", po::value<std::string>()->default_value("1h"), "how long, for instance 30min or 2d")(
@@ -103,6 +104,7 @@ Result<LeaseRequest> read_request(const Values& values) {
   request.cores = values["cores"].as<std::uint32_t>();
   request.parts = values["parts"].as<std::uint32_t>();
   request.cores_per_worker = values["cores-per-worker"].as<std::uint32_t>();
+  request.gpus_per_worker = values["gpus"].as<std::uint32_t>();
   const auto memory = parse_size(values["memory"].as<std::string>());
   if (!memory) return fail(ErrorKind::kInvalid, "--memory: " + std::string(memory.error().what()));
   request.memory_bytes = *memory;
@@ -208,15 +210,18 @@ bool stdin_has_ended() {
 
 void print_lease(const Values& values, const client::KeptLeaseFile& file, const std::string& path) {
   std::uint64_t cores = 0;
+  std::uint64_t gpus = 0;
   std::set<std::string> nodes;
   for (const Grant& grant : file.grants) {
     cores += std::uint64_t{grant.cores} * grant.cores_per_worker;
+    gpus += std::uint64_t{grant.cores} * grant.gpus_per_worker;
     nodes.insert(grant.node_name);
   }
   if (values["output"].as<std::string>() == "json") {
     std::cout << nlohmann::json{{"lease", file.lease_id},
                                 {"file", path},
                                 {"cores", cores},
+                                {"gpus", gpus},
                                 {"nodes", nodes}}
                      .dump()
               << std::endl;
@@ -225,6 +230,9 @@ void print_lease(const Values& values, const client::KeptLeaseFile& file, const 
   std::string names;
   for (const std::string& name : nodes) names += (names.empty() ? "" : ",") + name;
   std::cout << "lease " << file.lease_id << ": " << cores << (cores == 1 ? " core" : " cores")
+            << (gpus == 0   ? std::string()
+                : gpus == 1 ? std::string(" and 1 GPU")
+                            : " and " + std::to_string(gpus) + " GPUs")
             << " on " << names << "\n"
             << "export " << kLeaseVariable << "=" << path << std::endl;
 }

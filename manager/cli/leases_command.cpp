@@ -56,13 +56,14 @@ std::string why_text(const LeaseInfo& info) {
 std::string to_table(const std::vector<LeaseInfo>& infos) {
   const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::system_clock::now().time_since_epoch());
-  std::vector<std::vector<std::string>> rows = {{"LEASE", "STATE", "OWNER", "CORES", "NODES",
-                                                 "LEFT", "CALLS", "COMPUTE s", "CORE-S", "PRIORITY",
-                                                 "WHY"}};
+  std::vector<std::vector<std::string>> rows = {{"LEASE", "STATE", "OWNER", "CORES", "GPUS",
+                                                 "NODES", "LEFT", "CALLS", "COMPUTE s", "CORE-S",
+                                                 "PRIORITY", "WHY"}};
   for (const LeaseInfo& info : infos) {
     const std::int64_t left = std::max<std::int64_t>(0, info.expires_unix_ms - now.count()) / 1000;
     rows.push_back({std::to_string(info.id), info.state, info.owner, std::to_string(info.cores),
-                    joined(info.nodes), info.state == "ended" ? "-" : std::to_string(left) + " s",
+                    std::to_string(info.gpus), joined(info.nodes),
+                    info.state == "ended" ? "-" : std::to_string(left) + " s",
                     std::to_string(info.usage.invocations),
                     fixed(static_cast<double>(info.usage.compute_ns) * 1e-9, 3),
                     fixed(info.usage.core_seconds, 1), std::to_string(info.priority),

@@ -75,7 +75,8 @@ std::vector<std::pair<const char*, std::string>> subject(LedgerGrouping grouping
           {"user", row.user},
           {"job", job},
           {"node", row.node},
-          {"cores", std::to_string(row.cores)}};
+          {"cores", std::to_string(row.cores)},
+          {"gpus", std::to_string(row.gpus)}};
 }
 
 std::string capitals(std::string text) {
@@ -88,6 +89,7 @@ std::string capitals(std::string text) {
 void add_sums(std::vector<std::string>& cells, const LedgerRow& row) {
   constexpr double kGibHour = 1073741824.0 * 3600;
   cells.push_back(seconds_of(row.core_ms));
+  cells.push_back(seconds_of(row.gpu_ms));
   cells.push_back(seconds_of_ns(row.usage.hot_poll_ns));
   cells.push_back(seconds_of_ns(row.usage.compute_ns));
   cells.push_back(fixed_point(row.memory_byte_seconds / kGibHour, 3));
@@ -171,8 +173,8 @@ std::string ledger_table(LedgerGrouping grouping, std::span<const LedgerRow> row
   } else {
     cells[0].emplace_back("GRANTS");
   }
-  cells[0].insert(cells[0].end(), {"CORE-S", "POLL s", "COMPUTE s", "GIB-H", "CALLS", "BYTES IN",
-                                   "BYTES OUT", "COST", "ENDED"});
+  cells[0].insert(cells[0].end(), {"CORE-S", "GPU-S", "POLL s", "COMPUTE s", "GIB-H", "CALLS",
+                                   "BYTES IN", "BYTES OUT", "COST", "ENDED"});
   for (const LedgerRow& row : rows) add_row(row, false);
   if (rows.size() > 1) add_row(manager::ledger_sum(rows), true);
   return format_table(std::move(cells));
@@ -185,7 +187,7 @@ std::string ledger_csv(LedgerGrouping grouping, std::span<const LedgerRow> rows)
   if (one) text += "memory_bytes,";
   text +=
       "grants,open,unsure,begin_unix_ms,end_unix_ms,core_ms,hot_poll_ns,compute_ns,"
-      "memory_byte_seconds,invocations,bytes_in,bytes_out,cost";
+      "memory_byte_seconds,invocations,bytes_in,bytes_out,gpu_ms,cost";
   text += one ? ",ended,reason\r\n" : "\r\n";
   for (const LedgerRow& row : rows) {
     for (const auto& [name, cell] : subject(grouping, row)) text += csv_cell(cell) + ",";
@@ -200,7 +202,7 @@ std::string ledger_csv(LedgerGrouping grouping, std::span<const LedgerRow> rows)
     }
     text += fixed_point(row.memory_byte_seconds, 0) + ",";
     for (const std::uint64_t number :
-         {row.usage.invocations, row.usage.bytes_in, row.usage.bytes_out}) {
+         {row.usage.invocations, row.usage.bytes_in, row.usage.bytes_out, row.gpu_ms}) {
       text += std::to_string(number) + ",";
     }
     text += fixed_point(row.cost, 6);

@@ -25,14 +25,15 @@ CommandLine nodes_command_line() {
 namespace {
 
 std::string to_table(const std::vector<NodeInfo>& nodes) {
-  std::vector<std::vector<std::string>> rows = {
-      {"NODE", "STATE", "CORES", "FREE", "MEMORY", "FREE", "WARM", "CPUSET", "HEARD", "CLOCK"}};
+  std::vector<std::vector<std::string>> rows = {{"NODE", "STATE", "CORES", "FREE", "MEMORY", "FREE",
+                                                 "GPUS", "FREE", "WARM", "CPUSET", "HEARD",
+                                                 "CLOCK"}};
   for (const NodeInfo& info : nodes) {
     rows.push_back({info.name, info.state, std::to_string(info.cores),
                     std::to_string(info.free_cores), manager::bytes_text(info.memory_bytes),
-                    manager::bytes_text(info.free_memory_bytes),
-                    std::to_string(info.warm_executors), info.cpuset,
-                    std::to_string(info.heartbeat_age.count() / 1000) + " s ago",
+                    manager::bytes_text(info.free_memory_bytes), std::to_string(info.gpus.size()),
+                    std::to_string(info.free_gpus), std::to_string(info.warm_executors),
+                    info.cpuset, std::to_string(info.heartbeat_age.count() / 1000) + " s ago",
                     clock_text(info.clock_ahead, info.clock_error)});
   }
   return format_table(rows);

@@ -56,7 +56,8 @@ CommandLine resource_manager_command_line() {
       "price-core-hour", po::value<double>()->default_value(0),
       "what `sublet ledger` shows as the cost of holding a core for an hour")(
       "price-memory-gib-hour", po::value<double>()->default_value(0),
-      "the same for a GiB of memory")(
+      "the same for a GiB of memory")("price-gpu-hour", po::value<double>()->default_value(0),
+                                      "the same for a GPU")(
       "price-hot-poll-hour", po::value<double>()->default_value(0),
       "the same for an hour in which a worker polls, on top of its cores")(
       "price-compute-hour", po::value<double>()->default_value(0),
@@ -91,8 +92,8 @@ CommandLine resource_manager_command_line() {
   }
   line.reloadable.insert(
       line.reloadable.end(),
-      {"price-core-hour", "price-memory-gib-hour", "price-hot-poll-hour", "price-compute-hour",
-       "quota-cores", "quota-core-seconds", "wait-aging", "clock-tolerance"});
+      {"price-core-hour", "price-memory-gib-hour", "price-gpu-hour", "price-hot-poll-hour",
+       "price-compute-hour", "quota-cores", "quota-core-seconds", "wait-aging", "clock-tolerance"});
   return line;
 }
 

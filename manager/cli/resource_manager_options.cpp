@@ -25,6 +25,7 @@ Result<manager::Prices> prices(const po::variables_map& values) {
   manager::Prices prices;
   for (const auto& [to, option] : {std::pair(&prices.core_hour, "price-core-hour"),
                                    std::pair(&prices.memory_gib_hour, "price-memory-gib-hour"),
+                                   std::pair(&prices.gpu_hour, "price-gpu-hour"),
                                    std::pair(&prices.hot_poll_hour, "price-hot-poll-hour"),
                                    std::pair(&prices.compute_hour, "price-compute-hour")}) {
     const auto value = price(values, option);

@@ -44,6 +44,7 @@ void SimulatedCluster::join(std::uint32_t number) {
                                                         "0-63",
                                                         {"tcp:10.0.0.1:7700"},
                                                         kCoresOfNode,
+                                                        {},
                                                         key_.public_key()});
   request.setControl(kj::heap<SimulatedNode>());
   auto response = request.send().wait(scope_);

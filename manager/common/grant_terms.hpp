@@ -2,6 +2,7 @@
 
 #include <common/auth/caller.hpp>
 #include <common/types.hpp>
+#include <sublet/session.hpp>
 #include <wire/signing_key.hpp>
 
 #include <cstdint>
@@ -20,6 +21,7 @@ struct NodeOffer {
   std::vector<std::string> addresses;
   /// The most cores that one worker can have: each counts once. 0: not said, then as `cores`.
   std::uint32_t widest_worker = 0;
+  std::vector<GpuInfo> gpus{};  ///< Each once, in the order of the node.
   wire::PublicKey key{};  ///< The audience of grants for it, as long as its executor manager runs.
   // Its clock against the resource manager's, measured before it registers:
   milliseconds clock_ahead{0};
@@ -30,6 +32,7 @@ struct NodeOffer {
 struct DirectUse {
   std::uint32_t cores = 0;
   std::uint64_t memory_bytes = 0;
+  std::uint32_t gpus = 0;
 
   bool operator==(const DirectUse&) const = default;
 };
@@ -48,6 +51,7 @@ struct GrantTerms {
   GrantKey key;
   std::uint32_t workers = 0;
   std::uint32_t cores_per_worker = 1;
+  std::uint32_t gpus_per_worker = 0;
   std::uint64_t memory_bytes = 0;
   Token token{};
   Time expires{};
@@ -66,6 +70,7 @@ struct GrantTerms {
 
   /// wire/limits.hpp bounds it.
   [[nodiscard]] std::uint32_t cores() const noexcept { return workers * cores_per_worker; }
+  [[nodiscard]] std::uint32_t gpus() const noexcept { return workers * gpus_per_worker; }
 };
 
 /// A grant that has ended on its node, as the node tells it.

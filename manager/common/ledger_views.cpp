@@ -23,6 +23,7 @@ json sums_of(const LedgerRow& row) {
           {"open", row.open},
           {"unsure", row.unsure},
           {"core_ms", row.core_ms},
+          {"gpu_ms", row.gpu_ms},
           {"hot_poll_ns", row.usage.hot_poll_ns},
           {"compute_ns", row.usage.compute_ns},
           {"memory_byte_seconds", row.memory_byte_seconds},
@@ -50,6 +51,7 @@ json to_value(LedgerGrouping grouping, const LedgerRow& row) {
   if (!one) return value;
   value["part"] = row.part;
   value["cores"] = row.cores;
+  value["gpus"] = row.gpus;
   value["memory_bytes"] = row.memory_bytes;
   value["ended"] = row.open > 0 ? json() : json(row.end);
   value["reason"] = row.reason;
@@ -65,6 +67,7 @@ LedgerRow ledger_sum(std::span<const LedgerRow> rows) {
     sum.open += row.open;
     sum.unsure += row.unsure;
     sum.core_ms = saturated_sum(sum.core_ms, row.core_ms);
+    sum.gpu_ms = saturated_sum(sum.gpu_ms, row.gpu_ms);
     sum.usage.hot_poll_ns = saturated_sum(sum.usage.hot_poll_ns, row.usage.hot_poll_ns);
     sum.usage.compute_ns = saturated_sum(sum.usage.compute_ns, row.usage.compute_ns);
     sum.usage.invocations = saturated_sum(sum.usage.invocations, row.usage.invocations);

@@ -33,6 +33,7 @@ Grant to_grant(const GrantTerms& terms, const NodeOffer& node) {
   grant.part = terms.key.part;
   grant.cores = terms.workers;
   grant.cores_per_worker = terms.cores_per_worker;
+  grant.gpus_per_worker = terms.gpus_per_worker;
   grant.slots = terms.slots;
   grant.arena_bytes = terms.arena_bytes;
   grant.node_name = node.name;
@@ -66,6 +67,7 @@ Result<GrantTerms> read_terms(wire::Grant::Reader from) {
   terms.key.part = grant->part;
   terms.workers = grant->cores;
   terms.cores_per_worker = grant->cores_per_worker;
+  terms.gpus_per_worker = grant->gpus_per_worker;
   terms.memory_bytes = from.getMemoryBytes();
   std::memcpy(terms.token.data(), grant->token.data(), terms.token.size());
   terms.expires = from_unix_ms(grant->expires_unix_ms);
@@ -115,6 +117,7 @@ void write(wire::NodeDescription::Builder to, const NodeOffer& offer) {
   to.setWidestWorker(offer.widest_worker);
   to.setMemoryBytes(offer.memory_bytes);
   to.setCpuset(offer.cpuset);
+  wire::write(to.initGpus(static_cast<unsigned>(offer.gpus.size())), offer.gpus);
   to.setKey(wire::to_data(std::as_bytes(std::span(offer.key))));
   to.setClockAheadMs(offer.clock_ahead.count());
   to.setClockErrorMs(static_cast<std::uint32_t>(offer.clock_error.count()));
@@ -135,6 +138,11 @@ Result<NodeOffer> read(wire::NodeDescription::Reader from) {
   offer.cores = from.getCores();
   offer.widest_worker = from.getWidestWorker();
   offer.memory_bytes = from.getMemoryBytes();
+  auto gpus = wire::read(from.getGpus());
+  if (!gpus) {
+    return fail(gpus.error().kind(), "node " + offer.name + ": " + gpus.error().what());
+  }
+  offer.gpus = std::move(*gpus);
   offer.cpuset = wire::cut_text(wire::to_string(from.getCpuset()), kMaxCpusetText);
   if (from.getKey().size() != offer.key.size()) {
     return fail(ErrorKind::kInvalid, "node " + offer.name + " has a key of " +

@@ -13,6 +13,7 @@ wire::GrantClaims claims_of(const GrantTerms& terms, wire::GrantClaims rest) {
   rest.slurm_job = terms.slurm_job;
   rest.workers = terms.workers;
   rest.cores_per_worker = terms.cores_per_worker;
+  rest.gpus_per_worker = terms.gpus_per_worker;
   rest.memory_bytes = terms.memory_bytes;
   rest.arena_bytes = terms.arena_bytes;
   rest.nonce = nonce_of(terms.token);

@@ -8,6 +8,14 @@ namespace {
 
 using nlohmann::json;
 
+json to_value(const std::vector<GpuInfo>& gpus) {
+  auto values = json::array();
+  for (const GpuInfo& gpu : gpus) {
+    values.push_back({{"uuid", gpu.uuid}, {"name", gpu.name}, {"memory_bytes", gpu.memory_bytes}});
+  }
+  return values;
+}
+
 json to_value(const NodeInfo& info) {
   return {{"name", info.name},
           {"node_id", info.node_id},
@@ -17,6 +25,8 @@ json to_value(const NodeInfo& info) {
           {"widest_worker", info.widest_worker},
           {"memory_bytes", info.memory_bytes},
           {"free_memory_bytes", info.free_memory_bytes},
+          {"gpus", to_value(info.gpus)},
+          {"free_gpus", info.free_gpus},
           {"warm_executors", info.warm_executors},
           {"cpuset", info.cpuset},
           {"addresses", info.addresses},
@@ -28,7 +38,8 @@ json to_value(const NodeInfo& info) {
 json to_value(const Usage& usage) {
   return {{"invocations", usage.invocations}, {"compute_ns", usage.compute_ns},
           {"hot_poll_ns", usage.hot_poll_ns}, {"bytes_in", usage.bytes_in},
-          {"bytes_out", usage.bytes_out},     {"core_seconds", usage.core_seconds}};
+          {"bytes_out", usage.bytes_out},     {"core_seconds", usage.core_seconds},
+          {"gpu_seconds", usage.gpu_seconds}};
 }
 
 json to_value(const LeaseInfo& lease) {
@@ -36,6 +47,7 @@ json to_value(const LeaseInfo& lease) {
           {"state", lease.state},
           {"owner", lease.owner},
           {"cores", lease.cores},
+          {"gpus", lease.gpus},
           {"nodes", lease.nodes},
           {"expires_unix_ms", lease.expires_unix_ms},
           {"usage", to_value(lease.usage)},

@@ -36,6 +36,18 @@ Result<std::vector<std::string>> read_transports(capnp::List<capnp::Text>::Reade
   return transports;
 }
 
+/// Each worker's own cores and GPUs.
+void write(capnp::List<wire::WorkerDescription>::Builder to, const WorkerPlaces& places,
+           std::uint32_t gpus_per_worker) {
+  for (unsigned i = 0; i < to.size(); ++i) {
+    to[i].setCpuset(places.cpusets[i]);
+    auto gpus = to[i].initGpus(gpus_per_worker);
+    for (unsigned j = 0; j < gpus_per_worker; ++j) {
+      gpus.set(j, places.gpus[i * gpus_per_worker + j]);
+    }
+  }
+}
+
 milliseconds read_duration(std::uint64_t ms) {
   const milliseconds most = wire::kMaxLeaseDuration;
   return milliseconds(
@@ -302,9 +314,8 @@ class ClaimServer final : public wire::ExecutorManager::Server {
         .then([context, grant = kj::mv(grant), lease = kj::mv(lease)]() mutable {
           auto results = context.getResults();
           grant->executors().write_endpoint(results.initEndpoint());
-          const auto& cpusets = grant->executors().cpusets();
-          auto workers = results.initWorkers(static_cast<unsigned>(cpusets.size()));
-          for (unsigned i = 0; i < workers.size(); ++i) workers[i].setCpuset(cpusets[i]);
+          write(results.initWorkers(grant->terms().workers), grant->executors().places(),
+                grant->terms().gpus_per_worker);
           results.setExpiresUnixMs(to_unix_ms(grant->terms().expires));
           results.setToken(wire::to_data(std::as_bytes(std::span(grant->terms().token))));
           results.setLease(kj::mv(lease));

@@ -2,6 +2,8 @@
 
 #include <base/fd.hpp>
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <string>
 
@@ -11,10 +13,10 @@ namespace sublet::manager {
 /// cores that its application may use, and knows nothing of the others: without this, the first
 /// worker of every job would be pinned to the first core.
 ///
-/// One byte of a file in the user's runtime directory stands for one core, and is locked (OFD
-/// locks) while a worker is pinned there. The system drops the locks of a process that ends,
-/// however it does. Without such a file every core can be had. Owner: the executor manager; on its
-/// loop.
+/// One byte of a file in the user's runtime directory stands for one core or GPU, and is locked
+/// (OFD locks) while a worker is pinned there, or has it. The system drops the locks of a process
+/// that ends, however it does. Without such a file everything can be had. Owner: the executor
+/// manager; on its loop.
 class CoreLocks {
  public:
   explicit CoreLocks(const std::string& directory);
@@ -22,9 +24,11 @@ class CoreLocks {
   /// False while another manager has it. `cpuset` in list syntax; its first processor counts.
   [[nodiscard]] bool lock(const std::string& cpuset) noexcept;
   void unlock(const std::string& cpuset) noexcept;
+  [[nodiscard]] bool lock_gpu(const std::string& uuid) noexcept;
+  void unlock_gpu(const std::string& uuid) noexcept;
 
  private:
-  [[nodiscard]] bool set(const std::string& cpuset, short type) noexcept;
+  [[nodiscard]] bool set(off_t byte, short type) noexcept;
   base::Fd file_;
 };
 

@@ -34,6 +34,8 @@ Result<NodeInfo> DirectLeases::look(const Caller& caller) const {
   info.widest_worker = offer.widest_worker;
   info.memory_bytes = offer.memory_bytes;
   info.free_memory_bytes = node_.inventory().free_memory_bytes();
+  info.gpus = offer.gpus;
+  info.free_gpus = node_.inventory().free_gpus();
   info.cpuset = offer.cpuset;
   info.addresses = offer.addresses;
   info.state = node_.leaving() ? "draining" : "up";
@@ -53,6 +55,7 @@ Result<std::vector<SealedTerms>> DirectLeases::lease(const DirectRequest& asked,
     terms.key = {asked.lease, share.part, NodeNumber{}};
     terms.workers = share.workers;
     terms.cores_per_worker = request.cores_per_worker;
+    terms.gpus_per_worker = request.gpus_per_worker;
     terms.memory_bytes = share.memory_bytes;
     randombytes_buf(terms.token.data(), terms.token.size());
     terms.expires = now + request.duration;

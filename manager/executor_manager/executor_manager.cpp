@@ -28,7 +28,9 @@ std::unique_ptr<CoreLocks> make_locks(const ExecutorManagerOptions& options) {
 CoreInventory::Exclusion exclusion_by(CoreLocks* locks) {
   if (locks == nullptr) return {};
   return {[locks](const std::string& cpuset) { return locks->lock(cpuset); },
-          [locks](const std::string& cpuset) { locks->unlock(cpuset); }};
+          [locks](const std::string& cpuset) { locks->unlock(cpuset); },
+          [locks](const std::string& uuid) { return locks->lock_gpu(uuid); },
+          [locks](const std::string& uuid) { locks->unlock_gpu(uuid); }};
 }
 
 std::unique_ptr<MemoryLimiter> make_limiter(const ExecutorManagerOptions& options) {
@@ -126,6 +128,7 @@ ExecutorManager::ExecutorManager(NodeWorld world, NodeOffer node, CoreInventory:
   offer_.cores = inventory_.cores();
   offer_.widest_worker = inventory_.widest_worker();
   offer_.memory_bytes = inventory_.memory_bytes();
+  offer_.gpus = inventory_.gpus();
   offer_.key = key_.public_key();
   services_.stack_bytes = options.stack_bytes;
   services_.core_directory = options.core_directory;
@@ -187,9 +190,10 @@ Result<void> ExecutorManager::grant(GrantTerms terms, const Issuer& issuer) {
   if (grants_.contains(key)) {
     return fail(ErrorKind::kInvalid, "the node holds a grant of this lease and part already");
   }
-  auto reservation = inventory_.reserve(terms.workers, terms.memory_bytes, terms.cores_per_worker);
+  auto reservation = inventory_.reserve(
+      {terms.workers, terms.cores_per_worker, terms.gpus_per_worker, terms.memory_bytes});
   if (!reservation) return tl::unexpected<Error>(reservation.error());
-  std::vector<std::string> cpusets = inventory_.cpusets(*reservation);
+  WorkerPlaces places{inventory_.cpusets(*reservation), inventory_.gpus(*reservation)};
   std::size_t shared = 0;
   for (const std::uint32_t core : reservation->cores()) shared += inventory_.shared(core) ? 1 : 0;
   if (shared != 0) {
@@ -199,7 +203,7 @@ Result<void> ExecutorManager::grant(GrantTerms terms, const Issuer& issuer) {
         shared, reservation->cores().size());
   }
   auto held = kj::refcounted<HeldGrant>(
-      services_, std::move(terms), std::move(*reservation), std::move(cpusets),
+      services_, std::move(terms), std::move(*reservation), std::move(places),
       [this](HeldGrant& grant, const std::string& reason) { grant_ended(grant, reason); }, issuer);
   if (auto started = held->start(); !started) return started;
   grants_.emplace(key, kj::mv(held));
@@ -261,6 +265,7 @@ DirectUse ExecutorManager::direct_use() const {
     if (!wire::is_direct(number(key.first))) continue;
     use.cores += grant->terms().cores();
     use.memory_bytes += grant->terms().memory_bytes;
+    use.gpus += grant->terms().gpus();
   }
   return use;
 }

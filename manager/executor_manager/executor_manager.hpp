@@ -35,7 +35,10 @@ struct ExecutorManagerOptions {
   std::string avoid;        ///< Of these, those to use last, in hwloc's syntax.
   std::uint32_t oversubscribe = 1;  ///< How often each is offered.
   std::uint64_t memory_bytes = 0;   ///< To offer. 0: 80 % of the node's.
-  std::uint64_t stack_bytes = 0;    ///< Of each worker. 0: 8 MiB.
+  /// GPUs to offer: "auto", those that the drivers tell of; "none"; else a file that lists them
+  /// (gpu_discovery.hpp).
+  std::string gpus = "auto";
+  std::uint64_t stack_bytes = 0;  ///< Of each worker. 0: 8 MiB.
   /// Processes that are kept ready to become executors, at most.
   std::uint32_t warm_executors = 4;
   /// Hosts by which others reach this node, in place of "every interface". Empty: as found.

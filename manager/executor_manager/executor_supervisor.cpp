@@ -34,6 +34,12 @@ std::string random_name() {
   return std::string("sublet-executor-") + hex.data();
 }
 
+std::string joined(const std::vector<std::string>& texts, const char* between) {
+  std::string all;
+  for (const std::string& text : texts) all += (all.empty() ? "" : between) + text;
+  return all;
+}
+
 std::uint64_t sum_or_most(std::uint64_t a, std::uint64_t b) {
   constexpr std::uint64_t kMost = std::uint64_t{1} << 62;
   return a > kMost - std::min(b, kMost) ? kMost : a + b;
@@ -42,10 +48,10 @@ std::uint64_t sum_or_most(std::uint64_t a, std::uint64_t b) {
 }  // namespace
 
 ExecutorSupervisor::ExecutorSupervisor(NodeServices& services, const GrantTerms& terms,
-                                       std::vector<std::string> cpusets, Callbacks callbacks)
+                                       WorkerPlaces places, Callbacks callbacks)
     : services_(services),
       terms_(terms),
-      cpusets_(std::move(cpusets)),
+      places_(std::move(places)),
       callbacks_(std::move(callbacks)),
       tasks_(*this) {}
 
@@ -71,7 +77,7 @@ Result<ExecutorOrder> ExecutorSupervisor::make_order() const {
   spawn.lease_id = number(terms_.key.lease);
   spawn.part = terms_.key.part;
   spawn.generation = generation_ + 1;
-  spawn.workers = static_cast<std::uint32_t>(cpusets_.size());
+  spawn.workers = static_cast<std::uint32_t>(places_.cpusets.size());
   spawn.slots = terms_.slots;
   spawn.cores_per_worker = terms_.cores_per_worker;
   spawn.memory_bytes = std::max(terms_.memory_bytes, kLeastMemory);
@@ -88,14 +94,14 @@ Result<ExecutorOrder> ExecutorSupervisor::make_order() const {
   }
   spawn.hidden = services_.hidden ? 1 : 0;
   spawn.token = terms_.token;
-  std::string cpusets;
-  for (const std::string& cpuset : cpusets_) cpusets += (cpusets.empty() ? "" : ";") + cpuset;
+  const std::string cpusets = joined(places_.cpusets, ";");
   if (cpusets.size() >= spawn.cpusets.size()) {
     return fail(ErrorKind::kInvalid, "the names of the cores of " +
-                                         std::to_string(cpusets_.size()) +
+                                         std::to_string(places_.cpusets.size()) +
                                          " workers do not fit the order for an executor");
   }
   wire::set_text(spawn.cpusets, cpusets);
+  wire::set_text(spawn.gpus, joined(places_.gpus, ","));
   return order;
 }
 

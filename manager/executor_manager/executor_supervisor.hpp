@@ -15,6 +15,7 @@
 // clang-format on
 
 #include <common/grant_terms.hpp>
+#include <executor_manager/core_inventory.hpp>
 #include <executor_manager/node_services.hpp>
 #include <wire/control.capnp.h>
 
@@ -40,14 +41,14 @@ class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
     std::function<void()> gone;
   };
 
-  ExecutorSupervisor(NodeServices& services, const GrantTerms& terms,
-                     std::vector<std::string> cpusets, Callbacks callbacks);
+  ExecutorSupervisor(NodeServices& services, const GrantTerms& terms, WorkerPlaces places,
+                     Callbacks callbacks);
   KJ_DISALLOW_COPY(ExecutorSupervisor);
 
   /// Orders the first executor.
   Result<void> start();
 
-  [[nodiscard]] const std::vector<std::string>& cpusets() const noexcept { return cpusets_; }
+  [[nodiscard]] const WorkerPlaces& places() const noexcept { return places_; }
   /// Of all executors so far; without the time that cores were held.
   [[nodiscard]] Usage usage() const;
   [[nodiscard]] wire::CallTimes call_times() const;
@@ -131,7 +132,7 @@ class ExecutorSupervisor final : private kj::TaskSet::ErrorHandler {
 
   NodeServices& services_;
   const GrantTerms& terms_;
-  std::vector<std::string> cpusets_;
+  WorkerPlaces places_;
   Callbacks callbacks_;
   State state_ = State::kRunning;
   std::string reason_;  ///< Of draining, stopping and gone.

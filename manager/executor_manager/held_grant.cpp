@@ -14,15 +14,15 @@ constexpr milliseconds kLongestTimer = std::chrono::hours(20 * 365 * 24);
 }  // namespace
 
 HeldGrant::HeldGrant(NodeServices& services, GrantTerms terms,
-                     CoreInventory::Reservation reservation, std::vector<std::string> cpusets,
-                     OnEnded on_ended, Issuer issuer)
+                     CoreInventory::Reservation reservation, WorkerPlaces places, OnEnded on_ended,
+                     Issuer issuer)
     : services_(services),
       terms_(std::move(terms)),
       issuer_(issuer),
       reservation_(std::move(reservation)),
       on_ended_(std::move(on_ended)),
       held_since_(services.clock.now()),
-      executors_(services, terms_, std::move(cpusets),
+      executors_(services, terms_, std::move(places),
                  {[this](const std::string& why) { end(why, true); }, [this] { finish(); }}),
       tasks_(*this) {}
 
@@ -225,8 +225,9 @@ Usage HeldGrant::usage() const {
   if (state_ == State::kEnded) return final_usage_;
   Usage sum = executors_.usage();
   const auto held = std::max(milliseconds(0), milliseconds(services_.clock.now() - held_since_));
-  sum.core_seconds =
-      std::chrono::duration<double>(held).count() * static_cast<double>(terms_.cores());
+  const double seconds = std::chrono::duration<double>(held).count();
+  sum.core_seconds = seconds * static_cast<double>(terms_.cores());
+  sum.gpu_seconds = seconds * static_cast<double>(terms_.gpus());
   return sum;
 }
 

@@ -48,7 +48,7 @@ class HeldGrant : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
   using OnEnded = std::function<void(HeldGrant&, const std::string& reason)>;
 
   HeldGrant(NodeServices& services, GrantTerms terms, CoreInventory::Reservation reservation,
-            std::vector<std::string> cpusets, OnEnded on_ended, Issuer issuer = {});
+            WorkerPlaces places, OnEnded on_ended, Issuer issuer = {});
   KJ_DISALLOW_COPY(HeldGrant);
 
   /// Orders the first executor and starts the clock of the claim.

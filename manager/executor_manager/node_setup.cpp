@@ -1,4 +1,5 @@
 #include <base/log.hpp>
+#include <executor_manager/gpu_discovery.hpp>
 #include <executor_manager/node_setup.hpp>
 #include <topology/topology.hpp>
 
@@ -37,9 +38,28 @@ bool namespace_has(const char* map, std::uint32_t id) {
 
 }  // namespace
 
+std::vector<CoreInventory::Offer::Gpu> place_gpus(std::vector<Gpu> gpus,
+                                                  const topology::Topology& topology,
+                                                  const std::vector<std::string>& cpusets) {
+  std::vector<CoreInventory::Offer::Gpu> placed;
+  for (Gpu& gpu : gpus) {
+    const topology::Cpuset near = topology.near_pci_device(gpu.pci_address);
+    CoreInventory::Offer::Gpu& offered = placed.emplace_back();
+    offered.info = std::move(gpu.info);
+    for (std::uint32_t core = 0; core < cpusets.size(); ++core) {
+      const auto own = topology::Cpuset::parse(cpusets[core]);
+      if (own && near.intersects(*own)) offered.near.push_back(core);
+    }
+  }
+  return placed;
+}
+
 Result<CoreInventory::Offer> make_offer(const ExecutorManagerOptions& options,
                                         std::string& cpuset) {
-  auto topology = topology::Topology::load();
+  auto gpus = find_gpus(options.gpus, GpuVariables::get());
+  if (!gpus) return tl::unexpected<Error>(gpus.error());
+  using topology::Devices;
+  auto topology = topology::Topology::load(gpus->empty() ? Devices::kNone : Devices::kPci);
   if (!topology) return tl::unexpected<Error>(topology.error());
   if (!options.cpuset.empty()) {
     if (auto kept = topology->restrict_to(options.cpuset); !kept) {
@@ -69,6 +89,7 @@ Result<CoreInventory::Offer> make_offer(const ExecutorManagerOptions& options,
       offer.places.push_back({core.numa_node, core.cache, last});
     }
   }
+  offer.gpus = place_gpus(std::move(*gpus), *topology, offer.cpusets);
   cpuset = topology->cpuset().to_list();
   offer.all = cpuset;
   return offer;

@@ -2,17 +2,26 @@
 
 #include <executor_manager/core_inventory.hpp>
 #include <executor_manager/executor_manager.hpp>
+#include <executor_manager/gpu_discovery.hpp>
 #include <sublet/result.hpp>
+#include <topology/topology.hpp>
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace sublet::manager {
 
 // What an executor manager works out from its options before it starts.
 
-/// The cores and memory that the options leave of this node; `cpuset` are the cores, for people.
+/// The cores, memory and GPUs that the options leave of this node; `cpuset` are the cores, for
+/// people.
 Result<CoreInventory::Offer> make_offer(const ExecutorManagerOptions& options, std::string& cpuset);
+
+/// The GPUs, each with those of the offered cores that `topology` has nearest to it.
+std::vector<CoreInventory::Offer::Gpu> place_gpus(std::vector<Gpu> gpus,
+                                                  const topology::Topology& topology,
+                                                  const std::vector<std::string>& cpusets);
 
 /// Whom executors run as; ~0: unchanged.
 struct ExecutorUser {

@@ -266,6 +266,7 @@ kj::Promise<void> ResourceManagerLink::heartbeat(kj::Duration period) {
       const DirectUse direct = node_.direct_use();
       beat.setDirectCores(direct.cores);
       beat.setDirectMemoryBytes(direct.memory_bytes);
+      beat.setDirectGpus(direct.gpus);
       auto heard =
           beat.send().then([](auto&& response) -> std::uint64_t { return response.getEndsKept(); });
       return within(timer_, kHeartbeatLimit, kj::mv(heard), "a heartbeat")

@@ -58,7 +58,8 @@ void check_gaps(Database& database, Problems& problems) {
 /// A row of the ledger, as the sums and overlaps need it.
 struct Held {
   std::int64_t node = 0, lease = 0, part = 0, cores = 0, node_cores = 0;
-  std::int64_t begin = 0, end = 0, core_ms = 0;
+  std::int64_t gpus = 0, node_gpus = 0;
+  std::int64_t begin = 0, end = 0, core_ms = 0, gpu_ms = 0;
   bool open = false;
   bool reported = false;
 
@@ -80,6 +81,11 @@ void check_sum(const Held& row, Problems& problems) {
     return;
   }
   const std::int64_t held = row.core_ms / row.cores;
+  if (row.gpu_ms != held * row.gpus) {
+    problems.add(row.name() + " has held " + std::to_string(row.gpus) + " GPUs for " +
+                 std::to_string(held) + " ms, and is said to have used " +
+                 std::to_string(row.gpu_ms) + " ms of them");
+  }
   const std::int64_t time = row.end - row.begin;
   if (row.reported ? held != time : held > time + kReportMs) {
     problems.add(row.name() + " is said to have been held for " + std::to_string(held) +
@@ -96,6 +102,8 @@ class Overlaps {
     if (std::exchange(node_, row.node) != row.node) held_.clear();
     std::int64_t cores = row.cores;
     std::int64_t most = row.node_cores;
+    std::int64_t gpus = row.gpus;
+    std::int64_t most_gpus = row.node_gpus;
     for (auto it = held_.begin(); it != held_.end();) {
       if (it->first <= row.begin + kMessageMs) {
         it = held_.erase(it);
@@ -103,19 +111,29 @@ class Overlaps {
       }
       cores += it->second.cores;
       most = std::max(most, it->second.node_cores);
+      gpus += it->second.gpus;
+      most_gpus = std::max(most_gpus, it->second.node_gpus);
       ++it;
     }
-    if (cores > most) {
-      std::string text = row.name() + " has " + std::to_string(row.cores) + " cores of a node of " +
-                         std::to_string(most) + " at a time when others have " +
-                         std::to_string(cores - row.cores) + " there";
-      if (!held_.empty()) text += ", " + held_.begin()->second.name() + " among them";
-      problems_.add(text);
-    }
+    check(row, "cores", {row.cores, cores, most});
+    check(row, "GPUs", {row.gpus, gpus, most_gpus});
     held_.emplace(row.held_until(), row);
   }
 
  private:
+  struct Sum {
+    std::int64_t own = 0, all = 0, most = 0;
+  };
+  void check(const Held& row, const std::string& what, const Sum& sum) {
+    if (sum.all <= sum.most || sum.own == 0) return;
+    std::string text = row.name() + " has " + std::to_string(sum.own) + " " + what +
+                       " of a node of " + std::to_string(sum.most) +
+                       " at a time when others have " + std::to_string(sum.all - sum.own) +
+                       " there";
+    if (!held_.empty()) text += ", " + held_.begin()->second.name() + " among them";
+    problems_.add(text);
+  }
+
   Problems& problems_;
   std::int64_t node_ = 0;
   std::multimap<std::int64_t, Held> held_;  ///< By their ends.
@@ -125,9 +143,10 @@ void check_rows(Database& database, wire::LedgerCheck& check, Problems& problems
   const std::int64_t now = std::chrono::duration_cast<std::chrono::milliseconds>(
                                std::chrono::system_clock::now().time_since_epoch())
                                .count();
-  Statement rows(database,
-                 "SELECT node, lease, part, cores, node_cores, begin_ms, end_ms, core_ms, how FROM "
-                 "ledger ORDER BY node, begin_ms");
+  Statement rows(
+      database,
+      "SELECT node, lease, part, cores, node_cores, begin_ms, end_ms, core_ms, how, gpus, "
+      "node_gpus, gpu_ms FROM ledger ORDER BY node, begin_ms");
   Overlaps overlaps(problems);
   while (rows.next()) {
     Held row;
@@ -140,6 +159,9 @@ void check_rows(Database& database, wire::LedgerCheck& check, Problems& problems
     row.open = rows.is_null(6);
     row.end = row.open ? std::max(now, row.begin) : rows.number(6);
     row.core_ms = rows.number(7);
+    row.gpus = rows.number(9);
+    row.node_gpus = rows.number(10);
+    row.gpu_ms = rows.number(11);
     row.reported = !row.open && rows.number(8) == static_cast<std::int64_t>(GrantEnd::kReported);
     ++check.grants;
     check_sum(row, problems);

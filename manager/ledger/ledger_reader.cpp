@@ -18,8 +18,8 @@ using Grouping = wire::LedgerGrouping;
 constexpr std::int64_t kPage = 1000;  ///< Rows.
 
 /// The counters of the ledger, each summed in halves: SQLite refuses sums beyond 2^63.
-constexpr std::array kCounters = {"core_ms", "hot_poll_ns", "compute_ns",
-                                  "calls",   "bytes_in",    "bytes_out"};
+constexpr std::array kCounters = {"core_ms",  "hot_poll_ns", "compute_ns", "calls",
+                                  "bytes_in", "bytes_out",   "gpu_ms"};
 
 /// An integer that each group has for itself, from 1 on: pages begin after one.
 const char* key_of(Grouping grouping) {
@@ -53,9 +53,9 @@ std::string statement_for(const wire::LedgerFilter& filter) {
                     "min(ledger.lease), min(ledger.part), min(nodes.name), count(*), "
                     "sum(end_ms IS NULL), sum(coalesce(how, 0) != 0), max(ledger.cores), "
                     "max(ledger.memory_bytes), min(begin_ms), max(end_ms), max(how), max(reason), "
-                    "count(DISTINCT leases.user), "
+                    "count(DISTINCT leases.user), max(ledger.gpus), "
                     "total(ledger.memory_bytes * (core_ms * 1.0 / ledger.cores)) / 1000, "
-                    "total(core_hour * core_ms / 3.6e6 "
+                    "total(core_hour * core_ms / 3.6e6 + gpu_hour * gpu_ms / 3.6e6 "
                     "+ memory_gib_hour * ledger.memory_bytes / 1073741824.0 "
                     "* (core_ms * 1.0 / ledger.cores) / 3.6e6 "
                     "+ hot_poll_hour * hot_poll_ns / 3.6e12 + compute_hour * compute_ns / 3.6e12)";
@@ -122,18 +122,21 @@ wire::LedgerRow read_row(const Statement& from, Grouping grouping) {
   if (one) {
     row.cores = static_cast<std::uint32_t>(from.number(10));
     row.memory_bytes = static_cast<std::uint64_t>(from.number(11));
+    row.gpus = static_cast<std::uint32_t>(from.number(17));
     if (!from.is_null(14)) row.end = to_string(static_cast<GrantEnd>(from.number(14)));
     row.reason = from.text(15);
   }
-  row.memory_byte_seconds = from.real(17);
-  row.cost = from.real(18);
-  row.core_ms = sum_at(from, 19);
-  row.usage.hot_poll_ns = sum_at(from, 21);
-  row.usage.compute_ns = sum_at(from, 23);
-  row.usage.invocations = sum_at(from, 25);
-  row.usage.bytes_in = sum_at(from, 27);
-  row.usage.bytes_out = sum_at(from, 29);
+  row.memory_byte_seconds = from.real(18);
+  row.cost = from.real(19);
+  row.core_ms = sum_at(from, 20);
+  row.usage.hot_poll_ns = sum_at(from, 22);
+  row.usage.compute_ns = sum_at(from, 24);
+  row.usage.invocations = sum_at(from, 26);
+  row.usage.bytes_in = sum_at(from, 28);
+  row.usage.bytes_out = sum_at(from, 30);
+  row.gpu_ms = sum_at(from, 32);
   row.usage.core_seconds = static_cast<double>(row.core_ms) / 1000.0;
+  row.usage.gpu_seconds = static_cast<double>(row.gpu_ms) / 1000.0;
   return row;
 }
 

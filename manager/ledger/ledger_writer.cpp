@@ -24,9 +24,9 @@ std::int64_t clamp(std::uint64_t value) {
 }
 
 /// As wire::write rounds it, so that the same usage is the same number however it came here.
-std::int64_t core_ms(const Usage& usage) {
+std::int64_t ms_of(double seconds) {
   constexpr double kMostMs = 1e18;
-  return std::llround(std::clamp(usage.core_seconds * 1000, 0.0, kMostMs));
+  return std::llround(std::clamp(seconds * 1000, 0.0, kMostMs));
 }
 
 struct Interval {
@@ -52,6 +52,15 @@ std::string joined(const std::vector<std::string>& lines) {
   return text;
 }
 
+/// A line for each: what it is called comes last, since it may have any characters.
+std::string joined(const std::vector<GpuInfo>& gpus) {
+  std::string text;
+  for (const GpuInfo& gpu : gpus) {
+    text += gpu.uuid + " " + std::to_string(gpu.memory_bytes) + " " + gpu.name + "\n";
+  }
+  return text;
+}
+
 std::vector<std::string> split(const std::string& text) {
   std::vector<std::string> lines;
   for (std::size_t at = 0; at < text.size();) {
@@ -60,6 +69,19 @@ std::vector<std::string> split(const std::string& text) {
     at = end + 1;
   }
   return lines;
+}
+
+std::vector<GpuInfo> split_gpus(const std::string& text) {
+  std::vector<GpuInfo> gpus;
+  for (const std::string& line : split(text)) {
+    const std::size_t memory = std::min(line.find(' '), line.size());
+    const std::size_t name = std::min(line.find(' ', memory + 1), line.size());
+    GpuInfo gpu{line.substr(0, memory), {}, 0};
+    gpu.memory_bytes = std::strtoull(line.c_str() + memory, nullptr, 10);
+    if (name < line.size()) gpu.name = line.substr(name + 1);
+    gpus.push_back(std::move(gpu));
+  }
+  return gpus;
 }
 
 /// A small file is looked through at the start: what is damaged is better found now. Larger ones
@@ -106,10 +128,12 @@ LedgerWriter::LedgerWriter(const std::string& path)
       commit_(database_, "COMMIT"),
       put_node_(database_,
                 "INSERT INTO nodes (node_id, name, cores, memory_bytes, cpuset, addresses, "
-                "widest_worker) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (node_id) DO UPDATE SET "
+                "widest_worker, gpus) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (node_id) DO "
+                "UPDATE SET "
                 "name = excluded.name, cores = excluded.cores, "
                 "memory_bytes = excluded.memory_bytes, cpuset = excluded.cpuset, "
-                "addresses = excluded.addresses, widest_worker = excluded.widest_worker"),
+                "addresses = excluded.addresses, widest_worker = excluded.widest_worker, "
+                "gpus = excluded.gpus"),
       get_node_(database_, "SELECT id FROM nodes WHERE node_id = ?"),
       put_user_(database_, "INSERT OR IGNORE INTO users (uid, name) VALUES (?, ?)"),
       get_user_(database_, "SELECT id FROM users WHERE uid = ? AND name = ?"),
@@ -118,22 +142,23 @@ LedgerWriter::LedgerWriter(const std::string& path)
                  "VALUES (?, ?, ?, ?, ?)"),
       put_entry_(
           database_,
-          "INSERT INTO ledger (lease, part, node, cores, memory_bytes, node_cores, begin_ms) "
-          "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (lease, part, node) DO UPDATE SET "
+          "INSERT INTO ledger (lease, part, node, cores, memory_bytes, node_cores, begin_ms, gpus, "
+          "node_gpus) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (lease, part, node) DO UPDATE "
+          "SET "
           "begin_ms = min(begin_ms, excluded.begin_ms), end_ms = NULL, how = NULL, "
-          "reason = NULL, node_cores = excluded.node_cores"),
+          "reason = NULL, node_cores = excluded.node_cores, node_gpus = excluded.node_gpus"),
       get_entry_(
           database_,
           "SELECT id, begin_ms, cores FROM ledger WHERE lease = ? AND part = ? AND node = ?"),
       put_grant_(database_,
                  "INSERT OR REPLACE INTO grants (entry, workers, cores_per_worker, token, "
-                 "expires_ms, hot_timeout_ms, slots, arena_bytes, notice_ms, priority, claimed) "
-                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"),
+                 "expires_ms, hot_timeout_ms, slots, arena_bytes, notice_ms, priority, "
+                 "gpus_per_worker, claimed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"),
       claim_(database_, "UPDATE grants SET claimed = 1 WHERE entry = ?"),
       extend_(database_, "UPDATE grants SET expires_ms = ? WHERE entry = ?"),
       use_(database_,
            "UPDATE ledger SET core_ms = ?, hot_poll_ns = ?, compute_ns = ?, calls = ?, "
-           "bytes_in = ?, bytes_out = ? WHERE id = ?"),
+           "bytes_in = ?, bytes_out = ?, gpu_ms = ? WHERE id = ?"),
       close_(database_,
              // What was held began no later than it lasted; that a node held it may be heard late.
              "UPDATE ledger SET begin_ms = min(?1, ?2 - core_ms / cores), end_ms = ?2, how = ?3, "
@@ -152,7 +177,8 @@ std::vector<OpenGrant> LedgerWriter::open_grants() {
                 "grants.claimed, nodes.name, nodes.node_id, nodes.cores, nodes.memory_bytes, "
                 "nodes.cpuset, nodes.addresses, nodes.widest_worker, ledger.calls, "
                 "ledger.compute_ns, ledger.hot_poll_ns, ledger.bytes_in, ledger.bytes_out, "
-                "ledger.core_ms, grants.notice_ms, grants.priority "
+                "ledger.core_ms, grants.notice_ms, grants.priority, grants.gpus_per_worker, "
+                "nodes.gpus, ledger.gpu_ms "
                 "FROM grants JOIN ledger ON ledger.id = grants.entry "
                 "JOIN leases ON leases.id = ledger.lease JOIN users ON users.id = leases.user "
                 "JOIN nodes ON nodes.id = ledger.node ORDER BY ledger.id");
@@ -196,6 +222,9 @@ std::vector<OpenGrant> LedgerWriter::open_grants() {
     grant.usage.core_seconds = static_cast<double>(all.number(26)) / 1000.0;
     terms.notice = milliseconds(all.number(27));
     terms.priority = static_cast<std::int32_t>(all.number(28));
+    terms.gpus_per_worker = small_at(29);
+    grant.node.gpus = split_gpus(all.text(30));
+    grant.usage.gpu_seconds = static_cast<double>(all.number(31)) / 1000.0;
     grants.push_back(std::move(grant));
   }
   return grants;
@@ -239,23 +268,26 @@ std::vector<std::pair<std::uint32_t, std::int64_t>> LedgerWriter::used_since(Tim
 
 void LedgerWriter::set_prices(const Prices& prices, Time now) {
   Statement last(database_,
-                 "SELECT id, core_hour, memory_gib_hour, hot_poll_hour, compute_hour FROM prices "
+                 "SELECT id, core_hour, memory_gib_hour, hot_poll_hour, compute_hour, gpu_hour "
+                 "FROM prices "
                  "ORDER BY id DESC LIMIT 1");
   if (last.next()) {
     price_ = last.number(0);
     const bool same = last.real(1) == prices.core_hour && last.real(2) == prices.memory_gib_hour &&
-                      last.real(3) == prices.hot_poll_hour && last.real(4) == prices.compute_hour;
+                      last.real(3) == prices.hot_poll_hour && last.real(4) == prices.compute_hour &&
+                      last.real(5) == prices.gpu_hour;
     last.reset();
     if (same) return;
   }
   Statement add(database_,
                 "INSERT INTO prices (since_ms, core_hour, memory_gib_hour, hot_poll_hour, "
-                "compute_hour) VALUES (?, ?, ?, ?, ?)");
+                "compute_hour, gpu_hour) VALUES (?, ?, ?, ?, ?, ?)");
   add.bind(to_unix_ms(now))
       .bind(prices.core_hour)
       .bind(prices.memory_gib_hour)
       .bind(prices.hot_poll_hour)
       .bind(prices.compute_hour)
+      .bind(prices.gpu_hour)
       .run();
   price_ = database_.number("SELECT max(id) FROM prices");
 }
@@ -287,13 +319,17 @@ void LedgerWriter::write(const Changes& changes) {
         .bind(node.cpuset)
         .bind(joined(node.addresses))
         .bind(std::int64_t{node.widest_worker})
+        .bind(joined(node.gpus))
         .run();
   }
   for (const auto& [key, change] : changes.entries) {
     if (change.opened) {
       const auto node = changes.nodes.find(key.node_id);
+      const GrantTerms& terms = change.opened->terms;
+      const bool known = node != changes.nodes.end();
       open_entry(key, *change.opened,
-                 node == changes.nodes.end() ? change.opened->terms.cores() : node->second.cores);
+                 {known ? node->second.cores : terms.cores(),
+                  known ? static_cast<std::uint32_t>(node->second.gpus.size()) : terms.gpus()});
     }
     write(key, change);
   }
@@ -314,7 +350,7 @@ void LedgerWriter::write(std::int64_t uid, const std::optional<wire::LeaseQuota>
 }
 
 void LedgerWriter::open_entry(const EntryKey& key, const EntryChange::Opening& opening,
-                              std::uint32_t node_cores) {
+                              const NodeSize& node) {
   const GrantTerms& terms = opening.terms;
   put_lease_.bind(clamp(number(key.lease)))
       .bind(user_of(terms))
@@ -327,8 +363,10 @@ void LedgerWriter::open_entry(const EntryKey& key, const EntryChange::Opening& o
                                  .bind(node_of(key.node_id))
                                  .bind(std::int64_t{terms.cores()})
                                  .bind(clamp(terms.memory_bytes))
-                                 .bind(std::int64_t{node_cores})
+                                 .bind(std::int64_t{node.cores})
                                  .bind(to_unix_ms(opening.begin))
+                                 .bind(std::int64_t{terms.gpus()})
+                                 .bind(std::int64_t{node.gpus})
                                  .run_insert();
   if (added == 0) {
     entries_.erase(key);  // it begins earlier, perhaps
@@ -355,18 +393,20 @@ void LedgerWriter::write(const EntryKey& key, const EntryChange& change) {
         .bind(clamp(terms.arena_bytes))
         .bind(std::int64_t{terms.notice.count()})
         .bind(std::int64_t{terms.priority})
+        .bind(std::int64_t{terms.gpus_per_worker})
         .run();
   }
   if (change.claimed && !change.closed) claim_.bind(entry).run();
   if (change.expires && !change.closed) extend_.bind(to_unix_ms(*change.expires)).bind(entry).run();
   if (change.usage) {
     const Usage& usage = *change.usage;
-    use_.bind(core_ms(usage))
+    use_.bind(ms_of(usage.core_seconds))
         .bind(clamp(usage.hot_poll_ns))
         .bind(clamp(usage.compute_ns))
         .bind(clamp(usage.invocations))
         .bind(clamp(usage.bytes_in))
         .bind(clamp(usage.bytes_out))
+        .bind(ms_of(usage.gpu_seconds))
         .bind(entry)
         .run();
   }
@@ -374,7 +414,7 @@ void LedgerWriter::write(const EntryKey& key, const EntryChange& change) {
     const std::int64_t end = to_unix_ms(change.closed->end);
     Interval interval{begin, std::max(begin, end)};
     if (change.closed->how == GrantEnd::kReported && change.usage) {
-      interval = settle(begin, end, core_ms(*change.usage) / cores);
+      interval = settle(begin, end, ms_of(change.usage->core_seconds) / cores);
     }
     close_.bind(interval.begin)
         .bind(interval.end)

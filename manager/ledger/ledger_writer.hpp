@@ -19,6 +19,7 @@ struct Prices {
   double memory_gib_hour = 0;  ///< Of a GiB that is held.
   double hot_poll_hour = 0;    ///< On top, of a worker that polls.
   double compute_hour = 0;     ///< On top, of a worker that computes.
+  double gpu_hour = 0;         ///< Of a GPU that is held.
 };
 
 /// The one connection that writes the ledger.
@@ -54,8 +55,11 @@ class LedgerWriter {
   /// Null: there is no such row.
   const Entry* find(const EntryKey& key);
   Entry& remember(const EntryKey& key, const Entry& entry);
-  void open_entry(const EntryKey& key, const EntryChange::Opening& opening,
-                  std::uint32_t node_cores);
+  struct NodeSize {
+    std::uint32_t cores = 0;
+    std::uint32_t gpus = 0;
+  };
+  void open_entry(const EntryKey& key, const EntryChange::Opening& opening, const NodeSize& node);
   std::int64_t user_of(const GrantTerms& terms);
   std::int64_t node_of(const std::string& node_id);
 

@@ -5,7 +5,7 @@
 namespace sublet::manager {
 namespace {
 
-constexpr std::int64_t kVersion = 2;
+constexpr std::int64_t kVersion = 3;
 constexpr std::int64_t kApplication = 0x53626C74;  ///< "Sblt": which program's file this is.
 
 constexpr const char* kTables = R"(
@@ -83,6 +83,14 @@ CREATE TABLE quotas (
   uid INTEGER PRIMARY KEY,
   cores INTEGER,
   core_seconds INTEGER);
+)",
+                                      R"(
+ALTER TABLE nodes ADD COLUMN gpus TEXT NOT NULL DEFAULT '';
+ALTER TABLE prices ADD COLUMN gpu_hour REAL NOT NULL DEFAULT 0;
+ALTER TABLE ledger ADD COLUMN gpus INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE ledger ADD COLUMN node_gpus INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE ledger ADD COLUMN gpu_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE grants ADD COLUMN gpus_per_worker INTEGER NOT NULL DEFAULT 0;
 )"};
 static_assert(std::size(kAdditions) == kVersion - 1);
 

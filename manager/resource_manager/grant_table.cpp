@@ -41,7 +41,10 @@ GrantRecord& GrantTable::insert(const GrantTerms& terms, const std::string& node
     std::erase(ended_, terms.key.lease);
   }
   // A grant that comes back was counted when it was first given.
-  if (lease.lost.erase(terms.token) == 0) lease.cores += terms.cores();
+  if (lease.lost.erase(terms.token) == 0) {
+    lease.cores += terms.cores();
+    lease.gpus += terms.gpus();
+  }
   lease.expires = std::max(lease.expires, terms.expires);
   lease.node_names.insert(node_name);
   GrantRecord record;
@@ -273,7 +276,10 @@ std::vector<LeaseInfo> GrantTable::leases(bool include_ended,
       continue;
     }
     ++number_of_others;
-    if (!lease.grants.empty()) others.cores += info.cores;
+    if (!lease.grants.empty()) {
+      others.cores += info.cores;
+      others.gpus += info.gpus;
+    }
     others.usage += info.usage;
   }
   if (number_of_others == 0) return views;
@@ -304,6 +310,7 @@ LeaseInfo GrantTable::view(LeaseId id, const Lease& lease) {
   info.id = number(id);
   info.owner = lease.owner;
   info.cores = lease.cores;
+  info.gpus = lease.gpus;
   info.nodes.assign(lease.node_names.begin(), lease.node_names.end());
   info.expires_unix_ms = to_unix_ms(lease.expires);
   info.usage = lease.past;

@@ -160,6 +160,7 @@ class GrantTable {
     std::string owner;
     std::uint32_t owner_uid = kUnknownUid;
     std::uint32_t cores = 0;  ///< Of all grants it ever had.
+    std::uint32_t gpus = 0;   ///< The same.
     Time expires{};
     Usage past{};  ///< Of grants that are gone.
     bool withdrawn = false;

@@ -24,20 +24,28 @@ const char* reason_of(GrantEnd how) {
   return "its node said so";
 }
 
-std::int64_t core_ms(const Usage& usage) {
+std::int64_t ms_of(double seconds) {
   constexpr double kMostMs = 1e15;
-  return std::llround(std::clamp(usage.core_seconds * 1000, 0.0, kMostMs));
+  return std::llround(std::clamp(seconds * 1000, 0.0, kMostMs));
+}
+
+std::int64_t core_ms(const Usage& usage) {
+  return ms_of(usage.core_seconds);
 }
 
 /// What `now` has more than `before`. A node may say anything.
 Usage growth(const Usage& before, const Usage& now) {
   const auto more = [](std::uint64_t from, std::uint64_t to) { return to > from ? to - from : 0; };
+  const auto more_seconds = [](double from, double to) {
+    return static_cast<double>(std::max<std::int64_t>(0, ms_of(to) - ms_of(from))) * 1e-3;
+  };
   return {more(before.invocations, now.invocations),
           more(before.compute_ns, now.compute_ns),
           more(before.hot_poll_ns, now.hot_poll_ns),
           more(before.bytes_in, now.bytes_in),
           more(before.bytes_out, now.bytes_out),
-          static_cast<double>(std::max<std::int64_t>(0, core_ms(now) - core_ms(before))) * 1e-3};
+          more_seconds(before.core_seconds, now.core_seconds),
+          more_seconds(before.gpu_seconds, now.gpu_seconds)};
 }
 
 }  // namespace
@@ -94,11 +102,11 @@ Result<LeaseBook::Registration> LeaseBook::register_node(const NodeOffer& offer,
                                                          std::vector<GrantTerms> held, Time now,
                                                          std::vector<EndedGrant> ended_grants) {
   note_time(now);
-  const auto number = nodes_.join(offer, now);
+  Registration registration;
+  const auto number = nodes_.join(with_own_gpus(offer, registration), now);
   if (!number) return tl::unexpected<Error>(number.error());
   freed_ = true;
   for (EndedGrant& grant : ended_grants) ended(*number, std::move(grant));
-  Registration registration;
   registration.node = *number;
   std::map<GrantKey, GrantTerms> by_key;
   for (GrantTerms& terms : held) {
@@ -111,6 +119,21 @@ Result<LeaseBook::Registration> LeaseBook::register_node(const NodeOffer& offer,
   reconcile(*number, by_key, registration, now);
   adopt(*number, by_key, registration, now);
   return registration;
+}
+
+/// A GPU that another node offers already stays that node's.
+NodeOffer LeaseBook::with_own_gpus(const NodeOffer& offer, Registration& registration) const {
+  NodeOffer own = offer;
+  std::set<std::string> seen;
+  std::erase_if(own.gpus, [&](const GpuInfo& gpu) {
+    if (!seen.insert(gpu.uuid).second) return true;
+    const NodeOffer* const other = nodes_.gpu_owner(gpu.uuid, offer.name);
+    if (other == nullptr) return false;
+    registration.notes.push_back("node " + offer.name + " offers " + gpu.uuid + ", which is node " +
+                                 other->name + "'s; start one of the two with --gpus none");
+    return true;
+  });
+  return own;
 }
 
 /// Compares what the book knows of the node with what the node says it holds.
@@ -136,6 +159,7 @@ void LeaseBook::reconcile(NodeNumber number, const std::map<GrantKey, GrantTerms
     }
     if (grant.terms.workers != terms.workers ||
         grant.terms.cores_per_worker != terms.cores_per_worker ||
+        grant.terms.gpus_per_worker != terms.gpus_per_worker ||
         !same_token(grant.terms.token, terms.token)) {
       registration.notes.push_back("node " + nodes_.offer(number)->name + " holds " + name_of(key) +
                                    " on other terms than it was given");
@@ -177,6 +201,10 @@ std::optional<std::string> LeaseBook::why_not_adopt(const GrantTerms& terms, Tim
   if (terms.cores() == 0 || terms.cores() > free.cores) {
     return "its " + std::to_string(terms.cores()) + " cores are more than the " +
            std::to_string(free.cores) + " that the node has beside its other grants";
+  }
+  if (terms.gpus() > free.gpus) {
+    return "its " + std::to_string(terms.gpus()) + " GPUs are more than the " +
+           std::to_string(free.gpus) + " that the node has beside its other grants";
   }
   if (terms.memory_bytes > free.memory_bytes) {
     return "its " + bytes_text(terms.memory_bytes) + " are more than the " +
@@ -241,6 +269,7 @@ Result<std::vector<GrantTerms>> LeaseBook::reserve(const LeaseRequest& request,
     terms.key = {id, share.part, share.node};
     terms.workers = share.workers;
     terms.cores_per_worker = request.cores_per_worker;
+    terms.gpus_per_worker = request.gpus_per_worker;
     terms.memory_bytes = share.memory_bytes;
     terms.token = grants_.new_token();
     terms.expires = now + request.duration;

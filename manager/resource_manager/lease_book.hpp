@@ -161,6 +161,7 @@ class LeaseBook {
   [[nodiscard]] bool take_freed() { return std::exchange(freed_, false); }
 
  private:
+  NodeOffer with_own_gpus(const NodeOffer& offer, Registration& registration) const;
   void reconcile(NodeNumber number, const std::map<GrantKey, GrantTerms>& held,
                  Registration& registration, Time now);
   void adopt(NodeNumber number, const std::map<GrantKey, GrantTerms>& held,

@@ -276,6 +276,8 @@ std::vector<LeaseInfo> LeaseDesk::waiting(std::optional<std::uint32_t> of, Time 
     info.slurm_job = request->requester.slurm_job;
     info.cores =
         static_cast<std::uint32_t>(std::min<std::uint64_t>(request->cores(), ~std::uint32_t{0}));
+    info.gpus =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(request->gpus(), ~std::uint32_t{0}));
     info.priority = request->request.priority;
     info.notice = request->request.notice;
     info.expires_unix_ms = to_unix_ms(request->deadline);

@@ -22,7 +22,8 @@ class NodeRegistrationServer final : public wire::NodeRegistration::Server {
  protected:
   kj::Promise<void> heartbeat(HeartbeatContext context) override {
     const auto params = context.getParams();
-    if (!service_->heartbeat(id_, {params.getDirectCores(), params.getDirectMemoryBytes()})) {
+    if (!service_->heartbeat(id_, {params.getDirectCores(), params.getDirectMemoryBytes(),
+                                   params.getDirectGpus()})) {
       return KJ_EXCEPTION(DISCONNECTED, "this registration is void; register again");
     }
     context.getResults().setEndsKept(service_->ends_kept(id_));

@@ -30,7 +30,9 @@ Result<NodeNumber> NodeTable::join(const NodeOffer& offer, Time now) {
   const auto [id, is_new] = ids_.try_emplace(offer.node_id, NodeNumber{next_});
   if (is_new) ++next_;
   Node& node = nodes_[id->second];
+  forget_gpus(id->second, node);
   node.offer = offer;
+  for (const GpuInfo& gpu : offer.gpus) gpu_owners_[gpu.uuid] = id->second;
   if (offer.widest_worker == 0 || offer.widest_worker > offer.cores) {
     node.offer.widest_worker = offer.cores;
   }
@@ -86,9 +88,17 @@ void NodeTable::forget(NodeNumber number) {
   const auto node = nodes_.find(number);
   if (node == nodes_.end()) return;
   ids_.erase(node->second.offer.node_id);
+  forget_gpus(number, node->second);
   by_free_cores_.erase({node->second.indexed, number});
   free_cores_ -= node->second.indexed;
   nodes_.erase(node);
+}
+
+void NodeTable::forget_gpus(NodeNumber number, const Node& node) {
+  for (const GpuInfo& gpu : node.offer.gpus) {
+    const auto owner = gpu_owners_.find(gpu.uuid);
+    if (owner != gpu_owners_.end() && owner->second == number) gpu_owners_.erase(owner);
+  }
 }
 
 void NodeTable::take(const GrantTerms& terms) {
@@ -96,6 +106,7 @@ void NodeTable::take(const GrantTerms& terms) {
   node.grants.insert(terms.key);
   node.used_cores += terms.cores();
   node.used_memory += terms.memory_bytes;
+  node.used_gpus += terms.gpus();
   index(terms.key.node, node);
 }
 
@@ -104,6 +115,7 @@ void NodeTable::give_back(const GrantTerms& terms) {
   node.grants.erase(terms.key);
   node.used_cores -= terms.cores();
   node.used_memory -= terms.memory_bytes;
+  node.used_gpus -= terms.gpus();
   index(terms.key.node, node);
 }
 
@@ -129,6 +141,7 @@ void NodeTable::forget_lost(Time now) {
     const Node& node = entry.second;
     if (!node.written_off || now - node.heard <= limits_.forget_after) return false;
     ids_.erase(node.offer.node_id);
+    forget_gpus(entry.first, node);
     return true;
   });
 }
@@ -160,10 +173,12 @@ NodeInfo NodeTable::view(const Node& node, Time now) {
   info.widest_worker = node.offer.widest_worker;
   info.memory_bytes = node.offer.memory_bytes;
   info.cpuset = node.offer.cpuset;
+  info.gpus = node.offer.gpus;
   info.addresses = node.offer.addresses;
   if (node.connected) {
     info.free_cores = node.free_cores();
     info.free_memory_bytes = node.free_memory();
+    info.free_gpus = node.free_gpus();
     info.warm_executors = node.warm_executors;
   }
   info.state = to_string(state_of(node));
@@ -196,7 +211,8 @@ std::vector<NodeTable::Load> NodeTable::loads() const {
   for (const auto& [number, node] : nodes_) {
     loads.push_back({number, node.offer.name, state_of(node), node.offer.cores,
                      node.offer.cores - node.free_cores(), node.offer.memory_bytes,
-                     node.offer.memory_bytes - node.free_memory(), node.warm_executors, node.heard,
+                     node.offer.memory_bytes - node.free_memory(), node.gpus(),
+                     node.gpus() - node.free_gpus(), node.warm_executors, node.heard,
                      node.offer.clock_ahead});
   }
   std::sort(loads.begin(), loads.end(), [](const Load& a, const Load& b) {
@@ -232,6 +248,14 @@ const NodeOffer* NodeTable::offer(NodeNumber number) const {
   return node == nullptr ? nullptr : &node->offer;
 }
 
+const NodeOffer* NodeTable::gpu_owner(const std::string& uuid, const std::string& name) const {
+  const auto owner = gpu_owners_.find(uuid);
+  if (owner == gpu_owners_.end()) return nullptr;
+  const Node* const node = known(owner->second);
+  if (node == nullptr || node->offer.name == name) return nullptr;
+  return node->connected || node->used_gpus > 0 ? &node->offer : nullptr;
+}
+
 bool NodeTable::is_up(NodeNumber number) const {
   const Node* const node = known(number);
   return node != nullptr && node->connected;
@@ -244,12 +268,12 @@ bool NodeTable::is_draining(NodeNumber number) const {
 
 Capacity NodeTable::free(NodeNumber number) const {
   const Node* const node = known(number);
-  if (node == nullptr) return {number, 0, 0};
-  return {number, node->free_cores(), node->free_memory(), node->offer.widest_worker};
+  return node == nullptr ? Capacity{number} : capacity(number, *node);
 }
 
 Capacity NodeTable::capacity(NodeNumber number, const Node& node) {
-  return {number, node.free_cores(), node.free_memory(), node.offer.widest_worker};
+  return {number, node.free_cores(), node.free_memory(), node.offer.widest_worker,
+          node.free_gpus()};
 }
 
 std::vector<Capacity> NodeTable::available(const std::set<NodeNumber>& excluded) const {
@@ -266,7 +290,7 @@ std::vector<Capacity> NodeTable::when_empty() const {
   for (const auto& [number, node] : nodes_) {
     if (!node.connected || node.draining) continue;
     capacities.push_back(
-        {number, node.offer.cores, node.offer.memory_bytes, node.offer.widest_worker});
+        {number, node.offer.cores, node.offer.memory_bytes, node.offer.widest_worker, node.gpus()});
   }
   return capacities;
 }
@@ -280,26 +304,36 @@ std::vector<Capacity> NodeTable::likely(const LeaseRequest& request,
   const std::uint64_t cores = workers * request.cores_per_worker;
   std::vector<Capacity> found;
   if (cores > std::numeric_limits<std::uint32_t>::max()) return found;
-  const auto add = [&](NodeNumber number) {
-    if (!excluded.contains(number)) found.push_back(capacity(number, nodes_.at(number)));
+  const auto add = [&](NodeNumber number, std::uint64_t gpus) {
+    const Node& node = nodes_.at(number);
+    if (excluded.contains(number) || node.free_gpus() < gpus) return;
+    found.push_back(capacity(number, node));
   };
   if (request.placement == Placement::kSpread) {
     for (auto at = by_free_cores_.rbegin();
          at != by_free_cores_.rend() && found.size() < workers + kMore; ++at) {
-      add(at->second);
+      add(at->second, request.gpus_per_worker);
     }
     return found;
   }
   const bool near = request.placement == Placement::kNear && own_node;
   std::uint64_t left = cores;  // for others than its own node
   if (const Node* own = near ? known(*own_node) : nullptr;
-      own != nullptr && own->indexed != 0 && !excluded.contains(*own_node)) {
-    add(*own_node);
-    left -= std::min<std::uint64_t>(left, own->indexed);
+      own != nullptr && own->indexed != 0 && !excluded.contains(*own_node) &&
+      own->free_gpus() >= request.gpus_per_worker) {
+    add(*own_node, request.gpus_per_worker);
+    std::uint64_t taken = own->indexed;
+    if (request.gpus_per_worker != 0) {
+      const std::uint64_t by_gpus = own->free_gpus() / request.gpus_per_worker;
+      taken = std::min(taken, by_gpus * request.cores_per_worker);
+    }
+    left -= std::min(left, taken);
   }
+  // One of these alone has room for the rest.
+  const std::uint64_t rest = (left + request.cores_per_worker - 1) / request.cores_per_worker;
   for (auto at = by_free_cores_.lower_bound({static_cast<std::uint32_t>(left), NodeNumber{}});
        at != by_free_cores_.end() && found.size() < kMore; ++at) {
-    if (!near || at->second != *own_node) add(at->second);
+    if (!near || at->second != *own_node) add(at->second, rest * request.gpus_per_worker);
   }
   return found;
 }

@@ -52,7 +52,7 @@ class NodeTable {
   /// The node holds no grant any more, and is no more.
   void forget(NodeNumber node);
 
-  /// Cores and memory of a grant, on the node of its key.
+  /// Cores, memory and GPUs of a grant, on the node of its key.
   void take(const GrantTerms& terms);
   void give_back(const GrantTerms& terms);
 
@@ -83,6 +83,8 @@ class NodeTable {
     std::uint32_t used_cores = 0;  ///< By grants, and by what the node has leased by itself.
     std::uint64_t memory_bytes = 0;
     std::uint64_t used_memory_bytes = 0;
+    std::uint32_t gpus = 0;
+    std::uint32_t used_gpus = 0;
     std::uint32_t warm_executors = 0;
     Time heard{};
     milliseconds clock_ahead{0};
@@ -93,6 +95,9 @@ class NodeTable {
   [[nodiscard]] Result<std::vector<NodeNumber>> named(const std::string& name) const;
   [[nodiscard]] std::optional<NodeNumber> find(const std::string& node_id) const;
   [[nodiscard]] const NodeOffer* offer(NodeNumber node) const;
+  /// Another node than the one called `name` that offers this GPU, and is connected or has leases
+  /// with GPUs: two executor managers of one machine find the same ones. Null: there is none.
+  [[nodiscard]] const NodeOffer* gpu_owner(const std::string& uuid, const std::string& name) const;
   [[nodiscard]] bool is_up(NodeNumber node) const;
   [[nodiscard]] bool is_draining(NodeNumber node) const;
   [[nodiscard]] Capacity free(NodeNumber node) const;
@@ -115,6 +120,7 @@ class NodeTable {
     NodeOffer offer;
     std::uint32_t used_cores = 0;
     std::uint64_t used_memory = 0;
+    std::uint32_t used_gpus = 0;
     DirectUse direct;
     std::set<GrantKey> grants;
     Time heard{};
@@ -129,6 +135,13 @@ class NodeTable {
       const std::uint32_t rest = offer.cores - std::min(offer.cores, used_cores);
       return rest - std::min(rest, direct.cores);
     }
+    [[nodiscard]] std::uint32_t gpus() const {
+      return static_cast<std::uint32_t>(offer.gpus.size());
+    }
+    [[nodiscard]] std::uint32_t free_gpus() const {
+      const std::uint32_t rest = gpus() - std::min(gpus(), used_gpus);
+      return rest - std::min(rest, direct.gpus);
+    }
     [[nodiscard]] std::uint64_t free_memory() const {
       const std::uint64_t rest = offer.memory_bytes - std::min(offer.memory_bytes, used_memory);
       return rest - std::min(rest, direct.memory_bytes);
@@ -138,6 +151,7 @@ class NodeTable {
   Result<void> check(const NodeOffer& offer) const;
   /// After any change of what a node can be granted.
   void index(NodeNumber number, Node& node);
+  void forget_gpus(NodeNumber number, const Node& node);
   static Capacity capacity(NodeNumber number, const Node& node);
   [[nodiscard]] const Node* known(NodeNumber node) const;
   static NodeInfo view(const Node& node, Time now);
@@ -147,6 +161,7 @@ class NodeTable {
   std::uint32_t next_ = 1;
   std::map<NodeNumber, Node> nodes_;
   std::map<std::string, NodeNumber> ids_;
+  std::map<std::string, NodeNumber> gpu_owners_;  ///< By UUID: who offers it.
   /// Those that may get a grant and have cores for one.
   std::set<std::pair<std::uint32_t, NodeNumber>> by_free_cores_;
   std::uint64_t free_cores_ = 0;  ///< Of these.

@@ -13,16 +13,18 @@ std::string counted(std::uint64_t count, const char* noun) {
 }
 
 std::string asked_text(const LeaseRequest& request) {
-  const bool wide = request.cores_per_worker != 1;
+  const bool wide = request.cores_per_worker != 1 || request.gpus_per_worker != 0;
   const std::uint64_t total = std::uint64_t{request.cores} * request.parts;
   std::string text = "asked for " + counted(total, wide ? "worker" : "core");
-  if (wide) text += " of " + std::to_string(request.cores_per_worker) + " cores each";
+  if (wide) text += " of " + counted(request.cores_per_worker, "core");
+  if (request.gpus_per_worker != 0) text += " and " + counted(request.gpus_per_worker, "GPU");
+  if (wide) text += " each";
   if (request.parts == 1) return text + " and " + bytes_text(request.memory_bytes);
   return text + " in " + std::to_string(request.parts) + " parts of " +
          std::to_string(request.cores) + " and " + bytes_text(request.memory_bytes) + " each";
 }
 
-std::string free_text(std::span<const NodeInfo> nodes) {
+std::string free_text(const LeaseRequest& request, std::span<const NodeInfo> nodes) {
   std::string names;
   std::size_t with_room = 0;
   std::uint64_t cores = 0;
@@ -32,6 +34,7 @@ std::string free_text(std::span<const NodeInfo> nodes) {
     if (++with_room > kNamedNodes) continue;
     names += (names.empty() ? "" : ", ") + node.name + " " + counted(node.free_cores, "core") +
              " " + bytes_text(node.free_memory_bytes);
+    if (request.gpus_per_worker != 0) names += " " + counted(node.free_gpus, "GPU");
   }
   if (with_room == 0) return "free are 0 cores";
   if (with_room > kNamedNodes) {
@@ -50,6 +53,20 @@ std::string width_text(const LeaseRequest& request, std::span<const NodeInfo> no
   if (widest == nullptr || request.cores_per_worker <= widest->widest_worker) return {};
   return "; the cores of a worker are on one node, and no node has so many: the largest, " +
          widest->name + ", has " + std::to_string(widest->widest_worker);
+}
+
+/// Where no node has the GPUs of one of the workers, or only in others' leases.
+std::string gpu_text(const LeaseRequest& request, std::span<const NodeInfo> nodes) {
+  if (request.gpus_per_worker == 0) return {};
+  const NodeInfo* most = nullptr;
+  for (const NodeInfo& node : nodes) {
+    if (node.state != "up" || node.gpus.empty()) continue;
+    if (most == nullptr || node.gpus.size() > most->gpus.size()) most = &node;
+  }
+  if (most == nullptr) return "; no node offers GPUs (`sublet nodes` lists them)";
+  if (request.gpus_per_worker <= most->gpus.size()) return {};
+  return "; the GPUs of a worker are on one node, and no node has so many: " + most->name +
+         " has the most, " + std::to_string(most->gpus.size());
 }
 
 std::string state_text(std::span<const NodeInfo> nodes, const char* state, bool say_none) {
@@ -88,8 +105,9 @@ std::string bytes_text(std::uint64_t bytes) {
 
 std::string refusal_text(const LeaseRequest& request, std::span<const NodeInfo> nodes) {
   if (nodes.empty()) return asked_text(request) + "; no node has registered";
-  return asked_text(request) + "; " + free_text(nodes) + width_text(request, nodes) +
-         state_text(nodes, "lost", true) + state_text(nodes, "draining", false);
+  return asked_text(request) + "; " + free_text(request, nodes) + width_text(request, nodes) +
+         gpu_text(request, nodes) + state_text(nodes, "lost", true) +
+         state_text(nodes, "draining", false);
 }
 
 }  // namespace sublet::manager

@@ -203,9 +203,10 @@ kj::Promise<ResourceManagerService::Granted> ResourceManagerService::keep(
       base::log().warn("lease {} is taken back: {}", number(id), done.error().what());
       return tl::unexpected<Error>(std::move(done.error()));
     }
-    base::log().info("lease {} of {} cores in {} grants for {} ({})", number(id),
-                     std::uint64_t{state->request.cores} * state->request.cores_per_worker *
-                         state->request.parts,
+    const LeaseRequest& request = state->request;
+    base::log().info("lease {} of {} cores and {} GPUs in {} grants for {} ({})", number(id),
+                     std::uint64_t{request.cores} * request.cores_per_worker * request.parts,
+                     std::uint64_t{request.cores} * request.gpus_per_worker * request.parts,
                      state->grants.size(), state->requester.owner,
                      to_string(state->requester.caller));
     return std::move(state->grants);

@@ -52,6 +52,9 @@ struct WaitingRequest {
   [[nodiscard]] std::uint64_t cores() const noexcept {
     return std::uint64_t{request.cores} * request.cores_per_worker * request.parts;
   }
+  [[nodiscard]] std::uint64_t gpus() const noexcept {
+    return std::uint64_t{request.cores} * request.gpus_per_worker * request.parts;
+  }
 };
 
 /// Requests that wait, in the order in which they are served. No clock, no I/O.

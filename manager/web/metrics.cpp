@@ -70,6 +70,8 @@ struct NodeSums {
   std::array<std::uint64_t, 3> nodes{};  ///< By state.
   std::uint64_t cores = 0;               ///< Of nodes that are not lost.
   std::uint64_t held = 0;
+  std::uint64_t gpus = 0;
+  std::uint64_t held_gpus = 0;
   std::uint64_t memory = 0;
   std::uint64_t held_memory = 0;
   milliseconds worst_clock{0};
@@ -82,6 +84,8 @@ NodeSums sum_of(const std::vector<NodeTable::Load>& loads) {
     if (load.state == NodeState::kLost) continue;
     sums.cores += load.cores;
     sums.held += load.used_cores;
+    sums.gpus += load.gpus;
+    sums.held_gpus += load.used_gpus;
     sums.memory += load.memory_bytes;
     sums.held_memory += load.used_memory_bytes;
     sums.worst_clock = std::max(sums.worst_clock, milliseconds(std::abs(load.clock_ahead.count())));
@@ -102,6 +106,10 @@ void add_nodes(MetricsText& text, const ResourceManagerService& service) {
   text.value(sums.held);
   text.metric("sublet_cores_free", "gauge", "Cores that could be leased now.");
   text.value(service.book().nodes().free_cores());
+  text.metric("sublet_gpus", "gauge", "GPUs of nodes that are up or draining.");
+  text.value(sums.gpus);
+  text.metric("sublet_gpus_held", "gauge", "Of these, GPUs in leases.");
+  text.value(sums.held_gpus);
   text.metric("sublet_memory_bytes", "gauge", "Memory of nodes that are up or draining.");
   text.value(sums.memory);
   text.metric("sublet_memory_held_bytes", "gauge", "Of this, memory in leases.");
@@ -117,6 +125,16 @@ void add_nodes(MetricsText& text, const ResourceManagerService& service) {
   text.metric("sublet_node_cores_held", "gauge", "Of these, cores in leases.");
   for (std::size_t i = 0; i < shown; ++i) {
     text.value(std::uint64_t{loads[i].used_cores}, "node=" + label_value(loads[i].name));
+  }
+  text.metric("sublet_node_gpus", "gauge", "GPUs of a node that has some.");
+  for (std::size_t i = 0; i < shown; ++i) {
+    if (loads[i].gpus == 0) continue;
+    text.value(std::uint64_t{loads[i].gpus}, "node=" + label_value(loads[i].name));
+  }
+  text.metric("sublet_node_gpus_held", "gauge", "Of these, GPUs in leases.");
+  for (std::size_t i = 0; i < shown; ++i) {
+    if (loads[i].gpus == 0) continue;
+    text.value(std::uint64_t{loads[i].used_gpus}, "node=" + label_value(loads[i].name));
   }
   text.metric("sublet_node_up", "gauge", "1 for a node that is up or draining, 0 for a lost one.");
   for (std::size_t i = 0; i < shown; ++i) {
@@ -187,6 +205,8 @@ void add_totals(MetricsText& text, const LeaseBook::Totals& totals) {
   text.value(totals.used.bytes_out);
   text.metric("sublet_core_seconds_total", "counter", "Cores held, times the time they were held.");
   text.value(totals.used.core_seconds);
+  text.metric("sublet_gpu_seconds_total", "counter", "GPUs held, times the time they were held.");
+  text.value(totals.used.gpu_seconds);
 }
 
 struct UserSum {

@@ -49,6 +49,7 @@ struct ShownLease {
   bool reserved = true;
   Time expires{};
   std::uint32_t cores = 0;
+  std::uint32_t gpus = 0;
   std::uint32_t slurm_job = 0;
 };
 
@@ -84,6 +85,7 @@ Cluster look(const ResourceManagerService& service, const Viewer& viewer) {
     lease.reserved &= grant.state == GrantState::kReserved;
     lease.expires = std::max(lease.expires, grant.terms.expires);
     lease.cores += grant.terms.cores();
+    lease.gpus += grant.terms.gpus();
     cluster.shares[grant.terms.key.node].push_back(
         {cluster.leases.size() - 1, grant.terms.cores()});
   });
@@ -107,6 +109,12 @@ void append_node(std::string& to, const NodeTable::Load& load, Time now,
   append_number(to, load.cores);
   to += R"(,"used":)";
   append_number(to, load.used_cores);
+  if (load.gpus != 0) {
+    to += R"(,"gpus":)";
+    append_number(to, load.gpus);
+    to += R"(,"used_gpus":)";
+    append_number(to, load.used_gpus);
+  }
   if (load.state == NodeTable::State::kLost) {
     to += R"(,"silent_ms":)";
     const std::int64_t silent = std::max<std::int64_t>(0, (now - load.heard).count());
@@ -132,6 +140,10 @@ void append_lease(std::string& to, const ShownLease& lease) {
   to += state_text(lease);
   to += R"(","cores":)";
   append_number(to, lease.cores);
+  if (lease.gpus != 0) {
+    to += R"(,"gpus":)";
+    append_number(to, lease.gpus);
+  }
   to += R"(,"expires":)";
   append_number(to,
                 static_cast<std::uint64_t>(std::max<std::int64_t>(0, to_unix_ms(lease.expires))));
@@ -159,6 +171,10 @@ void append_waiting(std::string& to, const ResourceManagerService& service, cons
     append_quoted(to, user_of(who.caller.uid, who.owner));
     to += R"(,"cores":)";
     append_number(to, request->cores());
+    if (request->gpus() != 0) {
+      to += R"(,"gpus":)";
+      append_number(to, request->gpus());
+    }
     to += R"(,"since":)";
     append_number(to, static_cast<std::uint64_t>(to_unix_ms(request->asked)));
     to += R"(,"until":)";

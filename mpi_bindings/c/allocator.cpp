@@ -79,6 +79,7 @@ int read_arguments(int workers_per_rank, MPI_Info hints, AllocatorOptions& read)
   read.arena_bytes = request.arena_bytes;
   read.worker_wait = request.worker_wait;
   read.cores_per_worker = request.cores_per_worker;
+  read.gpus_per_worker = request.gpus_per_worker;
   read.wait = request.wait;
   read.priority = request.priority;
   read.notice = request.notice;
@@ -238,8 +239,8 @@ int sublet_mpi_usage(sublet_allocator* allocator, sublet_usage* usage) {
   return with(allocator, "adding up the usage", [&](sublet_allocator& of) -> Result<void> {
     const auto sum = of.allocator.usage();
     if (!sum) return tl::unexpected<Error>(sum.error());
-    *usage = {sum->invocations, sum->compute_ns, sum->hot_poll_ns,
-              sum->bytes_in,    sum->bytes_out,  sum->core_seconds};
+    *usage = {sum->invocations, sum->compute_ns,   sum->hot_poll_ns, sum->bytes_in,
+              sum->bytes_out,   sum->core_seconds, sum->gpu_seconds};
     return {};
   });
 }

@@ -53,8 +53,8 @@ typedef struct sublet_allocator sublet_allocator;
  * SUBLET_ERR_COMM: `comm` is MPI_COMM_NULL or invalid. SUBLET_ERR_INTERCOMM,
  * SUBLET_ERR_NOT_INITIALIZED, SUBLET_ERR_FINALIZED. SUBLET_ERR_COUNT: `workers_per_rank` is not
  * positive. SUBLET_ERR_OPTION: a hint of Sublet's is wrong. SUBLET_ERR_DIFFER: ranks ask for
- * different numbers of workers, threads or cores_per_worker. SUBLET_ERR_OVERLOADED: so many cores
- * are not free.
+ * different numbers of workers, threads, cores_per_worker or gpus_per_worker.
+ * SUBLET_ERR_OVERLOADED: so many cores or GPUs are not free.
  *
  * Calls MPI: with MPI_THREAD_FUNNELED in the main thread only, with MPI_THREAD_SERIALIZED not while
  * another thread does. The first one for a communicator duplicates it. */

@@ -96,6 +96,8 @@ sublet_node_info to_c(const sublet::NodeInfo& node) {
   copy_text(node.cpuset, info.cpuset);
   info.cores = node.cores;
   info.free_cores = node.free_cores;
+  info.gpus = static_cast<std::uint32_t>(node.gpus.size());
+  info.free_gpus = node.free_gpus;
   info.widest_worker = node.widest_worker;
   info.memory_bytes = node.memory_bytes;
   info.free_memory_bytes = node.free_memory_bytes;
@@ -108,10 +110,9 @@ sublet_lease_info to_c(const sublet::LeaseInfo& lease) {
   info.id = lease.id;
   copy_text(lease.state, info.state);
   copy_text(lease.owner, info.owner);
-  std::string nodes;
-  for (const std::string& node : lease.nodes) nodes += (nodes.empty() ? "" : ",") + node;
-  copy_text(nodes, info.nodes);
+  copy_text(joined(lease.nodes), info.nodes);
   info.cores = lease.cores;
+  info.gpus = lease.gpus;
   info.expires_unix_ms = lease.expires_unix_ms;
   info.usage = sublet::c::to_c(lease.usage);
   return info;

@@ -57,6 +57,7 @@ int sublet_lease_worker(const sublet_lease* lease, size_t index, sublet_worker_i
     copy_text(info.node_name, worker->node_name);
     copy_text(info.cpuset, worker->cpuset);
     copy_text(info.transport, worker->transport);
+    copy_text(joined(info.gpus), worker->gpus);
     return {};
   });
 }

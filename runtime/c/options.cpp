@@ -87,6 +87,9 @@ constexpr Row kRows[] = {
     {"cores_per_worker", "a positive number of cores, at most 4096", [](sublet_options& o, std::string_view v) {
        return store(v, 1, 4096, [&](auto n) { o.lease.cores_per_worker = static_cast<std::uint32_t>(n); });
      }},
+    {"gpus_per_worker", "a number of GPUs, at most 64", [](sublet_options& o, std::string_view v) {
+       return store(v, 0, 64, [&](auto n) { o.lease.gpus_per_worker = static_cast<std::uint32_t>(n); });
+     }},
     {"replace", "true or false", [](sublet_options& o, std::string_view v) {
        return store_flag(v, o.lease.replace);
      }},

@@ -200,6 +200,9 @@ kj::Promise<Result<Claimed>> claim_at(const Grant& grant, transport::Preference 
     Claimed claimed{{grant, std::move(preference), {}, state, reached.believes}, nullptr};
     for (const auto worker : results.getWorkers()) {
       claimed.share.cpusets.push_back(wire::to_string(worker.getCpuset()));
+      std::vector<std::string> gpus;
+      for (const auto uuid : worker.getGpus()) gpus.push_back(wire::to_string(uuid));
+      claimed.share.gpus.push_back(std::move(gpus));
     }
     auto lease = results.getLease();
     kj::Promise<Result<transport::Endpoint>> ready =

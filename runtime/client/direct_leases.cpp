@@ -26,6 +26,12 @@ std::uint64_t new_lease_number() {
   return wire::kDirectLeases | (number & (wire::kDirectLeases - 1));
 }
 
+/// Nothing where there are none.
+std::string gpus_text(std::uint64_t gpus) {
+  if (gpus == 0) return {};
+  return " and " + std::to_string(gpus) + (gpus == 1 ? " GPU" : " GPUs");
+}
+
 }  // namespace
 
 struct DirectLeases::Looked {
@@ -139,12 +145,15 @@ kj::Promise<Result<wire::Granted>> DirectLeases::take(ControlLoop& loop,
   std::vector<wire::Capacity> free;
   std::optional<wire::NodeNumber> own;
   std::uint64_t free_cores = 0;
+  std::uint64_t free_gpus = 0;
   for (const Looked& one : looked) {
     if (one.failure || one.node.state != "up") continue;
     const auto number = static_cast<wire::NodeNumber>(one.index);
     const std::uint32_t cores = std::min(one.node.free_cores, executors_[one.index].cores);
-    free.push_back({number, cores, one.node.free_memory_bytes, one.node.widest_worker});
+    free.push_back(
+        {number, cores, one.node.free_memory_bytes, one.node.widest_worker, one.node.free_gpus});
     free_cores += cores;
+    free_gpus += one.node.free_gpus;
     if (one.node.node_id == asking->client.id) own = number;
   }
   const auto shares = wire::place(wanted, own, free);
@@ -153,10 +162,14 @@ kj::Promise<Result<wire::Granted>> DirectLeases::take(ControlLoop& loop,
         ErrorKind::kOverloaded,
         "asked for " +
             std::to_string(std::uint64_t{wanted.cores} * wanted.cores_per_worker * wanted.parts) +
-            " cores in " + std::to_string(wanted.parts) + " parts; free are " +
-            std::to_string(free_cores) + " cores on " + std::to_string(free.size()) + " of the " +
-            std::to_string(looked.size()) + " executor managers that SUBLET_EXECUTORS names" +
-            reasons_of(looked)));
+            " cores" +
+            gpus_text(std::uint64_t{wanted.cores} * wanted.gpus_per_worker * wanted.parts) +
+            " in " + std::to_string(wanted.parts) + " parts; free are " +
+            std::to_string(free_cores) + " cores" +
+            (wanted.gpus_per_worker == 0 ? ""
+                                         : " and " + std::to_string(free_gpus) + " of the GPUs") +
+            " on " + std::to_string(free.size()) + " of the " + std::to_string(looked.size()) +
+            " executor managers that SUBLET_EXECUTORS names" + reasons_of(looked)));
   }
   return take_shares(loop, asking, std::move(looked), *shares);
 }

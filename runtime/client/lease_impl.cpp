@@ -72,6 +72,7 @@ LeaseImpl::LeaseImpl(std::shared_ptr<ControlPlane> control,
   request_.wait = {};  // what is leased in place of others is asked for again and again
   request_.slots = grant.slots;
   request_.cores_per_worker = grant.cores_per_worker;
+  request_.gpus_per_worker = grant.gpus_per_worker;
   request_.arena_bytes = grant.arena_bytes;
   workers_.set_mend([this](base::Ticks now) { mend(now); });
 }
@@ -291,7 +292,9 @@ WorkerInfo LeaseImpl::worker_info(std::size_t index) const {
   if (index >= workers_.size()) return {};
   const WorkerLink& link = *workers_.links()[index];
   const NodeShare& share = *link.share();
-  return {share.grant.node_name, share.cpusets[link.worker_on_node()], to_string(link.kind())};
+  const std::uint32_t worker = link.worker_on_node();
+  return {share.grant.node_name, share.cpusets[worker], to_string(link.kind()),
+          worker < share.gpus.size() ? share.gpus[worker] : std::vector<std::string>()};
 }
 
 Result<void> LeaseImpl::extend(std::chrono::seconds duration) {

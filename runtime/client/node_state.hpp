@@ -116,6 +116,7 @@ struct NodeShare {
   /// Whose its executors' sockets on this node may be; empty where its executor manager was not
   /// reached by one: then that has proved itself otherwise, and its user is not known.
   std::function<bool(std::uint32_t uid)> believes{};
+  std::vector<std::vector<std::string>> gpus{};  ///< UUIDs, of each worker that has some.
 };
 
 }  // namespace sublet::client

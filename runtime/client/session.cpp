@@ -211,21 +211,25 @@ Result<std::vector<std::vector<Grant>>> parts_for(const SessionImpl& session,
   std::uint64_t workers = 0;
   for (const Grant& grant : parts.front()) workers += grant.cores;
   const std::uint32_t width = parts.front().front().cores_per_worker;
+  const std::uint32_t gpus = parts.front().front().gpus_per_worker;
   if (request.parts <= parts.size() && request.cores <= workers &&
-      request.cores_per_worker <= width) {
+      request.cores_per_worker <= width && request.gpus_per_worker <= gpus) {
     return parts;
   }
-  const auto text = [](std::uint64_t count, std::uint64_t cores, std::uint64_t each) {
+  const auto text = [&](std::uint64_t count, std::uint64_t cores, std::uint64_t each,
+                        std::uint64_t gpus_each) {
+    const std::string gpu_text = " and " + std::to_string(gpus_each) + " GPUs";
     return std::to_string(count) + (count == 1 ? " part of " : " parts of ") +
            std::to_string(cores) + " workers with " + std::to_string(each) +
-           (each == 1 ? " core" : " cores");
+           (each == 1 ? " core" : " cores") + (request.gpus_per_worker == 0 ? "" : gpu_text);
   };
-  return fail(ErrorKind::kInvalid,
-              "asked for " + text(request.parts, request.cores, request.cores_per_worker) +
-                  " of lease " + std::to_string(kept->lease_id) + ", which has " +
-                  text(parts.size(), workers, width) +
-                  "; `sublet lease` takes --parts, --cores and "
-                  "--cores-per-worker");
+  return fail(
+      ErrorKind::kInvalid,
+      "asked for " +
+          text(request.parts, request.cores, request.cores_per_worker, request.gpus_per_worker) +
+          " of lease " + std::to_string(kept->lease_id) + ", which has " +
+          text(parts.size(), workers, width, gpus) +
+          "; `sublet lease` takes --parts, --cores, --cores-per-worker and --gpus");
 }
 
 /// One part that nobody else has just now.

@@ -29,6 +29,8 @@ module sublet_grants_f08
     integer(c_int32_t) :: cores = 0
     integer(c_int32_t) :: free_cores = 0
     integer(c_int32_t) :: widest_worker = 0
+    integer(c_int32_t) :: gpus = 0
+    integer(c_int32_t) :: free_gpus = 0
     integer(c_int64_t) :: memory_bytes = 0
     integer(c_int64_t) :: free_memory_bytes = 0
     integer(c_int64_t) :: heartbeat_age_ms = 0
@@ -39,6 +41,7 @@ module sublet_grants_f08
     character(kind=c_char) :: owner(256) = c_null_char
     character(kind=c_char) :: nodes(512) = c_null_char
     integer(c_int32_t) :: cores = 0
+    integer(c_int32_t) :: gpus = 0
     integer(c_int64_t) :: expires_unix_ms = 0
     type(sublet_usage) :: usage
   end type

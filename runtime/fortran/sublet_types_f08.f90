@@ -38,12 +38,14 @@ module sublet_types_f08
     integer(c_int64_t) :: bytes_in = 0
     integer(c_int64_t) :: bytes_out = 0
     real(c_double) :: core_seconds = 0
+    real(c_double) :: gpu_seconds = 0
   end type
 
   type, bind(c) :: sublet_worker_info
     character(kind=c_char) :: node_name(256) = c_null_char  ! Ended by c_null_char, as the others.
     character(kind=c_char) :: cpuset(256) = c_null_char
     character(kind=c_char) :: transport(16) = c_null_char
+    character(kind=c_char) :: gpus(256) = c_null_char
   end type
 
   ! One item of a batch; c_loc() gives the addresses.

@@ -78,8 +78,8 @@ SUBLET_C_API const char* sublet_version(void);
  * peer_timeout_ms, timeout_ms, private_cpuset,
  * private_avoid, private_oversubscribe, lease, trace. Leases: memory_bytes, duration_s, placement
  * (pack, spread, near), hot_timeout_ms, arena_bytes, slots, replace, worker_wait_ms,
- * cores_per_worker, wait_ms, priority, notice_ms. Functions: function_timeout_ms, idempotent. Their
- * meaning: <sublet/session.hpp>, <sublet/lease.hpp>, <sublet/call.hpp>. */
+ * cores_per_worker, gpus_per_worker, wait_ms, priority, notice_ms. Functions: function_timeout_ms,
+ * idempotent. Their meaning: <sublet/session.hpp>, <sublet/lease.hpp>, <sublet/call.hpp>. */
 
 SUBLET_C_API int sublet_options_create(sublet_options** options);
 
@@ -121,6 +121,7 @@ typedef struct sublet_worker_info {
   char node_name[256];
   char cpuset[256]; /* in hwloc's list syntax; the beginning of a longer one */
   char transport[16];
+  char gpus[256]; /* UUIDs, with a comma between; the beginning of a longer list */
 } sublet_worker_info;
 
 typedef struct sublet_usage {
@@ -130,6 +131,7 @@ typedef struct sublet_usage {
   uint64_t bytes_in;
   uint64_t bytes_out;
   double core_seconds;
+  double gpu_seconds;
 } sublet_usage;
 
 /* Leases `cores` cores, one worker each, and claims them; with the option cores_per_worker, `cores`

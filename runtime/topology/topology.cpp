@@ -22,6 +22,12 @@ struct Topology::Handle {
 
 namespace {
 
+void keep_devices(hwloc_topology_t topology, Devices devices) {
+  hwloc_topology_set_io_types_filter(topology, HWLOC_TYPE_FILTER_KEEP_NONE);
+  if (devices == Devices::kNone) return;
+  hwloc_topology_set_type_filter(topology, HWLOC_OBJ_PCI_DEVICE, HWLOC_TYPE_FILTER_KEEP_IMPORTANT);
+}
+
 tl::unexpected<Error> hwloc_error(ErrorKind kind, const std::string& attempted) {
   const int number = errno;
   return fail(kind, attempted + ": " + std::strerror(number), number);
@@ -34,7 +40,7 @@ Topology::Topology(Topology&&) noexcept = default;
 Topology& Topology::operator=(Topology&&) noexcept = default;
 Topology::~Topology() = default;
 
-Result<Topology> Topology::load() {
+Result<Topology> Topology::load(Devices devices) {
   // Where it is refused hwloc asks again for ever, with room for more cores each time.
   cpu_set_t mask;
   if (::sched_getaffinity(0, sizeof(mask), &mask) != 0 && errno != EINVAL) {
@@ -42,8 +48,7 @@ Result<Topology> Topology::load() {
                 "reading this machine's topology: " + base::call_text("sched_getaffinity", errno));
   }
   auto handle = std::make_unique<Handle>();
-  // Devices would cost most of the loading time and nothing here asks for them.
-  hwloc_topology_set_io_types_filter(handle->value, HWLOC_TYPE_FILTER_KEEP_NONE);
+  keep_devices(handle->value, devices);
   auto topology = finish(std::move(handle), "reading this machine's topology");
   if (!topology) return topology;
   // hwloc has left out what the cgroup forbids; the affinity of the process (taskset, a batch
@@ -59,8 +64,9 @@ Result<Topology> Topology::load() {
   return topology;
 }
 
-Result<Topology> Topology::load_xml(const std::string& path) {
+Result<Topology> Topology::load_xml(const std::string& path, Devices devices) {
   auto handle = std::make_unique<Handle>();
+  keep_devices(handle->value, devices);
   const std::string what = "reading a topology from '" + path + "'";
   if (hwloc_topology_set_xml(handle->value, path.c_str()) != 0) {
     return hwloc_error(ErrorKind::kInvalid, what);
@@ -181,6 +187,16 @@ unsigned Topology::nearest_numa_node(const Cpuset& cpuset) const noexcept {
     }
   }
   return best;
+}
+
+Cpuset Topology::near_pci_device(const std::string& address) const {
+  Cpuset near;
+  if (address.empty()) return near;
+  const hwloc_obj_t device = hwloc_get_pcidev_by_busidstring(handle_->value, address.c_str());
+  if (device == nullptr) return near;
+  const hwloc_obj_t around = hwloc_get_non_io_ancestor_obj(handle_->value, device);
+  if (around != nullptr) hwloc_bitmap_copy(near.bits_->value, around->cpuset);
+  return near;
 }
 
 Result<void> Topology::bind_this_thread(const Cpuset& cpuset) const {

@@ -28,6 +28,10 @@ struct NumaNode {
   Cpuset cpuset;  ///< The processing units it is nearest to.
 };
 
+/// What a topology is loaded with beside cores and memory. Looking for devices costs most of the
+/// time.
+enum class Devices : std::uint8_t { kNone, kPci };
+
 /// What this machine offers to this process: cores, memory, who is near whom; and the binding of
 /// threads to cores.
 ///
@@ -36,9 +40,9 @@ struct NumaNode {
 class Topology {
  public:
   /// This machine, as far as the cgroup and the affinity of this process allow.
-  static Result<Topology> load();
+  static Result<Topology> load(Devices devices = Devices::kNone);
   /// A topology that was saved as XML: to plan, and for tests. Threads cannot be bound to it.
-  static Result<Topology> load_xml(const std::string& path);
+  static Result<Topology> load_xml(const std::string& path, Devices devices = Devices::kNone);
   /// From hwloc's description, for instance "package:2 core:4 pu:2". As load_xml otherwise.
   static Result<Topology> synthetic(const std::string& description);
 
@@ -66,6 +70,10 @@ class Topology {
 
   /// The NUMA node that most of `cpuset` is nearest to.
   [[nodiscard]] unsigned nearest_numa_node(const Cpuset& cpuset) const noexcept;
+
+  /// The processing units nearest to the device at `address`, for instance "0000:07:00.0". Empty
+  /// when there is no such device, or it was loaded without devices.
+  [[nodiscard]] Cpuset near_pci_device(const std::string& address) const;
 
   /// Binds a thread to `cpuset`. kInvalid when the machine lacks a part of it, kUnsupported on a
   /// topology that is not this machine's.

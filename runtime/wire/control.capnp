@@ -27,6 +27,7 @@ struct Usage {
   bytesIn @3 :UInt64;
   bytesOut @4 :UInt64;
   coreMs @5 :UInt64;       # cores held times the wall time they were held
+  gpuMs @6 :UInt64;        # the same of GPUs
 }
 
 # Calls that have run for about as long, see call_times.hpp.
@@ -55,6 +56,7 @@ struct LeaseRequest {
   waitMs @14 :UInt64;      # for cores to come free; 0: it is refused when there are none
   # Who may claim: for each part the public key of its holder, 32 bytes, one after the other.
   holders @15 :Data;
+  gpusPerWorker @16 :UInt32;
 }
 
 # One node's share of one part of a lease.
@@ -86,6 +88,7 @@ struct Grant {
   noticeMs @20 :UInt64 = 5000;
   # For clients: what the grant is claimed with, see signed_grant.hpp.
   sealed @21 :Data;
+  gpusPerWorker @22 :UInt32;
 }
 
 # What `sublet lease` writes for the programs that use its lease: secrets.
@@ -105,6 +108,12 @@ struct EndedGrant {
   agoMs @3 :UInt64;        # how long ago it ended
 }
 
+struct Gpu {
+  uuid @0 :Text;
+  name @1 :Text;           # of its model; empty: not known
+  memoryBytes @2 :UInt64;  # 0: not known
+}
+
 struct NodeDescription {
   name @0 :Text;
   nodeId @1 :Text;         # boot id "/" node name
@@ -119,6 +128,7 @@ struct NodeDescription {
   # before it registers.
   clockAheadMs @8 :Int64;
   clockErrorMs @9 :UInt32;
+  gpus @10 :List(Gpu);
 }
 
 struct NodeStatus {
@@ -128,6 +138,7 @@ struct NodeStatus {
   state @3 :Text;          # up, draining, lost
   heartbeatAgeMs @4 :UInt64;
   warmExecutors @5 :UInt32; # processes that are ready to become executors
+  freeGpus @6 :UInt32;
 }
 
 struct LeaseStatus {
@@ -145,6 +156,7 @@ struct LeaseStatus {
   reason @11 :Text;        # why it is ending, or has ended
   waitedMs @12 :UInt64;    # of one that waits: until now
   place @13 :UInt32;       # of one that waits: from 1 on, in the order in which they are served
+  gpus @14 :UInt32;        # of all workers together
 }
 
 # 2^64-1: without a limit.
@@ -229,6 +241,7 @@ struct LedgerEntry {
   usage @15 :Usage;
   memoryByteSeconds @16 :Float64;
   cost @17 :Float64;
+  gpus @18 :UInt32;        # of one grant
 }
 
 interface ResourceManager {
@@ -299,7 +312,8 @@ interface NodeRegistration {
   # `endsKept`: so many of this registration's ended grants, in the order in which they were told, those
   # of `register` first, need not be told again.
   # `direct...`: what the node has leased by itself, to clients that ask no resource manager.
-  heartbeat @0 (directCores :UInt32, directMemoryBytes :UInt64) -> (endsKept :UInt64);
+  heartbeat @0 (directCores :UInt32, directMemoryBytes :UInt64, directGpus :UInt32)
+      -> (endsKept :UInt64);
   claimed @1 (leaseId :UInt64, part :UInt32);
   # The cores are free again. `grant`: for a resource manager that does not know it.
   ended @2 (leaseId :UInt64, part :UInt32, reason :Text, usage :Usage, grant :Grant);
@@ -337,6 +351,7 @@ interface NodeControl {
 
 struct WorkerDescription {
   cpuset @0 :Text;         # hwloc list syntax
+  gpus @1 :List(Text);     # UUIDs
 }
 
 struct DataAddress {

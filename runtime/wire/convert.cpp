@@ -1,5 +1,6 @@
 #include <base/printable_text.hpp>
 #include <wire/convert.hpp>
+#include <wire/gpu_uuid.hpp>
 #include <wire/limits.hpp>
 #include <wire/signed_grant.hpp>
 
@@ -66,6 +67,13 @@ Result<void> check_cores(const char* what, std::uint32_t workers, std::uint32_t 
                                        " cores; allowed are " + std::to_string(kMaxCoresPerPart));
 }
 
+/// `workers` are a grant's, or 1 of a request.
+Result<void> check_gpus(const char* what, std::uint32_t workers, std::uint32_t gpus_per_worker) {
+  const std::uint64_t gpus = std::uint64_t{workers} * gpus_per_worker;
+  if (gpus > kMaxGpus) return out_of_range(what, gpus, 0, kMaxGpus);
+  return {};
+}
+
 /// Bytes of a grant that may be left out.
 Result<void> read_fixed(capnp::Data::Reader from, std::size_t size, const char* what,
                         std::vector<std::byte>& to) {
@@ -117,6 +125,7 @@ void write(Grant::Builder to, const sublet::Grant& grant) {
   to.setPart(grant.part);
   to.setCores(grant.cores);
   to.setCoresPerWorker(grant.cores_per_worker);
+  to.setGpusPerWorker(grant.gpus_per_worker);
   to.setNodeName(grant.node_name);
   to.setNodeId(grant.node_id);
   auto addresses = to.initAddresses(static_cast<unsigned>(grant.addresses.size()));
@@ -134,6 +143,7 @@ Result<sublet::Grant> read(Grant::Reader from) {
   grant.part = from.getPart();
   grant.cores = from.getCores();
   grant.cores_per_worker = from.getCoresPerWorker();
+  grant.gpus_per_worker = from.getGpusPerWorker();
   grant.slots = from.getSlots();
   grant.arena_bytes = from.getArenaBytes();
   grant.node_name = to_string(from.getNodeName());
@@ -143,6 +153,10 @@ Result<sublet::Grant> read(Grant::Reader from) {
     return out_of_range("the number of workers in a grant", grant.cores, 1, kMaxWorkersPerExecutor);
   }
   if (auto ok = check_cores("a grant", grant.cores, grant.cores_per_worker); !ok) {
+    return tl::unexpected<Error>(ok.error());
+  }
+  if (auto ok = check_gpus("the number of GPUs in a grant", grant.cores, grant.gpus_per_worker);
+      !ok) {
     return tl::unexpected<Error>(ok.error());
   }
   if (grant.part >= kMaxParts) {
@@ -172,9 +186,12 @@ void write(Usage::Builder to, const sublet::Usage& usage) {
   to.setHotPollNs(usage.hot_poll_ns);
   to.setBytesIn(usage.bytes_in);
   to.setBytesOut(usage.bytes_out);
-  constexpr double kMostMs = 1e18;
-  to.setCoreMs(static_cast<std::uint64_t>(
-      std::llround(std::clamp(usage.core_seconds * 1000, 0.0, kMostMs))));
+  const auto ms = [](double seconds) {
+    constexpr double kMostMs = 1e18;
+    return static_cast<std::uint64_t>(std::llround(std::clamp(seconds * 1000, 0.0, kMostMs)));
+  };
+  to.setCoreMs(ms(usage.core_seconds));
+  to.setGpuMs(ms(usage.gpu_seconds));
 }
 
 sublet::Usage read(Usage::Reader from) {
@@ -185,6 +202,7 @@ sublet::Usage read(Usage::Reader from) {
   usage.bytes_in = from.getBytesIn();
   usage.bytes_out = from.getBytesOut();
   usage.core_seconds = static_cast<double>(from.getCoreMs()) / 1000.0;
+  usage.gpu_seconds = static_cast<double>(from.getGpuMs()) / 1000.0;
   return usage;
 }
 
@@ -192,6 +210,7 @@ void write(LeaseRequest::Builder to, const sublet::LeaseRequest& request,
            const std::string& client_node_id, const std::string& owner, std::uint32_t slurm_job) {
   to.setCores(request.cores);
   to.setCoresPerWorker(request.cores_per_worker);
+  to.setGpusPerWorker(request.gpus_per_worker);
   to.setParts(request.parts);
   to.setMemoryBytes(request.memory_bytes);
   // A negative or huge duration is refused where it is read.
@@ -225,6 +244,10 @@ Result<sublet::LeaseRequest> read(LeaseRequest::Reader from) {
   }
   request.cores_per_worker = from.getCoresPerWorker();
   if (auto ok = check_cores("a part", request.cores, request.cores_per_worker); !ok) {
+    return tl::unexpected<Error>(ok.error());
+  }
+  request.gpus_per_worker = from.getGpusPerWorker();
+  if (auto ok = check_gpus("the number of GPUs per worker", 1, request.gpus_per_worker); !ok) {
     return tl::unexpected<Error>(ok.error());
   }
   request.parts = from.getParts();
@@ -296,6 +319,31 @@ void write_texts(List to, const std::vector<std::string>& texts) {
 
 }  // namespace
 
+void write(capnp::List<Gpu>::Builder to, const std::vector<GpuInfo>& gpus) {
+  for (unsigned i = 0; i < to.size(); ++i) {
+    to[i].setUuid(gpus[i].uuid);
+    to[i].setName(gpus[i].name);
+    to[i].setMemoryBytes(gpus[i].memory_bytes);
+  }
+}
+
+Result<std::vector<GpuInfo>> read(capnp::List<Gpu>::Reader from) {
+  if (from.size() > kMaxGpus) {
+    return out_of_range("the number of GPUs of a node", from.size(), 0, kMaxGpus);
+  }
+  std::vector<GpuInfo> gpus;
+  for (const auto one : from) {
+    GpuInfo gpu{to_string(one.getUuid()), cut_text(to_string(one.getName()), kMaxGpuName),
+                one.getMemoryBytes()};
+    if (!is_gpu_uuid(gpu.uuid)) {
+      return fail(ErrorKind::kInvalid,
+                  "'" + cut_text(gpu.uuid, kMaxGpuUuid) + "' is no UUID of a GPU; " + kGpuUuidForm);
+    }
+    gpus.push_back(std::move(gpu));
+  }
+  return gpus;
+}
+
 void write(NodeStatus::Builder to, const NodeInfo& info) {
   auto node = to.initNode();
   node.setName(info.name);
@@ -309,6 +357,8 @@ void write(NodeStatus::Builder to, const NodeInfo& info) {
   node.setClockErrorMs(static_cast<std::uint32_t>(info.clock_error.count()));
   to.setFreeCores(info.free_cores);
   to.setFreeMemoryBytes(info.free_memory_bytes);
+  write(node.initGpus(static_cast<unsigned>(info.gpus.size())), info.gpus);
+  to.setFreeGpus(info.free_gpus);
   to.setWarmExecutors(info.warm_executors);
   to.setState(info.state);
   to.setHeartbeatAgeMs(static_cast<std::uint64_t>(info.heartbeat_age.count()));
@@ -324,6 +374,8 @@ NodeInfo read(NodeStatus::Reader from) {
   info.widest_worker = node.getWidestWorker();
   info.memory_bytes = node.getMemoryBytes();
   info.free_memory_bytes = from.getFreeMemoryBytes();
+  if (auto gpus = read(node.getGpus())) info.gpus = std::move(*gpus);
+  info.free_gpus = from.getFreeGpus();
   info.warm_executors = from.getWarmExecutors();
   info.cpuset = to_string(node.getCpuset());
   for (const auto address : node.getAddresses()) info.addresses.push_back(to_string(address));
@@ -339,6 +391,7 @@ void write(LeaseStatus::Builder to, const LeaseInfo& info) {
   to.setState(info.state);
   to.setOwner(info.owner);
   to.setCores(info.cores);
+  to.setGpus(info.gpus);
   write_texts(to.initNodes(static_cast<unsigned>(info.nodes.size())), info.nodes);
   to.setExpiresUnixMs(info.expires_unix_ms);
   write(to.initUsage(), info.usage);
@@ -357,6 +410,7 @@ LeaseInfo read(LeaseStatus::Reader from) {
   info.state = to_string(from.getState());
   info.owner = to_string(from.getOwner());
   info.cores = from.getCores();
+  info.gpus = from.getGpus();
   for (const auto node : from.getNodes()) info.nodes.push_back(to_string(node));
   info.expires_unix_ms = from.getExpiresUnixMs();
   info.usage = read(from.getUsage());

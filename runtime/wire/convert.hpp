@@ -39,6 +39,10 @@ void write(LeaseRequest::Builder to, const sublet::LeaseRequest& request,
 /// kInvalid names the field and its limit.
 Result<sublet::LeaseRequest> read(LeaseRequest::Reader from);
 
+void write(capnp::List<Gpu>::Builder to, const std::vector<GpuInfo>& gpus);
+/// kInvalid when there are too many, or one has no UUID.
+Result<std::vector<GpuInfo>> read(capnp::List<Gpu>::Reader from);
+
 void write(NodeStatus::Builder to, const NodeInfo& info);
 NodeInfo read(NodeStatus::Reader from);
 

@@ -60,6 +60,7 @@ struct ZygoteReady {
 };
 
 inline constexpr std::size_t kMaxCpusetText = 1024;
+inline constexpr std::size_t kMaxGpusText = kMaxGpus * (kMaxGpuUuid + 1);
 inline constexpr std::size_t kMaxDirectory = 1023;  ///< Bytes of a path.
 /// Of the account that Spawn::uid has on the node; without one the executor does not start.
 inline constexpr std::uint32_t kGroupOfAccount = ~std::uint32_t{0} - 1;
@@ -83,6 +84,9 @@ struct Spawn {
   std::array<char, kMaxDirectory + 1> core_directory;  ///< For core files; empty: none.
   /// One hwloc list per worker, separated by ';', zero-terminated: "0;1;2-3".
   std::array<char, 8 * kMaxCpusetText> cpusets;
+  /// UUIDs of the GPUs that it may use, those of the first worker first, separated by ',',
+  /// zero-terminated; empty: none.
+  std::array<char, kMaxGpusText> gpus;
 };
 
 struct Spawned {

@@ -49,6 +49,7 @@ void write(LedgerEntry::Builder to, const LedgerRow& row) {
   to.setUnsure(row.unsure);
   to.setCores(row.cores);
   to.setMemoryBytes(row.memory_bytes);
+  to.setGpus(row.gpus);
   to.setBeginUnixMs(row.begin_unix_ms);
   to.setEndUnixMs(row.end_unix_ms);
   to.setEnd(row.end);
@@ -56,6 +57,7 @@ void write(LedgerEntry::Builder to, const LedgerRow& row) {
   auto usage = to.initUsage();
   write(usage, row.usage);
   usage.setCoreMs(row.core_ms);
+  usage.setGpuMs(row.gpu_ms);
   to.setMemoryByteSeconds(row.memory_byte_seconds);
   to.setCost(row.cost);
 }
@@ -73,12 +75,14 @@ LedgerRow read(LedgerEntry::Reader from) {
   row.unsure = from.getUnsure();
   row.cores = from.getCores();
   row.memory_bytes = from.getMemoryBytes();
+  row.gpus = from.getGpus();
   row.begin_unix_ms = from.getBeginUnixMs();
   row.end_unix_ms = from.getEndUnixMs();
   row.end = cut_text(to_string(from.getEnd()), kMaxName);
   row.reason = cut_text(to_string(from.getReason()), kMaxText);
   row.usage = read(from.getUsage());
   row.core_ms = from.getUsage().getCoreMs();
+  row.gpu_ms = from.getUsage().getGpuMs();
   row.memory_byte_seconds = from.getMemoryByteSeconds();
   row.cost = from.getCost();
   return row;

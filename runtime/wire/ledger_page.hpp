@@ -45,8 +45,10 @@ struct LedgerRow {
   std::int64_t end_unix_ms = 0;  ///< 0 when one is open.
   std::string end;               ///< Of one grant: how it is known that it ended.
   std::string reason;
+  std::uint32_t gpus = 0;  ///< Of one grant.
   std::uint64_t core_ms = 0;
-  sublet::Usage usage;  ///< `core_ms` is exact.
+  std::uint64_t gpu_ms = 0;
+  sublet::Usage usage;  ///< `core_ms` and `gpu_ms` are exact.
   double memory_byte_seconds = 0;
   double cost = 0;
 };

@@ -16,6 +16,9 @@ inline constexpr std::size_t kSha256Bytes = 32;
 
 inline constexpr std::uint32_t kMaxCoresPerPart = 4096;  ///< Of all its workers together.
 inline constexpr std::uint32_t kMaxParts = 65536;
+inline constexpr std::uint32_t kMaxGpus = 64;    ///< Of one node, and so of one worker.
+inline constexpr std::size_t kMaxGpuUuid = 63;   ///< Bytes.
+inline constexpr std::size_t kMaxGpuName = 127;  ///< Bytes.
 inline constexpr std::uint32_t kMaxSlots = 1024;
 inline constexpr std::uint32_t kMaxWorkersPerExecutor = 1024;
 inline constexpr std::uint16_t kMaxFunctions = 1024;         ///< Per lease.

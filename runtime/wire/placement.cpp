@@ -31,10 +31,12 @@ std::uint32_t workers_by_memory(std::uint32_t workers, std::uint64_t memory,
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(workers, memory / per_worker));
 }
 
-/// How many workers the free cores of a node make.
+/// How many workers the free cores and GPUs of a node make.
 std::uint32_t workers_by_cores(const sublet::LeaseRequest& request, const Capacity& free) {
   const bool too_wide = free.widest_worker != 0 && request.cores_per_worker > free.widest_worker;
-  return too_wide ? 0 : free.cores / request.cores_per_worker;
+  const std::uint32_t workers = too_wide ? 0 : free.cores / request.cores_per_worker;
+  if (request.gpus_per_worker == 0) return workers;
+  return std::min(workers, free.gpus / request.gpus_per_worker);
 }
 
 Room room_of(const sublet::LeaseRequest& request, const Capacity& free) {

@@ -18,6 +18,7 @@ struct Capacity {
   std::uint32_t cores = 0;
   std::uint64_t memory_bytes = 0;
   std::uint32_t widest_worker = 0;  ///< The most cores that one worker can have; 0: all of them.
+  std::uint32_t gpus = 0;
 };
 
 /// Workers and memory of one part on one node.

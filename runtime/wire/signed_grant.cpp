@@ -64,8 +64,8 @@ class Unpacker {
 };
 
 /// LAYOUT without the signature. `Claims` is const for a Packer.
-template <class Coder, class Claims, class TagOf, class Lasts, class Zero>
-void code(Coder& coder, Claims& claims, TagOf& tag, Lasts& lasts, Zero& zero) {
+template <class Coder, class Claims, class TagOf, class Lasts>
+void code(Coder& coder, Claims& claims, TagOf& tag, Lasts& lasts) {
   coder.bytes(tag);
   coder.number(claims.lease);
   coder.number(claims.part);
@@ -73,7 +73,7 @@ void code(Coder& coder, Claims& claims, TagOf& tag, Lasts& lasts, Zero& zero) {
   coder.number(claims.slurm_job);
   coder.number(claims.workers);
   coder.number(claims.cores_per_worker);
-  coder.number(zero);
+  coder.number(claims.gpus_per_worker);
   coder.number(claims.memory_bytes);
   coder.number(claims.arena_bytes);
   coder.number(claims.issued_unix_ms);
@@ -99,8 +99,7 @@ SealedGrant seal(const GrantClaims& claims, const SigningKey& issuer) {
   SealedGrant sealed{};
   Packer packer(sealed);
   const std::int64_t lasts = claims.lasts.count();
-  constexpr std::uint32_t kZero = 0;
-  code(packer, claims, kGrantTag, lasts, kZero);
+  code(packer, claims, kGrantTag, lasts);
   packer.bytes(issuer.sign(std::span(sealed).first<kSignedBytes>()));
   return sealed;
 }
@@ -114,9 +113,8 @@ Result<GrantClaims> read_claims(std::span<const std::byte> sealed) {
   GrantClaims claims;
   Tag tag{};
   std::int64_t lasts = 0;
-  std::uint32_t zero = 0;
-  code(unpacker, claims, tag, lasts, zero);
-  if (tag != kGrantTag || zero != 0) {
+  code(unpacker, claims, tag, lasts);
+  if (tag != kGrantTag) {
     return fail(ErrorKind::kDenied, "the bytes are no grant of this version");
   }
   claims.lasts = std::chrono::milliseconds(lasts);

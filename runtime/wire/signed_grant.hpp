@@ -12,7 +12,7 @@
 //          32   4  Slurm job; 0: none
 //          36   4  workers
 //          40   4  cores per worker
-//          44   4  zero
+//          44   4  GPUs per worker
 //          48   8  memory
 //          56   8  arena
 //          64   8  issued, since 1970 by the issuer's clock
@@ -66,6 +66,7 @@ struct GrantClaims {
   std::uint32_t slurm_job = 0;
   std::uint32_t workers = 0;
   std::uint32_t cores_per_worker = 0;
+  std::uint32_t gpus_per_worker = 0;
   std::uint64_t memory_bytes = 0;
   std::uint64_t arena_bytes = 0;
   std::int64_t issued_unix_ms = 0;

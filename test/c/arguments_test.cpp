@@ -130,7 +130,7 @@ TEST(COptions, AreCheckedWhenTheyAreSet) {
       {"hot_timeout_ms", "-1"},     {"slots", "32"},       {"replace", "no"},
       {"worker_wait_ms", "5"},      {"idempotent", "1"},   {"function_timeout_ms", "10"},
       {"cores_per_worker", "2"},    {"wait_ms", "600000"}, {"priority", "-7"},
-      {"notice_ms", "30000"}};
+      {"gpus_per_worker", "64"},    {"notice_ms", "30000"}};
   for (const auto& [name, value] : good) {
     EXPECT_EQ(sublet_options_set(options, name, value), SUBLET_SUCCESS) << name;
   }
@@ -150,6 +150,9 @@ TEST(COptions, AreCheckedWhenTheyAreSet) {
                                 {"priority", "101"},
                                 {"priority", "high"},
                                 {"notice_ms", "3600001"},
+                                {"gpus_per_worker", "-1"},
+                                {"gpus_per_worker", "65"},
+                                {"gpus_per_worker", "one"},
                                 {"cores_per_worker", "0"},
                                 {"cores_per_worker", "-2"},
                                 {"cores_per_worker", "4097"},
@@ -162,6 +165,7 @@ TEST(COptions, AreCheckedWhenTheyAreSet) {
   const LeaseRequest request = lease_request(options);
   EXPECT_EQ(request.slots, 32u);
   EXPECT_EQ(request.cores_per_worker, 2u);
+  EXPECT_EQ(request.gpus_per_worker, 64u);
   EXPECT_EQ(request.wait, std::chrono::minutes(10));
   EXPECT_EQ(request.priority, -7);
   EXPECT_EQ(request.notice, std::chrono::seconds(30));

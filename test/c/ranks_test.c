@@ -118,6 +118,11 @@ static void check_bad_arguments(MPI_Info hints) {
   set_hint(wide, "sublet_cores_per_worker", "4096");
   CHECK_ERROR(SUBLET_ERR_OVERLOADED, sublet_mpi_open(MPI_COMM_WORLD, 1, wide, &workers));
   CHECK(strstr(sublet_last_error(), "no node has so many") != NULL);
+  MPI_Info many_gpus = hints_for_any_machine();
+  set_hint(many_gpus, "sublet_gpus_per_worker", "64");
+  CHECK_ERROR(SUBLET_ERR_OVERLOADED, sublet_mpi_open(MPI_COMM_WORLD, 1, many_gpus, &workers));
+  CHECK(strstr(sublet_last_error(), "64 GPUs") != NULL);
+  MPI_Info_free(&many_gpus);
   MPI_Info_free(&wide);
   MPI_Info_free(&greedy);
   /* Of one rank only: none waits for another. */

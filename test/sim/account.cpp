@@ -12,12 +12,12 @@ std::string name_of(const Account::Key& key) {
 
 }  // namespace
 
-void Account::started(const Key& key, std::uint32_t run, std::uint32_t cores, Time now) {
+void Account::started(const Key& key, std::uint32_t run, const Size& size, Time now) {
   const auto [entry, is_new] = held_.try_emplace(key);
   Held& held = entry->second;
   if (is_new) {
     held.run = run;
-    held.cores = cores;
+    held.size = size;
     held.begin = now;
   } else if (!held.end) {
     world_.broken(name_of(key) + " has two executors at one time");
@@ -62,7 +62,7 @@ void Account::compare(const std::vector<wire::LedgerRow>& rows) {
 void Account::compare(const Key& key, const Held& held, const wire::LedgerRow& row) {
   const auto ms = static_cast<std::uint64_t>(
       std::max<std::int64_t>(0, (held.end.value_or(held.begin) - held.begin).count()));
-  const std::uint64_t truth = ms * held.cores;
+  const std::uint64_t truth = ms * held.size.cores;
   core_ms_ += truth;
   const std::string said = name_of(key) + " was held for " + std::to_string(truth) +
                            " core-ms, and the ledger has " + std::to_string(row.core_ms);
@@ -80,6 +80,10 @@ void Account::compare(const Key& key, const Held& held, const wire::LedgerRow& r
                   std::to_string(row.end_unix_ms));
   } else if (row.core_ms != truth) {
     world_.broken(said);
+  } else if (row.gpu_ms != ms * held.size.gpus) {
+    world_.broken(name_of(key) + " has had " + std::to_string(held.size.gpus) + " GPUs for " +
+                  std::to_string(ms) + " ms, and the ledger has " + std::to_string(row.gpu_ms) +
+                  " GPU-ms");
   } else if (row.usage.invocations != held.invocations) {
     world_.broken(name_of(key) + " made " + std::to_string(held.invocations) +
                   " calls, and the ledger has " + std::to_string(row.usage.invocations));

@@ -26,11 +26,16 @@ class Account {
     auto operator<=>(const Key&) const = default;
   };
 
+  struct Size {
+    std::size_t cores = 0;
+    std::size_t gpus = 0;
+  };
+
   explicit Account(World& world) : world_(world) {}
 
   /// The first executor of a grant, or the next one, in that run of its node's executor manager.
   /// Times are by the node's clock.
-  void started(const Key& key, std::uint32_t run, std::uint32_t cores, Time now);
+  void started(const Key& key, std::uint32_t run, const Size& size, Time now);
   void ended(const Key& key, Time now, std::uint64_t invocations);
   /// That run was killed: what it did not tell before, nobody will.
   void cut_off(const std::string& node, std::uint32_t run);
@@ -44,7 +49,7 @@ class Account {
  private:
   struct Held {
     std::uint32_t run = 0;
-    std::uint32_t cores = 0;
+    Size size{};
     Time begin{};
     std::optional<Time> end;  ///< Nothing while an executor runs.
     bool cut_off = false;

@@ -112,6 +112,7 @@ LeaseRequest Client::make_request() {
   request.cores = 1 + world_.dice.pick(world_.dice.one_in(8) ? 12 : 3);
   request.parts = world_.dice.one_in(4) ? 1 + world_.dice.pick(4) : 1;
   request.cores_per_worker = world_.dice.one_in(6) ? 2 : 1;
+  request.gpus_per_worker = world_.dice.one_in(5) ? 1 : 0;
   request.memory_bytes = std::uint64_t{64} << 20;
   request.duration = std::chrono::seconds(world_.dice.one_in(2) ? 1 + world_.dice.pick(15)
                                                                 : 40 + world_.dice.pick(60));

@@ -229,13 +229,20 @@ void Cluster::check_book() {
     const manager::NodeOffer& offer = *book.nodes().offer(*number);
     std::uint64_t cores = 0;
     std::uint64_t memory = 0;
+    std::uint64_t gpus = 0;
     for (const manager::GrantKey& key : book.nodes().grants(*number)) {
       const manager::GrantRecord* const grant = book.grants().find(key);
       if (grant == nullptr) return world_.broken("the book holds a grant that is none");
       cores += grant->terms.cores();
       memory += grant->terms.memory_bytes;
+      gpus += grant->terms.gpus();
     }
     const manager::Capacity free = book.nodes().free(*number);
+    if (free.gpus + gpus != offer.gpus.size()) {
+      world_.broken("the book has " + std::to_string(free.gpus) + " of " +
+                    std::to_string(offer.gpus.size()) + " GPUs of " + offer.name +
+                    " free, and grants of " + std::to_string(gpus));
+    }
     if (free.cores + cores != offer.cores || free.memory_bytes + memory != offer.memory_bytes) {
       world_.broken("the book has " + std::to_string(free.cores) + " of " +
                     std::to_string(offer.cores) + " cores of " + offer.name +

@@ -35,6 +35,17 @@ std::vector<std::uint32_t> cores_in(std::string_view text) {
   return cores;
 }
 
+/// Of "GPU-1,GPU-7": both.
+std::vector<std::string> gpus_in(std::string_view text) {
+  std::vector<std::string> gpus;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(','), text.size());
+    gpus.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(text.size(), end + 1));
+  }
+  return gpus;
+}
+
 }  // namespace
 
 /// One executor of a simulated node.
@@ -46,6 +57,7 @@ class SimulatedExecutor final : public manager::Executor {
         key_{order.spawn.lease_id, order.spawn.part, owner.node_},
         workers_(order.spawn.workers),
         cores_(cores_in(wire::text_of(order.spawn.cpusets))),
+        gpus_(gpus_in(wire::text_of(order.spawn.gpus))),
         started_(world_.time.elapsed()),
         ready_(nullptr),
         ended_(nullptr) {
@@ -103,6 +115,7 @@ class SimulatedExecutor final : public manager::Executor {
     for (const std::uint32_t core : cores_) {
       if (owner_.cores_.users[core] == this) owner_.cores_.users[core] = nullptr;
     }
+    std::erase_if(owner_.cores_.gpu_users, [this](const auto& gpu) { return gpu.second == this; });
     std::erase(owner_.running_, this);
     world_.note(key_.node + ": an executor of lease " + std::to_string(key_.lease) +
                 " ends: " + text);
@@ -123,7 +136,7 @@ class SimulatedExecutor final : public manager::Executor {
 
  private:
   void take_cores() {
-    owner_.account_.started(key_, owner_.run_, static_cast<std::uint32_t>(cores_.size()),
+    owner_.account_.started(key_, owner_.run_, {cores_.size(), gpus_.size()},
                             owner_.process_.clock());
     world_.note(key_.node + ": an executor of lease " + std::to_string(key_.lease) + " part " +
                 std::to_string(key_.part) + " starts");
@@ -139,6 +152,13 @@ class SimulatedExecutor final : public manager::Executor {
                       std::to_string(key_.lease));
       }
       user = this;
+    }
+    for (const std::string& gpu : gpus_) {
+      const auto [user, is_free] = owner_.cores_.gpu_users.emplace(gpu, this);
+      if (is_free) continue;
+      world_.broken(gpu + " of " + key_.node + " is in lease " +
+                    std::to_string(user->second->key_.lease) + " and in lease " +
+                    std::to_string(key_.lease));
     }
   }
 
@@ -173,6 +193,7 @@ class SimulatedExecutor final : public manager::Executor {
   Account::Key key_;
   std::uint32_t workers_;
   std::vector<std::uint32_t> cores_;
+  std::vector<std::string> gpus_;
   std::chrono::nanoseconds started_;
   std::chrono::nanoseconds died_{0};
   bool dead_ = false;  ///< Its process.

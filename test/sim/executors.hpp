@@ -14,12 +14,13 @@ namespace sublet::sim {
 
 class SimulatedExecutor;
 
-/// A node's cores, and which executor runs on each: no two may.
+/// A node's cores and GPUs, and which executor has each: no two may.
 ///
 /// Owner: the machine; outlives its executors.
 struct Cores {
   explicit Cores(std::uint32_t count) : users(count, nullptr) {}
   std::vector<const SimulatedExecutor*> users;
+  std::map<std::string, const SimulatedExecutor*> gpu_users{};  ///< By UUID.
 };
 
 /// Executors as one run of an executor manager has them: each is ready after a while, may crash,

@@ -7,12 +7,15 @@
 namespace sublet::sim {
 namespace {
 
-manager::CoreInventory::Offer offer_of(std::uint32_t cores) {
+manager::CoreInventory::Offer offer_of(const std::string& name, std::uint32_t cores) {
   manager::CoreInventory::Offer offer;
   for (std::uint32_t core = 0; core < cores; ++core) {
     offer.cpusets.push_back(std::to_string(core));
   }
   offer.all = "0-" + std::to_string(cores - 1);
+  for (std::uint32_t gpu = 0; gpu < cores / 2; ++gpu) {
+    offer.gpus.push_back({{"GPU-" + name + "-" + std::to_string(gpu)}});
+  }
   offer.memory_bytes = std::uint64_t{16} << 30;
   return offer;
 }
@@ -55,7 +58,7 @@ void Machine::start() {
   manager_ = kj::heap<manager::ExecutorManager>(
       manager::NodeWorld{process.network(), process.timer(), std::move(executors),
                          manager::ManagerClock([&process] { return process.clock(); }), nullptr},
-      std::move(node), offer_of(cores()), options);
+      std::move(node), offer_of(name_, cores()), options);
   server_ = std::make_unique<Server>(
       world_, process, "unix:@" + name_,
       [this](std::shared_ptr<manager::Peer> peer) -> capnp::Capability::Client {

@@ -258,5 +258,25 @@ TEST_F(Web, CountsNoMoreCallsThanThereWasTimeForWhateverAFunctionWrites) {
   EXPECT_LT(calls, 128 * 86400e9);
 }
 
+TEST_F(Web, ShowsGpusWhereThereAreSome) {
+  std::ofstream(directory() + "/gpus") << "GPU-a\nGPU-b\nGPU-c\n";
+  start({TestNode{.name = "n1", .more = {"--gpus", directory() + "/gpus"}},
+         TestNode{.name = "n2", .more = {"--gpus", "none"}}});
+  auto session = Session::open(managers_->session_options()).value_or_throw();
+  auto lease = session.lease({.arena_bytes = 1u << 20, .gpus_per_worker = 2}).value_or_throw();
+  const json overview = json_of(get("/api/v1/page")).at("overview");
+  EXPECT_EQ(overview.at("nodes").at(0).at("gpus"), 3);
+  EXPECT_EQ(overview.at("nodes").at(0).at("used_gpus"), 2);
+  EXPECT_FALSE(overview.at("nodes").at(1).contains("gpus"));
+  EXPECT_EQ(overview.at("leases").at(0).at("gpus"), 2);
+  const std::string metrics = get("/metrics").body;
+  for (const char* const line :
+       {"sublet_gpus 3\n", "sublet_gpus_held 2\n", "sublet_node_gpus{node=\"n1\"} 3\n",
+        "sublet_node_gpus_held{node=\"n1\"} 2\n", "sublet_gpu_seconds_total "}) {
+    EXPECT_NE(metrics.find(line), std::string::npos) << line << metrics;
+  }
+  EXPECT_EQ(metrics.find("sublet_node_gpus{node=\"n2\"}"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace sublet::test

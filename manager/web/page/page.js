@@ -213,8 +213,9 @@ function showNode(node) {
   const known = node.leases.reduce((sum, [, cores]) => sum + cores, 0);
   if (node.used > known) shares.push("others " + (node.used - known));
   const silent = node.silent_ms === undefined ? "" : ", not heard of for " + span(node.silent_ms);
+  const gpus = node.gpus === undefined ? "" : " and " + node.used_gpus + " of " + node.gpus + " GPUs";
   at("node-text").textContent = node.name + ": " + node.state + silent + ", " + node.used + " of " +
-    node.cores + " cores in leases" + (shares.length === 0 ? "" : ": " + shares.join(", "));
+    node.cores + " cores" + gpus + " in leases" + (shares.length === 0 ? "" : ": " + shares.join(", "));
   at("node-actions").hidden = token() === "" || node.state === "lost";
   at("drain").hidden = node.state !== "up";
   at("cancel-drain").hidden = node.state !== "draining";

@@ -31,6 +31,9 @@ struct AllocatorOptions {
   std::chrono::milliseconds worker_wait{30'000};
   /// As LeaseRequest::cores_per_worker.
   std::uint32_t cores_per_worker = 1;
+  /// As LeaseRequest::gpus_per_worker. A rank, or thread, with one worker has an executor of its
+  /// own, whose functions see that worker's GPUs alone.
+  std::uint32_t gpus_per_worker = 0;
   /// As LeaseRequest::wait: rank 0 asks for all of them, and all ranks wait.
   std::chrono::milliseconds wait{0};
   /// As LeaseRequest::priority.

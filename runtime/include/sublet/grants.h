@@ -83,6 +83,8 @@ typedef struct sublet_node_info {
   uint32_t cores;
   uint32_t free_cores;
   uint32_t widest_worker; /* the most cores that one worker can have */
+  uint32_t gpus;
+  uint32_t free_gpus;
   uint64_t memory_bytes;
   uint64_t free_memory_bytes;
   int64_t heartbeat_age_ms; /* since the resource manager last heard of it */
@@ -94,6 +96,7 @@ typedef struct sublet_lease_info {
   char owner[256]; /* user@node */
   char nodes[512]; /* names, with a comma between; the beginning of a longer list */
   uint32_t cores;  /* those of all its workers together */
+  uint32_t gpus;   /* the same */
   int64_t expires_unix_ms;
   sublet_usage usage;
 } sublet_lease_info;

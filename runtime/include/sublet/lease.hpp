@@ -63,6 +63,9 @@ struct LeaseRequest {
   /// A worker runs one function at a time on so many cores of one node, of one NUMA node where they
   /// fit: for functions with threads of their own (OpenMP, TBB, std::thread).
   std::uint32_t cores_per_worker = 1;
+  /// A worker has so many GPUs of its own, of one node, and cores near them: at most 64. Functions
+  /// find them, and no others, in CUDA_VISIBLE_DEVICES and ROCR_VISIBLE_DEVICES.
+  std::uint32_t gpus_per_worker = 0;
   /// How long the request waits at the resource manager when nothing is free: 0 not at all, at most
   /// a week. Whoever asks is blocked for so long.
   std::chrono::milliseconds wait{0};
@@ -90,6 +93,7 @@ class SUBLET_API Grant {
   std::uint32_t part = 0;
   std::uint32_t cores = 0;  ///< Workers, as in LeaseRequest.
   std::uint32_t cores_per_worker = 1;
+  std::uint32_t gpus_per_worker = 0;
   std::uint32_t slots = 16;
   std::uint64_t arena_bytes = 0;
   std::string node_name;
@@ -104,8 +108,9 @@ class SUBLET_API Grant {
 /// A worker as a person wants to see it.
 struct WorkerInfo {
   std::string node_name;
-  std::string cpuset;     ///< In hwloc's list syntax, for instance "3" or "2-3".
-  std::string transport;  ///< "shm", ...
+  std::string cpuset;             ///< In hwloc's list syntax, for instance "3" or "2-3".
+  std::string transport;          ///< "shm", ...
+  std::vector<std::string> gpus;  ///< UUIDs of its own.
 };
 
 /// Said to the client some time before its lease ends.
@@ -126,6 +131,7 @@ struct Usage {
   std::uint64_t bytes_in = 0;
   std::uint64_t bytes_out = 0;
   double core_seconds = 0;  ///< Cores held, all of each worker, times wall time.
+  double gpu_seconds = 0;   ///< The same of GPUs, whether functions used them or not.
 
   Usage& operator+=(const Usage& other) noexcept {
     invocations += other.invocations;
@@ -134,6 +140,7 @@ struct Usage {
     bytes_in += other.bytes_in;
     bytes_out += other.bytes_out;
     core_seconds += other.core_seconds;
+    gpu_seconds += other.gpu_seconds;
     return *this;
   }
 };

@@ -73,6 +73,15 @@ struct SessionOptions {
   [[nodiscard]] SUBLET_API Result<SessionOptions> completed() const;
 };
 
+/// A GPU of a node.
+struct GpuInfo {
+  std::string uuid{};              ///< As its maker's libraries name it: "GPU-..." or "MIG-...".
+  std::string name{};              ///< Of its model; empty: not known.
+  std::uint64_t memory_bytes = 0;  ///< 0: not known.
+
+  bool operator==(const GpuInfo&) const = default;
+};
+
 struct NodeInfo {
   std::string name;
   std::string node_id;
@@ -81,6 +90,8 @@ struct NodeInfo {
   std::uint32_t widest_worker = 0;  ///< The most cores that one worker can have: each counts once.
   std::uint64_t memory_bytes = 0;
   std::uint64_t free_memory_bytes = 0;
+  std::vector<GpuInfo> gpus;
+  std::uint32_t free_gpus = 0;
   std::uint32_t warm_executors = 0;  ///< Processes that are ready to become executors.
   std::string cpuset;
   std::vector<std::string> addresses;
@@ -98,6 +109,7 @@ struct LeaseInfo {
   std::string state;
   std::string owner;        ///< user@node
   std::uint32_t cores = 0;  ///< Those of all its workers together.
+  std::uint32_t gpus = 0;   ///< The same.
   std::vector<std::string> nodes;
   std::int64_t expires_unix_ms = 0;  ///< When it ends, or waits no more.
   Usage usage{};

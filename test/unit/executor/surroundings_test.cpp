@@ -121,6 +121,21 @@ TEST(Surroundings, CountTheCoresOfOneWorker) {
   EXPECT_EQ(wide.text("variable", "OMP_NUM_THREADS"), "3");
 }
 
+TEST(Surroundings, ShowTheGpusOfTheLeaseAndNoOthers) {
+  const std::vector<std::string> managers{"CUDA_VISIBLE_DEVICES=0,1,2", "ROCR_VISIBLE_DEVICES=3",
+                                          "HIP_VISIBLE_DEVICES=0", "GPU_DEVICE_ORDINAL=0"};
+  Functions none(managers);
+  EXPECT_EQ(none.text("variable", "CUDA_VISIBLE_DEVICES"), "") << "it is there, and empty";
+  EXPECT_EQ(none.text("variable", "ROCR_VISIBLE_DEVICES"), "");
+  EXPECT_EQ(none.text("variable", "HIP_VISIBLE_DEVICES"), "-") << "a number of the manager's";
+  EXPECT_EQ(none.text("variable", "GPU_DEVICE_ORDINAL"), "-");
+  const std::string first = "GPU-11111111-aaaa-bbbb-cccc-000000000001";
+  const std::string slice = "MIG-22222222-aaaa-bbbb-cccc-000000000002";
+  Functions some(managers, {.gpus = slice + ",GPU-4f1a0c2d3e4b5a69," + first});
+  EXPECT_EQ(some.text("variable", "CUDA_VISIBLE_DEVICES"), slice + "," + first);
+  EXPECT_EQ(some.text("variable", "ROCR_VISIBLE_DEVICES"), "GPU-4f1a0c2d3e4b5a69");
+}
+
 TEST(Surroundings, KeepEveryThreadOnTheLeasedCores) {
   const auto machine = topology::Topology::load().value_or_throw();
   const auto& core = machine.cores().back().cpuset;

@@ -172,6 +172,7 @@ ExecutorUnderTest ZygoteUnderTest::order(const SpawnOptions& options, std::uint6
     cpusets += (i == 0 ? "" : ";") + usable_cores();
   }
   wire::set_text(spawn.cpusets, cpusets);
+  wire::set_text(spawn.gpus, options.gpus);
   const std::array<int, 3> fds{theirs.get(), listening.get(), executor.accounting.fd()};
   send_or_throw(socket_.get(), wire::MessageType::kSpawn, spawn, fds);
   return executor;

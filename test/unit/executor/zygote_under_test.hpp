@@ -66,6 +66,7 @@ struct SpawnOptions {
   std::uint32_t workers = 1;
   std::uint32_t slots = 16;
   std::uint32_t cores_per_worker = 1;
+  std::string gpus{};
   std::uint64_t memory_bytes = 0;
   std::int64_t hot_timeout_ms = -1;
   std::uint32_t uid = ~std::uint32_t{0};

@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 class ExecutorSupervisorTest : public testing::Test {
  protected:
   ExecutorSupervisorTest()
-      : supervisor_(node_.services(), terms_, SupervisedNode::cpusets(),
+      : supervisor_(node_.services(), terms_, {SupervisedNode::cpusets(), {}},
                     {[this](const std::string& why) { given_up_.push_back(why); },
                      [this] {
                        ++gone_;

@@ -57,7 +57,8 @@ class HeldGrantTest : public testing::Test {
   kj::Own<HeldGrant> make_grant() {
     return kj::refcounted<HeldGrant>(
         node_.services(), SupervisedNode::terms(),
-        inventory_.reserve(1, std::uint64_t{1} << 20).value_or_throw(), SupervisedNode::cpusets(),
+        inventory_.reserve(1, std::uint64_t{1} << 20).value_or_throw(),
+        WorkerPlaces{SupervisedNode::cpusets()},
         [this](HeldGrant&, const std::string& reason) { ended_.push_back(reason); });
   }
   /// Another grant in place of one that has ended.

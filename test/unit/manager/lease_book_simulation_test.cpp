@@ -50,8 +50,17 @@ struct Held {
 /// An executor manager, seen from outside.
 struct Node {
   explicit Node(const std::string& name, std::uint32_t cores)
-      : inventory({cpusets(cores), 1, 1000}) {
+      : inventory(
+            {.cpusets = cpusets(cores), .memory_bytes = 1000, .gpus = gpus(name, cores / 2)}) {
     offer = {name, "boot/" + name, cores, 1000, "", {}};
+    offer.gpus = inventory.gpus();
+  }
+  static std::vector<CoreInventory::Offer::Gpu> gpus(const std::string& name, std::uint32_t count) {
+    std::vector<CoreInventory::Offer::Gpu> gpus;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      gpus.push_back({{"GPU-" + name + "-" + std::to_string(i)}});
+    }
+    return gpus;
   }
   static std::vector<std::string> cpusets(std::uint32_t count) {
     std::vector<std::string> texts;
@@ -153,10 +162,12 @@ class Simulation {
       EXPECT_TRUE(node->held.empty());
       EXPECT_EQ(node->inventory.free_cores(), node->offer.cores);
       EXPECT_EQ(node->inventory.free_memory_bytes(), node->offer.memory_bytes);
+      EXPECT_EQ(node->inventory.free_gpus(), node->offer.gpus.size());
     }
     for (const NodeInfo& view : book_->nodes().views(now_)) {
       EXPECT_EQ(view.free_cores, view.cores);
       EXPECT_EQ(view.free_memory_bytes, view.memory_bytes);
+      EXPECT_EQ(view.free_gpus, view.gpus.size());
     }
   }
 
@@ -243,6 +254,7 @@ class Simulation {
     LeaseRequest ask;
     ask.cores = 1 + pick(3);
     ask.cores_per_worker = 1 + pick(2);
+    ask.gpus_per_worker = pick(3) == 0 ? 1 : 0;
     ask.parts = 1 + pick(3);
     ask.memory_bytes = pick(400);
     ask.duration = std::chrono::seconds(1 + pick(60));
@@ -435,7 +447,8 @@ class Simulation {
       node.outbox.push_back({ToManager::Kind::kRefuse, terms.key, false});
       return;
     }
-    auto cores = node.inventory.reserve(terms.workers, terms.memory_bytes, terms.cores_per_worker);
+    auto cores = node.inventory.reserve(
+        {terms.workers, terms.cores_per_worker, terms.gpus_per_worker, terms.memory_bytes});
     ASSERT_TRUE(cores) << "given twice: " << cores.error().what();
     Held held{terms, std::move(*cores), now_ + wire::kClaimTimeout};
     ASSERT_TRUE(
@@ -512,8 +525,10 @@ class Simulation {
     for (const NodeInfo& view : book_->nodes().views(now_)) {
       std::uint64_t cores = 0;
       std::uint64_t memory = 0;
+      std::uint64_t gpus = 0;
       for (const GrantTerms& terms : grants_on(view)) {
         cores += terms.cores();
+        gpus += terms.gpus();
         memory += terms.memory_bytes;
         ASSERT_TRUE(tokens.insert(terms.token).second);
         held_by_nodes += book_->grants().find(terms.key)->held ? 1 : 0;
@@ -523,12 +538,17 @@ class Simulation {
       if (view.state == "lost") continue;
       ASSERT_EQ(view.free_cores + cores, view.cores);
       ASSERT_EQ(view.free_memory_bytes + memory, view.memory_bytes);
+      ASSERT_EQ(view.free_gpus + gpus, view.gpus.size());
     }
     ASSERT_EQ(tokens.size(), book_->grants().live());
     ASSERT_EQ(held_by_nodes, follower_->live());
     for (const auto& node : nodes_) {
       std::set<std::uint32_t> cores;
+      std::set<std::uint32_t> gpus;
       for (const auto& [which, held] : node->held) {
+        for (const std::uint32_t gpu : held.cores.gpus()) {
+          ASSERT_TRUE(gpus.insert(gpu).second) << "GPU " << gpu << " is granted twice";
+        }
         for (const std::uint32_t core : held.cores.cores()) {
           ASSERT_TRUE(cores.insert(core).second) << "core " << core << " is granted twice";
         }

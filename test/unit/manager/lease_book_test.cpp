@@ -31,6 +31,15 @@ class LeaseBookTest : public testing::Test {
     return {name, "boot/" + name, cores, memory, "0", {"unix:@" + name}};
   }
 
+  static NodeOffer offer_with_gpus(const std::string& name, std::uint32_t cores,
+                                   std::uint32_t gpus) {
+    NodeOffer made = offer(name, cores);
+    for (std::uint32_t i = 0; i < gpus; ++i) {
+      made.gpus.push_back({"GPU-" + name + "-" + std::to_string(i)});
+    }
+    return made;
+  }
+
   NodeNumber join(const std::string& name, std::uint32_t cores,
                   std::uint64_t memory = 1024 * kMebibyte) {
     return book_.register_node(offer(name, cores, memory), {}, now_)->node;
@@ -312,6 +321,98 @@ TEST_F(LeaseBookTest, SaysWhatTheLargestNodeHasForOneWorker) {
       "cores 1 GiB, c2 2 cores 1 GiB; the cores of a worker are on one node, and no node "
       "has so many: the largest, c1, has 4; no node is lost");
   wanted.cores_per_worker = 4;
+  EXPECT_TRUE(book_.reserve(wanted, someone(), now_));
+}
+
+TEST_F(LeaseBookTest, GrantsAGpuOnce) {
+  ASSERT_TRUE(book_.register_node(offer_with_gpus("c1", 8, 3), {}, now_));
+  join("c2", 64);
+  LeaseRequest wanted = ask(1);
+  wanted.gpus_per_worker = 2;
+  const auto grants = grant(wanted);
+  ASSERT_EQ(grants.size(), 1u);
+  EXPECT_EQ(grants[0].gpus_per_worker, 2u);
+  EXPECT_EQ(book_.nodes().views(now_)[0].free_gpus, 1u);
+  EXPECT_EQ(book_.grants().leases(false).front().gpus, 2u);
+  const auto refused = book_.reserve(wanted, someone(), now_);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind(), ErrorKind::kOverloaded);
+  EXPECT_STREQ(refused.error().what(),
+               "asked for 1 worker of 1 core and 2 GPUs each and 0 bytes; free are 71 cores on 2 "
+               "nodes: c1 7 cores 1 GiB 1 GPU, c2 64 cores 1 GiB 0 GPUs; no node is lost");
+  book_.ended(grants[0].key, {}, "released");
+  EXPECT_EQ(book_.nodes().views(now_)[0].free_gpus, 3u);
+  EXPECT_TRUE(book_.reserve(wanted, someone(), now_));
+}
+
+TEST_F(LeaseBookTest, SaysThatNoNodeHasTheGpus) {
+  join("c2", 64);
+  LeaseRequest wanted = ask(1);
+  wanted.gpus_per_worker = 4;
+  const auto none = book_.reserve(wanted, someone(), now_);
+  ASSERT_FALSE(none);
+  EXPECT_NE(std::string(none.error().what()).find("; no node offers GPUs"), std::string::npos)
+      << none.error().what();
+  ASSERT_TRUE(book_.register_node(offer_with_gpus("c1", 8, 3), {}, now_));
+  const auto few = book_.reserve(wanted, someone(), now_);
+  ASSERT_FALSE(few);
+  EXPECT_NE(std::string(few.error().what())
+                .find("; the GPUs of a worker are on one node, and no node has so many: c1 has the "
+                      "most, 3"),
+            std::string::npos)
+      << few.error().what();
+}
+
+TEST_F(LeaseBookTest, TakesGpusOverAfterARestart) {
+  const NodeOffer node = offer_with_gpus("c1", 8, 3);
+  ASSERT_TRUE(book_.register_node(node, {}, now_));
+  LeaseRequest wanted = ask(2);
+  wanted.gpus_per_worker = 1;
+  auto held = grant(wanted);
+  LeaseBook again(LeaseBook::Limits{}, LeaseId{5000}, random_bytes());
+  ASSERT_TRUE(again.register_node(node, held, now_)->revocations.empty());
+  EXPECT_EQ(again.nodes().views(now_).front().free_gpus, 1u);
+  LeaseBook third(LeaseBook::Limits{}, LeaseId{5000}, random_bytes());
+  const auto beyond = third.register_node(offer_with_gpus("c1", 8, 1), held, now_);
+  ASSERT_EQ(beyond->notes.size(), 1u);
+  EXPECT_NE(beyond->notes[0].find("its 2 GPUs are more than the 1"), std::string::npos)
+      << beyond->notes[0];
+  held[0].gpus_per_worker = 0;
+  const auto other = again.register_node(node, held, now_);
+  ASSERT_EQ(other->revocations.size(), 1u);
+  EXPECT_NE(other->notes[0].find("other terms"), std::string::npos);
+}
+
+TEST_F(LeaseBookTest, TakesAGpuOfTwoNodesForTheFirstOnes) {
+  const NodeOffer first = offer_with_gpus("c1", 4, 2);
+  NodeOffer second = offer("c2", 4);
+  second.gpus = {first.gpus[1], {"GPU-c2-0"}, {"GPU-c2-0"}};
+  const auto number = book_.register_node(first, {}, now_)->node;
+  const auto registered = book_.register_node(second, {}, now_);
+  ASSERT_EQ(registered->notes.size(), 1u);
+  EXPECT_EQ(registered->notes[0],
+            "node c2 offers GPU-c1-1, which is node c1's; start one of the two with --gpus none");
+  EXPECT_EQ(book_.nodes().views(now_)[1].gpus, (std::vector<GpuInfo>{{"GPU-c2-0"}}));
+  EXPECT_TRUE(book_.register_node(first, {}, now_)->notes.empty()) << "it comes back to its own";
+  LeaseRequest wanted = ask(1);
+  wanted.gpus_per_worker = 2;
+  const auto held = grant(wanted);
+  book_.node_disconnected(number, now_);
+  EXPECT_EQ(book_.register_node(second, {}, now_)->notes.size(), 1u) << "it may come back with it";
+  book_.ended(held[0].key, {}, "released");
+  // The other one has them once the first one has gone.
+  book_.node_left(number);
+  EXPECT_TRUE(book_.register_node(second, {}, now_)->notes.empty());
+  EXPECT_EQ(book_.nodes().views(now_)[0].gpus.size(), 2u);
+}
+
+TEST_F(LeaseBookTest, CountsTheGpusThatANodeLeasesByItself) {
+  const auto node = book_.register_node(offer_with_gpus("c1", 8, 3), {}, now_)->node;
+  ASSERT_TRUE(book_.heartbeat(node, now_, {.cores = 1, .gpus = 2}));
+  LeaseRequest wanted = ask(1);
+  wanted.gpus_per_worker = 2;
+  EXPECT_FALSE(book_.reserve(wanted, someone(), now_));
+  wanted.gpus_per_worker = 1;
   EXPECT_TRUE(book_.reserve(wanted, someone(), now_));
 }
 

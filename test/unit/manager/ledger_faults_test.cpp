@@ -55,6 +55,24 @@ class LedgerFaultsTest : public LedgerTest {
       ledger_->granted({given, on_});
     }
   }
+  /// The file as the versions before this one have left it.
+  void to_version_2() {
+    for (const char* const column :
+         {"nodes DROP COLUMN gpus", "prices DROP COLUMN gpu_hour", "ledger DROP COLUMN gpus",
+          "ledger DROP COLUMN node_gpus", "ledger DROP COLUMN gpu_ms",
+          "grants DROP COLUMN gpus_per_worker"}) {
+      run_sql(("ALTER TABLE " + std::string(column)).c_str());
+    }
+    run_sql("PRAGMA user_version = 2");
+  }
+  void to_version_1() {
+    to_version_2();
+    run_sql("ALTER TABLE grants DROP COLUMN notice_ms");
+    run_sql("ALTER TABLE grants DROP COLUMN priority");
+    run_sql("DROP INDEX ledger_by_end");
+    run_sql("DROP TABLE quotas");
+    run_sql("PRAGMA user_version = 1");
+  }
   void run_sql(const char* sql) {
     sqlite3* database = nullptr;
     ASSERT_EQ(sqlite3_open(file().c_str(), &database), SQLITE_OK);
@@ -140,11 +158,7 @@ TEST_F(LedgerFaultsTest, BringsAnOlderFileUpToDate) {
   grant(1, 3);
   ASSERT_TRUE(keep());
   ledger_ = nullptr;
-  run_sql("ALTER TABLE grants DROP COLUMN notice_ms");
-  run_sql("ALTER TABLE grants DROP COLUMN priority");
-  run_sql("DROP INDEX ledger_by_end");
-  run_sql("DROP TABLE quotas");
-  run_sql("PRAGMA user_version = 1");
+  to_version_1();
   open();
   EXPECT_EQ(rows().size(), 3u);
   EXPECT_EQ(ledger_->take_open().size(), 3u);
@@ -153,6 +167,24 @@ TEST_F(LedgerFaultsTest, BringsAnOlderFileUpToDate) {
   ASSERT_TRUE(keep());
   open();
   EXPECT_EQ(ledger_->take_quotas().size(), 1u);
+}
+
+TEST_F(LedgerFaultsTest, BringsAFileWithoutGpusUpToDate) {
+  open();
+  grant(1, 3);
+  ASSERT_TRUE(keep());
+  ledger_ = nullptr;
+  to_version_2();
+  open({.gpu_hour = 2});
+  const auto all = rows();
+  ASSERT_EQ(all.size(), 3u);
+  EXPECT_EQ(all[0].gpus, 0u);
+  EXPECT_EQ(all[0].gpu_ms, 0u);
+  const auto grants = ledger_->take_open();
+  ASSERT_EQ(grants.size(), 3u);
+  EXPECT_EQ(grants[0].terms.gpus_per_worker, 0u);
+  EXPECT_TRUE(grants[0].node.gpus.empty());
+  EXPECT_EQ(check().problems, std::vector<std::string>{});
 }
 
 TEST_F(LedgerFaultsTest, RefusesAnotherProgramsFile) {

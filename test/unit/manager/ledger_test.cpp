@@ -20,12 +20,16 @@ TEST_F(LedgerTest, AGrantIsThereAfterARestart) {
   EXPECT_TRUE(ledger_->take_open().empty());
   GrantTerms given = terms(70, 2);
   given.cores_per_worker = 3;
+  given.gpus_per_worker = 2;
   given.slurm_job = 4711;
-  const NodeOffer on = node("n1", 8);
+  NodeOffer on = node("n1", 8);
+  on.gpus = {{"GPU-a", "A 100", 80}, {"GPU-b", "", 0}, {"GPU-c", "x", 1}, {"GPU-d", "y", 2}};
   ledger_->numbered(LeaseId{70});
   ledger_->granted({given, on});
   ledger_->claimed({given, on});
-  ledger_->used({given, on}, used(6, 2500ms, 9));
+  Usage usage = used(6, 2500ms, 9);
+  usage.gpu_seconds = 10;
+  ledger_->used({given, on}, usage);
   given.expires += 1h;
   ledger_->extended({given, on});
   ASSERT_TRUE(keep());
@@ -38,6 +42,7 @@ TEST_F(LedgerTest, AGrantIsThereAfterARestart) {
   EXPECT_EQ(back.key.lease, given.key.lease);
   EXPECT_EQ(back.workers, 2u);
   EXPECT_EQ(back.cores_per_worker, 3u);
+  EXPECT_EQ(back.gpus_per_worker, 2u);
   EXPECT_EQ(back.memory_bytes, given.memory_bytes);
   EXPECT_TRUE(same_token(back.token, given.token));
   EXPECT_EQ(back.expires, given.expires);
@@ -48,8 +53,10 @@ TEST_F(LedgerTest, AGrantIsThereAfterARestart) {
   EXPECT_EQ(found[0].node.node_id, on.node_id);
   EXPECT_EQ(found[0].node.addresses, on.addresses);
   EXPECT_EQ(found[0].node.cores, on.cores);
+  EXPECT_EQ(found[0].node.gpus, on.gpus);
   EXPECT_EQ(found[0].usage.invocations, 9u);
   EXPECT_DOUBLE_EQ(found[0].usage.core_seconds, 15.0);
+  EXPECT_DOUBLE_EQ(found[0].usage.gpu_seconds, 10.0);
 }
 
 TEST_F(LedgerTest, UsageReplacesWhatWasToldBefore) {
@@ -365,6 +372,50 @@ TEST_F(LedgerTest, VerifyFindsWhatIsWrong) {
   // Three leases of two cores each at one time, on a node of four.
   expect_problem("UPDATE ledger SET begin_ms = 1, end_ms = 10001", "at a time when others have 4");
   expect_problem("UPDATE ledger SET node = 99 WHERE lease = 3", "that is not there");
+}
+
+TEST_F(LedgerTest, KeepsGpuSecondsAndTheirPrice) {
+  open({.gpu_hour = 3});
+  NodeOffer on = node("n1", 4);
+  on.gpus = {{"GPU-a"}, {"GPU-b"}};
+  for (std::uint64_t lease = 1; lease <= 2; ++lease) {
+    GrantTerms given = terms(lease, 1);
+    given.gpus_per_worker = 2;
+    ledger_->granted({given, on});
+    now_ += 1800s;
+    Usage usage = used(1, 1800s);
+    usage.gpu_seconds = 3600;
+    ledger_->ended({given, on}, usage, {.how = GrantEnd::kReported});
+  }
+  ASSERT_TRUE(keep());
+  const auto all = rows();
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[0].gpus, 2u);
+  EXPECT_EQ(all[0].gpu_ms, 3'600'000u);
+  EXPECT_DOUBLE_EQ(all[0].usage.gpu_seconds, 3600.0);
+  EXPECT_DOUBLE_EQ(all[0].cost, 3.0);
+  wire::LedgerFilter by_user;
+  by_user.grouping = wire::LedgerGrouping::USERS;
+  const auto together = rows(by_user);
+  ASSERT_EQ(together.size(), 1u);
+  EXPECT_EQ(together[0].gpu_ms, 7'200'000u);
+  EXPECT_EQ(check().problems, std::vector<std::string>{});
+
+  const auto expect_problem = [this](const char* sql, const std::string& text) {
+    run_sql(file(), sql);
+    const auto found = check();
+    ASSERT_EQ(found.problems.size(), 1u) << sql;
+    EXPECT_EQ(found.problems[0], text);
+  };
+  expect_problem("UPDATE ledger SET gpu_ms = gpu_ms + 1 WHERE lease = 2",
+                 "lease 2 part 0 has held 2 GPUs for 1800000 ms, and is said to have used 3600001 "
+                 "ms of them");
+  run_sql(file(), "UPDATE ledger SET gpu_ms = gpu_ms - 1 WHERE lease = 2");
+  EXPECT_EQ(check().found, 0u);
+  expect_problem(
+      "UPDATE ledger SET begin_ms = 1, end_ms = 1800001",
+      "lease 2 part 0 has 2 GPUs of a node of 2 at a time when others have 2 there, lease "
+      "1 part 0 among them");
 }
 
 TEST_F(LedgerTest, KeepsQuotasAndWhatAClientOfAnOpenGrantIsOwed) {

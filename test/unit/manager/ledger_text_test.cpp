@@ -24,11 +24,13 @@ std::vector<wire::LedgerRow> two_rows() {
   row.node = "n1";
   row.grants = 1;
   row.cores = 2;
+  row.gpus = 4;
   row.begin_unix_ms = 1'800'000'000'000;
   row.end_unix_ms = 1'800'000'001'500;
   row.end = "reported";
   row.reason = "released";
   row.core_ms = 3'000;
+  row.gpu_ms = 6'000;
   row.cost = 0.5;
   wire::LedgerRow other = row;
   other.uid = ~std::uint32_t{0};
@@ -45,8 +47,9 @@ TEST(LedgerText, TheTableEndsWithTheSum) {
   EXPECT_NE(table.find("reported: released"), std::string::npos) << table;
   EXPECT_NE(table.find("\ntotal"), std::string::npos) << table;
   EXPECT_NE(table.find("123456789015.345"), std::string::npos) << table;
+  EXPECT_NE(table.find("12.000"), std::string::npos) << "GPU-seconds\n" << table;
   EXPECT_NE(ledger_table(LedgerGrouping::USERS, two_rows()).find("1 open"), std::string::npos);
-  EXPECT_EQ(ledger_table(LedgerGrouping::NODES, {}).find("NODE  GRANTS  CORE-S"), 0u);
+  EXPECT_EQ(ledger_table(LedgerGrouping::NODES, {}).find("NODE  GRANTS  CORE-S  GPU-S"), 0u);
 }
 
 TEST(LedgerText, JsonHasAllDigitsAndNullForWhatIsNot) {
@@ -54,6 +57,8 @@ TEST(LedgerText, JsonHasAllDigitsAndNullForWhatIsNot) {
   EXPECT_EQ(value.at("by"), "grants");
   const json& first = value.at("ledger").at(0);
   EXPECT_EQ(first.at("core_ms"), 3000);
+  EXPECT_EQ(first.at("gpus"), 4);
+  EXPECT_EQ(first.at("gpu_ms"), 6000);
   EXPECT_EQ(first.at("job"), 7);
   EXPECT_EQ(first.at("ended"), "reported");
   const json& second = value.at("ledger").at(1);
@@ -62,6 +67,7 @@ TEST(LedgerText, JsonHasAllDigitsAndNullForWhatIsNot) {
   EXPECT_TRUE(second.at("end_unix_ms").is_null());
   EXPECT_TRUE(second.at("ended").is_null());
   EXPECT_EQ(value.at("total").at("core_ms"), 123'456'789'015'345);
+  EXPECT_EQ(value.at("total").at("gpu_ms"), 12'000);
   EXPECT_FALSE(json::parse(manager::ledger_json(LedgerGrouping::NODES, two_rows()))
                    .at("ledger")
                    .at(0)
@@ -70,7 +76,10 @@ TEST(LedgerText, JsonHasAllDigitsAndNullForWhatIsNot) {
 
 TEST(LedgerText, CsvIsQuotedAndNoFormula) {
   const std::string csv = ledger_csv(LedgerGrouping::GRANTS, two_rows());
-  EXPECT_EQ(csv.find("lease,part,user,job,node,cores,memory_bytes,grants,open,unsure,"), 0u) << csv;
+  EXPECT_EQ(csv.find("lease,part,user,job,node,cores,gpus,memory_bytes,grants,open,unsure,"), 0u)
+      << csv;
+  EXPECT_NE(csv.find(",bytes_out,gpu_ms,cost,ended,reason\r\n"), std::string::npos) << csv;
+  EXPECT_NE(csv.find(",6000,0.500000,reported"), std::string::npos) << csv;
   EXPECT_NE(csv.find("\"'=alice, \"\"the\"\" first\""), std::string::npos) << csv;
   EXPECT_NE(csv.find(",reported,released\r\n"), std::string::npos) << csv;
 }

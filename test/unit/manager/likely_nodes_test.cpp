@@ -21,11 +21,13 @@ constexpr std::uint64_t kGibibyte = std::uint64_t{1} << 30;
 
 class LikelyNodes : public testing::Test {
  protected:
-  NodeNumber join(std::uint32_t cores) {
+  NodeNumber join(std::uint32_t cores, std::uint32_t gpus = 0) {
     const std::string name = "n" + std::to_string(count_++);
-    return table_
-        .join({name, "boot/" + name, cores, 1024 * kGibibyte, "0", {"unix:@" + name}}, now_)
-        .value_or_throw();
+    NodeOffer offer{name, "boot/" + name, cores, 1024 * kGibibyte, "0", {"unix:@" + name}};
+    for (std::uint32_t i = 0; i < gpus; ++i) {
+      offer.gpus.push_back({"GPU-" + name + "-" + std::to_string(i)});
+    }
+    return table_.join(offer, now_).value_or_throw();
   }
   GrantTerms take(NodeNumber node, std::uint32_t cores) {
     GrantTerms terms;
@@ -113,6 +115,28 @@ TEST_F(LikelyNodes, AreNoneThatMayNotBeGranted) {
   table_.give_back(all);
   EXPECT_EQ(likely(ask(4, 1, Placement::kPack)),
             (std::set<NodeNumber>{draining, full, excluded, good}));
+}
+
+TEST_F(LikelyNodes, HaveTheGpusThatAreAskedFor) {
+  const NodeNumber own = join(8);
+  for (int i = 0; i < 100; ++i) join(8);
+  const NodeNumber one = join(8, 1);
+  const NodeNumber two = join(8, 2);
+  LeaseRequest request = ask(2, 1, Placement::kPack);
+  request.gpus_per_worker = 1;
+  EXPECT_EQ(likely(request), std::set<NodeNumber>{two}) << "which alone has room for both workers";
+  request.placement = Placement::kNear;
+  EXPECT_EQ(likely(request, own), std::set<NodeNumber>{two});
+  EXPECT_EQ(likely(request, one), (std::set<NodeNumber>{one, two}));
+  request.placement = Placement::kSpread;
+  EXPECT_EQ(likely(request), (std::set<NodeNumber>{one, two}));
+  GrantTerms held;
+  held.key = {LeaseId{++leases_}, 0, two};
+  held.workers = 1;
+  held.gpus_per_worker = 1;
+  table_.take(held);
+  request.placement = Placement::kPack;
+  EXPECT_TRUE(likely(request).empty());
 }
 
 TEST_F(LikelyNodes, AreFewHoweverManyThereAre) {

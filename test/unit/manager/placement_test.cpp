@@ -63,6 +63,7 @@ void expect_sound(const LeaseRequest& wanted, const std::vector<Capacity>& free,
   }
   for (const Capacity& capacity : free) {
     ASSERT_LE(node_cores[capacity.node] * wanted.cores_per_worker, capacity.cores);
+    ASSERT_LE(node_cores[capacity.node] * wanted.gpus_per_worker, capacity.gpus);
     ASSERT_LE(node_memory[capacity.node], capacity.memory_bytes);
   }
 }
@@ -172,6 +173,28 @@ TEST(Placement, GivesAWorkerNoCoreTwice) {
   EXPECT_EQ(nodes_of(*shares), std::set<NodeNumber>{NodeNumber{2}});
 }
 
+TEST(Placement, GivesWorkersToNodesThatHaveTheirGpus) {
+  std::vector<Capacity> free = {node(1, 16), node(2, 8), node(3, 4)};
+  free[1].gpus = 2;
+  free[2].gpus = 4;
+  LeaseRequest wanted = ask(2, 1, 0, Placement::kPack);
+  wanted.gpus_per_worker = 2;
+  auto shares = place(wanted, std::nullopt, free);
+  ASSERT_TRUE(shares);
+  expect_sound(wanted, free, *shares);
+  EXPECT_EQ(nodes_of(*shares), std::set<NodeNumber>{NodeNumber{3}});
+  wanted.cores = 3;
+  shares = place(wanted, NodeNumber{1}, free);
+  ASSERT_TRUE(shares);
+  expect_sound(wanted, free, *shares);
+  EXPECT_EQ(nodes_of(*shares), (std::set<NodeNumber>{NodeNumber{2}, NodeNumber{3}}));
+  wanted.cores = 4;
+  EXPECT_FALSE(place(wanted, std::nullopt, free)) << "eight GPUs, and there are six";
+  wanted.cores = 1;
+  wanted.gpus_per_worker = 5;
+  EXPECT_FALSE(place(wanted, std::nullopt, free)) << "they are of one node";
+}
+
 TEST(Placement, RefusesNothingThatFitsAndOversellsNothing) {
   std::mt19937 random(20240517);
   const auto pick = [&random](unsigned low, unsigned high) {
@@ -182,11 +205,17 @@ TEST(Placement, RefusesNothingThatFitsAndOversellsNothing) {
     std::uint64_t workers = 0;
     for (unsigned i = 0, count = pick(0, 6); i < count; ++i) {
       free.push_back(node(i + 1, pick(0, 9), pick(0, 5000)));
+      free.back().gpus = pick(0, 4);
     }
     LeaseRequest wanted = ask(pick(1, 6), pick(1, 6), std::uint64_t{pick(0, 3)} * pick(0, 700),
                               static_cast<Placement>(pick(0, 2)));
     wanted.cores_per_worker = pick(1, 3);
-    for (const Capacity& capacity : free) workers += capacity.cores / wanted.cores_per_worker;
+    wanted.gpus_per_worker = pick(0, 2) == 0 ? pick(1, 2) : 0;
+    for (const Capacity& capacity : free) {
+      const std::uint32_t by_gpus =
+          wanted.gpus_per_worker == 0 ? ~0u : capacity.gpus / wanted.gpus_per_worker;
+      workers += std::min(capacity.cores / wanted.cores_per_worker, by_gpus);
+    }
     std::optional<NodeNumber> own_node;
     if (pick(0, 1) == 1) own_node = NodeNumber{pick(1, 7)};
     const auto shares = place(wanted, own_node, free);

@@ -17,6 +17,8 @@ TEST(Views, NodesAsJson) {
   info.widest_worker = 4;
   info.memory_bytes = 1024;
   info.free_memory_bytes = 512;
+  info.gpus = {{"GPU-a", "A100", 40}, {"GPU-b"}};
+  info.free_gpus = 1;
   info.warm_executors = 3;
   info.cpuset = "0-7";
   info.addresses = {"unix:@c1", "tcp:c1:7"};
@@ -34,6 +36,10 @@ TEST(Views, NodesAsJson) {
                              {"widest_worker", 4},
                              {"memory_bytes", 1024},
                              {"free_memory_bytes", 512},
+                             {"gpus",
+                              {{{"uuid", "GPU-a"}, {"name", "A100"}, {"memory_bytes", 40}},
+                               {{"uuid", "GPU-b"}, {"name", ""}, {"memory_bytes", 0}}}},
+                             {"free_gpus", 1},
                              {"warm_executors", 3},
                              {"cpuset", "0-7"},
                              {"addresses", {"unix:@c1", "tcp:c1:7"}},
@@ -48,9 +54,10 @@ TEST(Views, LeasesAsJson) {
   info.state = "active";
   info.owner = "someone@here";
   info.cores = 2;
+  info.gpus = 4;
   info.nodes = {"c1"};
   info.expires_unix_ms = 1'700'000'000'000;
-  info.usage = {1, 2, 3, 4, 5, 6.5};
+  info.usage = {1, 2, 3, 4, 5, 6.5, 13};
   info.uid = 1000;
   info.slurm_job = 7;
   info.priority = -3;
@@ -64,6 +71,7 @@ TEST(Views, LeasesAsJson) {
                              {"state", "active"},
                              {"owner", "someone@here"},
                              {"cores", 2},
+                             {"gpus", 4},
                              {"nodes", {"c1"}},
                              {"expires_unix_ms", 1'700'000'000'000},
                              {"uid", 1000},
@@ -79,7 +87,8 @@ TEST(Views, LeasesAsJson) {
                                {"hot_poll_ns", 3},
                                {"bytes_in", 4},
                                {"bytes_out", 5},
-                               {"core_seconds", 6.5}}}}}}}));
+                               {"core_seconds", 6.5},
+                               {"gpu_seconds", 13.0}}}}}}}));
 }
 
 TEST(Views, QuotasAsJson) {

@@ -102,6 +102,19 @@ TEST_F(TopologyFile, FindsTheNearestNumaNode) {
   EXPECT_EQ(two.nearest_numa_node(*Cpuset::parse("100-")), two.numa_nodes()[0].index);
 }
 
+TEST(TopologyWithDevices, KnowsWhichCoresADeviceIsNearest) {
+  const auto machine = Topology::load_xml(MACHINE_WITH_GPUS, Devices::kPci).value_or_throw();
+  EXPECT_EQ(machine.near_pci_device("0000:07:00.0").to_list(), "0-3");
+  EXPECT_EQ(machine.near_pci_device("0000:0f:00.0").to_list(), "0-3");
+  EXPECT_EQ(machine.near_pci_device("0000:87:00.0").to_list(), "4-7");
+  EXPECT_TRUE(machine.near_pci_device("0000:08:00.0").empty()) << "there is none";
+  EXPECT_TRUE(machine.near_pci_device("").empty());
+  EXPECT_TRUE(machine.near_pci_device("GPU-1").empty());
+  EXPECT_EQ(machine.cores().size(), 8u) << "devices are no cores";
+  const auto without = Topology::load_xml(MACHINE_WITH_GPUS).value_or_throw();
+  EXPECT_TRUE(without.near_pci_device("0000:07:00.0").empty());
+}
+
 TEST_F(TopologyFile, RefusesFilesThatAreNoTopology) {
   EXPECT_FALSE(Topology::load_xml(path()));
   std::ofstream(path()) << "<topology version=\"9.0\"><obj";

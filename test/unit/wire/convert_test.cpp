@@ -68,6 +68,11 @@ TEST(Convert, RefusesAGrantThatBreaksALimit) {
   EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setCores(kMaxWorkersPerExecutor + 1); }));
   EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setCoresPerWorker(0); }));
   EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setCoresPerWorker(kMaxCoresPerPart); }));
+  EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setGpusPerWorker(kMaxGpus + 1); }));
+  EXPECT_TRUE(refused([](Grant::Builder grant) {
+    grant.setCores(2);
+    grant.setGpusPerWorker(kMaxGpus / 2 + 1);
+  }));
   EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setPart(kMaxParts); }));
   EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setSlots(0); }));
   EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setSlots(3); }));
@@ -75,6 +80,25 @@ TEST(Convert, RefusesAGrantThatBreaksALimit) {
   EXPECT_TRUE(refused([](Grant::Builder grant) { grant.initToken(15); }));
   EXPECT_TRUE(refused([](Grant::Builder grant) { grant.initAddresses(17); }));
   EXPECT_TRUE(refused([](Grant::Builder grant) { grant.setNodeName(std::string(256, 'n')); }));
+}
+
+TEST(Convert, RefusesGpusThatHaveNoUuidOrAreTooMany) {
+  Message<NodeDescription> message;
+  const std::vector<GpuInfo> gpus = {
+      {"GPU-11111111-aaaa-bbbb-cccc-000000000001", "NVIDIA A100", std::uint64_t{40} << 30},
+      {"MIG-1/2/3", "", 0}};
+  write(message.builder().initGpus(2), gpus);
+  const auto back = read(message.reader().getGpus());
+  ASSERT_TRUE(back) << back.error().what();
+  EXPECT_EQ(*back, gpus);
+  for (const std::string& uuid :
+       {std::string(), std::string("0"), std::string("GPU-"), std::string("GPU-a,GPU-b"),
+        std::string("GPU-\x1b[31m"), "GPU-" + std::string(kMaxGpuUuid, '0')}) {
+    message.builder().getGpus()[0].setUuid(uuid);
+    EXPECT_FALSE(read(message.reader().getGpus())) << uuid;
+  }
+  message.builder().initGpus(kMaxGpus + 1);
+  EXPECT_FALSE(read(message.reader().getGpus()));
 }
 
 TEST(Convert, FailureKeepsKindAndText) {
@@ -95,6 +119,7 @@ TEST(Convert, LeaseRequestComesBackAsItWas) {
   sublet::LeaseRequest request;
   request.cores = 4;
   request.cores_per_worker = 16;
+  request.gpus_per_worker = 3;
   request.parts = 8;
   request.memory_bytes = 123456;
   request.duration = std::chrono::seconds(77);
@@ -110,6 +135,7 @@ TEST(Convert, LeaseRequestComesBackAsItWas) {
   ASSERT_TRUE(back) << back.error().what();
   EXPECT_EQ(back->cores, 4u);
   EXPECT_EQ(back->cores_per_worker, 16u);
+  EXPECT_EQ(back->gpus_per_worker, 3u);
   EXPECT_EQ(back->parts, 8u);
   EXPECT_EQ(back->memory_bytes, 123456u);
   EXPECT_EQ(back->duration, std::chrono::seconds(77));

@@ -27,6 +27,7 @@ GrantClaims some_claims() {
   claims.slurm_job = 4711;
   claims.workers = 8;
   claims.cores_per_worker = 2;
+  claims.gpus_per_worker = 3;
   claims.memory_bytes = std::uint64_t{1} << 40;
   claims.arena_bytes = std::uint64_t{1} << 30;
   claims.issued_unix_ms = 1'800'000'000'000;
@@ -71,7 +72,7 @@ TEST_F(SignedGrant, HasItsFieldsWhereTheLayoutSays) {
   EXPECT_EQ(number(32, 4), 4711u);
   EXPECT_EQ(number(36, 4), 8u);
   EXPECT_EQ(number(40, 4), 2u);
-  EXPECT_EQ(number(44, 4), 0u);
+  EXPECT_EQ(number(44, 4), 3u);
   EXPECT_EQ(number(48, 8), std::uint64_t{1} << 40);
   EXPECT_EQ(number(56, 8), std::uint64_t{1} << 30);
   EXPECT_EQ(number(64, 8), 1'800'000'000'000u);
