@@ -5,10 +5,10 @@
 #include <cli/command.hpp>
 #include <cli/exit_codes.hpp>
 #include <cli/output.hpp>
-#include <cli/program_answer.hpp>
 #include <cli/run_command.hpp>
 #include <cli/simulated_cluster.hpp>
 #include <common/async.hpp>
+#include <common/program_answer.hpp>
 
 #include <arpa/inet.h>
 #include <bench/companion.hpp>
@@ -260,7 +260,7 @@ Result<HotCalls> hot_calls(std::uint32_t rounds) {
   if (!program) return tl::unexpected<Error>(program.error());
   constexpr std::uint32_t kMostPairs = 1000;
   const std::string pairs = std::to_string(std::min(rounds, kMostPairs));
-  const auto answer = ask_program({*program, pairs}, std::chrono::minutes(2));
+  const auto answer = manager::ask_program({*program, pairs}, std::chrono::minutes(2));
   if (!answer) return tl::unexpected<Error>(answer.error());
   const auto said = nlohmann::json::parse(answer->output, nullptr, false);
   if (!answer->ended_well || !said.is_object()) {
