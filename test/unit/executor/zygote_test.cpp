@@ -128,8 +128,8 @@ TEST(Executor, SaysWhyItDoesNotStart) {
   } catch (const std::runtime_error& error) {
     EXPECT_EQ(
         std::string(error.what()),
-        "the executor does not start: the peer's shared memory has 64 bytes where it announced "
-        "128");
+        "the executor does not start: the peer's shared memory has 64 bytes where it announced " +
+            std::to_string(sizeof(wire::WorkerCounters)));
   }
 }
 
