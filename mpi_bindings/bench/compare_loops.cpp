@@ -66,22 +66,25 @@ void compare_pricing(Lease& lease, const char* mpi) {
     const auto x = static_cast<double>(i % 1000);
     options[i] = {80 + x / 25, 100, 0.02, 0.1 + x / 5000, 0.5 + x / 500};
   }
-  // Once, a worker takes a page fault for each page that it has not seen.
-  (void)offload_map(lease, {.computes_here = false}, in(options.span()), out(prices.span()), price)
-      .value_or_throw();
+  const auto offload = [&](const OffloadOptions& how) {
+    (void)offload_map(lease, how, in(options.span()), out(prices.span()), price).value_or_throw();
+  };
+  offload({.computes_here = false});  // once, it takes a page fault for each page
   Row row{"offload_for_2cores", "one core", {}, {}};
   row.is_speed_up = true;
+  Row ideal{"offload_for_share", "ideal share", {}, {}};  // of cores that may differ in speed
   for (int i = 0; i < pairs_of(kPairs); ++i) {
     const double slow = time_of([&] {
       for (std::size_t k = 0; k < kOptions; ++k) alone[k] = price(options[k]);
     });
-    const double both = time_of([&] {
-      (void)offload_map(lease, in(options.span()), out(prices.span()), price).value_or_throw();
-    });
+    const double both = time_of([&] { offload({}); });
     row.add(both, slow);
     expect(std::equal(alone.begin(), alone.end(), prices.begin()), row.name);
+    const double worker = time_of([&] { offload({.computes_here = false}); });
+    ideal.add(both, 1 / (1 / slow + 1 / worker));
   }
   row.print(mpi, "-");
+  ideal.print(mpi, "-");
 }
 
 // ---- Work that is no work: a number is read, and another written ----

@@ -17,7 +17,7 @@ while read -r row; do
   [[ $row =~ $form ]] || fail "this row is not well formed: $row"
 done <<<"$rows"
 
-wanted="noop_8B sum_1MiB request_vs_wait idle_hook offload_for_2cores offload_not_worth_it slow_worker overlap_100us"
+wanted="noop_8B sum_1MiB request_vs_wait idle_hook offload_for_2cores offload_for_share offload_not_worth_it slow_worker overlap_100us"
 [[ $openmp == no-openmp ]] || wanted+=" wide_2cores"
 [[ $mpi == mpich ]] || wanted+=" lease_vs_spawn" # not every MPICH can spawn
 for name in $wanted; do
