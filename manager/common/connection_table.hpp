@@ -75,6 +75,10 @@ class ConnectionTable::Place {
   void hold();
   void let_go();
 
+  /// Its owner has more connections than a user's programs on a node need.
+  [[nodiscard]] bool is_of_a_crowd() const noexcept {
+    return in_table_ && owner_->second.connections > kCrowd;
+  }
   [[nodiscard]] bool was_heard() const noexcept { return was_heard_; }
   [[nodiscard]] bool holds() const noexcept { return held_ > 0; }
   [[nodiscard]] const std::string& owner() const noexcept { return name_; }
@@ -82,6 +86,7 @@ class ConnectionTable::Place {
 
  private:
   friend class ConnectionTable;
+  static constexpr std::size_t kCrowd = 128;
   void enlist();
   void unlist();
 

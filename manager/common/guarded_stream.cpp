@@ -83,9 +83,11 @@ kj::Promise<GuardedStream::Message> GuardedStream::tryReadMessage(kj::ArrayPtr<k
       });
 }
 
-/// What a busy peer sends waits in the lane, unless the peer holds something.
+/// What a busy peer sends waits in the lane, unless the peer holds something. So does what any of a
+/// crowd sends: each that comes again and again would have the first messages free.
 kj::Promise<GuardedStream::Message> GuardedStream::in_turn(Message message) {
-  if (!rate_.is_busy(timer_.now()) || place_.holds()) return kj::mv(message);
+  const bool is_busy = rate_.is_busy(timer_.now()) || place_.is_of_a_crowd();
+  if (!is_busy || place_.holds()) return kj::mv(message);
   return budgets_.lane.enter(timer_).then(
       [message = kj::mv(message)]() mutable { return kj::mv(message); });
 }

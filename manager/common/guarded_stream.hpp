@@ -16,9 +16,9 @@ namespace sublet::manager {
 /// The messages of a connection whose other end may be anybody.
 ///
 /// Reads nothing while what was written is not taken: answers that nobody reads stay at whoever
-/// asked. Messages of a busy peer that holds nothing wait in the lane, for it to have no more of
-/// the loop than others. A message is refused by its announced size before memory is found for it,
-/// and ends the connection when it does not come, or is not taken, in time.
+/// asked. Messages of a busy peer that holds nothing, or of one of a crowd, wait in the lane, for
+/// it to have no more of the loop than others. A message is refused by its announced size before
+/// memory is found for it, and ends the connection when it does not come, or is not taken, in time.
 ///
 /// Owner: the connection, before (so that it outlives) the network that speaks through it.
 class GuardedStream final : public capnp::MessageStream {

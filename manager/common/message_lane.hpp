@@ -22,7 +22,7 @@ class MessageLane {
   kj::Promise<void> enter(kj::Timer& timer);
 
  private:
-  static constexpr unsigned kOfACrowd = 4;
+  static constexpr unsigned kOfACrowd = 8;
   static constexpr unsigned kOfAFew = 16;  ///< A client that leases without pause sends fewer.
   kj::Promise<void> serve(kj::Timer& timer);
 
