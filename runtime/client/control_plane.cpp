@@ -173,8 +173,8 @@ Result<std::vector<Grant>> ControlPlane::request(const LeaseRequest& request) {
   for (auto pause = kAskAgain;; pause = std::min(2 * pause, kAskLater)) {
     auto granted = request_once(wanted);
     wanted.wait = wait_left(request, begin);
-    const bool again = !granted && granted.error().kind() == ErrorKind::kDisconnected &&
-                       wanted.wait.count() > 0;
+    const bool again =
+        !granted && granted.error().kind() == ErrorKind::kDisconnected && wanted.wait.count() > 0;
     if (!again) return granted;
     std::this_thread::sleep_for(pause);
   }

@@ -80,8 +80,8 @@ class Workers final : private CallSink {
   /// with kInvalid should its worker be one by then that does not.
   [[nodiscard]] bool all_see_arena() const noexcept;
   Status try_async(std::size_t worker, std::uint16_t function, bool idempotent, const void* in,
-                   std::size_t in_size, void* out, std::size_t out_capacity,
-                   PendingCall*& call, bool by_reference = false) noexcept;
+                   std::size_t in_size, void* out, std::size_t out_capacity, PendingCall*& call,
+                   bool by_reference = false) noexcept;
   /// True when the call has ended for good (lost calls of idempotent functions run again).
   bool poll(PendingCall& call) noexcept;
   /// As poll; false as well when it is another thread's turn.

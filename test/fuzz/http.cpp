@@ -1,12 +1,12 @@
 // What comes over HTTP, behind KJ's parser: the target of a request, and what it says of who asks.
 
 #include "target.hpp"
+
+#include <nlohmann/json.hpp>
 #include <web/api.hpp>
 #include <web/json_text.hpp>
 #include <web/limits.hpp>
 #include <web/web_access.hpp>
-
-#include <nlohmann/json.hpp>
 
 namespace sublet::fuzz {
 namespace {

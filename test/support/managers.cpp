@@ -155,21 +155,12 @@ std::unique_ptr<ChildProcess> TestManagers::launch(const TestNode& node) const {
   ChildProcess::Options options;
   options.environment = environment(node.name);
   options.output = directory_ + "/node-" + node.name + ".log";
-  std::vector<std::string> words = {built_program("sublet"),
-                                    "executor-manager",
-                                    "--manager",
-                                    address_,
-                                    "--node-name",
-                                    node.name,
-                                    "--cores",
-                                    std::to_string(node.cores),
-                                    "--oversubscribe",
-                                    std::to_string(node.oversubscribe),
-                                    "--memory",
-                                    node.memory,
+  std::vector<std::string> words = {built_program("sublet"), "executor-manager", "--manager",
+                                    address_, "--node-name", node.name, "--cores",
+                                    std::to_string(node.cores), "--oversubscribe",
+                                    std::to_string(node.oversubscribe), "--memory", node.memory,
                                     // Functions of tests write files that the tests look at.
-                                    "--isolation",
-                                    "process"};
+                                    "--isolation", "process"};
   words.insert(words.end(), node.more.begin(), node.more.end());
   words.insert(words.begin(), node.before.begin(), node.before.end());
   if (hosts_ != nullptr) words = hosts_->on_second(words);

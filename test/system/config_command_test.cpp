@@ -60,7 +60,8 @@ TEST_F(ConfigCheck, RefusesWhatDaemonsRefuse) {
   }
   expect_contains(ended.output, ":10: of the cores '0-60000' ");
   // What only two of them together make wrong.
-  const Ended both = check("[executor-manager]\nexecutor-user = nobody\nexecutor-users = 60000-60009\n");
+  const Ended both =
+      check("[executor-manager]\nexecutor-user = nobody\nexecutor-users = 60000-60009\n");
   EXPECT_EQ(both.code, 2);
   expect_contains(both.output, "--executor-user and --executor-users are both given");
 }
