@@ -10,6 +10,7 @@
 
 #include "pairs.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,7 +107,7 @@ static void take_frame(struct simulation* s) {
   int64_t edges[2];
   for (int edge = 0; edge < 2; ++edge) {
     const double left = 1 - (double)(s->rank + edge) / s->ranks;
-    edges[edge] = (int64_t)((double)s->atoms * (1 - (left <= 0 ? 0 : __builtin_sqrt(left))));
+    edges[edge] = (int64_t)((double)s->atoms * (1 - (left <= 0 ? 0 : sqrt(left))));
   }
   s->frame->first = edges[0];
   s->frame->last = s->rank == s->ranks - 1 ? s->atoms : edges[1];

@@ -7,10 +7,11 @@
 #include <c/handles.hpp>
 #include <c/text_fields.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <memory>
-#include <optional>
+#include <string>
 #include <vector>
 
 namespace sublet::c {

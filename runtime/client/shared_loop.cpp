@@ -239,7 +239,8 @@ Result<void> SharedLoop::hand_out() {
   if (lanes_.size() < lease_.workers()) lanes_.resize(lease_.workers());
   for (std::size_t worker = 0; worker < lanes_.size(); ++worker) {
     const Lane& lane = lanes_[worker];
-    while (left() && !lane.closed && lane.parts.size() < (lane.rate > 0 ? kPartsAhead : 1)) {
+    while (!report_.stopped && left() && !lane.closed &&
+           lane.parts.size() < (lane.rate > 0 ? kPartsAhead : 1)) {
       auto taken = hand_out_to(worker);
       if (!taken) return tl::unexpected<Error>(taken.error());
       if (!*taken) break;
@@ -374,7 +375,7 @@ bool SharedLoop::take_over() {
 // ---- Whether it pays ----
 
 void SharedLoop::weigh(Time now) {
-  if (!options_.computes_here || report_.calls == 0) return;
+  if (report_.stopped || !options_.computes_here || report_.calls == 0) return;
   const Seconds window = now - window_began_;
   const Seconds whole(static_cast<double>(count_) / rate_alone_);
   const Seconds enough = std::max(kShortestWindow, whole * kWindowShare);

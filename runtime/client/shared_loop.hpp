@@ -106,7 +106,7 @@ class SharedLoop {
   std::vector<Lane> lanes_;
   OffloadReport report_;
   double rate_here_ = 0;   ///< Items a second, while others may compute too.
-  double rate_alone_ = 0;  ///< Before anything was handed out.
+  double rate_alone_ = 0;  ///< While nothing was handed out: at the begin, or in the last pause.
   Seconds last_grain_{0};  ///< So late an end may be noticed.
   HandlingCost cost_;
   Seconds round_trip_{0};  ///< What a call takes beside its execution; the least seen.

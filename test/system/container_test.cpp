@@ -1,5 +1,5 @@
 // Executors in containers: real managers of root's, real Podman, leases of users with accounts.
-#include "shared_cluster.hpp"
+#include "tenants_fixture.hpp"
 
 #include <sched.h>
 #include <signal.h>
@@ -39,7 +39,7 @@ Said shell(const std::string& command) {
   return said;
 }
 
-class Containers : public SharedCluster {
+class Containers : public Tenants {
  protected:
   /// Images of its own, in a place of its own. crun refuses a version 2 hierarchy beside version 1
   /// that has controllers, which some machines for tests have and no cluster: it is not there for
@@ -85,25 +85,6 @@ class Containers : public SharedCluster {
     node_.reset();
     resource_manager_.reset();
     if (place_ && why_not_.empty()) expect_containers(0);
-  }
-
-  /// Accounts that every Debian has.
-  static constexpr uid_t kGames = 5;
-  static constexpr uid_t kMan = 6;
-
-  struct Tenant {
-    Session session;
-    Lease lease;
-    std::uint64_t ask(const std::string& function, std::uint64_t of = 0) {
-      auto bound = lease.function<std::uint64_t(std::uint64_t)>(BREAK_OUT, function);
-      if (!bound) throw std::runtime_error(bound.error().what());
-      return (*bound)(of).value_or_throw();
-    }
-  };
-  Tenant tenant(const std::string& whose) {
-    auto session = session_of(whose).value_or_throw();
-    auto lease = session.lease({.cores = 1, .arena_bytes = 1u << 20}).value_or_throw();
-    return {std::move(session), std::move(lease)};
   }
 
   [[nodiscard]] static std::size_t containers() {

@@ -1,6 +1,6 @@
 // What functions of a cluster's users can do to the node and to one another: real managers of
 // root's, and leases of users with accounts.
-#include "shared_cluster.hpp"
+#include "tenants_fixture.hpp"
 
 #include <sys/stat.h>
 
@@ -11,7 +11,7 @@
 namespace sublet::test {
 namespace {
 
-class Isolation : public SharedCluster {
+class Isolation : public Tenants {
  protected:
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "only root's managers start executors of other users";
@@ -19,30 +19,12 @@ class Isolation : public SharedCluster {
     make_key("games", kGames);
     make_key("man", kMan);
     make_key("nobody-knows", kUnknown);
+    wanted_.memory_bytes = kMemory;
     start({"operator", "games", "man", "nobody-knows"}, more_);
   }
 
-  /// Accounts that every Debian has.
-  static constexpr uid_t kGames = 5;
-  static constexpr uid_t kMan = 6;
   static constexpr uid_t kUnknown = 61000;
   static constexpr std::uint64_t kMemory = std::uint64_t{64} << 20;
-
-  struct Tenant {
-    Session session;
-    Lease lease;
-    std::uint64_t ask(const std::string& function, std::uint64_t of = 0) {
-      auto bound = lease.function<std::uint64_t(std::uint64_t)>(BREAK_OUT, function);
-      if (!bound) throw std::runtime_error(bound.error().what());
-      return (*bound)(of).value_or_throw();
-    }
-  };
-  Tenant tenant(const std::string& whose) {
-    auto session = session_of(whose).value_or_throw();
-    auto lease = session.lease({.cores = 1, .memory_bytes = kMemory, .arena_bytes = 1u << 20})
-                     .value_or_throw();
-    return {std::move(session), std::move(lease)};
-  }
 
   std::vector<std::string> more_;
 };

@@ -25,9 +25,9 @@ struct OffloadReport {
   std::uint64_t on_workers = 0;  ///< Items workers computed.
   std::uint64_t again = 0;       ///< Of both: items whose call was lost, or overtaken at the end.
   std::uint64_t calls = 0;
-  /// Offloading did not pay and was given up, or not begun; `why` says what was measured.
+  /// Offloading did not pay, and at the end of the loop was given up, or had not begun.
   bool stopped = false;
-  std::string why{};  ///< Empty when nothing is to be said.
+  std::string why{};  ///< What was measured when it was given up last, if only for a while.
 };
 
 }  // namespace sublet

@@ -50,6 +50,21 @@ TEST_F(Connections, ThatHaveSaidNothingGoBeforeThoseThatHave) {
   EXPECT_EQ(closed_, "243");
 }
 
+TEST(Crowds, AreOfOneOwnerAndEndWithTheirLargeNumber) {
+  ConnectionTable table(1000);
+  std::vector<std::unique_ptr<ConnectionTable::Place>> many;
+  many.reserve(129);
+  for (int i = 0; i < 128; ++i) many.push_back(table.take("a", [] {}));
+  const auto other = table.take("b", [] {});
+  EXPECT_FALSE(many.front()->is_of_a_crowd());
+  many.push_back(table.take("a", [] {}));
+  EXPECT_TRUE(many.front()->is_of_a_crowd());
+  EXPECT_TRUE(many.back()->is_of_a_crowd());
+  EXPECT_FALSE(other->is_of_a_crowd());
+  many.pop_back();
+  EXPECT_FALSE(many.front()->is_of_a_crowd());
+}
+
 TEST(NewConnections, HaveTimeToSaySomething) {
   ConnectionTable table(3, std::chrono::hours(1));
   std::string closed;
